@@ -1,0 +1,23 @@
+//! What others must hear of an applied command. Produced on every replica, executed by the leader; an effect is only a wake-up.
+
+use std::sync::Arc;
+
+use kith_wire::{
+    id::{ChannelId, MapEpoch, Seq, UserId, UserRev},
+    log::{IndexRow, Position, Record},
+};
+
+/// News of an applied command.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Effect {
+    /// A conversation grew. `recipients`: who may see it, each with the seq before it that they may see; sorted by user.
+    Appended { channel: ChannelId, record: Arc<Record>, recipients: Arc<[(UserId, Seq)]> },
+    /// A user's index moved; the rows that changed.
+    IndexMoved { user: UserId, from: UserRev, to: UserRev, rows: Vec<Arc<IndexRow>> },
+    /// A member's read or delivered position moved.
+    Receipt { channel: ChannelId, user: UserId, read: Position, delivered: Position, others: Arc<[UserId]> },
+    /// Meta group: the map changed.
+    MapChanged { epoch: MapEpoch },
+    /// The group's owned buckets changed.
+    OwnershipChanged,
+}

@@ -1,0 +1,29 @@
+//! What the proposer of a command gets: a value for each expected outcome.
+
+use kith_wire::{
+    code::Code,
+    id::{ClientSeq, Seq, Timestamp, UserRev},
+};
+
+/// The outcome of one item of a batch.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Reply {
+    /// A record stands at this seq.
+    Sent { seq: Seq, cnt: u64, ts: Timestamp, duplicate: bool },
+    /// The number was given up (now or before).
+    Voided,
+    /// The device must resend from this number.
+    OutOfSequence { expected: ClientSeq },
+    /// A final refusal; for numbered writes it was logged and used up the number.
+    Rejected(Code),
+    /// The group does not own the bucket.
+    WrongGroup,
+    /// An account is there; `false` when it was there before.
+    Account { created: bool },
+    /// A user's index stands here (also the answer to `RegisterDevice`).
+    Rev(UserRev),
+    /// The refs were merged: the index moved from one version to the other.
+    Merged { from: UserRev, to: UserRev },
+    /// Done, nothing to tell.
+    Done,
+}

@@ -1,0 +1,385 @@
+//! The client protocol, as promised to app developers: requests, answers and events of ALPN `kith/1`.
+//!
+//! In: frame bodies. Out: parsed types; `decode` is the only way in, the raw messages stay private.
+//! A connection has one client-opened *chat* stream with every small frame both ways, and one client-opened *bulk*
+//! stream for each [`Pull`]. Not here: framing (`frame`), versions (`hello`), what a request does (`service` of the node).
+
+use crate::{
+    code::Code,
+    hello::{Features, Version},
+    id::{ChannelId, ClientSeq, ClusterId, Conn, DeviceId, Incarnation, NodeId, RegionId, RequestId, Seq, SessionId, Timestamp, UserId, UserRev},
+    log::{IndexRow, MemberChange, Position, Record, Role},
+};
+
+/// A frame on the chat stream, client to edge.
+#[derive(Clone, PartialEq, Debug)]
+pub enum ToEdge {
+    /// The first frame, once.
+    Hello(Hello),
+    /// A request; answers come in any order, each with its id.
+    Request { id: RequestId, request: Request },
+    /// Proof of life, every 30 s when nothing else is sent. Answered with [`ToClient::Beat`].
+    Beat,
+}
+
+/// A frame on the chat stream, edge to client.
+#[derive(Clone, PartialEq, Debug)]
+pub enum ToClient {
+    /// The answer to Hello.
+    Welcome(Welcome),
+    /// The answer to a request.
+    Answer { id: RequestId, answer: Result<Answer, Refusal> },
+    /// Something happened.
+    Event(Event),
+    /// The answer to a beat.
+    Beat,
+    /// The edge ends the session, with a reason; nothing follows.
+    Bye(Refusal),
+}
+
+/// Opens a session.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Hello {
+    /// Highest version and features that the client speaks.
+    pub version: Version,
+    /// Feature bits.
+    pub features: Features,
+    /// The cluster it means to talk to, when known.
+    pub cluster: Option<ClusterId>,
+    /// A signed token (JWT).
+    pub token: String,
+    /// The device; must be `H(user, nonce)` of the store.
+    pub device: DeviceId,
+    /// Raised before each Hello; the highest of a device wins.
+    pub conn: Conn,
+    /// Version of the user's index that the device holds.
+    pub user_rev: UserRev,
+}
+
+/// A session was opened.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Welcome {
+    /// The version both sides now speak.
+    pub version: Version,
+    /// The features both sides have.
+    pub features: Features,
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The node that holds the session.
+    pub node: NodeId,
+    /// The session.
+    pub session: SessionId,
+    /// The authenticated user.
+    pub user: UserId,
+    /// Their name.
+    pub name: String,
+    /// The user's index stands here: pull `(held, this]`. The live session was registered before it was read.
+    pub user_rev: UserRev,
+    /// Server time, for the local clock offset.
+    pub now: Timestamp,
+}
+
+/// A refusal: stable code, how long to wait, what happened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    /// Stable code; its class says whether to retry.
+    pub code: Code,
+    /// For [`crate::code::Retry::After`]: how long to wait, in milliseconds.
+    pub retry_after_ms: Option<u32>,
+    /// For `OutOfSequence`: the number that is expected.
+    pub expected: Option<ClientSeq>,
+    /// For `NotLeader`: who leads, if known.
+    pub leader: Option<NodeId>,
+    /// For a person; no user data.
+    pub text: String,
+}
+
+/// A request on the chat stream.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Request {
+    /// Writes to a channel. Resent byte for byte until answered.
+    Send(Send),
+    /// Changes members; numbered like a send.
+    ChangeMembers(ChangeMembers),
+    /// Gives up a number.
+    Void { channel: ChannelId, device: DeviceId, client_seq: ClientSeq, digest: Option<u64> },
+    /// Makes a group chat; the id follows from (user, device, op), so a retry is the same group.
+    CreateGroup { op: u64, title: String, members: Vec<UserId> },
+    /// Moves the own read position.
+    MarkRead { channel: ChannelId, read: Position },
+    /// Tells the other members that records were delivered.
+    Delivered { channel: ChannelId, delivered: Position },
+    /// A channel's title, members and positions.
+    GetChannel { channel: ChannelId },
+    /// A user by exact name.
+    FindUser { name: String },
+    /// Names of users.
+    GetUsers { users: Vec<UserId> },
+    /// Where else a session can be held.
+    Discover,
+    /// The state of the cluster; needs an operator's token.
+    Status,
+    /// Makes an account for a name, or finds it; needs an operator's token. `key` is the secret sign-up key for a new one.
+    EnsureAccount { name: String, key: [u8; 32] },
+}
+
+/// A text for a channel.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Send {
+    /// Where to.
+    pub channel: ChannelId,
+    /// The device's number.
+    pub client_seq: ClientSeq,
+    /// Below it no answer is awaited.
+    pub settled: ClientSeq,
+    /// 1 to 100,000 Unicode scalar values.
+    pub text: String,
+    /// A record that this answers.
+    pub reply_to: Option<Seq>,
+    /// Users that this mentions; at most 100.
+    pub mentions: Vec<UserId>,
+}
+
+/// A change of members.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ChangeMembers {
+    /// Where.
+    pub channel: ChannelId,
+    /// The device's number.
+    pub client_seq: ClientSeq,
+    /// Below it no answer is awaited.
+    pub settled: ClientSeq,
+    /// What changes.
+    pub change: MemberChange,
+}
+
+/// What a request gave.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Answer {
+    /// Written, and on the disks of a quorum.
+    Sent { seq: Seq, cnt: u64, ts: Timestamp, duplicate: bool },
+    /// Given up: it never appears.
+    Voided,
+    /// The group chat exists.
+    Created { channel: ChannelId, seq: Seq },
+    /// Done, nothing to tell.
+    Done,
+    /// A channel.
+    Channel(ChannelView),
+    /// Users; those that do not exist are left out.
+    Users(Vec<UserView>),
+    /// Edges that can hold a session, best first, at most 8.
+    Edges(Vec<Edge>),
+    /// The cluster.
+    Status(ClusterStatus),
+    /// The account of a name.
+    Account { user: UserId, name: String, created: bool },
+}
+
+/// A channel, as a member sees it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ChannelView {
+    /// Which.
+    pub channel: ChannelId,
+    /// Title of a group.
+    pub title: String,
+    /// Last record.
+    pub head: Position,
+    /// Members, sorted by user.
+    pub members: Vec<MemberView>,
+}
+
+/// A member, as the others see them.
+#[derive(Clone, PartialEq, Debug)]
+pub struct MemberView {
+    /// Who.
+    pub user: UserId,
+    /// What they may do.
+    pub role: Role,
+    /// Read up to here.
+    pub read: Position,
+    /// Delivered up to here.
+    pub delivered: Position,
+}
+
+/// A user, as others see them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UserView {
+    /// Who.
+    pub user: UserId,
+    /// Their name.
+    pub name: String,
+}
+
+/// A node that can hold a session.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Edge {
+    /// Which node.
+    pub node: NodeId,
+    /// `host:port` of its QUIC endpoint.
+    pub address: String,
+    /// Where it stands.
+    pub region: RegionId,
+    /// Zone label.
+    pub zone: String,
+}
+
+/// The cluster, as an operator sees it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ClusterStatus {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// Version of the map that the answering node has.
+    pub map_epoch: u64,
+    /// Every node of the map.
+    pub nodes: Vec<NodeStatus>,
+    /// Every group of the map, with each replica that answered.
+    pub groups: Vec<GroupStatus>,
+}
+
+/// A node, as an operator sees it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct NodeStatus {
+    /// Which.
+    pub node: NodeId,
+    /// `host:port`.
+    pub address: String,
+    /// Zone label.
+    pub zone: String,
+    /// Whether the answering node hears its beats.
+    pub alive: bool,
+    /// Sessions it holds, when it answered.
+    pub sessions: Option<u64>,
+    /// Resident memory in bytes, when it answered.
+    pub rss_bytes: Option<u64>,
+}
+
+/// A group, as an operator sees it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct GroupStatus {
+    /// Which.
+    pub group: u32,
+    /// Who leads, when known.
+    pub leader: Option<NodeId>,
+    /// Term of that leader.
+    pub term: u64,
+    /// Every replica that answered.
+    pub replicas: Vec<ReplicaStatus>,
+}
+
+/// A replica, as an operator sees it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ReplicaStatus {
+    /// Where.
+    pub node: NodeId,
+    /// Last index in its log.
+    pub last: u64,
+    /// Last index applied.
+    pub applied: u64,
+    /// First bytes of the digest at `applied`.
+    pub digest: u64,
+}
+
+/// Something happened that the client did not ask for.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Event {
+    /// A record, live.
+    Delivery(Delivery),
+    /// The user's index moved; the rows that changed, or none when the client should pull `(from, to]`.
+    IndexMoved { from: UserRev, to: UserRev, rows: Vec<IndexRow> },
+    /// Live pushes were dropped: pull up to here.
+    SyncNeeded { to: UserRev },
+    /// Another member read or got records.
+    Receipt { channel: ChannelId, user: UserId, read: Position, delivered: Position },
+    /// The edge is closing: connect elsewhere after the delay.
+    GoAway { after_ms: u32 },
+}
+
+/// A live record.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Delivery {
+    /// Where.
+    pub channel: ChannelId,
+    /// The seq before it that this user may see: a hole is noticed at once.
+    pub prev: Seq,
+    /// The record, or a stub when its body is over 4 KiB: pull it.
+    pub body: DeliveryBody,
+}
+
+/// A record or where to get it.
+#[derive(Clone, PartialEq, Debug)]
+pub enum DeliveryBody {
+    /// The record itself.
+    Whole(Record),
+    /// Too large for the chat stream: pull the record at this position.
+    Stub { at: Position },
+}
+
+/// The one request of a bulk stream; the answer is one [`Page`] frame, then the stream ends.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Pull {
+    /// Records of a channel.
+    History(HistoryQuery),
+    /// Rows of the user's index.
+    Index(IndexQuery),
+}
+
+/// Which records. A page holds at most `limit::PAGE_RECORDS_MAX` and `limit::PAGE_BYTES_MAX`, at least one record if there is any.
+#[derive(Clone, PartialEq, Debug)]
+pub struct HistoryQuery {
+    /// Where.
+    pub channel: ChannelId,
+    /// First seq, inclusive.
+    pub first: Seq,
+    /// Last seq, inclusive.
+    pub last: Seq,
+    /// From the end backwards rather than from the start forwards (the records of a page are rising either way).
+    pub newest_first: bool,
+    /// At most so many.
+    pub limit: u32,
+    /// The highest seq that the device knows of: an answer never comes from a replica behind it.
+    pub min_seq: Seq,
+    /// From this node's replica and no other: for those who compare replicas.
+    pub replica: Option<NodeId>,
+}
+
+/// Which rows of the own index: `from < rev ≤ to`, newest first.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct IndexQuery {
+    /// Held by the device.
+    pub from: UserRev,
+    /// Pinned at the start of the sync.
+    pub to: UserRev,
+    /// Rows below this only: the last one of the page before.
+    pub below: Option<UserRev>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// The answer of a bulk stream.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Page {
+    /// Records, rising, and what of the asked range is not the user's to see.
+    History(HistoryPage),
+    /// Rows, newest first.
+    Index { rows: Vec<IndexRow>, more: bool, rev: UserRev },
+    /// Refused.
+    Refused(Refusal),
+}
+
+/// A page of records.
+#[derive(Clone, PartialEq, Debug)]
+pub struct HistoryPage {
+    /// The replica that answered.
+    pub node: NodeId,
+    /// The channel's head there, as far as this user may see.
+    pub head: Position,
+    /// The incarnation there.
+    pub incarnation: Incarnation,
+    /// Rising; every seq of `covered` is either here or in `withheld`.
+    pub records: Vec<Record>,
+    /// Ranges (first, last), both inclusive, that this user may not see: a stated fact, not a hole.
+    pub withheld: Vec<(Seq, Seq)>,
+    /// The part of the asked range that this page answers, inclusive; `None` when the range is empty.
+    pub covered: Option<(Seq, Seq)>,
+}

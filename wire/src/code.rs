@@ -1,0 +1,145 @@
+//! Stable error numbers and retry classes: one space for the wire, the SDK, HTTP and the docs.
+//!
+//! In: a reason, named by [`Code`]. Out: its number, its [`Retry`] class and a short text for a person.
+//! Invariants: a number never changes its meaning; the thousands digit alone tells an old client what to do.
+
+use std::fmt;
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $number:literal, $retry:ident, $text:literal;)*) => {
+        /// A reason for a refusal. The number is stored and sent: never reuse one.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        #[non_exhaustive]
+        pub enum Code { $($(#[$doc])* $name,)* /** A number this version does not know: act by its class. */ Unknown(u16) }
+        impl Code {
+            /// Every code this version knows, by rising number.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+            /// The stable number.
+            pub const fn number(self) -> u16 { match self { $(Self::$name => $number,)* Self::Unknown(n) => n } }
+            /// The code of a number; unknown ones are kept.
+            pub const fn from_number(n: u16) -> Self { match n { $($number => Self::$name,)* other => Self::Unknown(other) } }
+            /// What the asker should do.
+            pub const fn retry(self) -> Retry { match self { $(Self::$name => Retry::$retry,)* Self::Unknown(n) => Retry::of_class(n / 1000) } }
+            /// What happened, for a person.
+            pub const fn text(self) -> &'static str { match self { $(Self::$name => $text,)* Self::Unknown(_) => "unknown error" } }
+            /// The stable name, as the docs and `--json` print it.
+            pub const fn name(self) -> &'static str { match self { $(Self::$name => stringify!($name),)* Self::Unknown(_) => "Unknown" } }
+        }
+    };
+}
+
+/// What the asker should do about a refusal. Stored nowhere; the number on the wire is in the comment.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Retry {
+    /// 0: the same request gets the same answer.
+    Never,
+    /// 1: at once, perhaps elsewhere.
+    Now,
+    /// 2: after the delay that comes with the refusal, else with backoff.
+    After,
+    /// 3: after a new token.
+    AfterAuth,
+}
+impl Retry {
+    /// How an unknown code of a class (its number / 1000) is treated.
+    pub const fn of_class(class: u16) -> Self {
+        match class {
+            1 => Self::Now,
+            2 => Self::AfterAuth,
+            5 | 6 => Self::After,
+            _ => Self::Never,
+        }
+    }
+}
+
+codes! {
+    // 1xxx transport
+    /// No answer in time; the fate of the request is unknown.
+    Timeout = 1001, Now, "no answer in time";
+    /// The stream or connection was lost.
+    Disconnected = 1002, Now, "the connection was lost";
+    /// This node is shutting down; use another.
+    Draining = 1003, Now, "this node is shutting down";
+    /// A newer connection of the same device took over.
+    Replaced = 1004, Never, "a newer connection of this device took over";
+    /// Speaks no version that we speak.
+    VersionMismatch = 1005, Never, "no common protocol version";
+    /// A frame could not be read.
+    BadFrame = 1006, Never, "a frame could not be read";
+    /// The two sides are of different clusters.
+    WrongCluster = 1007, Never, "this node belongs to another cluster";
+    // 2xxx auth
+    /// No token, or not one of this cluster.
+    BadToken = 2001, AfterAuth, "the token is not valid here";
+    /// The token's time is over.
+    TokenExpired = 2002, AfterAuth, "the token has expired";
+    /// The account or device was revoked.
+    Revoked = 2003, Never, "the account or device was revoked";
+    /// Needs an operator's token.
+    NotAdmin = 2004, Never, "this needs an operator's token";
+    // 3xxx denied
+    /// Not a member of the channel (or there is none: the answer is the same).
+    NotMember = 3001, Never, "not a member of this channel";
+    /// A member, but not allowed to do this.
+    NotAllowed = 3002, Never, "not allowed to do this here";
+    /// The channel was dissolved.
+    Dissolved = 3003, Never, "this channel has ended";
+    /// No such user.
+    NoSuchUser = 3004, Never, "no such user";
+    /// The name is another user's.
+    NameTaken = 3005, Never, "this name is taken";
+    /// The id is another user's: draw a new key.
+    IdTaken = 3006, Never, "this id is taken";
+    /// The group chat has its 100 members.
+    GroupFull = 3007, Never, "the group chat is full";
+    /// The last owner must hand over before leaving.
+    LastOwner = 3008, Never, "the last owner must hand over first";
+    // 4xxx invalid
+    /// A field is malformed or missing.
+    Invalid = 4001, Never, "a field is malformed or missing";
+    /// Over a size limit.
+    TooLarge = 4002, Never, "over a size limit";
+    /// The same number was used for other bytes.
+    Conflict = 4003, Never, "this client_seq was used for another message";
+    /// Below the ring of remembered numbers.
+    TooOld = 4004, Never, "this client_seq is too old to be told apart";
+    /// The number was given up.
+    Voided = 4005, Never, "this client_seq was given up";
+    /// Nothing there.
+    NotFound = 4006, Never, "not found";
+    /// A request of a kind that this version does not know.
+    Unsupported = 4007, Never, "not supported by this version";
+    // 5xxx limited
+    /// A queue is full or a rate is over its limit.
+    Busy = 5001, After, "too busy, try again after the delay";
+    /// A gap in the device's numbers: resend from the expected one.
+    OutOfSequence = 5002, Now, "client_seq out of sequence";
+    /// The user has too many devices or sessions.
+    TooMany = 5003, After, "too many of these";
+    // 6xxx unavailable
+    /// The group has no leader now.
+    NoLeader = 6001, After, "no leader at the moment";
+    /// Asked a node that does not lead the group.
+    NotLeader = 6002, Now, "this node does not lead the group";
+    /// Asked a group that does not hold the bucket.
+    WrongGroup = 6003, Now, "this group does not hold the bucket";
+    /// The bucket is being moved.
+    Frozen = 6004, After, "the data is being moved";
+    /// The replica has not applied far enough.
+    Behind = 6005, After, "this replica is behind";
+    /// The disk is full.
+    DiskFull = 6006, After, "the disk is full";
+    /// Proposed, but its outcome is not known: ask again with the same number.
+    OutcomeUnknown = 6007, Now, "the outcome is not known yet";
+    /// The cursor cannot be honoured: sync from the start.
+    Resync = 6008, Now, "the cursor cannot be honoured";
+    // 9xxx internal
+    /// A fault of ours.
+    Internal = 9001, Never, "internal error";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.number(), self.name())
+    }
+}

@@ -1,0 +1,1 @@
+//! Framing: bytes in, frames out, no IO.

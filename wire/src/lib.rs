@@ -1,0 +1,14 @@
+//! kith-wire: what crosses a process or a disk boundary.
+//!
+//! In: bytes. Out: parsed types that cannot be wrong. Three stability classes: [`client`] (promised to app developers), [`peer`]
+//! (node to node, N and N-1) and [`log`] (persisted, for ever). Invariants: any bytes give a value, "need more" or a typed error,
+//! never a panic, and never use more memory than the limit. Not here: IO, time, tokio, any other package of ours.
+
+pub mod client;
+pub mod code;
+pub mod frame;
+pub mod hello;
+pub mod id;
+pub mod limit;
+pub mod log;
+pub mod peer;

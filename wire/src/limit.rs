@@ -1,0 +1,61 @@
+//! Every protocol bound: one constant each, with its unit, its reason, and what happens when it is reached.
+
+/// Text of a message, in Unicode scalar values. One more is `TooLarge`.
+pub const TEXT_CHARS_MAX: usize = 100_000;
+/// Text of a message, in bytes of UTF-8: four per scalar value.
+pub const TEXT_BYTES_MAX: usize = 4 * TEXT_CHARS_MAX;
+/// Body of a frame on a client's chat stream or peer stream, in bytes: the largest text and its envelope. A longer one ends the connection.
+pub const FRAME_BYTES_MAX: usize = TEXT_BYTES_MAX + 64 * 1024;
+/// Body of a frame between nodes, in bytes: a raft append or a ref frame. A longer one ends the connection.
+pub const PEER_FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// A record whose text is longer, in bytes, travels as a stub on chat streams and is pulled.
+pub const STUB_BYTES: usize = 4 * 1024;
+/// Members of a group chat. The next is `GroupFull`.
+pub const MEMBERS_MAX: usize = 100;
+/// Devices of a user. The longest idle makes room.
+pub const DEVICES_MAX: usize = 32;
+/// Mentions in a message. One more is `TooLarge`.
+pub const MENTIONS_MAX: usize = 100;
+/// Mentions remembered per member and channel. The oldest makes room.
+pub const MENTIONS_KEPT: usize = 100;
+/// Numbers of a device that await their final answer in one channel; the dedup ring. The next waits in the client.
+pub const DEDUP_RING: usize = 32;
+/// Title of a group, in Unicode scalar values. One more is `TooLarge`.
+pub const TITLE_CHARS_MAX: usize = 200;
+/// User name, in bytes after folding. One more is `TooLarge`.
+pub const NAME_BYTES_MAX: usize = 64;
+/// Preview of a channel's last text, in Unicode scalar values. Longer ones are cut.
+pub const PREVIEW_CHARS: usize = 80;
+/// Users of one `GetUsers`. One more is `TooLarge`.
+pub const USERS_PER_REQUEST: usize = 200;
+/// Token, in bytes. A longer one is `BadToken`.
+pub const TOKEN_BYTES_MAX: usize = 4 * 1024;
+/// Records of a history page. More come with the next page.
+pub const PAGE_RECORDS_MAX: usize = 1_000;
+/// Bytes of a history page, counted over texts; one record always fits. More come with the next page.
+pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
+/// Rows of an index page. More come with the next page.
+pub const PAGE_ROWS_MAX: usize = 500;
+/// Body of a page frame, in bytes.
+pub const PAGE_FRAME_BYTES_MAX: usize = PAGE_BYTES_MAX + FRAME_BYTES_MAX;
+/// Items of one raft batch. The rest goes into the next one.
+pub const BATCH_ITEMS_MAX: usize = 4_096;
+/// Bytes of one raft batch, encoded; one item always fits. The rest goes into the next one.
+pub const BATCH_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Requests of one session that wait for an answer. The next is `Busy`.
+pub const SESSION_REQUESTS_MAX: usize = 64;
+/// Bulk streams of one connection that are open at once; the transport makes the next wait.
+pub const SESSION_PULLS_MAX: usize = 8;
+/// Outbound queue of one session, in frames. Beyond it live pushes are dropped and the client is told to pull.
+pub const OUTBOX_FRAMES_MAX: usize = 256;
+/// Outbound queue of one session, in bytes. As above.
+pub const OUTBOX_BYTES_MAX: usize = 256 * 1024;
+/// Edges of one `Discover` answer.
+pub const EDGES_MAX: usize = 8;
+/// Refs of one pending set before it is proposed early.
+pub const REFS_PENDING_MAX: usize = 4_096;
+/// A snapshot chunk, in bytes.
+pub const SNAPSHOT_CHUNK_BYTES: usize = 1024 * 1024;
+
+const _: () = assert!(FRAME_BYTES_MAX > TEXT_BYTES_MAX, "the largest text must fit a frame");
+const _: () = assert!(PEER_FRAME_BYTES_MAX > 2 * BATCH_BYTES_MAX + FRAME_BYTES_MAX, "a full batch must fit a peer frame");

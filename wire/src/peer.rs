@@ -1,0 +1,401 @@
+//! The protocol between nodes, ALPN `kith-peer/1`: raft traffic, forwarded requests, fan-out, beats.
+//!
+//! In: checked frames (crc32) of the one stream that each node opens to each other node. Out: parsed types.
+//! One ordered pair of nodes has one connection and one multiplexed stream: what A asks and tells B goes over the stream that A
+//! opened, and B's answers come back on it. Snapshots have a stream of their own. N and N-1 interoperate.
+//! Not here: deadlines and reconnecting (the node's peer links), what raft does with it (kith-raft).
+
+use crate::{
+    client::{Answer, Delivery, HistoryPage, HistoryQuery, IndexQuery, Page, Refusal, Request},
+    hello::Version,
+    id::{
+        BootEpoch, ChannelId, ClusterId, Conn, DeviceId, GroupId, LogIndex, MapEpoch, NodeId, RequestId, Seq, SessionId, StoreId, Term, UserId,
+        UserRev,
+    },
+    log::{ClusterMap, Entry, IndexRow, LogId, Membership, Position, Record, Ref, Vote},
+};
+
+/// A frame from the node that opened the stream.
+#[derive(Clone, PartialEq, Debug)]
+pub enum ToPeer {
+    /// The first frame, once.
+    Hello(PeerHello),
+    /// Asks; the answer carries the same id.
+    Ask { id: RequestId, deadline_ms: u32, ask: Ask },
+    /// Tells; no answer.
+    Tell(Tell),
+}
+
+/// A frame from the node that accepted the stream.
+#[derive(Clone, PartialEq, Debug)]
+pub enum FromPeer {
+    /// The answer to Hello.
+    Hello(PeerHello),
+    /// Refused; nothing follows.
+    Bye(Refusal),
+    /// The answer to an Ask.
+    Told { id: RequestId, told: Result<Told, Refusal> },
+    /// Answers of a raft append session, in the order of its requests.
+    Appended(AppendAnswer),
+}
+
+/// Who a node is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PeerHello {
+    /// Highest version it speaks.
+    pub version: Version,
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// Its id.
+    pub node: NodeId,
+    /// Its data directory.
+    pub store: StoreId,
+    /// Its count of starts.
+    pub boot: BootEpoch,
+    /// Version of its map.
+    pub map_epoch: MapEpoch,
+}
+
+/// A question to another node.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Ask {
+    /// A client's request, for the leader of a group. Never forwarded again.
+    Forward { group: GroupId, map_epoch: MapEpoch, caller: Caller, request: Request },
+    /// A client's history pull, for a replica.
+    History { group: GroupId, caller: Caller, query: HistoryQuery },
+    /// A client's index pull, for a replica of the user's group; `min_rev` must have been applied.
+    Index { group: GroupId, caller: Caller, query: IndexQuery, min_rev: UserRev },
+    /// An operation of the cluster itself on a group's leader.
+    Inner { group: GroupId, map_epoch: MapEpoch, inner: Inner },
+    /// Registers sessions with the leader of their users' home group. In bulk after a change of leader.
+    Register { group: GroupId, boot: BootEpoch, sessions: Vec<Registration> },
+    /// The map, if newer than this.
+    Map { newer_than: MapEpoch },
+    /// The state of this node and its replicas.
+    NodeStatus,
+    /// Raft: a vote or a pre-vote.
+    Vote { group: GroupId, vote: Vote, last: Option<LogId>, pre: bool },
+    /// Raft: hand over leadership.
+    TransferLeader { group: GroupId, from: Vote, to: NodeId, last: Option<LogId> },
+    /// Raft: heartbeats of many groups in one frame.
+    Heartbeats(Vec<Heartbeat>),
+}
+
+/// An answer of another node.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Told {
+    /// To `Forward`.
+    Answer(Answer),
+    /// To `History`.
+    History(HistoryPage),
+    /// To `Index`.
+    Page(Page),
+    /// To `Inner`.
+    Inner(InnerAnswer),
+    /// To `Register`: in the order of the sessions.
+    Registered { group: GroupId, term: Term, sessions: Vec<Result<RegisteredSession, Refusal>> },
+    /// To `Map`: none when there is nothing newer.
+    Map(Option<ClusterMap>),
+    /// To `NodeStatus`.
+    NodeStatus(PeerStatus),
+    /// To `Vote`.
+    Vote { vote: Vote, granted: bool, last: Option<LogId> },
+    /// To `TransferLeader`.
+    Done,
+    /// To `Heartbeats`: in their order.
+    Heartbeats(Vec<HeartbeatAnswer>),
+}
+
+/// Something that needs no answer on the stream.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Tell {
+    /// Raft: one append of a session. Answers come as [`AppendAnswer`], in order, keyed by (group, session).
+    Append(Append),
+    /// Raft: the sender ended an append session.
+    AppendEnd { group: GroupId, session: u64 },
+    /// Fan-out: from a channel's leader to the leader of the members' home groups.
+    Refs(RefFrame),
+    /// Fan-out: from a home leader back to a channel's leader, after the user index was committed.
+    RefsKept(RefsKept),
+    /// Fan-out: from a home leader to an edge.
+    Push(PushFrame),
+    /// The pair's beat, every 250 ms.
+    Beat(Beat),
+    /// A session has ended.
+    Unregister { group: GroupId, user: UserId, device: DeviceId, session: SessionId },
+}
+
+/// Who a forwarded request is from; the edge has authenticated it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Caller {
+    /// The user; 0 for an operator without an account.
+    pub user: UserId,
+    /// The device.
+    pub device: DeviceId,
+    /// Whether an operator's token was shown.
+    pub admin: bool,
+    /// Names the request in every node's log.
+    pub trace: u64,
+}
+
+/// One append of a streamed session.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Append {
+    /// Which group.
+    pub group: GroupId,
+    /// Which session of it: a late one must never overwrite the live one.
+    pub session: u64,
+    /// Leader's vote.
+    pub vote: Vote,
+    /// The entry before the first of `entries`.
+    pub prev: Option<LogId>,
+    /// New entries, dense.
+    pub entries: Vec<Entry>,
+    /// What the leader has committed.
+    pub committed: Option<LogId>,
+}
+
+/// The answer to one append.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AppendAnswer {
+    /// Which group.
+    pub group: GroupId,
+    /// Which session.
+    pub session: u64,
+    /// What became of it.
+    pub result: AppendResult,
+}
+
+/// What became of an append. The number is on the wire.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AppendResult {
+    /// 1: flushed up to here.
+    Flushed(Option<LogId>),
+    /// 2: the log differs at `prev`.
+    Conflict(Option<LogId>),
+    /// 3: a higher vote was seen.
+    HigherVote(Vote),
+    /// 4: this node does not run the group, or the session is over. Ends the session.
+    Closed,
+}
+
+/// One group's heartbeat: an append without entries.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Heartbeat {
+    /// Which group.
+    pub group: GroupId,
+    /// Leader's vote.
+    pub vote: Vote,
+    /// Matching entry.
+    pub prev: Option<LogId>,
+    /// What the leader has committed.
+    pub committed: Option<LogId>,
+}
+
+/// The answer to one group's heartbeat.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HeartbeatAnswer {
+    /// Which group.
+    pub group: GroupId,
+    /// What became of it.
+    pub result: AppendResult,
+}
+
+/// A snapshot's head, first frame of a snapshot stream; chunks of rows follow, then a [`SnapshotEnd`].
+#[derive(Clone, PartialEq, Debug)]
+pub struct SnapshotHead {
+    /// Which group.
+    pub group: GroupId,
+    /// Leader's vote.
+    pub vote: Vote,
+    /// Last entry in it.
+    pub last: Option<LogId>,
+    /// Where its membership was logged.
+    pub membership_at: Option<LogId>,
+    /// Its membership.
+    pub membership: Membership,
+}
+
+/// A snapshot's end: what the receiver checks before it installs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SnapshotEnd {
+    /// Rows sent.
+    pub rows: u64,
+    /// crc32 over all chunk bodies in order.
+    pub crc: u32,
+}
+
+/// A cluster's own operation on a group's leader.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Inner {
+    /// May this user be written to by `from`?
+    CheckPeer { user: UserId, from: UserId },
+    /// Name reservation, step 1.
+    ReserveName { name: String, user: UserId },
+    /// Step 2: the commit point, at the home of the user.
+    CreateUser { user: UserId, name: String, key: [u8; 32] },
+    /// Settles a stale reservation at the home.
+    SettleUser { user: UserId },
+    /// Step 3.
+    ConfirmName { name: String, user: UserId },
+    /// Step 3, when the user will never be.
+    ReleaseName { name: String, user: UserId },
+    /// Who has this name?
+    FindName { name: String },
+    /// Names of users of this group.
+    GetUsers { users: Vec<UserId> },
+}
+
+/// The answer to an [`Inner`].
+#[derive(Clone, PartialEq, Debug)]
+pub enum InnerAnswer {
+    /// Done.
+    Done,
+    /// Yes or no.
+    Truth(bool),
+    /// A name, and whether it is confirmed; with the age of a mere reservation in milliseconds.
+    Name { user: UserId, confirmed: bool, age_ms: u64 },
+    /// No such name.
+    NoName,
+    /// Names of users that exist.
+    Users(Vec<(UserId, String)>),
+}
+
+/// A session for the registry of a home leader.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Registration {
+    /// The user.
+    pub user: UserId,
+    /// The device.
+    pub device: DeviceId,
+    /// The session on the asking edge.
+    pub session: SessionId,
+    /// The device's count of connections: the higher wins.
+    pub conn: Conn,
+    /// False when the device was noted before and the session merely re-registers.
+    pub new: bool,
+}
+
+/// What a registered session learns.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RegisteredSession {
+    /// The user's index stands here.
+    pub user_rev: UserRev,
+    /// The user's name.
+    pub name: String,
+}
+
+/// The pair's beat.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Beat {
+    /// Version of the sender's map.
+    pub map_epoch: MapEpoch,
+    /// Groups that the sender leads, with the term, sorted.
+    pub leads: Vec<(GroupId, Term)>,
+    /// Log batches that the sender's store has synced, ever.
+    pub synced_batches: u64,
+}
+
+/// Refs and bodies from a channel's leader to one node, at most one frame per 5 ms.
+#[derive(Clone, PartialEq, Debug)]
+pub struct RefFrame {
+    /// The channel's group.
+    pub source: GroupId,
+    /// Term in which the source leads.
+    pub term: Term,
+    /// Per channel and home group.
+    pub channels: Vec<ChannelRefs>,
+}
+
+/// One channel's news for the users of one home group.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ChannelRefs {
+    /// Home group of `users`.
+    pub home: GroupId,
+    /// Which channel.
+    pub channel: ChannelId,
+    /// The refs are complete up to here: what `RefsKept` answers.
+    pub seq: Seq,
+    /// One ref per user.
+    pub refs: Vec<(UserId, Ref)>,
+    /// New records, each once, rising; live push only, may be empty.
+    pub bodies: Vec<LiveRecord>,
+}
+
+/// A record on its way to screens.
+#[derive(Clone, PartialEq, Debug)]
+pub struct LiveRecord {
+    /// The record.
+    pub record: Record,
+    /// Who of the frame's users may see it, each with the seq before it that they may see.
+    pub recipients: Vec<(UserId, Seq)>,
+}
+
+/// What a home group has committed to its users' indexes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RefsKept {
+    /// The channel's group.
+    pub source: GroupId,
+    /// The home group.
+    pub home: GroupId,
+    /// Per channel: up to where, and the users that are gone for good.
+    pub kept: Vec<(ChannelId, Seq, Vec<UserId>)>,
+}
+
+/// What a home leader has for the sessions of one edge.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PushFrame {
+    /// The home group.
+    pub home: GroupId,
+    /// Term in which the sender leads it: an older one is dropped.
+    pub term: Term,
+    /// Live records, each once.
+    pub deliveries: Vec<(Delivery, Vec<(SessionId, Seq)>)>,
+    /// Index changes by user, for all their sessions on this edge.
+    pub moves: Vec<IndexMove>,
+    /// Sessions that a newer connection replaced.
+    pub replaced: Vec<SessionId>,
+    /// Read and delivered positions of other members.
+    pub receipts: Vec<(SessionId, ChannelId, UserId, Position, Position)>,
+}
+
+/// A user's index moved.
+#[derive(Clone, PartialEq, Debug)]
+pub struct IndexMove {
+    /// Whose sessions.
+    pub sessions: Vec<SessionId>,
+    /// From this version.
+    pub from: UserRev,
+    /// To this one.
+    pub to: UserRev,
+    /// The rows that changed.
+    pub rows: Vec<IndexRow>,
+}
+
+/// A node's own state.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PeerStatus {
+    /// Sessions it holds.
+    pub sessions: u64,
+    /// Resident memory in bytes.
+    pub rss_bytes: u64,
+    /// Its replicas.
+    pub replicas: Vec<PeerReplica>,
+}
+
+/// A replica's state.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PeerReplica {
+    /// Which group.
+    pub group: GroupId,
+    /// Who it thinks leads.
+    pub leader: Option<NodeId>,
+    /// Its term.
+    pub term: Term,
+    /// Last index in its log.
+    pub last: LogIndex,
+    /// Last index applied.
+    pub applied: LogIndex,
+    /// First bytes of the digest there.
+    pub digest: u64,
+}
