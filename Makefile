@@ -1,0 +1,70 @@
+# Kith's few commands. Each installs what the machine lacks first; all use one profile, so that RocksDB is compiled once.
+#   make demo     three nodes, the shipped sample replayed, one leader killed, the verdict
+#   make test     every test          make verify   what a change must pass; edits nothing          make fix   edits what it can
+
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.SILENT:
+.PHONY: help demo test verify fix bootstrap
+
+CARGO  ?= cargo
+SAMPLE := tests/data/irc-sample.jsonl.gz
+# Arguments of the demo, e.g. `make demo DEMO="--replay FILE --kill-every 20"`.
+DEMO   ?= --replay $(SAMPLE) --kill leader
+
+help:
+	sed -n '2,3p' Makefile
+
+demo: bootstrap
+	stay=; if [ -t 0 ] && [ -t 1 ]; then stay=--stay; fi
+	$(CARGO) build --locked -p kith
+	target=$${CARGO_TARGET_DIR:-target}
+	exec "$$target/debug/kith" demo $(DEMO) $$stay
+
+test: bootstrap
+	if ! $(CARGO) nextest --version >/dev/null 2>&1; then
+	  echo "cargo-nextest is missing: compiling it, once" >&2
+	  $(CARGO) install cargo-nextest --locked || {
+	    echo "cargo-nextest could not be installed. Install it by hand (https://nexte.st), then run this again." >&2; exit 1; }
+	fi
+	$(CARGO) nextest run --locked --workspace
+
+verify: bootstrap
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(MAKE) --no-print-directory test
+	$(CARGO) test --locked --workspace --doc
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
+
+fix:
+	$(CARGO) fmt --all
+	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+
+bootstrap:
+	if ! command -v $(firstword $(CARGO)) >/dev/null; then
+	  echo "Rust is missing. Install it from https://rustup.rs, then run this again." >&2; exit 1
+	fi
+	missing=
+	command -v g++ >/dev/null || command -v c++ >/dev/null || missing="$$missing g++"
+	if [ -z "$${LIBCLANG_PATH:-}" ] && [ "$$(uname)" != Darwin ]; then
+	  # The bindings of RocksDB are made by libclang, which needs its own headers beside it.
+	  if ! compgen -G '/usr/lib*/llvm*/lib*/libclang*.so*' >/dev/null && ! compgen -G '/usr/lib*/libclang*.so*' >/dev/null \
+	     && ! compgen -G '/usr/lib/*-linux-gnu/libclang*.so*' >/dev/null; then missing="$$missing libclang-dev";
+	  elif ! compgen -G '/usr/lib*/llvm*/lib*/clang/*/include/stddef.h' >/dev/null \
+	     && ! compgen -G '/usr/lib*/clang/*/include/stddef.h' >/dev/null; then missing="$$missing libclang-dev"; fi
+	fi
+	if [ -z "$$missing" ]; then exit 0; fi
+	if ! command -v apt-get >/dev/null; then
+	  echo "These are missing and this machine has no apt-get:$$missing. Install them (or what your system calls them), then run this again." >&2; exit 1
+	fi
+	sudo=
+	if [ "$$(id -u)" != 0 ]; then
+	  sudo=sudo
+	  command -v sudo >/dev/null || { echo "These are missing, and there is no sudo to install them:$$missing. As root: apt-get install$$missing" >&2; exit 1; }
+	fi
+	echo "installing what is missing:$$missing" >&2
+	export DEBIAN_FRONTEND=noninteractive
+	$$sudo apt-get install -y -q --no-install-recommends $$missing >&2 || {
+	  $$sudo apt-get update -q >&2 && $$sudo apt-get install -y -q --no-install-recommends $$missing >&2; } || {
+	  echo "apt-get could not install$$missing. Install them by hand, then run this again." >&2; exit 1; }
