@@ -73,8 +73,8 @@ pub enum Ask {
     Map { newer_than: MapEpoch },
     /// The state of this node and its replicas.
     NodeStatus,
-    /// Raft: a vote or a pre-vote.
-    Vote { group: GroupId, vote: Vote, last: Option<LogId>, pre: bool },
+    /// Raft: a vote or a pre-vote. `transfer`: the old leader asked for it, so that its lease does not count.
+    Vote { group: GroupId, vote: Vote, last: Option<LogId>, pre: bool, transfer: bool },
     /// Raft: hand over leadership.
     TransferLeader { group: GroupId, from: Vote, to: NodeId, last: Option<LogId> },
     /// Raft: heartbeats of many groups in one frame.
