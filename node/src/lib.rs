@@ -1,1 +1,23 @@
-//! kith
+//! kith: the server as a library, and the composition root.
+//!
+//! In: [`NodeOptions`]. Out: a running [`Node`]. This is the only module that sees all others; each other one gets what it needs as an
+//! argument, so that three nodes run in one process. Inside: edge → session → service → router → {raft, peer}; fanout → {outbox, peer}.
+//! Not here: replicated state (`raft/`), the wire (`wire/`).
+
+pub mod auth;
+pub mod cli;
+pub mod clock;
+pub mod cluster;
+pub mod config;
+pub mod demo;
+pub mod edge;
+pub mod fanout;
+pub mod http;
+pub mod leadership;
+pub mod outbox;
+pub mod peer;
+pub mod router;
+pub mod service;
+pub mod session;
+pub mod supervise;
+pub mod telemetry;

@@ -1,0 +1,180 @@
+//! Access tokens: a JWT signed (Ed25519) by a key of the cluster.
+//!
+//! In: the key file of the cluster, claims. Out: token text; claims that were checked for signature, time and cluster.
+
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
+use kith_wire::{
+    code::Code,
+    id::{ClusterId, Timestamp, UserId},
+    limit,
+};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// What a token says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Claims {
+    /// The user; 0 for an operator without an account.
+    pub user: UserId,
+    /// Their name.
+    pub name: String,
+    /// The cluster that it is for.
+    pub cluster: ClusterId,
+    /// Whether it is an operator's.
+    pub admin: bool,
+    /// End of its time, in seconds since 1970.
+    pub expires_s: u64,
+    /// When it was made, in seconds since 1970.
+    pub issued_s: u64,
+}
+
+/// The cluster's key for tokens. Every node holds it: each one checks, and an operator on any of them mints.
+#[derive(Clone)]
+pub struct TokenKey {
+    private: EncodingKey,
+    public: DecodingKey,
+}
+
+impl std::fmt::Debug for TokenKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TokenKey(..)")
+    }
+}
+
+/// The key file is not an Ed25519 key in PEM.
+#[derive(Debug, Error)]
+#[error("cannot read the token key: {0}")]
+pub struct TokenKeyError(String);
+
+/// Why a token is not taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum TokenError {
+    /// Not a token, not signed by this cluster's key, or for another cluster.
+    #[error("the token is not valid here")]
+    Bad,
+    /// Its time is over.
+    #[error("the token has expired")]
+    Expired,
+}
+
+impl TokenError {
+    /// The code that a client gets.
+    pub const fn code(self) -> Code {
+        match self {
+            Self::Bad => Code::BadToken,
+            Self::Expired => Code::TokenExpired,
+        }
+    }
+}
+
+impl TokenKey {
+    /// Draws a key; the text is its file, PEM of PKCS #8.
+    ///
+    /// # Errors
+    /// The crypto library fails.
+    pub fn generate() -> Result<(Self, String), TokenKeyError> {
+        let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).map_err(|e| TokenKeyError(e.to_string()))?;
+        let pem = pair.serialize_pem();
+        Ok((Self::from_pem(&pem)?, pem))
+    }
+    /// Parses the key file.
+    ///
+    /// # Errors
+    /// It is not an Ed25519 key.
+    pub fn from_pem(pem: &str) -> Result<Self, TokenKeyError> {
+        let pair = rcgen::KeyPair::from_pem(pem).map_err(|e| TokenKeyError(e.to_string()))?;
+        if pair.algorithm() != &rcgen::PKCS_ED25519 {
+            return Err(TokenKeyError("not an Ed25519 key".into()));
+        }
+        Ok(Self { private: EncodingKey::from_ed_der(pair.serialized_der()), public: DecodingKey::from_ed_der(pair.public_key_raw()) })
+    }
+}
+
+/// Signs claims.
+///
+/// # Errors
+/// The crypto library fails.
+pub fn mint(key: &TokenKey, claims: &Claims) -> Result<String, TokenKeyError> {
+    let raw = Raw {
+        sub: claims.user.to_string(),
+        name: claims.name.clone(),
+        cluster: claims.cluster.to_string(),
+        admin: claims.admin,
+        exp: claims.expires_s,
+        iat: claims.issued_s,
+    };
+    jsonwebtoken::encode(&Header::new(Algorithm::EdDSA), &raw, &key.private).map_err(|e| TokenKeyError(e.to_string()))
+}
+
+/// Checks a token.
+///
+/// # Errors
+/// See [`TokenError`].
+pub fn verify(key: &TokenKey, cluster: ClusterId, token: &str, now: Timestamp) -> Result<Claims, TokenError> {
+    if token.len() > limit::TOKEN_BYTES_MAX {
+        return Err(TokenError::Bad);
+    }
+    let mut rules = Validation::new(Algorithm::EdDSA);
+    rules.validate_exp = false;
+    rules.set_required_spec_claims(&["exp", "sub"]);
+    let raw = jsonwebtoken::decode::<Raw>(token, &key.public, &rules).map_err(|error| match error.kind() {
+        ErrorKind::ExpiredSignature => TokenError::Expired,
+        _ => TokenError::Bad,
+    })?;
+    let raw = raw.claims;
+    if raw.cluster != cluster.to_string() {
+        return Err(TokenError::Bad);
+    }
+    if raw.exp <= now.get() / 1000 {
+        return Err(TokenError::Expired);
+    }
+    let user = parse_user(&raw.sub).ok_or(TokenError::Bad)?;
+    Ok(Claims { user, name: raw.name, cluster, admin: raw.admin, expires_s: raw.exp, issued_s: raw.iat })
+}
+
+/// Parses what `UserId` prints: `u` and 16 hexadecimal digits.
+pub fn parse_user(text: &str) -> Option<UserId> {
+    let digits = text.strip_prefix('u').filter(|digits| digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
+    u64::from_str_radix(digits, 16).ok().map(UserId::new)
+}
+
+#[derive(Serialize, Deserialize)]
+struct Raw {
+    sub: String,
+    name: String,
+    cluster: String,
+    #[serde(default)]
+    admin: bool,
+    exp: u64,
+    iat: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claims() -> Claims {
+        Claims { user: UserId::new(7), name: "ann".into(), cluster: ClusterId::new([3; 16]), admin: true, expires_s: 1_000, issued_s: 10 }
+    }
+
+    #[test]
+    fn minted_token_verifies_until_it_expires() {
+        let (key, pem) = TokenKey::generate().unwrap();
+        let again = TokenKey::from_pem(&pem).unwrap();
+        let token = mint(&key, &claims()).unwrap();
+        assert_eq!(verify(&again, claims().cluster, &token, Timestamp::new(999_000)), Ok(claims()));
+        assert_eq!(verify(&again, claims().cluster, &token, Timestamp::new(1_000_000)), Err(TokenError::Expired));
+    }
+
+    #[test]
+    fn token_of_another_cluster_or_key_is_bad() {
+        let (key, _) = TokenKey::generate().unwrap();
+        let (other, _) = TokenKey::generate().unwrap();
+        let token = mint(&key, &claims()).unwrap();
+        let now = Timestamp::new(20_000);
+        assert_eq!(verify(&other, claims().cluster, &token, now), Err(TokenError::Bad));
+        assert_eq!(verify(&key, ClusterId::new([4; 16]), &token, now), Err(TokenError::Bad));
+        assert_eq!(verify(&key, claims().cluster, "garbage", now), Err(TokenError::Bad));
+        assert_eq!(verify(&key, claims().cluster, &"x".repeat(5_000), now), Err(TokenError::Bad));
+    }
+}

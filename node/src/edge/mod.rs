@@ -1,0 +1,1 @@
+//! Client listener: accept, admission, sessions' streams.

@@ -1,0 +1,1 @@
+//! From a channel's leader to screens: dispatch, registry, local.

@@ -1,0 +1,1 @@
+//! Protocol of one client: sans-io machine, driver.

@@ -1,0 +1,79 @@
+//! The task tree: who spawns, awaits.
+//!
+//! In: futures with a name. Out: their end, awaited by [`Tasks::close`]. Each owner has one [`Tasks`]; cancelling a parent cancels its
+//! children. A task that panics is logged as an error of its owner. Not here: which lane a task runs on (kith-raft's lanes).
+
+use std::{future::Future, time::Duration};
+
+use tokio::runtime::Handle;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// The tasks of one owner.
+#[derive(Clone, Debug)]
+pub struct Tasks {
+    tracker: TaskTracker,
+    cancel: CancellationToken,
+    runtime: Handle,
+}
+
+impl Tasks {
+    /// A root that spawns on the given runtime.
+    pub fn new(runtime: Handle) -> Self {
+        Self { tracker: TaskTracker::new(), cancel: CancellationToken::new(), runtime }
+    }
+    /// The tasks of a part: cancelled with the whole, awaited on its own.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self { tracker: TaskTracker::new(), cancel: self.cancel.child_token(), runtime: self.runtime.clone() }
+    }
+    /// Fires when the owner ends.
+    pub fn cancelled(&self) -> CancellationToken {
+        self.cancel.clone()
+    }
+    /// Runs a task until it ends or, being cancelled, is dropped at its next await.
+    pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let cancel = self.cancel.clone();
+        self.spawn_finishing(name, async move {
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                () = task => {}
+            }
+        });
+    }
+    /// Runs a task to its own end; it watches [`Tasks::cancelled`] itself.
+    pub fn spawn_finishing(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let guard = Watch { name };
+        self.tracker.spawn_on(
+            async move {
+                task.await;
+                drop(guard);
+            },
+            &self.runtime,
+        );
+    }
+    /// How many run now.
+    pub fn len(&self) -> usize {
+        self.tracker.len()
+    }
+    /// Whether none runs now.
+    pub fn is_empty(&self) -> bool {
+        self.tracker.is_empty()
+    }
+    /// Cancels all and waits, at most so long. Says whether all have ended.
+    pub async fn close(&self, within: Duration) -> bool {
+        self.cancel.cancel();
+        self.tracker.close();
+        tokio::time::timeout(within, self.tracker.wait()).await.is_ok()
+    }
+}
+
+struct Watch {
+    name: &'static str,
+}
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!(task = self.name, "a task panicked");
+        }
+    }
+}
