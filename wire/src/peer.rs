@@ -6,13 +6,13 @@
 //! Not here: deadlines and reconnecting (the node's peer links), what raft does with it (kith-raft).
 
 use crate::{
-    client::{Answer, Delivery, HistoryPage, HistoryQuery, IndexQuery, Page, Refusal, Request},
+    client::{Answer, Delivery, DeliveryBody, HistoryPage, HistoryQuery, IndexQuery, Page, Refusal, Request},
     hello::Version,
     id::{
         BootEpoch, ChannelId, ClusterId, Conn, DeviceId, GroupId, LogIndex, MapEpoch, NodeId, RequestId, Seq, SessionId, StoreId, Term, UserId,
         UserRev,
     },
-    log::{ClusterMap, Entry, IndexRow, LogId, Membership, Position, Record, Ref, Vote},
+    log::{ClusterMap, Entry, IndexRow, LogId, Membership, Position, Ref, Vote},
 };
 
 /// A frame from the node that opened the stream.
@@ -314,19 +314,34 @@ pub struct ChannelRefs {
     pub home: GroupId,
     /// Which channel.
     pub channel: ChannelId,
-    /// The refs are complete up to here: what `RefsKept` answers.
+    /// The refs are complete up to here: what `RefsKept` answers. 0: there are no refs in this one and nothing is to be answered.
     pub seq: Seq,
     /// One ref per user.
     pub refs: Vec<(UserId, Ref)>,
     /// New records, each once, rising; live push only, may be empty.
     pub bodies: Vec<LiveRecord>,
+    /// Positions of members that moved; live push only, may be empty.
+    pub receipts: Vec<LiveReceipt>,
+}
+
+/// A member's positions on their way to the screens of the others.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LiveReceipt {
+    /// Whose positions.
+    pub user: UserId,
+    /// Read up to here.
+    pub read: Position,
+    /// Delivered up to here.
+    pub delivered: Position,
+    /// Who of the frame's users may see it.
+    pub recipients: Vec<UserId>,
 }
 
 /// A record on its way to screens.
 #[derive(Clone, PartialEq, Debug)]
 pub struct LiveRecord {
-    /// The record.
-    pub record: Record,
+    /// The record, or a stub when its text is over `limit::STUB_BYTES`.
+    pub body: DeliveryBody,
     /// Who of the frame's users may see it, each with the seq before it that they may see.
     pub recipients: Vec<(UserId, Seq)>,
 }
