@@ -7,7 +7,10 @@
 use crate::{
     code::Code,
     hello::{Features, Version},
-    id::{ChannelId, ClientSeq, ClusterId, Conn, DeviceId, Incarnation, NodeId, RegionId, RequestId, Seq, SessionId, Timestamp, UserId, UserRev},
+    id::{
+        ChannelId, ClientSeq, ClusterId, Conn, DeviceId, Incarnation, NodeId, RegionId, RequestId, Seq, SessionId, Timestamp, UserId, UserRev, hash,
+    },
+    limit,
     log::{IndexRow, MemberChange, Position, Record, Role},
 };
 
@@ -18,6 +21,9 @@ pub enum ToEdge {
     Hello(Hello),
     /// A request; answers come in any order, each with its id.
     Request { id: RequestId, request: Request },
+    /// A request that this version cannot read: an unknown kind, or a field that is malformed or over its limit. Only `decode` makes it; it
+    /// is answered with this refusal, and the session goes on.
+    Unreadable { id: RequestId, refusal: Refusal },
     /// Proof of life, every 30 s when nothing else is sent. Answered with [`ToClient::Beat`].
     Beat,
 }
@@ -382,4 +388,60 @@ pub struct HistoryPage {
     pub withheld: Vec<(Seq, Seq)>,
     /// The part of the asked range that this page answers, inclusive; `None` when the range is empty.
     pub covered: Option<(Seq, Seq)>,
+}
+
+/// What still fits a page: at most so many records, and `limit::PAGE_BYTES_MAX` of texts; the first record always fits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PageBudget {
+    records: usize,
+    bytes: usize,
+    first: bool,
+}
+
+impl PageBudget {
+    /// An empty page for at most `limit` records, itself bounded by `limit::PAGE_RECORDS_MAX`.
+    pub fn new(limit: u32) -> Self {
+        Self { records: (limit as usize).min(limit::PAGE_RECORDS_MAX), bytes: limit::PAGE_BYTES_MAX, first: true }
+    }
+    /// Whether this record fits too; if so, it is counted. After a `false` the page is full.
+    pub fn admit(&mut self, record: &Record) -> bool {
+        let bytes = record.content.bytes();
+        if self.records == 0 || (bytes > self.bytes && !self.first) {
+            self.records = 0;
+            return false;
+        }
+        self.records -= 1;
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.first = false;
+        true
+    }
+}
+
+impl Send {
+    /// Digest of what the client sent, `settled` apart: what tells a retry from another message under the same number.
+    pub fn digest(&self) -> u64 {
+        let reply_to = self.reply_to.map(|seq| seq.get().to_be_bytes());
+        let mentions: Vec<u8> = self.mentions.iter().flat_map(|user| user.get().to_be_bytes()).collect();
+        hash(&[
+            b"kith/send/1",
+            self.channel.as_bytes(),
+            &self.client_seq.get().to_be_bytes(),
+            self.text.as_bytes(),
+            reply_to.as_ref().map_or(&[], |raw| raw.as_slice()),
+            &mentions,
+        ])
+    }
+}
+
+impl ChangeMembers {
+    /// Digest of what the client sent, `settled` apart: as [`Send::digest`].
+    pub fn digest(&self) -> u64 {
+        let (kind, user, role) = match self.change {
+            MemberChange::Add(user) => (1, user.get(), 0),
+            MemberChange::Remove(user) => (2, user.get(), 0),
+            MemberChange::Leave => (3, 0, 0),
+            MemberChange::SetRole(user, role) => (4, user.get(), role.number()),
+        };
+        hash(&[b"kith/change_members/1", self.channel.as_bytes(), &self.client_seq.get().to_be_bytes(), &[kind, role], &user.to_be_bytes()])
+    }
 }

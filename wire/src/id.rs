@@ -9,6 +9,8 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use crate::hex;
+
 macro_rules! id_u64 {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -164,7 +166,7 @@ impl ClusterId {
 }
 impl fmt::Display for ClusterId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(f, &self.0)
+        hex::write(f, &self.0)
     }
 }
 
@@ -183,7 +185,7 @@ impl StoreId {
 }
 impl fmt::Display for StoreId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(f, &self.0)
+        hex::write(f, &self.0)
     }
 }
 
@@ -281,15 +283,7 @@ impl ChannelId {
     /// # Errors
     /// As [`ChannelId::from_bytes`], or not hexadecimal.
     pub fn from_hex(text: &str) -> Result<Self, ChannelIdError> {
-        let digits = text.as_bytes();
-        if digits.len() != 34 || !digits.iter().all(u8::is_ascii_hexdigit) {
-            return Err(ChannelIdError);
-        }
-        let mut raw = [0; 17];
-        for (byte, pair) in raw.iter_mut().zip(digits.chunks(2)) {
-            let pair = std::str::from_utf8(pair).map_err(|_| ChannelIdError)?;
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| ChannelIdError)?;
-        }
+        let raw: [u8; 17] = hex::read(text).ok_or(ChannelIdError)?;
         Self::from_bytes(&raw)
     }
     /// The raw bytes.
@@ -338,7 +332,7 @@ impl ChannelId {
 }
 impl fmt::Display for ChannelId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(f, &self.0)
+        hex::write(f, &self.0)
     }
 }
 impl fmt::Debug for ChannelId {
@@ -386,8 +380,4 @@ pub fn digest(parts: &[&[u8]]) -> [u8; 32] {
         state.update(part);
     }
     state.finalize().into()
-}
-
-fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
-    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
 }

@@ -6,9 +6,13 @@
 
 pub mod client;
 pub mod code;
+mod convert;
+pub mod error;
 pub mod frame;
 pub mod hello;
+pub mod hex;
 pub mod id;
 pub mod limit;
 pub mod log;
 pub mod peer;
+mod refusal;

@@ -14,6 +14,7 @@ use crate::{
         BootEpoch, Bucket, ChannelId, ClientSeq, ClusterId, DeviceId, GroupId, Incarnation, LogIndex, MapEpoch, NodeId, OwnerEpoch, RegionId, Seq,
         StoreId, Term, Timestamp, UserId, UserRev,
     },
+    limit,
 };
 
 // ---------------------------------------------------------------- raft log
@@ -352,6 +353,52 @@ pub enum Content {
     Unknown { kind: u32, bytes: Bytes },
 }
 
+impl Role {
+    /// The stable number.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Member => 1,
+            Self::Admin => 2,
+            Self::Owner => 3,
+        }
+    }
+}
+
+impl Content {
+    /// The stored number of the kind.
+    pub const fn kind(&self) -> u32 {
+        match self {
+            Self::Text { .. } => 1,
+            Self::Created { .. } => 2,
+            Self::Members(_) => 3,
+            Self::Unknown { kind, .. } => *kind,
+        }
+    }
+    /// Whether it counts as a message.
+    pub const fn is_text(&self) -> bool {
+        matches!(self, Self::Text { .. })
+    }
+    /// What it weighs in a page or queue, in bytes: texts, titles, lists and unknown bodies, without their envelope.
+    pub const fn bytes(&self) -> usize {
+        match self {
+            Self::Text { text, mentions, .. } => text.len() + 8 * mentions.len(),
+            Self::Created { title, members } => title.len() + 8 * members.len(),
+            Self::Members(_) => 0,
+            Self::Unknown { bytes, .. } => bytes.len(),
+        }
+    }
+}
+
+impl Record {
+    /// Start of its text, at most `limit::PREVIEW_CHARS` scalar values; empty for what is no text.
+    pub fn preview(&self) -> String {
+        match &self.content {
+            Content::Text { text, .. } => text.chars().take(limit::PREVIEW_CHARS).collect(),
+            _ => String::new(),
+        }
+    }
+}
+
 /// What a device did in a channel, so that a retry never makes a second record.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct DedupRow {
@@ -570,4 +617,12 @@ pub struct ClusterMap {
     pub groups: BTreeMap<GroupId, GroupRow>,
     /// Runs by (region, first), not overlapping.
     pub runs: BTreeMap<(RegionId, u16), RunRow>,
+}
+
+impl ClusterMap {
+    /// Who holds a bucket; `None` when no run covers it.
+    pub fn group_of(&self, bucket: Bucket) -> Option<GroupId> {
+        let (_, run) = self.runs.range(..=(bucket.region, bucket.index)).next_back()?;
+        (run.region == bucket.region && bucket.index <= run.last).then_some(run.group)
+    }
 }

@@ -22,6 +22,8 @@ pub enum ToPeer {
     Hello(PeerHello),
     /// Asks; the answer carries the same id.
     Ask { id: RequestId, deadline_ms: u32, ask: Ask },
+    /// An ask that this version cannot read. Only `decode` makes it; it is answered with this refusal, and the stream goes on.
+    Unreadable { id: RequestId, refusal: Refusal },
     /// Tells; no answer.
     Tell(Tell),
 }

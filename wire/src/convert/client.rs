@@ -1,0 +1,251 @@
+//! `kith.client.v1`: requests, answers and events. What comes from a client is checked against every limit.
+
+use bytes::Bytes;
+use prost::Message as _;
+
+use super::{
+    Field, at_most,
+    log::numbered_write,
+    message, nested, proto,
+    proto::{
+        client::v1::{
+            self as client, answer::Answer as AnswerKind, delivery::Body as DeliveryBodyKind, event::Event as EventKind,
+            id_answer::Answer as ResultKind, page::Page as PageKind, pull::Pull as PullKind, request::Request as RequestKind,
+            to_client::Frame as ToClientKind, to_edge::Frame as ToEdgeKind,
+        },
+        log::v1 as log,
+    },
+    top, tuple, union, well_formed, wrapper,
+};
+use crate::{
+    client::{
+        Answer, ChangeMembers, ChannelView, ClusterStatus, Delivery, DeliveryBody, Edge, Event, GroupStatus, Hello, HistoryPage, HistoryQuery,
+        IndexQuery, MemberView, NodeStatus, Page, PageBudget, Pull, Refusal, ReplicaStatus, Request, Send, ToClient, ToEdge, UserView, Welcome,
+    },
+    error::{DecodeError, Why},
+    id::Seq,
+    limit,
+};
+
+top!(client: ToEdge, ToClient, Pull, Page);
+
+// ---------------------------------------------------------------- to the edge
+
+impl Field<client::ToEdge> for ToEdge {
+    fn put(&self) -> client::ToEdge {
+        client::ToEdge {
+            frame: Some(match self {
+                Self::Hello(hello) => ToEdgeKind::Hello(Field::put(hello)),
+                Self::Request { id, request } => ToEdgeKind::Request(client::IdRequest { id: Field::put(id), request: Field::put(request) }),
+                Self::Unreadable { id, .. } => ToEdgeKind::Request(client::IdRequest { id: Field::put(id), request: None }),
+                Self::Beat => ToEdgeKind::Beat(log::Unit {}),
+            }),
+        }
+    }
+    fn take(raw: client::ToEdge, _field: &'static str) -> Result<Self, DecodeError> {
+        match raw.frame.ok_or(DecodeError::Field { message: "ToEdge", field: "frame", why: Why::Unknown })? {
+            ToEdgeKind::Hello(raw) => Field::take(raw, "hello").map(Self::Hello),
+            ToEdgeKind::Beat(log::Unit {}) => Ok(Self::Beat),
+            ToEdgeKind::Request(client::IdRequest { id, request }) => {
+                let id = Field::take(id, "id")?;
+                // A request without a known field is one that a newer client knows: the id is kept, so that it can be told so.
+                Ok(match Field::take(request.unwrap_or_default(), "request") {
+                    Ok(request) => Self::Request { id, request },
+                    Err(error) => Self::Unreadable { id, refusal: Refusal::from(error) },
+                })
+            }
+        }
+    }
+}
+
+message!(Hello => client::Hello { version, features, cluster, token, device, conn, user_rev } check check_hello);
+message!(Send => client::Send { channel, client_seq, settled, text, reply_to, mentions } check check_send);
+message!(ChangeMembers => client::ChangeMembers { channel, client_seq, settled, change } check check_change_members);
+wrapper!(Request => client::Request.request check check_request);
+nested!(Request, client::Request);
+union!(Request => RequestKind {
+    Void: client::Void { channel, device, client_seq, digest },
+    CreateGroup: client::CreateGroup { op, title, members },
+    MarkRead: client::MarkRead { channel, read },
+    Delivered: client::Delivered { channel, delivered },
+    GetChannel: client::GetChannel { channel },
+    FindUser: client::FindUser { name },
+    GetUsers: client::GetUsers { users },
+    EnsureAccount: client::EnsureAccount { name, key },
+    ; holds Send, ChangeMembers
+    ; empty Discover, Status
+});
+
+fn check_hello(hello: &Hello) -> Result<(), DecodeError> {
+    at_most(hello.token.len(), limit::TOKEN_BYTES_MAX, "token")
+}
+
+fn check_send(send: &Send) -> Result<(), DecodeError> {
+    numbered_write(send.client_seq)?;
+    well_formed(send.settled <= send.client_seq, "settled")?;
+    filled(&send.text, "text")?;
+    at_most(chars(&send.text, limit::TEXT_CHARS_MAX), limit::TEXT_CHARS_MAX, "text")?;
+    at_most(send.mentions.len(), limit::MENTIONS_MAX, "mentions")
+}
+
+fn check_change_members(change: &ChangeMembers) -> Result<(), DecodeError> {
+    numbered_write(change.client_seq)?;
+    well_formed(change.settled <= change.client_seq, "settled")
+}
+
+fn check_request(request: &Request) -> Result<(), DecodeError> {
+    match request {
+        Request::Void { client_seq, .. } => numbered_write(*client_seq).map_err(|error| error.within("Void")),
+        Request::CreateGroup { title, members, .. } => at_most(chars(title, limit::TITLE_CHARS_MAX), limit::TITLE_CHARS_MAX, "title")
+            .and_then(|()| at_most(members.len(), limit::MEMBERS_MAX, "members"))
+            .map_err(|error| error.within("CreateGroup")),
+        Request::FindUser { name } => check_name(name).map_err(|error| error.within("FindUser")),
+        Request::EnsureAccount { name, .. } => check_name(name).map_err(|error| error.within("EnsureAccount")),
+        Request::GetUsers { users } => at_most(users.len(), limit::USERS_PER_REQUEST, "users").map_err(|error| error.within("GetUsers")),
+        Request::Send(_)
+        | Request::ChangeMembers(_)
+        | Request::MarkRead { .. }
+        | Request::Delivered { .. }
+        | Request::GetChannel { .. }
+        | Request::Discover
+        | Request::Status => Ok(()),
+    }
+}
+
+fn check_name(name: &str) -> Result<(), DecodeError> {
+    filled(name, "name")?;
+    at_most(name.len(), limit::NAME_BYTES_MAX, "name")
+}
+
+fn filled(text: &str, field: &'static str) -> Result<(), DecodeError> {
+    if text.is_empty() { Err(DecodeError::field(field, Why::Missing)) } else { Ok(()) }
+}
+
+/// Unicode scalar values of a text; not counted where the bytes alone say that there are at most, or more than, `max`.
+fn chars(text: &str, max: usize) -> usize {
+    match text.len() {
+        len if len <= max || len > 4 * max => len,
+        _ => text.chars().count(),
+    }
+}
+
+// ---------------------------------------------------------------- to the client
+
+wrapper!(ToClient => client::ToClient.frame);
+union!(ToClient => ToClientKind {
+    Answer: client::IdAnswer { id, answer },
+    ; holds Welcome, Event, Bye
+    ; empty Beat
+});
+message!(Welcome => client::Welcome { version, features, cluster, node, session, user, name, user_rev, now });
+message!(Refusal => client::Refusal { code, retry_after_ms, expected, leader, text });
+
+impl Field<Option<ResultKind>> for Result<Answer, Refusal> {
+    fn put(&self) -> Option<ResultKind> {
+        Some(match self {
+            Ok(answer) => ResultKind::Given(Field::put(answer)),
+            Err(refusal) => ResultKind::Refusal(Field::put(refusal)),
+        })
+    }
+    fn take(raw: Option<ResultKind>, field: &'static str) -> Result<Self, DecodeError> {
+        match raw.ok_or_else(|| DecodeError::field(field, Why::Unknown))? {
+            ResultKind::Given(raw) => Field::take(raw, field).map(Ok),
+            ResultKind::Refusal(raw) => Field::take(raw, field).map(Err),
+        }
+    }
+}
+
+wrapper!(Answer => client::Answer.answer check check_answer);
+nested!(Answer, client::Answer);
+union!(Answer => AnswerKind {
+    Sent: client::Sent { seq, cnt, ts, duplicate },
+    Created: client::CreatedGroup { channel, seq },
+    Account: client::Account { user, name, created },
+    ; holds Channel, Users, Edges, Status
+    ; empty Voided, Done
+});
+wrapper!(Vec<UserView> => client::Users.users);
+wrapper!(Vec<Edge> => client::Edges.edges);
+message!(ChannelView => client::ChannelView { channel, title, head, members });
+message!(MemberView => client::MemberView { user, role, read, delivered });
+message!(UserView => client::UserView { user, name });
+message!(Edge => client::Edge { node, address, region, zone });
+message!(ClusterStatus => client::ClusterStatus { cluster, map_epoch, nodes, groups });
+message!(NodeStatus => client::NodeStatus { node, address, zone, alive, sessions, rss_bytes });
+message!(GroupStatus => client::GroupStatus { group, leader, term, replicas });
+message!(ReplicaStatus => client::ReplicaStatus { node, last, applied, digest });
+
+fn check_answer(answer: &Answer) -> Result<(), DecodeError> {
+    match answer {
+        Answer::Users(users) => at_most(users.len(), limit::USERS_PER_REQUEST, "users"),
+        Answer::Edges(edges) => at_most(edges.len(), limit::EDGES_MAX, "edges"),
+        Answer::Channel(view) => at_most(view.members.len(), limit::MEMBERS_MAX, "members"),
+        _ => Ok(()),
+    }
+    .map_err(|error| error.within("Answer"))
+}
+
+wrapper!(Event => client::Event.event);
+nested!(Event, client::Event);
+union!(Event => EventKind {
+    IndexMoved: client::IndexMoved { from, to, rows },
+    SyncNeeded: client::SyncNeeded { to },
+    Receipt: client::Receipt { channel, user, read, delivered },
+    GoAway: client::GoAway { after_ms },
+    ; holds Delivery
+});
+message!(Delivery => client::Delivery { channel, prev, body });
+union!(DeliveryBody => DeliveryBodyKind {
+    Stub: client::Stub { at },
+    ; holds Whole
+});
+
+// ---------------------------------------------------------------- pulls and pages
+
+wrapper!(Pull => client::Pull.pull);
+union!(Pull => PullKind { ; holds History, Index });
+message!(HistoryQuery => client::HistoryQuery { channel, first, last, newest_first, limit, min_seq, replica } check check_history_query);
+message!(IndexQuery => client::IndexQuery { from, to, below, limit } check check_index_query);
+wrapper!(Page => client::Page.page check check_page);
+nested!(Page, client::Page);
+union!(Page => PageKind {
+    Index: client::IndexPage { rows, more, rev },
+    ; holds History, Refused
+});
+message!(HistoryPage => client::HistoryPage { node, head, incarnation, records, withheld, covered } check check_history_page);
+tuple!((Seq, Seq) => client::Range { first first, last last });
+
+impl Field<Option<client::Range>> for Option<(Seq, Seq)> {
+    fn put(&self) -> Option<client::Range> {
+        self.as_ref().map(Field::put)
+    }
+    fn take(raw: Option<client::Range>, field: &'static str) -> Result<Self, DecodeError> {
+        raw.map(|raw| Field::take(raw, field)).transpose()
+    }
+}
+
+fn check_history_query(query: &HistoryQuery) -> Result<(), DecodeError> {
+    well_formed(query.limit > 0, "limit")
+}
+
+fn check_index_query(query: &IndexQuery) -> Result<(), DecodeError> {
+    well_formed(query.limit > 0, "limit")
+}
+
+fn check_history_page(page: &HistoryPage) -> Result<(), DecodeError> {
+    let mut budget = PageBudget::new(limit::PAGE_RECORDS_MAX as u32);
+    well_formed(page.records.is_sorted_by(|a, b| a.at.seq < b.at.seq), "records")?;
+    well_formed(page.withheld.iter().chain(&page.covered).all(|(first, last)| first <= last), "withheld")?;
+    if page.records.iter().all(|record| budget.admit(record)) {
+        Ok(())
+    } else {
+        Err(DecodeError::field("records", Why::TooLarge { max: limit::PAGE_BYTES_MAX }))
+    }
+}
+
+fn check_page(page: &Page) -> Result<(), DecodeError> {
+    match page {
+        Page::Index { rows, .. } => at_most(rows.len(), limit::PAGE_ROWS_MAX, "rows").map_err(|error| error.within("Page")),
+        Page::History(_) | Page::Refused(_) => Ok(()),
+    }
+}

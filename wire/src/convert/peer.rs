@@ -1,0 +1,208 @@
+//! `kith.peer.v1`: raft traffic, forwarded requests, fan-out and beats.
+
+use bytes::Bytes;
+use prost::Message as _;
+
+use super::{
+    Field, message, nested, proto,
+    proto::{
+        client::v1 as client,
+        log::v1 as log,
+        peer::v1::{
+            self as peer, append_result::Result as AppendResultKind, ask::Ask as AskKind, from_peer::Frame as FromPeerKind,
+            id_told::Told as IdToldKind, inner::Inner as InnerKind, inner_answer::Answer as InnerAnswerKind, live_record::Body as LiveBodyKind,
+            registered_result::Result as RegisteredResultKind, tell::Tell as TellKind, to_peer::Frame as ToPeerKind, told::Told as ToldKind,
+        },
+    },
+    top, tuple, union, well_formed, wrapper,
+};
+use crate::{
+    client::{Delivery, DeliveryBody, Refusal},
+    error::{DecodeError, Why},
+    id::{ChannelId, GroupId, Seq, SessionId, Term, UserId},
+    log::{ClusterMap, LogId, Position, Ref},
+    peer::{
+        Append, AppendAnswer, AppendResult, Ask, Beat, Caller, ChannelRefs, FromPeer, Heartbeat, HeartbeatAnswer, IndexMove, Inner, InnerAnswer,
+        LiveReceipt, LiveRecord, PeerHello, PeerReplica, PeerStatus, PushFrame, RefFrame, RefsKept, RegisteredSession, Registration, SnapshotEnd,
+        SnapshotHead, Tell, ToPeer, Told,
+    },
+};
+
+top!(peer: ToPeer, FromPeer, SnapshotHead, SnapshotEnd, AppendResult);
+
+// ---------------------------------------------------------------- the stream
+
+impl Field<peer::ToPeer> for ToPeer {
+    fn put(&self) -> peer::ToPeer {
+        peer::ToPeer {
+            frame: Some(match self {
+                Self::Hello(hello) => ToPeerKind::Hello(Field::put(hello)),
+                Self::Tell(tell) => ToPeerKind::Tell(Field::put(tell)),
+                Self::Ask { id, deadline_ms, ask } => {
+                    ToPeerKind::Ask(peer::IdAsk { id: Field::put(id), deadline_ms: *deadline_ms, ask: Field::put(ask) })
+                }
+                Self::Unreadable { id, .. } => ToPeerKind::Ask(peer::IdAsk { id: Field::put(id), deadline_ms: 0, ask: None }),
+            }),
+        }
+    }
+    fn take(raw: peer::ToPeer, _field: &'static str) -> Result<Self, DecodeError> {
+        match raw.frame.ok_or(DecodeError::Field { message: "ToPeer", field: "frame", why: Why::Unknown })? {
+            ToPeerKind::Hello(raw) => Field::take(raw, "hello").map(Self::Hello),
+            ToPeerKind::Tell(raw) => Field::take(raw, "tell").map(Self::Tell),
+            ToPeerKind::Ask(peer::IdAsk { id, deadline_ms, ask }) => {
+                let id = Field::take(id, "id")?;
+                // As with a client's request: the id of what a newer node asks is kept, so that it can be told so.
+                Ok(match Field::take(ask.unwrap_or_default(), "ask") {
+                    Ok(ask) => Self::Ask { id, deadline_ms, ask },
+                    Err(error) => Self::Unreadable { id, refusal: Refusal::from(error) },
+                })
+            }
+        }
+    }
+}
+
+wrapper!(FromPeer => peer::FromPeer.frame);
+union!(FromPeer => FromPeerKind {
+    Told: peer::IdTold { id, told },
+    ; holds Hello, Bye, Appended
+});
+message!(PeerHello => peer::PeerHello { version, cluster, node, store, boot, map_epoch } check check_hello);
+
+fn check_hello(hello: &PeerHello) -> Result<(), DecodeError> {
+    well_formed(hello.node.get() > 0, "node")
+}
+
+impl Field<Option<IdToldKind>> for Result<Told, Refusal> {
+    fn put(&self) -> Option<IdToldKind> {
+        Some(match self {
+            Ok(told) => IdToldKind::Given(Field::put(told)),
+            Err(refusal) => IdToldKind::Refusal(Field::put(refusal)),
+        })
+    }
+    fn take(raw: Option<IdToldKind>, field: &'static str) -> Result<Self, DecodeError> {
+        match raw.ok_or_else(|| DecodeError::field(field, Why::Unknown))? {
+            IdToldKind::Given(raw) => Field::take(raw, field).map(Ok),
+            IdToldKind::Refusal(raw) => Field::take(raw, field).map(Err),
+        }
+    }
+}
+
+// ---------------------------------------------------------------- asks
+
+wrapper!(Ask => peer::Ask.ask);
+nested!(Ask, peer::Ask);
+union!(Ask => AskKind {
+    Forward: peer::Forward { group, map_epoch, caller, request },
+    History: peer::HistoryAsk { group, caller, query },
+    Index: peer::IndexAsk { group, caller, query, min_rev },
+    Inner: peer::InnerAsk { group, map_epoch, inner },
+    Register: peer::Register { group, boot, sessions },
+    Map: peer::MapAsk { newer_than },
+    Vote: peer::VoteAsk { group, vote, last, pre, transfer },
+    TransferLeader: peer::TransferLeader { group, from, to, last },
+    ; holds Heartbeats
+    ; empty NodeStatus
+});
+wrapper!(Vec<Heartbeat> => peer::Heartbeats.heartbeats);
+message!(Caller => peer::Caller { user, device, admin, trace });
+message!(Heartbeat => peer::Heartbeat { group, vote, prev, committed });
+message!(Registration => peer::Registration { user, device, session, conn, new });
+
+wrapper!(Inner => peer::Inner.inner);
+nested!(Inner, peer::Inner);
+union!(Inner => InnerKind {
+    CheckPeer: peer::CheckPeer { user, from },
+    ReserveName: log::NameOfUser { name, user },
+    CreateUser: log::CreateUser { user, name, key },
+    SettleUser: log::ForbidUser { user },
+    ConfirmName: log::NameOfUser { name, user },
+    ReleaseName: log::NameOfUser { name, user },
+    FindName: client::FindUser { name },
+    GetUsers: client::GetUsers { users },
+});
+
+// ---------------------------------------------------------------- answers
+
+wrapper!(Told => peer::Told.told);
+union!(Told => ToldKind {
+    Registered: peer::Registered { group, term, sessions },
+    Vote: peer::VoteTold { vote, granted, last },
+    ; holds Answer, History, Page, Inner, Map, NodeStatus, Heartbeats
+    ; empty Done
+});
+wrapper!(Option<ClusterMap> => peer::MapTold.map);
+wrapper!(Vec<HeartbeatAnswer> => peer::HeartbeatAnswers.answers);
+message!(HeartbeatAnswer => peer::HeartbeatAnswer { group, result });
+message!(RegisteredSession => peer::RegisteredSession { user_rev, name });
+message!(PeerStatus => peer::PeerStatus { sessions, rss_bytes, replicas });
+message!(PeerReplica => peer::PeerReplica { group, leader, term, last, applied, digest });
+
+impl Field<peer::RegisteredResult> for Result<RegisteredSession, Refusal> {
+    fn put(&self) -> peer::RegisteredResult {
+        peer::RegisteredResult {
+            result: Some(match self {
+                Ok(session) => RegisteredResultKind::Session(Field::put(session)),
+                Err(refusal) => RegisteredResultKind::Refusal(Field::put(refusal)),
+            }),
+        }
+    }
+    fn take(raw: peer::RegisteredResult, _field: &'static str) -> Result<Self, DecodeError> {
+        match raw.result.ok_or(DecodeError::Field { message: "RegisteredResult", field: "result", why: Why::Unknown })? {
+            RegisteredResultKind::Session(raw) => Field::take(raw, "session").map(Ok),
+            RegisteredResultKind::Refusal(raw) => Field::take(raw, "refusal").map(Err),
+        }
+    }
+}
+
+wrapper!(InnerAnswer => peer::InnerAnswer.answer);
+union!(InnerAnswer => InnerAnswerKind {
+    Name: peer::FoundName { user, confirmed, age_ms },
+    ; holds Truth, Users
+    ; empty Done, NoName
+});
+tuple!((UserId, String) => client::UserView { user user, name name });
+wrapper!(Vec<(UserId, String)> => client::Users.users);
+
+// ---------------------------------------------------------------- raft
+
+message!(Append => peer::Append { group, session, vote, prev, entries, committed });
+message!(AppendAnswer => peer::AppendAnswer { group, session, result });
+wrapper!(AppendResult => peer::AppendResult.result);
+nested!(AppendResult, peer::AppendResult);
+union!(AppendResult => AppendResultKind {
+    ; holds Flushed, Conflict, HigherVote
+    ; empty Closed
+});
+wrapper!(Option<LogId> => peer::AtLog.at);
+message!(SnapshotHead => peer::SnapshotHead { group, vote, last, membership_at, membership });
+message!(SnapshotEnd => peer::SnapshotEnd { rows, crc });
+
+// ---------------------------------------------------------------- tells and fan-out
+
+wrapper!(Tell => peer::Tell.tell);
+union!(Tell => TellKind {
+    AppendEnd: peer::AppendEnd { group, session },
+    Unregister: peer::Unregister { group, user, device, session },
+    ; holds Append, Refs, RefsKept, Push, Beat
+});
+message!(Beat => peer::Beat { map_epoch, leads, synced_batches });
+tuple!((GroupId, Term) => peer::Lead { group group, term term });
+message!(RefFrame => peer::RefFrame { source, term, channels });
+message!(ChannelRefs => peer::ChannelRefs { home, channel, seq, refs, bodies, receipts });
+message!(LiveReceipt => peer::LiveReceipt { user, read, delivered, recipients });
+tuple!((UserId, Ref) => peer::UserRef { user user, news news });
+message!(LiveRecord => peer::LiveRecord { body, recipients });
+union!(DeliveryBody => LiveBodyKind {
+    Stub: client::Stub { at },
+    ; holds Whole
+});
+tuple!((UserId, Seq) => peer::Recipient { user user, prev prev });
+message!(RefsKept => peer::RefsKept { source, home, kept });
+tuple!((ChannelId, Seq, Vec<UserId>) => peer::KeptChannel { channel channel, seq seq, gone gone });
+message!(PushFrame => peer::PushFrame { home, term, deliveries, moves, replaced, receipts });
+tuple!((Delivery, Vec<(SessionId, Seq)>) => peer::PushDelivery { delivery delivery, sessions sessions });
+tuple!((SessionId, Seq) => peer::SessionPrev { session session, prev prev });
+tuple!((SessionId, ChannelId, UserId, Position, Position) => peer::PushReceipt {
+    session session, channel channel, user user, read read, delivered delivered
+});
+message!(IndexMove => peer::IndexMove { sessions, from, to, rows });
