@@ -1,1 +1,8 @@
-//! The demo cluster, replay, verdict.
+//! The demo: a cluster of processes on this machine, a replay of real chat through it, and a verdict.
+//!
+//! In: what `kith demo` was told. Out: a running cluster of child processes; after a replay, a report and whether every promise was kept.
+//! Invariants: no process and no temporary data outlives it. Bounds: a few days of the replay are active at once; texts that were judged are
+//! forgotten. Not here: the server itself (children run `kith start`), arguments and exit codes (`cli::demo`).
+
+pub mod replay;
+pub mod verdict;

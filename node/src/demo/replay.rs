@@ -305,7 +305,9 @@ mod tests {
 
     #[test]
     fn unannotated_lines_go_to_groups_of_their_day_of_at_most_100_people() {
-        let lines = (0..250).map(|at| line("mon", at, &format!("u{at}"), "hi", None)).chain((0..250).map(|at| line("mon", 250 + at, &format!("u{at}"), "bye", None)));
+        let lines = (0..250)
+            .map(|at| line("mon", at, &format!("u{at}"), "hi", None))
+            .chain((0..250).map(|at| line("mon", 250 + at, &format!("u{at}"), "bye", None)));
         let plan = plan(lines);
         assert_eq!(plan.channels.iter().map(|channel| channel.members.len()).collect::<Vec<_>>(), [100, 100, 50]);
         assert_eq!(plan.channels.iter().map(|channel| channel.messages).collect::<Vec<_>>(), [200, 200, 100]);
@@ -348,10 +350,14 @@ mod tests {
     fn both_forms_of_the_file_give_the_same_plan_and_a_limit_cuts_it() {
         let dir = tempfile::tempdir().expect("a folder");
         let text = concat!(
-            r#"{"day":"d","line":0,"time":null,"event":"message","user":"ann","text":"hi","conversation":0}"#, "\n",
-            r#"{"day":"d","line":1,"time":"09:00","event":"join","user":"bob"}"#, "\n",
-            r#"{"day":"d","line":2,"time":"09:00","event":"message","user":"bob","text":"","conversation":null}"#, "\n",
-            r#"{"day":"d","line":3,"time":"09:00","event":"message","user":"bob","text":"ho","conversation":null}"#, "\n",
+            r#"{"day":"d","line":0,"time":null,"event":"message","user":"ann","text":"hi","conversation":0}"#,
+            "\n",
+            r#"{"day":"d","line":1,"time":"09:00","event":"join","user":"bob"}"#,
+            "\n",
+            r#"{"day":"d","line":2,"time":"09:00","event":"message","user":"bob","text":"","conversation":null}"#,
+            "\n",
+            r#"{"day":"d","line":3,"time":"09:00","event":"message","user":"bob","text":"ho","conversation":null}"#,
+            "\n",
         );
         let plain = dir.path().join("a.jsonl");
         std::fs::write(&plain, text).expect("written");
