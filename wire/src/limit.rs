@@ -12,6 +12,10 @@ pub const PEER_FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const STUB_BYTES: usize = 4 * 1024;
 /// Members of a group chat. The next is `GroupFull`.
 pub const MEMBERS_MAX: usize = 100;
+/// Stays of one user in one group chat. After so many they cannot be added again: `TooLarge`.
+pub const STAYS_MAX: usize = 100;
+/// Removed members of a group chat whose homes do not know yet. The next removal is `Busy`.
+pub const DEPARTING_MAX: usize = 200;
 /// Devices of a user. The longest idle makes room.
 pub const DEVICES_MAX: usize = 32;
 /// Mentions in a message. One more is `TooLarge`.

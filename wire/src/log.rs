@@ -481,6 +481,17 @@ pub struct IndexRow {
     pub read: Position,
 }
 
+impl IndexRow {
+    /// Texts that the user has not read: a difference of two running numbers, never a stored counter. Reading begins with the present stay.
+    pub fn unread(&self) -> u64 {
+        self.news.head.cnt.saturating_sub(self.read.cnt.max(self.news.join.cnt))
+    }
+    /// Mentions of the user that they have not read; 100 shows as "99+".
+    pub fn unread_mentions(&self) -> usize {
+        self.news.mentions.iter().filter(|seq| **seq > self.read.seq).count()
+    }
+}
+
 /// How a name stands. The number is stored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum NameState {
