@@ -3,8 +3,210 @@
 //! In: a read view of the group's rows, one encoded batch and its log position. Out: the rows to write, a reply per item, effects.
 //! Invariants: apply is total (bad input is a reply, never a panic), reads no clock, no randomness, no map order; dedup comes before
 //! membership; `seq = last + 1` is assigned in one line (`channel::append`); writes depend on nothing but view and batch.
+//! Bounds: `kith_wire::limit`; a batch writes rows in proportion to its own size. Reads for the node are pure functions over a view:
+//! [`channel::read`], [`channel::refs`], [`user`], [`name`], [`meta`].
 //! Not here: key bytes and disks (kith-storage), consensus (kith-raft), tokio, tracing.
 
+use bytes::Bytes;
+use kith_wire::{
+    code::Code,
+    error::DecodeError,
+    id::{Bucket, GroupId, Timestamp},
+    log::{Batch, Command, GroupStateRow, Item, LogId},
+};
+use thiserror::Error;
+
+use crate::{
+    effect::Effect,
+    overlay::Overlay,
+    own::Owned,
+    reply::Reply,
+    view::{RowKey, StateView, ViewError, WriteSet, row},
+};
+
+pub mod channel;
+mod digest;
 pub mod effect;
+pub mod meta;
+pub mod name;
+mod overlay;
+pub mod own;
 pub mod reply;
+mod run;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod user;
 pub mod view;
+
+/// The version of commands and rows that a new group is written in.
+pub const VERSION_FIRST: u32 = 1;
+/// The newest version of commands and rows that this build can apply.
+pub const VERSION_LAST: u32 = 1;
+
+/// Where a batch stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Meta {
+    /// The group whose log it is in.
+    pub group: GroupId,
+    /// Its place in that log.
+    pub id: LogId,
+}
+
+/// What applying a batch gives.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Applied {
+    /// The rows to write, the group's own row among them.
+    pub writes: WriteSet,
+    /// One per item, in the same order.
+    pub replies: Vec<Reply>,
+    /// In the order in which they came about.
+    pub effects: Vec<Effect>,
+}
+
+/// This replica cannot go on with this group: its disk or its log is broken, or it is too old a build.
+#[derive(Clone, Debug, Error)]
+pub enum ApplyError {
+    /// A row could not be read.
+    #[error("cannot apply the entry at index {}: {}", .id.index, .cause)]
+    View { id: LogId, cause: ViewError },
+    /// The entry is not a batch that this version knows.
+    #[error("cannot decode the entry at index {}", .id.index)]
+    Decode {
+        id: LogId,
+        #[source]
+        cause: DecodeError,
+    },
+    /// The group is written in a version that this build does not know.
+    #[error("entry at index {}: the group's version {version} is newer than this build's {VERSION_LAST}", .id.index)]
+    UnknownVersion { id: LogId, version: u32 },
+}
+
+/// Applies one encoded [`Batch`]. Blank and membership entries do not come here.
+///
+/// # Errors
+/// Corruption, or a version that this build does not know: the replica must stop this group, and nothing of the batch may be written.
+pub fn apply(view: &dyn StateView, batch: &Bytes, meta: Meta) -> Result<Applied, ApplyError> {
+    let batch = Batch::decode_bytes(batch.clone()).map_err(|cause| ApplyError::Decode { id: meta.id, cause })?;
+    apply_batch(view, batch, meta)
+}
+
+/// Applies one decoded batch: its items in order, each seeing what those before it wrote.
+///
+/// # Errors
+/// As [`apply`].
+pub fn apply_batch(view: &dyn StateView, batch: Batch, meta: Meta) -> Result<Applied, ApplyError> {
+    let failed = |cause| ApplyError::View { id: meta.id, cause };
+    let mut state = group_state(view).map_err(failed)?;
+    let known = |version| if version > VERSION_LAST { Err(ApplyError::UnknownVersion { id: meta.id, version }) } else { Ok(()) };
+    known(state.version)?;
+    state.now = state.now.max(batch.now);
+    let owned = Owned::read(view).map_err(failed)?;
+    let mut ctx = Context { rows: Overlay::new(view), effects: Vec::new(), meta, now: state.now, owned, map_changed: false };
+    let mut replies = Vec::with_capacity(batch.items.len());
+    for item in batch.items {
+        if let Command::RaiseVersion { version } = item.command {
+            known(version)?;
+            state.version = state.version.max(version);
+            replies.push(Reply::Done);
+        } else {
+            replies.push(apply_item(&mut ctx, item).map_err(failed)?);
+        }
+    }
+    let Context { mut rows, mut effects, map_changed, .. } = ctx;
+    if map_changed {
+        effects.push(Effect::MapChanged { epoch: meta::epoch_of(meta.id) });
+    }
+    state.digest = digest::chain(&state.digest, meta.id, rows.writes());
+    rows.put(RowKey::GroupState, state);
+    Ok(Applied { writes: rows.into_writes(), replies, effects })
+}
+
+/// The group's own row; that of a new group before its first entry.
+///
+/// # Errors
+/// The row cannot be read.
+pub fn group_state(view: &dyn StateView) -> Result<GroupStateRow, ViewError> {
+    let row = row::<GroupStateRow>(view, &RowKey::GroupState)?;
+    Ok(row.map_or_else(|| GroupStateRow { version: VERSION_FIRST, ..GroupStateRow::default() }, |row| row.clone()))
+}
+
+/// A command with the bucket that it is for.
+pub fn item(command: Command) -> Item {
+    Item { bucket: bucket_of(&command), command }
+}
+
+/// The bucket that a command is for; `None` for commands on the group itself and on the cluster.
+pub fn bucket_of(command: &Command) -> Option<Bucket> {
+    match command {
+        Command::Append { channel, .. }
+        | Command::CreateGroup { channel, .. }
+        | Command::ChangeMembers { channel, .. }
+        | Command::Void { channel, .. }
+        | Command::Fanned { channel, .. }
+        | Command::Receipt { channel, .. }
+        | Command::Gone { channel, .. } => Some(channel.bucket()),
+        Command::CreateUser { user, .. }
+        | Command::ForbidUser { user }
+        | Command::RegisterDevice { user, .. }
+        | Command::MergeRefs { user, .. }
+        | Command::MarkRead { user, .. } => Some(user.bucket()),
+        Command::ReserveName { name, .. } | Command::ConfirmName { name, .. } | Command::ReleaseName { name, .. } => Some(Bucket::of_name(name)),
+        Command::OwnBuckets { .. }
+        | Command::RaiseVersion { .. }
+        | Command::InitCluster { .. }
+        | Command::PutNode { .. }
+        | Command::PutGroup { .. }
+        | Command::PutRun { .. } => None,
+    }
+}
+
+/// What the items of a batch share while they are applied.
+struct Context<'a> {
+    rows: Overlay<'a>,
+    effects: Vec<Effect>,
+    meta: Meta,
+    now: Timestamp,
+    owned: Owned,
+    map_changed: bool,
+}
+
+fn apply_item(ctx: &mut Context<'_>, item: Item) -> Result<Reply, ViewError> {
+    let bucket = bucket_of(&item.command);
+    if bucket != item.bucket {
+        return Ok(Reply::Rejected(Code::Invalid));
+    }
+    if bucket.is_some_and(|bucket| !ctx.owned.holds(bucket)) {
+        return Ok(Reply::WrongGroup);
+    }
+    match item.command {
+        Command::Append { channel, author, content, peer } => channel::append::append(ctx, channel, &author, content, peer),
+        Command::CreateGroup { channel, creator, device, op, title, members } => {
+            channel::member::create(ctx, channel::member::Creation { channel, creator, device, op, title, members })
+        }
+        Command::ChangeMembers { channel, author, change } => channel::member::change(ctx, channel, &author, change),
+        Command::Void { channel, user, device, client_seq, digest } => channel::dedup::void(ctx, channel, user, device, client_seq, digest),
+        Command::Fanned { channel, seq } => channel::outbox::fanned(ctx, channel, seq),
+        Command::Receipt { channel, user, read, delivered } => channel::cursor::receipt(ctx, channel, user, read, delivered),
+        Command::Gone { channel, user } => channel::outbox::gone(ctx, channel, user),
+        Command::CreateUser { user, name, key } => user::account::create(ctx, user, name, key),
+        Command::ForbidUser { user } => user::account::forbid(ctx, user),
+        Command::RegisterDevice { user, device } => user::device::register(ctx, user, device),
+        Command::MergeRefs { user, refs } => user::index::merge_refs(ctx, user, refs),
+        Command::MarkRead { user, channel, read } => user::index::mark_read(ctx, user, channel, read),
+        Command::ReserveName { name, user } => name::reserve(ctx, name, user),
+        Command::ConfirmName { name, user } => name::confirm(ctx, name, user),
+        Command::ReleaseName { name, user } => name::release(ctx, name, user),
+        Command::OwnBuckets { region, first, last, epoch } => own::take(ctx, region, first, last, epoch),
+        // The version belongs to the group's row, which the caller holds.
+        Command::RaiseVersion { .. } => Ok(Reply::Done),
+        Command::InitCluster { .. } | Command::PutNode { .. } | Command::PutGroup { .. } | Command::PutRun { .. }
+            if ctx.meta.group != GroupId::META =>
+        {
+            Ok(Reply::WrongGroup)
+        }
+        Command::InitCluster { cluster } => meta::map::init(ctx, cluster),
+        Command::PutNode { node } => meta::map::put_node(ctx, node),
+        Command::PutGroup { group } => meta::map::put_group(ctx, group),
+        Command::PutRun { run } => meta::map::put_run(ctx, run),
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! Invariants: `RowKey` and `Row` of a pair are always of the same kind; keys order as they are scanned: by owner, then by seq, user or rev.
 
-use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
+use std::{cmp::Ordering, collections::BTreeMap, marker::PhantomData, ops::Deref, ops::RangeInclusive, sync::Arc};
 
 use kith_wire::{
     id::{Bucket, ChannelId, DeviceId, GroupId, NodeId, RegionId, Seq, UserId, UserRev},
@@ -136,6 +136,50 @@ pub enum Scan {
     Runs,
 }
 
+impl Scan {
+    /// First and last key that the scan can give, in the order of [`RowKey`]; `None` when its range is empty.
+    pub fn bounds(&self) -> Option<(RowKey, RowKey)> {
+        const USERS: (UserId, UserId) = (UserId::new(0), UserId::new(u64::MAX));
+        const REGIONS: (RegionId, RegionId) = (RegionId::new(0), RegionId::new(u8::MAX));
+        let bounds = match self {
+            Self::Records(channel, seqs) => (RowKey::Record(*channel, *seqs.start()), RowKey::Record(*channel, *seqs.end())),
+            Self::Positions(channel) => (RowKey::Positions(*channel, USERS.0), RowKey::Positions(*channel, USERS.1)),
+            Self::Devices(user) => (RowKey::Device(*user, DeviceId::new(0)), RowKey::Device(*user, DeviceId::new(u64::MAX))),
+            Self::IndexByRev(user, revs) => (RowKey::IndexByRev(*user, *revs.start()), RowKey::IndexByRev(*user, *revs.end())),
+            Self::Dirty(_) => {
+                let first = ChannelId::direct(USERS.0, USERS.0);
+                let last = ChannelId::from_bytes(&[[2].as_slice(), &[u8::MAX; 16]].concat()).ok()?;
+                (RowKey::Dirty(first), RowKey::Dirty(last))
+            }
+            Self::Owned => (RowKey::Owned(REGIONS.0, 0), RowKey::Owned(REGIONS.1, u16::MAX)),
+            Self::Nodes => (RowKey::Node(NodeId::new(0)), RowKey::Node(NodeId::new(u64::MAX))),
+            Self::Groups => (RowKey::Group(GroupId::new(0)), RowKey::Group(GroupId::new(u32::MAX))),
+            Self::Runs => (RowKey::Run(REGIONS.0, 0), RowKey::Run(REGIONS.1, u16::MAX)),
+        };
+        (bounds.0 <= bounds.1).then_some(bounds)
+    }
+
+    /// Whether the scan gives a key that lies within [`Scan::bounds`].
+    pub fn holds(&self, key: &RowKey) -> bool {
+        match (self, key) {
+            (Self::Dirty(Some(after)), RowKey::Dirty(channel)) => storage_order(after) < storage_order(channel),
+            _ => true,
+        }
+    }
+
+    /// The order in which the scan gives two of its keys.
+    pub fn compare(&self, a: &RowKey, b: &RowKey) -> Ordering {
+        match (a, b) {
+            (RowKey::Dirty(a), RowKey::Dirty(b)) => storage_order(a).cmp(&storage_order(b)),
+            _ => a.cmp(b),
+        }
+    }
+}
+
+fn storage_order(channel: &ChannelId) -> (Bucket, ChannelId) {
+    (channel.bucket(), *channel)
+}
+
 /// A row could not be read: a fault of the disk or a checksum. Stops this replica of this group.
 #[derive(Clone, Debug, Error)]
 #[error("cannot read row {key}")]
@@ -166,4 +210,99 @@ pub trait StateView {
 pub struct WriteSet {
     /// By key.
     pub rows: BTreeMap<RowKey, Option<Arc<Row>>>,
+}
+
+impl WriteSet {
+    /// Writes a row; the kind of key and row must be the same.
+    pub fn put(&mut self, key: RowKey, row: impl Into<Row>) {
+        self.rows.insert(key, Some(Arc::new(row.into())));
+    }
+    /// Deletes a row.
+    pub fn delete(&mut self, key: RowKey) {
+        self.rows.insert(key, None);
+    }
+}
+
+/// A value that is the content of one kind of [`Row`].
+pub trait RowValue: Sized {
+    /// The value, if the row is of this kind.
+    fn of(row: &Row) -> Option<&Self>;
+}
+
+macro_rules! row_values {
+    ($($kind:ident($value:ty)),* $(,)?) => {$(
+        impl RowValue for $value {
+            fn of(row: &Row) -> Option<&Self> {
+                if let Row::$kind(value) = row { Some(value) } else { None }
+            }
+        }
+        impl From<$value> for Row {
+            fn from(value: $value) -> Self { Self::$kind(value) }
+        }
+    )*};
+}
+row_values! {
+    Channel(ChannelRow), Roster(RosterRow), Former(FormerRow), Positions(PositionsRow), Record(Record), Dedup(DedupRow), User(UserRow),
+    Device(DeviceRow), Index(IndexRow), IndexByRev(ChannelId), Name(NameRow), GroupState(GroupStateRow), Owned(OwnedRow), Cluster(ClusterRow),
+    Node(NodeRow), Group(GroupRow), Run(RunRow),
+}
+
+/// A row that was read, as its value; shares the memory of the view. Cloning gives the value itself.
+#[derive(Debug)]
+pub struct Held<T> {
+    row: Arc<Row>,
+    kind: PhantomData<T>,
+}
+
+impl<T: RowValue> Held<T> {
+    /// Wraps a row of this kind.
+    ///
+    /// # Errors
+    /// The row is of another kind: the store is corrupt.
+    pub fn new(key: &RowKey, row: Arc<Row>) -> Result<Self, ViewError> {
+        match T::of(&row) {
+            Some(_) => Ok(Self { row, kind: PhantomData }),
+            None => Err(ViewError::of(key, WrongKind)),
+        }
+    }
+}
+
+impl<T: RowValue> Deref for Held<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        T::of(&self.row).expect("the kind was checked by `new`, and a row behind an Arc does not change")
+    }
+}
+
+/// Reads one row as its value.
+///
+/// # Errors
+/// The row cannot be read, or is of another kind.
+pub fn row<T: RowValue>(view: &dyn StateView, key: &RowKey) -> Result<Option<Held<T>>, ViewError> {
+    view.get(key)?.map(|row| Held::new(key, row)).transpose()
+}
+
+/// Reads a row that must be there because another row says so.
+///
+/// # Errors
+/// As [`row`], or the row is missing.
+pub fn required<T: RowValue>(view: &dyn StateView, key: &RowKey) -> Result<Held<T>, ViewError> {
+    row(view, key)?.ok_or_else(|| ViewError::of(key, Missing))
+}
+
+/// A row that another row promises is not there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[error("row is missing")]
+pub struct Missing;
+
+/// A row is not of the kind that its key says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[error("row is of another kind than its key")]
+pub struct WrongKind;
+
+impl ViewError {
+    /// The error of a row.
+    pub fn of(key: &RowKey, cause: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self { key: format!("{key:?}"), cause: Arc::new(cause) }
+    }
 }

@@ -1,0 +1,183 @@
+//! Group chats: making one, and who is in it. Each change is a record, seen by everyone it concerns, the removed among them.
+//!
+//! Owner: everything. Admin: adds, and removes plain members. Member: posts, reads, leaves. A group always has an owner; when the last
+//! member leaves it is dissolved, and its row stays, so that its id is never used again.
+
+use kith_wire::{
+    code::Code,
+    id::{ChannelId, ChannelKind, ClientSeq, DeviceId, Seq, UserId},
+    limit,
+    log::{Author, ChannelRow, Content, Departing, FormerRow, Member, MemberChange, Outcome, Position, Record, Role, RosterRow, Stay},
+};
+
+use super::{
+    append::{Draft, member, push, recipients, sent, standing},
+    dedup::{self, Number},
+};
+use crate::{
+    Context,
+    effect::Effect,
+    reply::Reply,
+    view::{RowKey, ViewError},
+};
+
+/// A group to make.
+pub(crate) struct Creation {
+    pub(crate) channel: ChannelId,
+    pub(crate) creator: UserId,
+    pub(crate) device: DeviceId,
+    pub(crate) op: u64,
+    pub(crate) title: String,
+    pub(crate) members: Vec<UserId>,
+}
+
+/// Makes a group chat, or tells that it was made: the id follows from who makes it and in which operation.
+pub(crate) fn create(ctx: &mut Context<'_>, creation: Creation) -> Result<Reply, ViewError> {
+    let Creation { channel, creator, device, op, title, mut members } = creation;
+    if channel != ChannelId::group(channel.region(), creator, device, op) || creator == UserId::new(0) {
+        return Ok(Reply::Rejected(Code::Invalid));
+    }
+    let first = Seq::ZERO.next();
+    if ctx.rows.row::<ChannelRow>(&RowKey::Channel(channel))?.is_some() {
+        return Ok(sent(&*ctx.rows.required::<Record>(&RowKey::Record(channel, first))?, true));
+    }
+    members.sort();
+    members.dedup();
+    members.retain(|user| *user != creator);
+    let refused = match () {
+        () if members.first() == Some(&UserId::new(0)) => Some(Code::Invalid),
+        () if title.chars().count() > limit::TITLE_CHARS_MAX => Some(Code::TooLarge),
+        () if members.len() >= limit::MEMBERS_MAX => Some(Code::GroupFull),
+        () => None,
+    };
+    if let Some(code) = refused {
+        return Ok(Reply::Rejected(code));
+    }
+    let stay = Stay { join: Position { seq: first, cnt: 0 }, left: None };
+    let new = |user, role| Member { user, role, member_seq: first, stays: vec![stay] };
+    let mut all: Vec<_> = members.iter().map(|user| new(*user, Role::Member)).collect();
+    all.push(new(creator, Role::Owner));
+    all.sort_by_key(|member| member.user);
+
+    let content = Content::Created { title: title.clone(), members };
+    let draft = Draft { sender: creator, device, client_seq: ClientSeq::new(0), content };
+    let record = push(ctx, channel, &mut ChannelRow::default(), draft)?;
+    let reply = sent(&record, false);
+    ctx.effects.push(Effect::Appended { channel, recipients: recipients(&all, first), record });
+    ctx.rows.put(RowKey::Roster(channel), RosterRow { title, creator, members: all, departing: Vec::new() });
+    Ok(reply)
+}
+
+/// Changes the members of a group; a numbered write like any other.
+pub(crate) fn change(ctx: &mut Context<'_>, channel: ChannelId, author: &Author, change: MemberChange) -> Result<Reply, ViewError> {
+    let ring = match dedup::number(ctx, channel, author)? {
+        Number::Next(ring) => ring,
+        Number::Answered(reply) => return Ok(reply),
+    };
+    let Some(state) = ctx.rows.row::<ChannelRow>(&RowKey::Channel(channel))? else {
+        return Ok(Reply::Rejected(Code::NotMember));
+    };
+    let roster = ctx.rows.required::<RosterRow>(&RowKey::Roster(channel))?;
+    // To remove oneself is to leave.
+    let step = match change {
+        MemberChange::Remove(user) if user == author.user => MemberChange::Leave,
+        other => other,
+    };
+    let mut earlier = Vec::new();
+    if let MemberChange::Add(user) = step
+        && let Some(former) = ctx.rows.row::<FormerRow>(&RowKey::Former(channel, user))?
+    {
+        earlier.clone_from(&former.stays);
+    }
+    if let Some(code) = refused(channel, &state, &roster, author.user, step, earlier.len()) {
+        return Ok(ring.refuse(ctx, channel, author, code));
+    }
+    let (mut state, mut roster) = (state.clone(), roster.clone());
+    state.dissolved = step == MemberChange::Leave && roster.members.len() == 1;
+    let before = state.head;
+    let draft = Draft { sender: author.user, device: author.device, client_seq: author.client_seq, content: Content::Members(step) };
+    let record = push(ctx, channel, &mut state, draft)?;
+    let seq = record.at.seq;
+
+    let recipients = match step {
+        MemberChange::Add(user) => {
+            add(ctx, channel, &mut roster, user, Stay { join: Position { seq, cnt: before.cnt }, left: None }, earlier);
+            recipients(&roster.members, seq)
+        }
+        MemberChange::Remove(_) | MemberChange::Leave => {
+            let all = recipients(&roster.members, seq);
+            let user = if let MemberChange::Remove(user) = step { user } else { author.user };
+            remove(ctx, channel, &mut roster, user, seq);
+            all
+        }
+        MemberChange::SetRole(user, role) => {
+            if let Some(member) = roster.members.iter_mut().find(|member| member.user == user) {
+                (member.role, member.member_seq) = (role, seq);
+            }
+            recipients(&roster.members, seq)
+        }
+    };
+    ctx.rows.put(RowKey::Roster(channel), roster);
+    ring.use_up(ctx, channel, author, Outcome::Record { seq, ts: record.ts });
+    let reply = sent(&record, false);
+    ctx.effects.push(Effect::Appended { channel, record, recipients });
+    Ok(reply)
+}
+
+/// Why a change cannot be.
+fn refused(channel: ChannelId, state: &ChannelRow, roster: &RosterRow, author: UserId, change: MemberChange, stays: usize) -> Option<Code> {
+    let role = match standing(state, roster, author) {
+        Ok(member) => member.role,
+        Err(code) => return Some(code),
+    };
+    if matches!(channel.kind(), ChannelKind::Direct(..)) {
+        return Some(Code::NotAllowed);
+    }
+    let is_last_owner = |user: UserId| !roster.members.iter().any(|member| member.role == Role::Owner && member.user != user);
+    let transit_full = roster.departing.len() >= limit::DEPARTING_MAX;
+    match change {
+        MemberChange::Add(_) if role < Role::Admin => Some(Code::NotAllowed),
+        MemberChange::Add(user) if user == UserId::new(0) || member(roster, user).is_some() => Some(Code::Invalid),
+        MemberChange::Add(_) if roster.members.len() >= limit::MEMBERS_MAX => Some(Code::GroupFull),
+        MemberChange::Add(_) if stays >= limit::STAYS_MAX => Some(Code::TooLarge),
+        MemberChange::Add(_) => None,
+        MemberChange::Remove(_) if role < Role::Admin => Some(Code::NotAllowed),
+        MemberChange::Remove(user) => match member(roster, user) {
+            None => Some(Code::NotFound),
+            Some(target) if role < Role::Owner && target.role > Role::Member => Some(Code::NotAllowed),
+            Some(_) => transit_full.then_some(Code::Busy),
+        },
+        MemberChange::Leave if role == Role::Owner && is_last_owner(author) && roster.members.len() > 1 => Some(Code::LastOwner),
+        MemberChange::Leave => transit_full.then_some(Code::Busy),
+        MemberChange::SetRole(..) if role < Role::Owner => Some(Code::NotAllowed),
+        MemberChange::SetRole(user, new) => match member(roster, user) {
+            None => Some(Code::NotFound),
+            Some(target) if target.role == new => Some(Code::Invalid),
+            Some(target) if target.role == Role::Owner && is_last_owner(user) => Some(Code::LastOwner),
+            Some(_) => None,
+        },
+    }
+}
+
+fn add(ctx: &mut Context<'_>, channel: ChannelId, roster: &mut RosterRow, user: UserId, stay: Stay, earlier: Vec<Stay>) {
+    if !earlier.is_empty() {
+        ctx.rows.delete(RowKey::Former(channel, user));
+    }
+    let mut stays = earlier;
+    stays.push(stay);
+    let at = roster.members.partition_point(|member| member.user < user);
+    roster.members.insert(at, Member { user, role: Role::Member, member_seq: stay.join.seq, stays });
+    // Their refs go out with the members' again.
+    roster.departing.retain(|departing| departing.user != user);
+}
+
+fn remove(ctx: &mut Context<'_>, channel: ChannelId, roster: &mut RosterRow, user: UserId, seq: Seq) {
+    let Ok(at) = roster.members.binary_search_by_key(&user, |member| member.user) else { return };
+    let mut stays = roster.members.remove(at).stays;
+    if let Some(last) = stays.last_mut() {
+        last.left = Some(seq);
+    }
+    ctx.rows.put(RowKey::Former(channel, user), FormerRow { member_seq: seq, stays });
+    let at = roster.departing.partition_point(|departing| departing.user < user);
+    roster.departing.insert(at, Departing { user, member_seq: seq });
+}

@@ -1,0 +1,128 @@
+//! The digest of a group: a chain over every applied entry and what it wrote. Equal on replicas at an equal index, or one of them is wrong.
+//!
+//! Layout under SHA-256: previous digest (32) | term u64 | index u64 | per row by rising key: key length u32 | key | value length u32 | value,
+//! all big endian; a deleted row has the length `u32::MAX` and no value.
+
+use bytes::Bytes;
+use kith_wire::{
+    id::{ChannelId, UserId},
+    log::LogId,
+};
+use sha2::{Digest, Sha256};
+
+use crate::view::{Row, RowKey, WriteSet};
+
+/// The digest after one entry.
+pub(crate) fn chain(previous: &[u8; 32], id: LogId, writes: &WriteSet) -> [u8; 32] {
+    let mut state = Sha256::new();
+    state.update(previous);
+    state.update(id.term.get().to_be_bytes());
+    state.update(id.index.get().to_be_bytes());
+    let mut key_bytes = Vec::with_capacity(64);
+    for (key, row) in &writes.rows {
+        key_bytes.clear();
+        write_key(key, &mut key_bytes);
+        state.update((key_bytes.len() as u32).to_be_bytes());
+        state.update(&key_bytes);
+        match row {
+            Some(row) => {
+                let value = encode(row);
+                state.update((value.len() as u32).to_be_bytes());
+                state.update(&value);
+            }
+            None => state.update(u32::MAX.to_be_bytes()),
+        }
+    }
+    state.finalize().into()
+}
+
+/// Names a row by one byte for its kind and its ids, big endian. Part of the digest, so never changed; not the key of any disk.
+fn write_key(key: &RowKey, out: &mut Vec<u8>) {
+    let channel = |out: &mut Vec<u8>, kind: u8, channel: &ChannelId| {
+        out.push(kind);
+        out.extend_from_slice(channel.as_bytes());
+    };
+    let user = |out: &mut Vec<u8>, kind: u8, user: &UserId| {
+        out.push(kind);
+        out.extend_from_slice(&user.get().to_be_bytes());
+    };
+    match key {
+        RowKey::Channel(c) => channel(out, 1, c),
+        RowKey::Roster(c) => channel(out, 2, c),
+        RowKey::Former(c, u) => {
+            channel(out, 3, c);
+            out.extend_from_slice(&u.get().to_be_bytes());
+        }
+        RowKey::Positions(c, u) => {
+            channel(out, 4, c);
+            out.extend_from_slice(&u.get().to_be_bytes());
+        }
+        RowKey::Record(c, seq) => {
+            channel(out, 5, c);
+            out.extend_from_slice(&seq.get().to_be_bytes());
+        }
+        RowKey::Dedup(c, device) => {
+            channel(out, 6, c);
+            out.extend_from_slice(&device.get().to_be_bytes());
+        }
+        RowKey::Dirty(c) => channel(out, 7, c),
+        RowKey::User(u) => user(out, 8, u),
+        RowKey::Device(u, device) => {
+            user(out, 9, u);
+            out.extend_from_slice(&device.get().to_be_bytes());
+        }
+        RowKey::Index(u, c) => {
+            user(out, 10, u);
+            out.extend_from_slice(c.as_bytes());
+        }
+        RowKey::IndexByRev(u, rev) => {
+            user(out, 11, u);
+            out.extend_from_slice(&rev.get().to_be_bytes());
+        }
+        RowKey::Name(name) => {
+            out.push(12);
+            out.extend_from_slice(name.as_bytes());
+        }
+        RowKey::GroupState => out.push(13),
+        RowKey::Owned(region, first) => {
+            out.extend_from_slice(&[14, region.get()]);
+            out.extend_from_slice(&first.to_be_bytes());
+        }
+        RowKey::Cluster => out.push(15),
+        RowKey::Node(node) => {
+            out.push(16);
+            out.extend_from_slice(&node.get().to_be_bytes());
+        }
+        RowKey::Group(group) => {
+            out.push(17);
+            out.extend_from_slice(&group.get().to_be_bytes());
+        }
+        RowKey::Run(region, first) => {
+            out.extend_from_slice(&[18, region.get()]);
+            out.extend_from_slice(&first.to_be_bytes());
+        }
+    }
+}
+
+fn encode(row: &Row) -> Bytes {
+    match row {
+        Row::Channel(row) => row.encode(),
+        Row::Roster(row) => row.encode(),
+        Row::Former(row) => row.encode(),
+        Row::Positions(row) => row.encode(),
+        Row::Record(row) => row.encode(),
+        Row::Dedup(row) => row.encode(),
+        Row::Dirty => Bytes::new(),
+        Row::User(row) => row.encode(),
+        Row::Device(row) => row.encode(),
+        Row::Index(row) => row.encode(),
+        Row::IndexByRev(channel) => Bytes::copy_from_slice(channel.as_bytes()),
+        Row::Name(row) => row.encode(),
+        Row::GroupState(row) => row.encode(),
+        Row::Owned(row) => row.encode(),
+        Row::Cluster(row) => row.encode(),
+        Row::Node(row) => row.encode(),
+        Row::Group(row) => row.encode(),
+        Row::Run(row) => row.encode(),
+    }
+}

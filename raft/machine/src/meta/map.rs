@@ -1,0 +1,147 @@
+//! The map's rows: what changes them, and what they say together.
+
+use kith_wire::{
+    code::Code,
+    id::{ClusterId, GroupId, MapEpoch},
+    log::{ClusterMap, ClusterRow, GroupRow, LogId, NodeRow, RunRow},
+};
+
+use crate::{
+    Context,
+    reply::Reply,
+    run::{Run, stands, taken},
+    view::{Held, Row, RowKey, Scan, StateView, ViewError, row},
+};
+
+/// The whole map; the default one before the cluster is made.
+///
+/// # Errors
+/// A row cannot be read.
+pub fn read(view: &dyn StateView) -> Result<ClusterMap, ViewError> {
+    let Some(cluster) = row::<ClusterRow>(view, &RowKey::Cluster)? else { return Ok(ClusterMap::default()) };
+    let mut map = ClusterMap { cluster: cluster.cluster, epoch: cluster.epoch, ..ClusterMap::default() };
+    for (key, row) in view.scan(&Scan::Nodes, false, usize::MAX)? {
+        let node = Held::<NodeRow>::new(&key, row)?;
+        map.nodes.insert(node.node, node.clone());
+    }
+    for (key, row) in view.scan(&Scan::Groups, false, usize::MAX)? {
+        let group = Held::<GroupRow>::new(&key, row)?;
+        map.groups.insert(group.group, group.clone());
+    }
+    for (key, row) in view.scan(&Scan::Runs, false, usize::MAX)? {
+        let run = Held::<RunRow>::new(&key, row)?;
+        map.runs.insert((run.region, run.first), *run);
+    }
+    Ok(map)
+}
+
+/// The map's epoch after a visible change in this entry.
+pub(crate) fn epoch_of(id: LogId) -> MapEpoch {
+    MapEpoch::new(id.index.get())
+}
+
+/// Makes the cluster; the same one again is no change.
+pub(crate) fn init(ctx: &mut Context<'_>, cluster: ClusterId) -> Result<Reply, ViewError> {
+    match ctx.rows.row::<ClusterRow>(&RowKey::Cluster)? {
+        Some(row) if row.cluster == cluster => Ok(Reply::Done),
+        Some(_) => Ok(Reply::Rejected(Code::WrongCluster)),
+        None => {
+            ctx.rows.put(RowKey::Cluster, ClusterRow { cluster, epoch: epoch_of(ctx.meta.id) });
+            ctx.map_changed = true;
+            Ok(Reply::Done)
+        }
+    }
+}
+
+/// Adds a node or replaces what is known of it. Its data directory, once known, and its highest start stay.
+pub(crate) fn put_node(ctx: &mut Context<'_>, mut node: NodeRow) -> Result<Reply, ViewError> {
+    let key = RowKey::Node(node.node);
+    let old = ctx.rows.row::<NodeRow>(&key)?;
+    if node.node.get() == 0 {
+        return Ok(Reply::Rejected(Code::Invalid));
+    }
+    if let Some(old) = &old {
+        match (old.store, node.store) {
+            (Some(old), Some(new)) if old != new => return Ok(Reply::Rejected(Code::NotAllowed)),
+            (old, None) => node.store = old,
+            _ => {}
+        }
+        node.boot = node.boot.max(old.boot);
+    }
+    put(ctx, key, old.as_deref(), node)
+}
+
+/// Adds a group or changes it; a change needs a higher `conf_epoch`.
+pub(crate) fn put_group(ctx: &mut Context<'_>, mut group: GroupRow) -> Result<Reply, ViewError> {
+    group.replicas.sort();
+    group.replicas.dedup();
+    if group.replicas.is_empty() || group.preference.iter().any(|node| !group.replicas.contains(node)) {
+        return Ok(Reply::Rejected(Code::Invalid));
+    }
+    for node in &group.replicas {
+        if ctx.rows.row::<NodeRow>(&RowKey::Node(*node))?.is_none() {
+            return Ok(Reply::Rejected(Code::NotFound));
+        }
+    }
+    let key = RowKey::Group(group.group);
+    let old = ctx.rows.row::<GroupRow>(&key)?;
+    if old.as_ref().is_some_and(|old| **old != group && (old.conf_epoch >= group.conf_epoch || old.region != group.region)) {
+        return Ok(Reply::Rejected(Code::Conflict));
+    }
+    put(ctx, key, old.as_deref(), group)
+}
+
+/// Gives a run of buckets to a group, where no higher or equal epoch holds them.
+pub(crate) fn put_run(ctx: &mut Context<'_>, run: RunRow) -> Result<Reply, ViewError> {
+    let Some(group) = ctx.rows.row::<GroupRow>(&RowKey::Group(run.group))? else {
+        return Ok(Reply::Rejected(Code::NotFound));
+    };
+    if run.first > run.last || run.group == GroupId::META || group.region != run.region {
+        return Ok(Reply::Rejected(Code::Invalid));
+    }
+    if !is_initialised(ctx)? {
+        return Ok(Reply::Rejected(Code::NotFound));
+    }
+    let mut before = Vec::new();
+    for (key, row) in ctx.rows.scan(&Scan::Runs, false, usize::MAX)? {
+        let row = Held::<RunRow>::new(&key, row)?;
+        if row.region == run.region {
+            before.push(Run { first: row.first, last: row.last, epoch: row.epoch, owner: row.group });
+        }
+    }
+    let new = Run { first: run.first, last: run.last, epoch: run.epoch, owner: run.group };
+    let after = taken(&before, new);
+    if after == before {
+        return Ok(if stands(&before, new) { Reply::Done } else { Reply::Rejected(Code::Conflict) });
+    }
+    for run_before in before.iter().filter(|run| !after.contains(run)) {
+        ctx.rows.delete(RowKey::Run(run.region, run_before.first));
+    }
+    for piece in after.iter().filter(|run| !before.contains(run)) {
+        let row = RunRow { region: run.region, first: piece.first, last: piece.last, group: piece.owner, epoch: piece.epoch };
+        ctx.rows.put(RowKey::Run(run.region, piece.first), row);
+    }
+    changed(ctx)
+}
+
+fn put<T: PartialEq + Into<Row>>(ctx: &mut Context<'_>, key: RowKey, old: Option<&T>, new: T) -> Result<Reply, ViewError> {
+    if !is_initialised(ctx)? {
+        return Ok(Reply::Rejected(Code::NotFound));
+    }
+    if old == Some(&new) {
+        return Ok(Reply::Done);
+    }
+    ctx.rows.put(key, new);
+    changed(ctx)
+}
+
+fn is_initialised(ctx: &Context<'_>) -> Result<bool, ViewError> {
+    Ok(ctx.rows.row::<ClusterRow>(&RowKey::Cluster)?.is_some())
+}
+
+fn changed(ctx: &mut Context<'_>) -> Result<Reply, ViewError> {
+    let cluster = ctx.rows.required::<ClusterRow>(&RowKey::Cluster)?.cluster;
+    ctx.rows.put(RowKey::Cluster, ClusterRow { cluster, epoch: epoch_of(ctx.meta.id) });
+    ctx.map_changed = true;
+    Ok(Reply::Done)
+}

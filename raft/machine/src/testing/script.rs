@@ -1,0 +1,334 @@
+//! Steps of raw bytes turned into commands, with an eye on the state so far: mostly sensible, often repeated, sometimes hostile.
+
+use bytes::Bytes;
+use kith_wire::{
+    id::{
+        ChannelId, ClientSeq, ClusterId, DeviceId, GroupId, Incarnation, NodeId, OwnerEpoch, RegionId, Seq, StoreId, Timestamp, UserId, digest, hash,
+    },
+    log::{
+        Author, Batch, ChannelRow, Command, Content, DedupRow, GroupRow, IndexRow, Item, MemberChange, NodeRow, NodeState, PeerCheck, Position, Ref,
+        Role, RunRow,
+    },
+};
+
+use super::MemoryView;
+use crate::{
+    Applied,
+    channel::refs::ref_for,
+    item,
+    view::{RowKey, row},
+};
+
+/// Length of a [`Step`].
+pub const STEP_BYTES: usize = 8;
+/// One choice of what happens next.
+pub type Step = [u8; STEP_BYTES];
+
+/// Users of a script, by number from 0.
+const USERS: u8 = 7;
+/// Operations that make groups, per user.
+const OPS: u8 = 2;
+
+/// Steps from a seed; the same ones for the same seed, for ever.
+pub fn random_steps(seed: u64, count: usize) -> Vec<Step> {
+    // SplitMix64 (Steele, Lea, Flood 2014).
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    };
+    (0..count).map(|_| next().to_le_bytes()).collect()
+}
+
+/// A group's life as it is made up: the state after all steps so far, which decides what the next step's bytes mean.
+#[derive(Clone, Debug)]
+pub struct Script {
+    /// The state after all items so far, applied one by one.
+    pub view: MemoryView,
+    /// What was proposed, one item per batch, in log order.
+    pub log: Vec<Batch>,
+    /// What came of it.
+    pub applied: Vec<Applied>,
+    group: GroupId,
+    now: u64,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Script {
+    /// A data group that owns all buckets of the first region and whose users exist.
+    pub fn new() -> Self {
+        let mut script = Self { view: MemoryView::default(), log: Vec::new(), applied: Vec::new(), group: GroupId::new(1), now: 1_000 };
+        script.propose(Command::OwnBuckets { region: RegionId::FIRST, first: 0, last: u16::MAX, epoch: OwnerEpoch::new(1) });
+        // The last user is never made: refs to them are refused.
+        for number in 0..USERS - 1 {
+            script.propose(Command::CreateUser { user: Self::user(number), name: format!("user-{number}"), key: digest(&[&[number]]) });
+        }
+        script
+    }
+
+    /// A script of the meta group.
+    pub fn meta() -> Self {
+        Self { view: MemoryView::default(), log: Vec::new(), applied: Vec::new(), group: GroupId::META, now: 1_000 }
+    }
+
+    /// The group that the script is of.
+    pub fn group(&self) -> GroupId {
+        self.group
+    }
+
+    /// A user by number.
+    pub fn user(number: u8) -> UserId {
+        UserId::from_sign_up_key(RegionId::FIRST, &digest(&[b"script user", &[number % USERS]]))
+    }
+
+    /// A device of a user; each has two.
+    pub fn device(user: UserId, number: u8) -> DeviceId {
+        DeviceId::from_nonce(user, &[number % 2; 16])
+    }
+
+    /// The index in the log of the last entry.
+    pub fn index(&self) -> u64 {
+        self.log.len() as u64
+    }
+
+    /// Applies one command as an entry of its own.
+    pub fn propose(&mut self, command: Command) -> &Applied {
+        self.propose_item(item(command))
+    }
+
+    /// Applies one item as an entry of its own.
+    pub fn propose_item(&mut self, item: Item) -> &Applied {
+        let batch = Batch { now: Timestamp::new(self.now), items: vec![item] };
+        self.log.push(batch.clone());
+        let applied = self.view.apply(self.group, self.index(), batch).expect("rows in memory can be read, and a script raises no version");
+        self.applied.push(applied);
+        &self.applied[self.applied.len() - 1]
+    }
+
+    /// Applies what a step means now.
+    pub fn step(&mut self, step: Step) -> &Applied {
+        // Mostly forwards; now and then a clock that is behind.
+        self.now = if step[7] % 16 == 0 { self.now.saturating_sub(500) } else { self.now + u64::from(step[7]) };
+        let command = if self.group == GroupId::META { meta_command(step) } else { self.command(step) };
+        let mut item = item(command);
+        if step == [0xee; STEP_BYTES] {
+            item.bucket = None;
+        }
+        self.propose_item(item)
+    }
+
+    /// All channels that a script may name.
+    pub fn channels() -> Vec<ChannelId> {
+        let users: Vec<_> = (0..USERS).map(Self::user).collect();
+        let direct = users.iter().enumerate().flat_map(|(at, a)| users[at..].iter().map(move |b| ChannelId::direct(*a, *b)));
+        let groups = users.iter().flat_map(|user| (0..OPS).map(move |op| Self::group_of(*user, op)));
+        direct.chain(groups).collect()
+    }
+
+    /// All users that a script may name.
+    pub fn users() -> Vec<UserId> {
+        (0..USERS).map(Self::user).collect()
+    }
+
+    fn group_of(creator: UserId, op: u8) -> ChannelId {
+        ChannelId::group(RegionId::FIRST, creator, Self::device(creator, 0), u64::from(op % OPS))
+    }
+
+    fn channel(pick: u8) -> ChannelId {
+        // Two groups get most of the traffic, so that members come and go where something is said.
+        match pick % 8 {
+            0..=4 => Self::group_of(Self::user(pick % 2), 0),
+            5 => Self::group_of(Self::user(pick / 8), pick / 64),
+            _ => ChannelId::direct(Self::user(pick / 8), Self::user(pick / 32)),
+        }
+    }
+
+    fn author(&self, channel: ChannelId, user: UserId, step: Step, content: u64) -> Author {
+        let device = Self::device(user, step[3]);
+        let last = self.dedup(channel, device).map_or(0, |row| row.last.get());
+        let number = match step[4] % 16 {
+            0 => last,
+            1 => last.saturating_sub(u64::from(step[5] % 40)),
+            2 => last + 2 + u64::from(step[5] % 3),
+            3 => u64::from(step[5]),
+            _ => last + 1,
+        };
+        let settled = ClientSeq::new(number.saturating_sub(u64::from(step[5] % 12)));
+        // A resend has the same bytes, so the same digest; now and then it has not.
+        let salt = u64::from(step[4] % 32 == 0);
+        let digest = hash(&[b"script", &number.to_be_bytes(), &device.get().to_be_bytes(), &salt.to_be_bytes(), &(content & 1).to_be_bytes()]);
+        Author { user, device, client_seq: ClientSeq::new(number), settled, digest }
+    }
+
+    fn dedup(&self, channel: ChannelId, device: DeviceId) -> Option<DedupRow> {
+        let row = self.view.rows.get(&RowKey::Dedup(channel, device))?;
+        if let crate::view::Row::Dedup(row) = &**row { Some(row.clone()) } else { None }
+    }
+
+    fn head(&self, channel: ChannelId) -> Position {
+        row::<ChannelRow>(&self.view, &RowKey::Channel(channel)).ok().flatten().map_or_else(Position::default, |row| row.head)
+    }
+
+    fn command(&self, step: Step) -> Command {
+        let [kind, pick, who, _, _, a, b, _] = step;
+        let channel = Self::channel(pick);
+        // Direct channels mostly hear their own users.
+        let user = match channel.kind() {
+            kith_wire::id::ChannelKind::Direct(low, high) if who % 16 != 0 => [low, high][usize::from(who) % 2],
+            _ => Self::user(who),
+        };
+        let other = Self::user(a);
+        let head = self.head(channel);
+        match kind % 32 {
+            0..=12 => {
+                let author = self.author(channel, user, step, 0);
+                Command::Append {
+                    channel,
+                    author,
+                    content: content(step, head.seq),
+                    peer: if b % 8 == 0 { PeerCheck::NotAsked } else { PeerCheck::Exists },
+                }
+            }
+            13 | 14 => {
+                let count = if a % 16 == 0 { 101 } else { u64::from(a % 5) };
+                let mut members: Vec<_> = (0..count.min(5)).map(|at| Self::user(b.wrapping_add(at as u8))).collect();
+                members.extend((5..count).map(UserId::new));
+                let creator = Self::user(who % 2);
+                let (op, device) = (u64::from(pick % OPS), Self::device(creator, 0));
+                let id = if b == 0 { channel } else { ChannelId::group(RegionId::FIRST, creator, device, op) };
+                Command::CreateGroup { channel: id, creator, device, op, title: format!("group {op}"), members }
+            }
+            15..=19 => {
+                let role = [Role::Member, Role::Admin, Role::Owner][usize::from(b % 3)];
+                let change = match a % 8 {
+                    0..=2 => MemberChange::Add(Self::user(b)),
+                    3 | 4 => MemberChange::Remove(Self::user(b)),
+                    5 => MemberChange::Leave,
+                    _ => MemberChange::SetRole(Self::user(b / 4), role),
+                };
+                Command::ChangeMembers { channel, author: self.author(channel, user, step, 1), change }
+            }
+            20 => {
+                let author = self.author(channel, user, step, 0);
+                let digest = (a % 2 == 0).then_some(author.digest);
+                Command::Void { channel, user, device: author.device, client_seq: author.client_seq, digest }
+            }
+            21 => Command::Fanned { channel, seq: Seq::new((head.seq.get() + u64::from(a % 3)).saturating_sub(u64::from(b % 4))) },
+            22 => {
+                let position =
+                    |pick: u8| (pick % 4 != 0).then(|| Position { seq: Seq::new(u64::from(pick) % (head.seq.get() + 2)), cnt: u64::from(pick) });
+                Command::Receipt { channel, user, read: position(a), delivered: position(b) }
+            }
+            23 if a % 4 == 0 => Command::Gone { channel, user: Self::user(USERS - 1) },
+            23 => Command::RegisterDevice { user: other, device: DeviceId::new(u64::from(b % 64)) },
+            24..=27 => {
+                let picks = [pick, a, b];
+                let refs = picks.iter().filter_map(|pick| self.ref_of(Self::channel(*pick), user, step)).collect();
+                Command::MergeRefs { user, refs }
+            }
+            28 => {
+                let held = row::<IndexRow>(&self.view, &RowKey::Index(user, channel)).ok().flatten().map_or(head, |row| row.news.head);
+                let read = if a % 8 == 0 { Position { seq: Seq::new(1), cnt: u64::from(b) } } else { held };
+                Command::MarkRead { user, channel, read }
+            }
+            29 => match a % 3 {
+                0 => Command::CreateUser { user: Self::user(b), name: format!("user-{b}"), key: digest(&[&[b]]) },
+                1 => Command::ForbidUser { user: UserId::new(u64::from(b % 4)) },
+                _ => Command::CreateUser { user: UserId::new(u64::from(b % 4)), name: "x".to_owned(), key: [b; 32] },
+            },
+            30 => {
+                let (name, user) = (format!("name-{}", a % 4), Self::user(b));
+                match pick % 4 {
+                    0 | 1 => Command::ReserveName { name, user },
+                    2 => Command::ConfirmName { name, user },
+                    _ => Command::ReleaseName { name, user },
+                }
+            }
+            _ => Command::OwnBuckets {
+                region: RegionId::new(a % 2),
+                first: u16::from_be_bytes([b, a]),
+                last: u16::from_be_bytes([b.saturating_add(who), a]),
+                epoch: OwnerEpoch::new(u64::from(pick % 4)),
+            },
+        }
+    }
+
+    /// A ref as the channel's leader would send it, now and then an older one of it.
+    fn ref_of(&self, channel: ChannelId, user: UserId, step: Step) -> Option<Ref> {
+        let mut news = ref_for(&self.view, channel, user).ok().flatten()?;
+        if step[6] % 8 == 0 {
+            news.head = Position { seq: news.head.seq.prev(), cnt: news.head.cnt.saturating_sub(1) };
+            news.mentions.pop();
+        }
+        if step[6] == 255 {
+            news.incarnation = Incarnation::new(1);
+        }
+        Some(news)
+    }
+}
+
+fn content(step: Step, head: Seq) -> Content {
+    let [_, pick, _, _, _, a, b, _] = step;
+    match b {
+        0 => Content::Text { text: String::new(), reply_to: None, mentions: Vec::new() },
+        1 => Content::Members(MemberChange::Leave),
+        2 => Content::Unknown { kind: 99, bytes: Bytes::from_static(b"newer") },
+        3 => Content::Text { text: "reply".to_owned(), reply_to: Some(Seq::new(u64::from(a))), mentions: Vec::new() },
+        4 => Content::Text { text: "everyone".to_owned(), reply_to: None, mentions: vec![Script::user(a); 101] },
+        5..=64 => Content::Text {
+            text: format!("hello {a}"),
+            reply_to: (head > Seq::ZERO).then_some(head),
+            mentions: vec![Script::user(a), Script::user(pick)],
+        },
+        _ => Content::Text { text: format!("text {pick} {a} {b}"), reply_to: None, mentions: Vec::new() },
+    }
+}
+
+fn meta_command(step: Step) -> Command {
+    let [kind, a, b, c, d, e, ..] = step;
+    let node = |pick: u8| NodeId::new(u64::from(pick % 6));
+    match kind % 8 {
+        0 => Command::InitCluster { cluster: ClusterId::new([a / 128; 16]) },
+        1..=3 => Command::PutNode {
+            node: NodeRow {
+                node: node(a),
+                store: (b % 4 != 0).then(|| StoreId::new([b % 4; 16])),
+                address: format!("node-{}:{c}", a % 6),
+                zone: format!("zone-{}", a % 3),
+                capacity: u32::from(d % 3),
+                state: NodeState::Up,
+                ..NodeRow::default()
+            },
+        },
+        4 | 5 => {
+            let replicas = vec![node(b), node(c), node(d)];
+            let row = GroupRow {
+                group: GroupId::new(u32::from(a % 4)),
+                region: RegionId::new(e / 192),
+                preference: vec![node(b)],
+                replicas,
+                conf_epoch: u64::from(e % 8),
+            };
+            Command::PutGroup { group: row }
+        }
+        6 => Command::PutRun {
+            run: RunRow {
+                region: RegionId::new(e / 192),
+                first: u16::from_be_bytes([a, b]),
+                last: u16::from_be_bytes([c, d]),
+                group: GroupId::new(u32::from(e % 4)),
+                epoch: OwnerEpoch::new(u64::from(b % 4)),
+            },
+        },
+        // Of no business here.
+        _ => Command::ForbidUser { user: UserId::new(u64::from(a)) },
+    }
+}

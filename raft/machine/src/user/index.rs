@@ -1,0 +1,180 @@
+//! The user index: one row per channel with its news and the own read position, ordered by when it last changed.
+//!
+//! Refs are coalesced, repeated and reordered on the way, so that merging is a maximum in each part: (incarnation, seq) of the head with
+//! what follows from it, `member_seq` with the stay, the own last record, the mentions. Merging is idempotent and its order does not matter.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use kith_wire::{
+    client::IndexQuery,
+    code::Code,
+    id::{ChannelId, UserId, UserRev},
+    limit,
+    log::{IndexRow, Position, Ref, UserRow, UserState},
+};
+
+use crate::{
+    Context,
+    effect::Effect,
+    reply::Reply,
+    view::{Held, RowKey, Scan, StateView, ViewError, required, row},
+};
+
+/// Merges refs into a user's index. `NoSuchUser`: erased or never was; the channels are told to stop.
+pub(crate) fn merge_refs(ctx: &mut Context<'_>, user: UserId, refs: Vec<Ref>) -> Result<Reply, ViewError> {
+    let Some(mut moving) = Moving::begin(ctx, user)? else {
+        return Ok(Reply::Rejected(Code::NoSuchUser));
+    };
+    for mut news in refs {
+        tidy(&mut news);
+        let old = ctx.rows.row::<IndexRow>(&RowKey::Index(user, news.channel))?;
+        let (news, read) = match old.as_deref() {
+            None => {
+                let own = news.own;
+                (news, own)
+            }
+            Some(old) => merged(old, news),
+        };
+        moving.put(ctx, old.as_deref(), news, read);
+    }
+    Ok(moving.finish(ctx))
+}
+
+/// Moves a user's own read position, largest wins. `Behind`: the channel's first ref is still on its way.
+pub(crate) fn mark_read(ctx: &mut Context<'_>, user: UserId, channel: ChannelId, read: Position) -> Result<Reply, ViewError> {
+    // No record has a count above its seq.
+    if read.cnt > read.seq.get() {
+        return Ok(Reply::Rejected(Code::Invalid));
+    }
+    let Some(mut moving) = Moving::begin(ctx, user)? else {
+        return Ok(Reply::Rejected(Code::NoSuchUser));
+    };
+    let Some(old) = ctx.rows.row::<IndexRow>(&RowKey::Index(user, channel))? else {
+        return Ok(Reply::Rejected(Code::Behind));
+    };
+    moving.put(ctx, Some(&old), old.news.clone(), later(old.read, read));
+    Ok(moving.finish(ctx))
+}
+
+/// The page of a user's index that a query asks for: rows, newest first, whether more follow below them, and where the index stands.
+///
+/// # Errors
+/// A row cannot be read.
+pub fn page(view: &dyn StateView, user: UserId, query: &IndexQuery) -> Result<IndexPage, ViewError> {
+    let rev = row::<UserRow>(view, &RowKey::User(user))?.map_or(UserRev::ZERO, |row| row.rev);
+    let below = query.below.map_or(u64::MAX, |below| below.get().saturating_sub(1));
+    let last = UserRev::new(query.to.get().min(below).min(rev.get()));
+    if query.from >= last {
+        return Ok(IndexPage { rows: Vec::new(), more: false, rev });
+    }
+    let limit = usize::try_from(query.limit).unwrap_or(usize::MAX).clamp(1, limit::PAGE_ROWS_MAX);
+    let mut order = view.scan(&Scan::IndexByRev(user, query.from.next()..=last), true, limit + 1)?;
+    let more = order.len() > limit;
+    order.truncate(limit);
+    let mut rows = Vec::with_capacity(order.len());
+    for (key, by_rev) in order {
+        let channel = *Held::<ChannelId>::new(&key, by_rev)?;
+        rows.push(required::<IndexRow>(view, &RowKey::Index(user, channel))?.clone());
+    }
+    Ok(IndexPage { rows, more, rev })
+}
+
+/// Rows of a user's index.
+#[derive(Clone, PartialEq, Debug)]
+pub struct IndexPage {
+    /// Newest first.
+    pub rows: Vec<IndexRow>,
+    /// Whether there are more below the last one.
+    pub more: bool,
+    /// The version at which the index stands in this view.
+    pub rev: UserRev,
+}
+
+/// A user's index while one command changes it.
+struct Moving {
+    user: UserId,
+    account: UserRow,
+    from: UserRev,
+    changed: BTreeMap<ChannelId, Arc<IndexRow>>,
+}
+
+impl Moving {
+    /// `None` when there is no such user, or none any more.
+    fn begin(ctx: &Context<'_>, user: UserId) -> Result<Option<Self>, ViewError> {
+        let account = ctx.rows.row::<UserRow>(&RowKey::User(user))?.filter(|row| row.state == UserState::Active);
+        Ok(account.map(|account| Self { user, account: account.clone(), from: account.rev, changed: BTreeMap::new() }))
+    }
+
+    /// Puts a row at a new rev, unless nothing in it changed.
+    fn put(&mut self, ctx: &mut Context<'_>, old: Option<&IndexRow>, news: Ref, read: Position) {
+        if let Some(old) = old {
+            if old.news == news && old.read == read {
+                return;
+            }
+            ctx.rows.delete(RowKey::IndexByRev(self.user, old.rev));
+        }
+        self.account.rev = self.account.rev.next();
+        let row = IndexRow { rev: self.account.rev, news, read };
+        let channel = row.news.channel;
+        ctx.rows.put(RowKey::IndexByRev(self.user, row.rev), channel);
+        ctx.rows.put(RowKey::Index(self.user, channel), row.clone());
+        self.changed.insert(channel, Arc::new(row));
+    }
+
+    fn finish(self, ctx: &mut Context<'_>) -> Reply {
+        let Self { user, account, from, changed } = self;
+        let to = account.rev;
+        if to != from {
+            let mut rows: Vec<_> = changed.into_values().collect();
+            rows.sort_by_key(|row| row.rev);
+            ctx.rows.put(RowKey::User(user), account);
+            ctx.effects.push(Effect::IndexMoved { user, from, to, rows });
+        }
+        Reply::Merged { from, to }
+    }
+}
+
+/// Holds a ref to its bounds, whoever made it.
+fn tidy(news: &mut Ref) {
+    news.mentions.sort();
+    news.mentions.dedup();
+    let over = news.mentions.len().saturating_sub(limit::MENTIONS_KEPT);
+    news.mentions.drain(..over);
+    for (text, chars_max) in [(&mut news.preview, limit::PREVIEW_CHARS), (&mut news.title, limit::TITLE_CHARS_MAX)] {
+        if let Some((end, _)) = text.char_indices().nth(chars_max) {
+            text.truncate(end);
+        }
+    }
+}
+
+/// The larger of each part of a row and a ref; own records were read.
+fn merged(old: &IndexRow, new: Ref) -> (Ref, Position) {
+    let held = &old.news;
+    if new.incarnation < held.incarnation {
+        return (held.clone(), old.read);
+    }
+    if new.incarnation > held.incarnation {
+        // Positions beyond the new head are of a tail that was lost.
+        let read = if old.read.seq > new.head.seq { new.head } else { old.read };
+        let read = later(read, new.own);
+        return (new, read);
+    }
+    let mut news = held.clone();
+    if new.head.seq > held.head.seq {
+        (news.head, news.head_ts, news.head_sender) = (new.head, new.head_ts, new.head_sender);
+        (news.title, news.preview) = (new.title, new.preview);
+    }
+    if new.member_seq > held.member_seq {
+        (news.member_seq, news.join, news.left) = (new.member_seq, new.join, new.left);
+    }
+    news.own = later(held.own, new.own);
+    news.mentions.extend(new.mentions);
+    tidy(&mut news);
+    let read = later(old.read, news.own);
+    (news, read)
+}
+
+/// The position with the larger seq, the first of equals.
+fn later(held: Position, new: Position) -> Position {
+    if new.seq > held.seq { new } else { held }
+}
