@@ -5,4 +5,5 @@
 //! forgotten. Not here: the server itself (children run `kith start`), arguments and exit codes (`cli::demo`).
 
 pub mod replay;
+pub mod report;
 pub mod verdict;
