@@ -5,6 +5,7 @@
 //! nodes of the map. Not here: who leads (a hint, never in the map), load (soft state of the node).
 
 pub(crate) mod map;
+pub mod plan;
 
 pub(crate) use map::epoch_of;
 pub use map::read as map;
