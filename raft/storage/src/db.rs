@@ -1,0 +1,269 @@
+//! The two databases of a node: how they are opened, who else may, and what identifies them.
+//!
+//! In: a directory. Out: `DIR/log` (RocksDB with WAL, synced by the log writer) and `DIR/state` (RocksDB that never writes its WAL, atomic flush).
+//! Invariants: one process per directory (`DIR/LOCK`); nothing is ever written to the state database with WAL, nor to the log without;
+//! the boot epoch is on the disk before anyone sees it.
+//! Not here: what is in the column families (`log`, `key`).
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use kith_wire::id::{BootEpoch, StoreId};
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Options as DbOptions, WriteBatch,
+    WriteBufferManager, WriteOptions,
+};
+use thiserror::Error;
+
+use crate::{
+    codec::{self, EnvelopeError},
+    key::Family,
+    options::Options,
+};
+
+/// Column family of the log database: entries by group and index.
+pub(crate) const CF_LOG: &str = "log";
+/// Column family of the log database: vote, purge point and commit hint by group.
+pub(crate) const CF_META: &str = "meta";
+/// Column family of the log database: values of the node itself, by name.
+pub(crate) const CF_LOCAL: &str = "local";
+/// Column family of the state database: the applied row, by group.
+pub(crate) const CF_APPLIED: &str = "applied";
+
+const IDENTITY: &[u8] = b"identity";
+
+/// What a data directory is, and how often it was started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// Drawn when the directory was made.
+    pub store: StoreId,
+    /// Raised and synced at each open: from 1.
+    pub boot: BootEpoch,
+}
+
+/// The store cannot be opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// Another process works on it (or this one does already).
+    #[error("data directory {} is in use by another process", .0.display())]
+    Locked(PathBuf),
+    /// The directory cannot be made, read or written.
+    #[error("cannot use data directory {}", path.display())]
+    Directory { path: PathBuf, source: io::Error },
+    /// RocksDB refuses.
+    #[error("cannot open the {database} database")]
+    Database { database: &'static str, source: rocksdb::Error },
+    /// The directory's own identity is damaged.
+    #[error("identity of the data directory is damaged")]
+    Identity(#[source] EnvelopeError),
+    /// The identity has a length that no version wrote.
+    #[error("identity of the data directory has {0} bytes")]
+    IdentityLength(usize),
+    /// What the log says of a group is damaged.
+    #[error("log is damaged")]
+    Log(#[from] crate::log::ReadError),
+    /// What the state says of its groups cannot be read.
+    #[error("state is damaged")]
+    State(#[from] crate::state::AppliedError),
+    /// An interrupted install or removal could not be completed.
+    #[error("cannot complete what an earlier run left unfinished")]
+    Unfinished(#[source] crate::install::InstallError),
+    /// A thread could not be started.
+    #[error("cannot start a storage thread")]
+    Thread(#[source] io::Error),
+}
+
+/// Both databases, open, with the lock that keeps others out.
+pub(crate) struct Databases {
+    pub(crate) log: DB,
+    pub(crate) state: DB,
+    pub(crate) dir: PathBuf,
+    _lock: File,
+}
+
+impl Databases {
+    pub(crate) fn open(dir: &Path, options: &Options) -> Result<Self, OpenError> {
+        fs::create_dir_all(dir).map_err(|source| OpenError::Directory { path: dir.to_owned(), source })?;
+        let lock = lock(dir)?;
+        let cache = Cache::new_lru_cache(options.block_cache_bytes);
+        let buffers = WriteBufferManager::new_write_buffer_manager_with_cache(options.write_buffers_bytes, false, cache.clone());
+        let log = DB::open_cf_descriptors(&log_options(&buffers), dir.join("log"), log_families(options, &cache))
+            .map_err(|source| OpenError::Database { database: "log", source })?;
+        let state = DB::open_cf_descriptors(&state_options(&buffers), dir.join("state"), state_families(options, &cache))
+            .map_err(|source| OpenError::Database { database: "state", source })?;
+        Ok(Self { log, state, dir: dir.to_owned(), _lock: lock })
+    }
+
+    /// Opens both for reading only, as the offline check does. What is in the log's WAL is seen, nothing is changed.
+    pub(crate) fn open_read_only(dir: &Path, options: &Options) -> Result<Self, OpenError> {
+        let lock = lock(dir)?;
+        let cache = Cache::new_lru_cache(options.block_cache_bytes);
+        let buffers = WriteBufferManager::new_write_buffer_manager_with_cache(options.write_buffers_bytes, false, cache.clone());
+        let log = DB::open_cf_descriptors_read_only(&log_options(&buffers), dir.join("log"), log_families(options, &cache), false)
+            .map_err(|source| OpenError::Database { database: "log", source })?;
+        let state = DB::open_cf_descriptors_read_only(&state_options(&buffers), dir.join("state"), state_families(options, &cache), false)
+            .map_err(|source| OpenError::Database { database: "state", source })?;
+        Ok(Self { log, state, dir: dir.to_owned(), _lock: lock })
+    }
+
+    pub(crate) fn log_cf(&self, name: &'static str) -> &ColumnFamily {
+        self.log.cf_handle(name).expect("every column family of `log_families` was opened")
+    }
+
+    pub(crate) fn state_cf(&self, family: Family) -> &ColumnFamily {
+        self.state.cf_handle(family.name()).expect("every column family of `state_families` was opened")
+    }
+
+    pub(crate) fn applied_cf(&self) -> &ColumnFamily {
+        self.state.cf_handle(CF_APPLIED).expect("every column family of `state_families` was opened")
+    }
+
+    /// Reads the identity, raises the boot epoch, and syncs it. A new directory draws its store id.
+    pub(crate) fn boot(&self) -> Result<Identity, OpenError> {
+        let refused = |source| OpenError::Database { database: "log", source };
+        let cf = self.log_cf(CF_LOCAL);
+        let identity = match self.log.get_cf(cf, IDENTITY).map_err(refused)? {
+            Some(value) => {
+                let identity = parse_identity(&value)?;
+                Identity { boot: BootEpoch::new(identity.boot.get() + 1), ..identity }
+            }
+            None => Identity { store: draw_store(&self.dir)?, boot: BootEpoch::new(1) },
+        };
+        let mut body = identity.store.as_bytes().to_vec();
+        body.extend_from_slice(&identity.boot.get().to_be_bytes());
+        let mut batch = WriteBatch::new();
+        batch.put_cf(cf, IDENTITY, codec::seal(&body));
+        self.log.write_opt(batch, &synced()).map_err(refused)?;
+        Ok(identity)
+    }
+
+    /// The identity as stored, without raising the boot epoch.
+    pub(crate) fn identity(&self) -> Result<Option<Identity>, OpenError> {
+        let value = self.log.get_cf(self.log_cf(CF_LOCAL), IDENTITY).map_err(|source| OpenError::Database { database: "log", source })?;
+        value.map(|value| parse_identity(&value)).transpose()
+    }
+}
+
+/// Options of a synced write to the log.
+pub(crate) fn synced() -> WriteOptions {
+    let mut options = WriteOptions::default();
+    options.set_sync(true);
+    options
+}
+
+/// Options of every write to the state: no WAL, since the raft log is its WAL.
+pub(crate) fn unlogged() -> WriteOptions {
+    let mut options = WriteOptions::default();
+    options.disable_wal(true);
+    options
+}
+
+fn lock(dir: &Path) -> Result<File, OpenError> {
+    let unusable = |source| OpenError::Directory { path: dir.to_owned(), source };
+    let file = File::options().create(true).truncate(false).read(true).write(true).open(dir.join("LOCK")).map_err(unusable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked(dir.to_owned())),
+        Err(TryLockError::Error(source)) => Err(unusable(source)),
+    }
+}
+
+fn parse_identity(value: &[u8]) -> Result<Identity, OpenError> {
+    let body = codec::open(value).map_err(OpenError::Identity)?;
+    let (Some((store, rest)), 24) = (body.split_first_chunk::<16>(), body.len()) else { return Err(OpenError::IdentityLength(body.len())) };
+    let boot = rest.first_chunk::<8>().map(|raw| u64::from_be_bytes(*raw)).ok_or(OpenError::IdentityLength(body.len()))?;
+    Ok(Identity { store: StoreId::new(*store), boot: BootEpoch::new(boot) })
+}
+
+/// 16 bytes from the system: read once in the life of a directory, so not worth a dependency.
+fn draw_store(dir: &Path) -> Result<StoreId, OpenError> {
+    let mut raw = [0; 16];
+    File::open("/dev/urandom")
+        .and_then(|mut source| source.read_exact(&mut raw))
+        .map_err(|source| OpenError::Directory { path: dir.to_owned(), source })?;
+    Ok(StoreId::new(raw))
+}
+
+fn common(buffers: &WriteBufferManager) -> DbOptions {
+    let mut options = DbOptions::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_write_buffer_manager(buffers);
+    options.set_max_background_jobs(2);
+    options.set_max_open_files(1_024);
+    // RocksDB's own text log: two small files, not one per start for ever.
+    options.set_keep_log_file_num(2);
+    options.set_max_log_file_size(4 << 20);
+    options.set_stats_dump_period_sec(0);
+    options
+}
+
+fn log_options(buffers: &WriteBufferManager) -> DbOptions {
+    let mut options = common(buffers);
+    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    options.set_recycle_log_file_num(4);
+    options.set_manual_wal_flush(false);
+    options.set_enable_pipelined_write(false);
+    // The vote of an idle group must not hold back the log files of a busy one.
+    options.set_max_total_wal_size(512 << 20);
+    options
+}
+
+fn state_options(buffers: &WriteBufferManager) -> DbOptions {
+    let mut options = common(buffers);
+    options.set_atomic_flush(true);
+    options
+}
+
+fn log_families(options: &Options, cache: &Cache) -> Vec<ColumnFamilyDescriptor> {
+    let mut entries = family_options(cache, options.log_memtable_bytes);
+    entries.set_compression_type(DBCompressionType::None);
+    let small = || family_options(cache, 4 << 20);
+    vec![
+        ColumnFamilyDescriptor::new(CF_LOG, entries),
+        ColumnFamilyDescriptor::new(CF_META, small()),
+        ColumnFamilyDescriptor::new(CF_LOCAL, small()),
+        ColumnFamilyDescriptor::new(rocksdb::DEFAULT_COLUMN_FAMILY_NAME, small()),
+    ]
+}
+
+fn state_families(options: &Options, cache: &Cache) -> Vec<ColumnFamilyDescriptor> {
+    let rows = || {
+        let mut family = family_options(cache, options.state_memtable_bytes);
+        family.set_compression_type(DBCompressionType::Lz4);
+        family.set_bottommost_compression_type(DBCompressionType::Zstd);
+        family
+    };
+    let mut messages = rows();
+    // A chat line of 200 bytes gains nothing from a blob file; the long ones need not move with every compaction.
+    messages.set_enable_blob_files(true);
+    messages.set_min_blob_size(1_024);
+    messages.set_blob_compression_type(DBCompressionType::Zstd);
+    messages.set_enable_blob_gc(true);
+    let mut families = vec![
+        ColumnFamilyDescriptor::new(Family::Message.name(), messages),
+        ColumnFamilyDescriptor::new(CF_APPLIED, rows()),
+        ColumnFamilyDescriptor::new(rocksdb::DEFAULT_COLUMN_FAMILY_NAME, rows()),
+    ];
+    families
+        .extend(Family::ALL.into_iter().filter(|family| *family != Family::Message).map(|family| ColumnFamilyDescriptor::new(family.name(), rows())));
+    families
+}
+
+fn family_options(cache: &Cache, memtable_bytes: usize) -> DbOptions {
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(cache);
+    blocks.set_block_size(16 << 10);
+    blocks.set_bloom_filter(10.0, false);
+    blocks.set_cache_index_and_filter_blocks(true);
+    blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    let mut options = DbOptions::default();
+    options.set_block_based_table_factory(&blocks);
+    options.set_write_buffer_size(memtable_bytes);
+    options.set_max_write_buffer_number(3);
+    options.set_level_compaction_dynamic_level_bytes(true);
+    options
+}

@@ -1,0 +1,236 @@
+//! Key bytes of the state database: one file per family, one ordinal per row kind.
+//!
+//! In: a group and a typed key. Out: bytes whose order is the order of scans, and back. Every key begins with its group; every key of a
+//! row that moves goes on with its bucket, so that a group's rows, and each bucket's, are one range per column family.
+//!
+//! ```text
+//! msg    group u32 | region u8 | bucket u16 | channel 17 | seq u64                   Record
+//! chan   group u32 | region u8 | bucket u16 | channel 17 | ordinal u8 | user or device u64 (where the kind has one)
+//! dirty  group u32 | region u8 | bucket u16 | channel 17                             Dirty
+//! user   group u32 | region u8 | bucket u16 | user u64 | ordinal u8 | device u64, channel 17 or rev u64 (where the kind has one)
+//! name   group u32 | region u8 | bucket u16 | folded name, UTF-8                     Name
+//! group  group u32 | ordinal u8 | the kind's own key                                 GroupState, Owned, Cluster, Node, Group, Run
+//! applied  group u32                                                                 the applied row (no `RowKey`)
+//! ```
+//! All integers are big endian. Invariants: an ordinal is never reused; `decode(encode(key)) == key`; any bytes decode to a key or an error.
+
+mod channel;
+mod dirty;
+mod group;
+mod message;
+mod name;
+mod user;
+
+use kith_machine::view::{RowKey, Scan};
+use kith_wire::id::{Bucket, ChannelId, GroupId, RegionId};
+use thiserror::Error;
+
+/// A column family of the state database.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub(crate) enum Family {
+    /// Records of channels.
+    Message = 1,
+    /// Everything else of channels.
+    Channel = 2,
+    /// Channels below their head: apart, because these rows come and go with every record.
+    Dirty = 3,
+    /// Users, devices, indexes.
+    User = 4,
+    /// Names.
+    Name = 5,
+    /// The group's own rows, and the map's.
+    Group = 6,
+}
+
+impl Family {
+    /// All families that hold rows, in the order of a snapshot.
+    pub(crate) const ALL: [Self; 6] = [Self::Message, Self::Channel, Self::Dirty, Self::User, Self::Name, Self::Group];
+
+    /// Name of the column family.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Message => "msg",
+            Self::Channel => "chan",
+            Self::Dirty => "dirty",
+            Self::User => "user",
+            Self::Name => "name",
+            Self::Group => "group",
+        }
+    }
+
+    /// The family with this number in a snapshot.
+    pub(crate) fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|family| *family as u8 == number)
+    }
+}
+
+/// Kinds that share a family with others, by the number stored in their keys. Never reuse one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum Ordinal {
+    Channel = 1,
+    Roster = 2,
+    Former = 3,
+    Positions = 4,
+    Dedup = 5,
+    User = 16,
+    Device = 17,
+    Index = 18,
+    IndexByRev = 19,
+    GroupState = 32,
+    Owned = 33,
+    Cluster = 34,
+    Node = 35,
+    Group = 36,
+    Run = 37,
+}
+
+/// The bytes are not a key of that family.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub(crate) enum KeyError {
+    #[error("key ends too early")]
+    Short,
+    #[error("key is {0} bytes too long")]
+    Long(usize),
+    #[error("key has ordinal {0}, which this family does not know")]
+    Ordinal(u8),
+    #[error("key names no channel")]
+    Channel,
+    #[error("key is not UTF-8")]
+    Name,
+    #[error("key lies in bucket {stored}, its row belongs to {expected}")]
+    Bucket { stored: Bucket, expected: Bucket },
+}
+
+/// Where a row lies. `out` is overwritten.
+pub(crate) fn encode(group: GroupId, key: &RowKey, out: &mut Vec<u8>) -> Family {
+    out.clear();
+    out.extend_from_slice(&group.get().to_be_bytes());
+    if let Some(bucket) = key.bucket() {
+        put_bucket(out, bucket);
+    }
+    match key {
+        RowKey::Record(channel, seq) => message::encode(out, channel, *seq),
+        RowKey::Channel(_) | RowKey::Roster(_) | RowKey::Former(..) | RowKey::Positions(..) | RowKey::Dedup(..) => channel::encode(out, key),
+        RowKey::Dirty(channel) => dirty::encode(out, channel),
+        RowKey::User(_) | RowKey::Device(..) | RowKey::Index(..) | RowKey::IndexByRev(..) => user::encode(out, key),
+        RowKey::Name(name) => name::encode(out, name),
+        RowKey::GroupState | RowKey::Owned(..) | RowKey::Cluster | RowKey::Node(_) | RowKey::Group(_) | RowKey::Run(..) => group::encode(out, key),
+    }
+}
+
+/// What lies at a key. Does not check that the bucket is that of the row: see [`verify_bucket`].
+///
+/// # Errors
+/// The bytes are not a key of the family.
+pub(crate) fn decode(family: Family, key: &[u8]) -> Result<(GroupId, RowKey), KeyError> {
+    let mut cursor = Cursor(key);
+    let group = GroupId::new(cursor.u32()?);
+    if family != Family::Group {
+        cursor.bucket()?;
+    }
+    let row = match family {
+        Family::Message => message::decode(&mut cursor)?,
+        Family::Channel => channel::decode(&mut cursor)?,
+        Family::Dirty => dirty::decode(&mut cursor)?,
+        Family::User => user::decode(&mut cursor)?,
+        Family::Name => name::decode(&mut cursor)?,
+        Family::Group => group::decode(&mut cursor)?,
+    };
+    if cursor.0.is_empty() { Ok((group, row)) } else { Err(KeyError::Long(cursor.0.len())) }
+}
+
+/// Checks that a decoded key lies in its row's bucket: costs a hash, so only where bytes come from elsewhere.
+///
+/// # Errors
+/// It lies in another one, or is no key.
+pub(crate) fn verify_bucket(key: &[u8], row: &RowKey) -> Result<(), KeyError> {
+    let Some(expected) = row.bucket() else { return Ok(()) };
+    let mut cursor = Cursor(key);
+    cursor.u32()?;
+    let stored = cursor.bucket()?;
+    if stored == expected { Ok(()) } else { Err(KeyError::Bucket { stored, expected }) }
+}
+
+/// Where the rows of a scan lie: from the first key, inclusive, to the second, exclusive.
+pub(crate) fn range(group: GroupId, scan: &Scan) -> (Family, Vec<u8>, Vec<u8>) {
+    match scan {
+        Scan::Records(channel, seqs) => message::range(group, channel, seqs),
+        Scan::Positions(channel) => channel::positions(group, channel),
+        Scan::Devices(user) => user::devices(group, *user),
+        Scan::IndexByRev(user, revs) => user::index_by_rev(group, *user, revs),
+        Scan::Dirty(after) => dirty::range(group, after.as_ref()),
+        Scan::Owned => group::kind(group, Ordinal::Owned),
+        Scan::Nodes => group::kind(group, Ordinal::Node),
+        Scan::Groups => group::kind(group, Ordinal::Group),
+        Scan::Runs => group::kind(group, Ordinal::Run),
+    }
+}
+
+/// All rows of a group in a family: from the first key, inclusive, to the second, exclusive.
+pub(crate) fn whole(group: GroupId) -> (Vec<u8>, Vec<u8>) {
+    let from = group.get().to_be_bytes().to_vec();
+    let to = after_prefix(&from);
+    (from, to)
+}
+
+/// The first key after all that begin with the prefix.
+pub(crate) fn after_prefix(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            return end;
+        }
+    }
+    // Only 0xff bytes: no key of ours is longer than this.
+    vec![u8::MAX; MAX_BYTES + 1]
+}
+
+/// Longest key: a name in its bucket.
+pub(crate) const MAX_BYTES: usize = 4 + 3 + kith_wire::limit::NAME_BYTES_MAX;
+
+fn put_bucket(out: &mut Vec<u8>, bucket: Bucket) {
+    out.push(bucket.region.get());
+    out.extend_from_slice(&bucket.index.to_be_bytes());
+}
+
+fn prefix(group: GroupId, bucket: Bucket) -> Vec<u8> {
+    let mut out = Vec::with_capacity(48);
+    out.extend_from_slice(&group.get().to_be_bytes());
+    put_bucket(&mut out, bucket);
+    out
+}
+
+/// Reads the parts of a key.
+struct Cursor<'a>(&'a [u8]);
+
+impl<'a> Cursor<'a> {
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], KeyError> {
+        let (head, rest) = self.0.split_first_chunk::<N>().ok_or(KeyError::Short)?;
+        self.0 = rest;
+        Ok(*head)
+    }
+    fn u8(&mut self) -> Result<u8, KeyError> {
+        Ok(self.array::<1>()?[0])
+    }
+    fn u16(&mut self) -> Result<u16, KeyError> {
+        Ok(u16::from_be_bytes(self.array()?))
+    }
+    fn u32(&mut self) -> Result<u32, KeyError> {
+        Ok(u32::from_be_bytes(self.array()?))
+    }
+    fn u64(&mut self) -> Result<u64, KeyError> {
+        Ok(u64::from_be_bytes(self.array()?))
+    }
+    fn bucket(&mut self) -> Result<Bucket, KeyError> {
+        Ok(Bucket { region: RegionId::new(self.u8()?), index: self.u16()? })
+    }
+    fn channel(&mut self) -> Result<ChannelId, KeyError> {
+        ChannelId::from_bytes(&self.array::<17>()?).map_err(|_| KeyError::Channel)
+    }
+    fn rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.0)
+    }
+}

@@ -1,0 +1,15 @@
+//! `name`: user names, by folded name.
+
+use kith_machine::view::RowKey;
+
+use super::{Cursor, Family, KeyError};
+
+pub(super) fn encode(out: &mut Vec<u8>, name: &str) -> Family {
+    out.extend_from_slice(name.as_bytes());
+    Family::Name
+}
+
+pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<RowKey, KeyError> {
+    let name = std::str::from_utf8(cursor.rest()).map_err(|_| KeyError::Name)?;
+    Ok(RowKey::Name(name.to_owned()))
+}

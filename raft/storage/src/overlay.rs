@@ -1,0 +1,210 @@
+//! Applied rows of one group that are not in the database yet: immutable layers, newest last.
+//!
+//! In: write sets. Out: lookups, ranges, and shared layers for readers that want one moment. A layer that nobody shares is written to in place,
+//! so a quiet group has one; each reader between two commits costs one more, and small ones are merged.
+//! Not here: locking and the database behind (`group`), who drops layers (`state`).
+
+use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
+
+use kith_machine::view::{Row, RowKey, Scan};
+use kith_wire::id::{Bucket, ChannelId, DeviceId, GroupId, NodeId, RegionId, UserId};
+
+use crate::row;
+
+/// What a layer takes besides its rows: one without rows still carries an applied id to be written.
+const LAYER_BYTES: usize = 128;
+
+/// Rows of some commits in a row; `None` deletes.
+#[derive(Clone)]
+pub(crate) struct Layer {
+    pub(crate) rows: BTreeMap<RowKey, Option<Arc<Row>>>,
+    /// About what it takes in memory.
+    pub(crate) bytes: usize,
+}
+
+impl Layer {
+    fn merge(&mut self, newer: impl IntoIterator<Item = (RowKey, Option<Arc<Row>>)>) {
+        for (key, row) in newer {
+            self.bytes += row::weight(row.as_deref());
+            if let Some(old) = self.rows.insert(key, row) {
+                self.bytes -= row::weight(old.as_deref());
+            }
+        }
+    }
+}
+
+/// The layers of a group.
+#[derive(Default)]
+pub(crate) struct Overlay {
+    layers: Vec<Arc<Layer>>,
+    /// How many of them, from the oldest, the state writer has taken: these never change again.
+    taken: usize,
+    bytes: usize,
+}
+
+impl Overlay {
+    pub(crate) fn layers(&self) -> &[Arc<Layer>] {
+        &self.layers
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Adds rows as the newest.
+    pub(crate) fn push(&mut self, rows: BTreeMap<RowKey, Option<Arc<Row>>>) {
+        let own = self.layers.len() > self.taken;
+        match self.layers.last_mut().filter(|_| own).and_then(Arc::get_mut) {
+            Some(layer) => {
+                self.bytes -= layer.bytes;
+                layer.merge(rows);
+                self.bytes += layer.bytes;
+            }
+            None => {
+                let bytes = LAYER_BYTES + rows.values().map(|row| row::weight(row.as_deref())).sum::<usize>();
+                self.bytes += bytes;
+                self.layers.push(Arc::new(Layer { rows, bytes }));
+                self.merge_small();
+            }
+        }
+    }
+
+    /// Keeps the number of layers logarithmic in what they hold: merges the newest while the one before is not clearly larger.
+    fn merge_small(&mut self) {
+        while self.layers.len() >= self.taken + 2 {
+            let at = self.layers.len() - 2;
+            if self.layers[at].rows.len() > 2 * self.layers[at + 1].rows.len() {
+                return;
+            }
+            let Some(newer) = self.layers.pop() else { return };
+            let mut merged = Layer::clone(&self.layers[at]);
+            self.bytes -= merged.bytes + newer.bytes;
+            merged.merge(newer.rows.iter().map(|(key, row)| (key.clone(), row.clone())));
+            self.bytes += merged.bytes;
+            self.layers[at] = Arc::new(merged);
+        }
+    }
+
+    /// Takes all layers for writing.
+    pub(crate) fn take(&mut self) -> Vec<Arc<Layer>> {
+        self.taken = self.layers.len();
+        self.layers.clone()
+    }
+
+    /// Drops the layers that were taken: they are in the database. Gives back their bytes.
+    pub(crate) fn drop_taken(&mut self) -> usize {
+        let bytes: usize = self.layers.drain(..std::mem::take(&mut self.taken)).map(|layer| layer.bytes).sum();
+        self.bytes -= bytes;
+        bytes
+    }
+
+    /// Drops everything. Gives back its bytes.
+    pub(crate) fn clear(&mut self) -> usize {
+        self.layers.clear();
+        self.taken = 0;
+        std::mem::take(&mut self.bytes)
+    }
+}
+
+/// The newest value of a key in the layers: `Some(None)` means deleted, `None` that the database decides.
+pub(crate) fn find<'a>(layers: &'a [Arc<Layer>], key: &RowKey) -> Option<&'a Option<Arc<Row>>> {
+    layers.iter().rev().find_map(|layer| layer.rows.get(key))
+}
+
+/// The newest values of all keys of a scan in the layers, in scan order.
+pub(crate) fn collect(layers: &[Arc<Layer>], scan: &Scan) -> Vec<(RowKey, Option<Arc<Row>>)> {
+    let Some(range) = key_range(scan) else { return Vec::new() };
+    let mut found: Vec<_> = match layers {
+        [] => return Vec::new(),
+        [layer] => layer.rows.range(range).map(|(key, row)| (key.clone(), row.clone())).collect(),
+        layers => {
+            let mut merged = BTreeMap::new();
+            for layer in layers {
+                merged.extend(layer.rows.range(range.clone()));
+            }
+            merged.into_iter().map(|(key, row)| (key.clone(), row.clone())).collect()
+        }
+    };
+    if let Scan::Dirty(after) = scan {
+        let after = after.as_ref().map(place);
+        let mut placed: Vec<_> = found.into_iter().map(|(key, row)| (storage_place(&key), key, row)).collect();
+        placed.retain(|(place, ..)| *place > after);
+        placed.sort_by(|a, b| a.0.cmp(&b.0));
+        found = placed.into_iter().map(|(_, key, row)| (key, row)).collect();
+    }
+    found
+}
+
+/// Compares two keys of one scan as the scan orders them.
+pub(crate) fn order(a: &RowKey, b: &RowKey) -> std::cmp::Ordering {
+    match (a, b) {
+        (RowKey::Dirty(a), RowKey::Dirty(b)) => place(a).cmp(&place(b)),
+        _ => a.cmp(b),
+    }
+}
+
+fn place(channel: &ChannelId) -> (Bucket, ChannelId) {
+    (channel.bucket(), *channel)
+}
+
+fn storage_place(key: &RowKey) -> Option<(Bucket, ChannelId)> {
+    if let RowKey::Dirty(channel) = key { Some(place(channel)) } else { None }
+}
+
+/// All keys that a scan may give, as the layers order them (`Dirty` is ordered and cut by [`collect`]); `None` if there are none.
+fn key_range(scan: &Scan) -> Option<RangeInclusive<RowKey>> {
+    const USER_MAX: UserId = UserId::new(u64::MAX);
+    let regions = (RegionId::new(0), RegionId::new(u8::MAX));
+    let range = match scan {
+        Scan::Records(channel, seqs) => RowKey::Record(*channel, *seqs.start())..=RowKey::Record(*channel, *seqs.end()),
+        Scan::Positions(channel) => RowKey::Positions(*channel, UserId::new(0))..=RowKey::Positions(*channel, USER_MAX),
+        Scan::Devices(user) => RowKey::Device(*user, DeviceId::new(0))..=RowKey::Device(*user, DeviceId::new(u64::MAX)),
+        Scan::IndexByRev(user, revs) => RowKey::IndexByRev(*user, *revs.start())..=RowKey::IndexByRev(*user, *revs.end()),
+        Scan::Dirty(_) => {
+            // From the smallest id to the kind that follows: no user 0 exists, and `collect` keeps only what has a place.
+            let first = ChannelId::direct(UserId::new(0), UserId::new(0));
+            RowKey::Dirty(first)..=RowKey::User(UserId::new(0))
+        }
+        Scan::Owned => RowKey::Owned(regions.0, 0)..=RowKey::Owned(regions.1, u16::MAX),
+        Scan::Nodes => RowKey::Node(NodeId::new(0))..=RowKey::Node(NodeId::new(u64::MAX)),
+        Scan::Groups => RowKey::Group(GroupId::new(0))..=RowKey::Group(GroupId::new(u32::MAX)),
+        Scan::Runs => RowKey::Run(regions.0, 0)..=RowKey::Run(regions.1, u16::MAX),
+    };
+    (range.start() <= range.end()).then_some(range)
+}
+
+/// The kinds whose whole range is small and rarely changes: their scans are kept ready.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Small {
+    Owned = 0,
+    Nodes = 1,
+    Groups = 2,
+    Runs = 3,
+}
+
+impl Small {
+    pub(crate) const COUNT: usize = 4;
+
+    pub(crate) fn of_scan(scan: &Scan) -> Option<Self> {
+        match scan {
+            Scan::Owned => Some(Self::Owned),
+            Scan::Nodes => Some(Self::Nodes),
+            Scan::Groups => Some(Self::Groups),
+            Scan::Runs => Some(Self::Runs),
+            Scan::Records(..) | Scan::Positions(_) | Scan::Devices(_) | Scan::IndexByRev(..) | Scan::Dirty(_) => None,
+        }
+    }
+
+    pub(crate) fn of_key(key: &RowKey) -> Option<Self> {
+        match key {
+            RowKey::Owned(..) => Some(Self::Owned),
+            RowKey::Node(_) => Some(Self::Nodes),
+            RowKey::Group(_) => Some(Self::Groups),
+            RowKey::Run(..) => Some(Self::Runs),
+            _ => None,
+        }
+    }
+}
+
+/// Rows of a small scan, complete and in order.
+pub(crate) type SmallRows = Arc<[(RowKey, Arc<Row>)]>;

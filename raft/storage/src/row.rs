@@ -1,0 +1,121 @@
+//! Rows as stored bytes: the body of each kind in its envelope.
+//!
+//! In: typed rows. Out: sealed values, and back. Not here: key bytes (`key`), the layout of the bodies (kith-wire's log messages).
+
+use std::{error::Error, sync::Arc};
+
+use kith_machine::view::{Row, RowKey, ViewError};
+use kith_wire::{
+    id::ChannelId,
+    log::{
+        ChannelRow, ClusterRow, Content, DedupRow, DeviceRow, FormerRow, GroupRow, GroupStateRow, IndexRow, NameRow, NodeRow, OwnedRow, PositionsRow,
+        Record, RosterRow, RunRow, UserRow,
+    },
+};
+use thiserror::Error;
+
+use crate::codec::{self, EnvelopeError};
+
+/// A stored row cannot be read.
+#[derive(Debug, Error)]
+pub(crate) enum RowError {
+    #[error("value is damaged")]
+    Envelope(#[from] EnvelopeError),
+    #[error("body is not a row of its kind")]
+    Body(#[source] Box<dyn Error + Send + Sync>),
+    #[error("a mark without content has {0} bytes")]
+    Mark(usize),
+}
+
+/// Appends the value of a row, in its envelope.
+pub(crate) fn encode(row: &Row, out: &mut Vec<u8>) {
+    match row {
+        Row::Channel(row) => codec::seal_into(&row.encode(), out),
+        Row::Roster(row) => codec::seal_into(&row.encode(), out),
+        Row::Former(row) => codec::seal_into(&row.encode(), out),
+        Row::Positions(row) => codec::seal_into(&row.encode(), out),
+        Row::Record(row) => codec::seal_into(&row.encode(), out),
+        Row::Dedup(row) => codec::seal_into(&row.encode(), out),
+        Row::Dirty => codec::seal_into(&[], out),
+        Row::User(row) => codec::seal_into(&row.encode(), out),
+        Row::Device(row) => codec::seal_into(&row.encode(), out),
+        Row::Index(row) => codec::seal_into(&row.encode(), out),
+        Row::IndexByRev(channel) => codec::seal_into(channel.as_bytes(), out),
+        Row::Name(row) => codec::seal_into(&row.encode(), out),
+        Row::GroupState(row) => codec::seal_into(&row.encode(), out),
+        Row::Owned(row) => codec::seal_into(&row.encode(), out),
+        Row::Cluster(row) => codec::seal_into(&row.encode(), out),
+        Row::Node(row) => codec::seal_into(&row.encode(), out),
+        Row::Group(row) => codec::seal_into(&row.encode(), out),
+        Row::Run(row) => codec::seal_into(&row.encode(), out),
+    }
+}
+
+/// The row of a key, from its value.
+///
+/// # Errors
+/// The value is damaged or of another kind.
+pub(crate) fn decode(key: &RowKey, value: &[u8]) -> Result<Row, RowError> {
+    fn body<E: Error + Send + Sync + 'static>(error: E) -> RowError {
+        RowError::Body(Box::new(error))
+    }
+    let bytes = codec::open(value)?;
+    Ok(match key {
+        RowKey::Channel(_) => Row::Channel(ChannelRow::decode(bytes).map_err(body)?),
+        RowKey::Roster(_) => Row::Roster(RosterRow::decode(bytes).map_err(body)?),
+        RowKey::Former(..) => Row::Former(FormerRow::decode(bytes).map_err(body)?),
+        RowKey::Positions(..) => Row::Positions(PositionsRow::decode(bytes).map_err(body)?),
+        RowKey::Record(..) => Row::Record(Record::decode(bytes).map_err(body)?),
+        RowKey::Dedup(..) => Row::Dedup(DedupRow::decode(bytes).map_err(body)?),
+        RowKey::Dirty(_) if bytes.is_empty() => Row::Dirty,
+        RowKey::Dirty(_) => return Err(RowError::Mark(bytes.len())),
+        RowKey::User(_) => Row::User(UserRow::decode(bytes).map_err(body)?),
+        RowKey::Device(..) => Row::Device(DeviceRow::decode(bytes).map_err(body)?),
+        RowKey::Index(..) => Row::Index(IndexRow::decode(bytes).map_err(body)?),
+        RowKey::IndexByRev(..) => Row::IndexByRev(ChannelId::from_bytes(bytes).map_err(body)?),
+        RowKey::Name(_) => Row::Name(NameRow::decode(bytes).map_err(body)?),
+        RowKey::GroupState => Row::GroupState(GroupStateRow::decode(bytes).map_err(body)?),
+        RowKey::Owned(..) => Row::Owned(OwnedRow::decode(bytes).map_err(body)?),
+        RowKey::Cluster => Row::Cluster(ClusterRow::decode(bytes).map_err(body)?),
+        RowKey::Node(_) => Row::Node(NodeRow::decode(bytes).map_err(body)?),
+        RowKey::Group(_) => Row::Group(GroupRow::decode(bytes).map_err(body)?),
+        RowKey::Run(..) => Row::Run(RunRow::decode(bytes).map_err(body)?),
+    })
+}
+
+/// About how many bytes a row takes in memory, its key included. Only for bounds: off by the allocator's overhead.
+pub(crate) fn weight(row: Option<&Row>) -> usize {
+    const BASE: usize = size_of::<RowKey>() + size_of::<Row>() + 64;
+    BASE + row.map_or(0, |row| match row {
+        Row::Record(record) => match &record.content {
+            Content::Text { text, mentions, .. } => text.len() + mentions.len() * 8,
+            Content::Created { title, members } => title.len() + members.len() * 8,
+            Content::Members(_) => 0,
+            Content::Unknown { bytes, .. } => bytes.len(),
+        },
+        Row::Roster(roster) => {
+            roster.title.len() + roster.members.iter().map(|member| 48 + member.stays.len() * 32).sum::<usize>() + roster.departing.len() * 16
+        }
+        Row::Former(former) => former.stays.len() * 32,
+        Row::Positions(positions) => positions.mentions.len() * 8,
+        Row::Dedup(dedup) => dedup.ring.len() * 40,
+        Row::User(user) => user.name.len(),
+        Row::Index(index) => index.news.mentions.len() * 8 + index.news.title.len() + index.news.preview.len(),
+        Row::Node(node) => node.address.len() + node.http.len() + node.zone.len() + node.host.len(),
+        Row::Group(group) => (group.replicas.len() + group.preference.len()) * 8,
+        Row::Channel(_)
+        | Row::Dirty
+        | Row::Device(_)
+        | Row::IndexByRev(_)
+        | Row::Name(_)
+        | Row::GroupState(_)
+        | Row::Owned(_)
+        | Row::Cluster(_)
+        | Row::Run(_) => 0,
+    })
+}
+
+/// A read that failed, as the machine knows it.
+pub(crate) fn view_error(what: &impl std::fmt::Debug, cause: impl Error + Send + Sync + 'static) -> ViewError {
+    ViewError { key: format!("{what:?}"), cause: Arc::new(cause) }
+}
