@@ -1,1 +1,57 @@
-//! Protocol of one client: sans-io machine, driver.
+//! One client's session: the protocol ([`machine`], sans-io) and the streams ([`driver`]).
+//!
+//! In: a connection that was let in, the operations of the node ([`Requests`]), what is pushed (the session's outbox). Out: answers,
+//! pages and events for the client. Bounds: `limit::SESSION_*` and `limit::OUTBOX_*`; what a client does not read, it stops by itself:
+//! beyond the bound its requests are not read and its pushes are dropped, to be pulled. Not here: who may connect (`edge`), what a
+//! request does (`service`), who is told what (`fanout`).
+
+pub mod codec;
+pub mod driver;
+pub mod machine;
+pub mod metrics;
+mod pull;
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::BoxFuture;
+use kith_wire::{
+    client::{Answer, Page, Pull, Refusal, Request},
+    code::Code,
+    id::{Conn, DeviceId, SessionId, UserId},
+    peer::Caller,
+};
+
+use crate::{auth::Claims, clock::Instant, outbox::Outbox};
+
+/// What clients may ask of the node. The futures of one session are first polled in the order in which they were made.
+pub trait Requests: Send + Sync + 'static {
+    /// Does a request.
+    fn handle(&self, caller: Caller, request: Request, deadline: Instant) -> BoxFuture<'static, Result<Answer, Refusal>>;
+    /// Answers a bulk stream.
+    fn pull(&self, caller: Caller, pull: Pull, deadline: Instant) -> BoxFuture<'static, Page>;
+}
+
+/// Who checks tokens.
+pub trait Tokens: Send + Sync + 'static {
+    /// What a token says, if it is one of this cluster and its time is not over.
+    ///
+    /// # Errors
+    /// The code that the client gets.
+    fn verify(&self, token: &str) -> Result<Claims, Code>;
+}
+
+/// The sessions of this node and their registration.
+pub trait Sessions: Send + Sync + 'static {
+    /// Takes a session; pushes go to the outbox once it is registered.
+    fn open(&self, user: UserId, device: DeviceId, conn: Conn, outbox: Arc<Outbox>) -> SessionId;
+    /// Registers it with the leader of the user's home.
+    fn register(&self, session: SessionId, user: UserId, device: DeviceId, conn: Conn) -> BoxFuture<'static, Result<machine::Registered, Refusal>>;
+    /// Forgets it.
+    fn close(&self, session: SessionId);
+    /// How many there are.
+    fn count(&self) -> usize;
+    /// Tells all of them to move, spread over the time.
+    fn go_away(&self, within: Duration);
+    /// Ends all of them for a reason.
+    fn close_all(&self, why: &Refusal);
+}

@@ -1,0 +1,413 @@
+//! The streams of one client: reads and writes for [`Machine`], and carries out what it asks for.
+//!
+//! In: a connection. Out: nothing; returns when the session has ended and its registration is undone. One task a session; requests are
+//! futures in it, first polled in order. Everything that is ready goes out in one write. Bounds: while [`WRITE_BYTES_MAX`] wait to be
+//! written, the client's requests are not read and its outbox is not drained. On cancel the client is told. Not here: rules (`machine`).
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use kith_wire::{
+    client::{Answer, Event, Refusal, ToClient},
+    code::Code,
+    frame::Decoder,
+    id::{RequestId, SessionId, UserId, UserRev},
+};
+use quinn::{Connection, RecvStream, SendStream, VarInt};
+
+use super::{
+    Requests, Sessions, Tokens, codec,
+    machine::{Action, HELLO_WITHIN, Identity, Machine, Registered},
+    metrics::{End, OutboxMetrics, SessionMetrics, SessionReject},
+    pull,
+};
+use crate::{
+    auth::Claims,
+    clock::{Instant, SharedClock},
+    outbox::{Item, Outbox},
+    router::refuse,
+};
+
+/// Bytes that wait to be written before reading and draining stop.
+pub const WRITE_BYTES_MAX: usize = 64 * 1024;
+/// The service has at most so long for an answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// A client that takes nothing of what is to be written for so long is gone.
+const STUCK_MAX: Duration = Duration::from_secs(75);
+/// After Bye: until the client has it.
+const BYE_WITHIN: Duration = Duration::from_secs(2);
+/// Chunks of one write.
+const CHUNKS_PER_WRITE: usize = 64;
+/// Bytes asked of the stream in one read.
+const READ_BYTES: usize = 64 * 1024;
+/// The chat stream goes before bulk streams.
+const CHAT_PRIORITY: i32 = 10;
+
+/// What sessions need of the node.
+pub struct SessionParts {
+    /// What the client is shown of it.
+    pub identity: Identity,
+    /// Time.
+    pub clock: SharedClock,
+    /// Operations.
+    pub requests: Arc<dyn Requests>,
+    /// Tokens.
+    pub tokens: Arc<dyn Tokens>,
+    /// Registration.
+    pub sessions: Arc<dyn Sessions>,
+    /// Counters.
+    pub session_metrics: Arc<SessionMetrics>,
+    /// Counters.
+    pub outbox_metrics: Arc<OutboxMetrics>,
+}
+
+impl std::fmt::Debug for SessionParts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SessionParts").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
+/// Runs a session on a connection until it ends. `trace` seeds the names of its requests in the nodes' logs.
+pub async fn run(parts: Arc<SessionParts>, conn: Connection, trace: u64) {
+    let accepted = tokio::time::timeout(HELLO_WITHIN, conn.accept_bi()).await;
+    let Ok(Ok((send, recv))) = accepted else {
+        close(&conn, Code::Timeout);
+        return;
+    };
+    let _ = send.set_priority(CHAT_PRIORITY);
+    let driver = Driver::new(parts, conn, send, recv, trace);
+    Box::pin(driver.run()).await;
+}
+
+type Answered = (RequestId, Instant, Result<Answer, Refusal>);
+type Opened = (Claims, Result<Registered, Refusal>);
+
+struct Driver {
+    parts: Arc<SessionParts>,
+    conn: Connection,
+    send: SendStream,
+    recv: RecvStream,
+    machine: Machine,
+    decoder: Decoder,
+    outbox: Arc<Outbox>,
+    answers: FuturesUnordered<BoxFuture<'static, Answered>>,
+    opening: Option<BoxFuture<'static, Opened>>,
+    pulls: Option<BoxFuture<'static, ()>>,
+    registration: Option<Registration>,
+    out: Out,
+    more: bool,
+    welcomed: Option<Welcomed>,
+    ended: Option<(End, Code)>,
+}
+
+/// Undoes a registration when the session ends, however it ends.
+struct Registration {
+    sessions: Arc<dyn Sessions>,
+    id: SessionId,
+}
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.sessions.close(self.id);
+    }
+}
+
+/// Counts an open session, however it ends.
+struct Welcomed(Arc<SessionMetrics>);
+impl Welcomed {
+    fn new(metrics: Arc<SessionMetrics>) -> Self {
+        metrics.open.inc();
+        metrics.opened.inc();
+        Self(metrics)
+    }
+}
+impl Drop for Welcomed {
+    fn drop(&mut self) {
+        self.0.open.dec();
+    }
+}
+
+enum Woken {
+    Answered(Answered),
+    Opened(Box<Opened>),
+    Outbox,
+    Read(Option<Bytes>),
+    Written(bool),
+    Lost,
+    Due,
+}
+
+impl Driver {
+    fn new(parts: Arc<SessionParts>, conn: Connection, send: SendStream, recv: RecvStream, trace: u64) -> Self {
+        let now = parts.clock.instant();
+        Self {
+            machine: Machine::new(parts.identity.clone(), trace, now),
+            decoder: codec::chat_decoder(),
+            outbox: Arc::new(Outbox::new(parts.outbox_metrics.clone())),
+            answers: FuturesUnordered::new(),
+            opening: None,
+            pulls: None,
+            registration: None,
+            out: Out::new(now),
+            more: false,
+            welcomed: None,
+            ended: None,
+            parts,
+            conn,
+            send,
+            recv,
+        }
+    }
+
+    async fn run(mut self) {
+        while self.ended.is_none() {
+            let event = self.next().await;
+            let now = self.parts.clock.instant();
+            match event {
+                Woken::Answered((id, begun, answer)) => {
+                    self.parts.session_metrics.wait.observe(now.saturating_duration_since(begun).as_secs_f64());
+                    self.machine.handle_answer(id, answer);
+                }
+                Woken::Opened(opened) => self.opened(*opened),
+                Woken::Outbox => self.more = true,
+                Woken::Read(Some(bytes)) => self.read(&bytes, now),
+                Woken::Read(None) | Woken::Lost | Woken::Written(false) => self.ended = Some((End::Left, Code::Disconnected)),
+                Woken::Written(true) => {
+                    self.out.moved = now;
+                    self.parts.session_metrics.frames_per_write.observe(f64::from(std::mem::take(&mut self.out.frames)));
+                }
+                Woken::Due => self.machine.handle_timeout(now),
+            }
+            self.drain_outbox(now);
+            self.follow(now);
+            if self.out.is_stuck(now) {
+                self.ended = Some((End::Silent, Code::Timeout));
+            }
+        }
+        self.finish().await;
+    }
+
+    /// Waits for one thing. Every branch is cancel safe: `write_chunks` has written nothing, `read_chunk` has read nothing before it is
+    /// ready, and the futures are kept. In this order, so that all that is ready goes into one write.
+    async fn next(&mut self) -> Woken {
+        let room = self.out.bytes < WRITE_BYTES_MAX;
+        let now = self.parts.clock.instant();
+        let due = self.machine.poll_timeout().into_iter().chain(self.out.stuck_at()).min().unwrap_or(now + STUCK_MAX);
+        tokio::select! {
+            biased;
+            Some(answered) = self.answers.next(), if !self.answers.is_empty() => Woken::Answered(answered),
+            opened = wait(&mut self.opening) => {
+                self.opening = None;
+                Woken::Opened(Box::new(opened))
+            }
+            () = self.outbox.ready(), if room && self.registration.is_some() => Woken::Outbox,
+            read = self.recv.read_chunk(READ_BYTES, true), if room => match read {
+                Ok(chunk) => Woken::Read(chunk.map(|chunk| chunk.bytes)),
+                Err(_) => Woken::Lost,
+            },
+            () = wait(&mut self.pulls) => {
+                self.pulls = None;
+                Woken::Lost
+            }
+            written = write(&mut self.send, &mut self.out), if !self.out.is_empty() => Woken::Written(written),
+            () = tokio::time::sleep_until(due) => Woken::Due,
+        }
+    }
+
+    fn read(&mut self, bytes: &[u8], now: Instant) {
+        self.decoder.push(bytes);
+        loop {
+            match self.decoder.poll() {
+                Ok(Some(frame)) => match codec::to_edge(&frame) {
+                    Some(frame) => self.machine.handle_frame(frame, now),
+                    None => self.machine.handle_bad_frame(),
+                },
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::debug!(%error, "session.read");
+                    self.machine.handle_bad_frame();
+                    break;
+                }
+            }
+        }
+    }
+    fn opened(&mut self, (claims, outcome): Opened) {
+        let refused = outcome.is_err();
+        self.machine.handle_registered(&claims, outcome, self.parts.clock.now());
+        if refused {
+            self.registration = None;
+        } else if let Some(caller) = self.machine.caller() {
+            self.welcomed = Some(Welcomed::new(self.parts.session_metrics.clone()));
+            self.pulls = Some(Box::pin(pull::serve(self.parts.clone(), self.conn.clone(), caller.clone())));
+            self.more = true;
+        }
+    }
+    /// Moves what is pushed into the next write. Before the welcome it waits: nothing may come before that.
+    fn drain_outbox(&mut self, now: Instant) {
+        if !self.more || self.machine.caller().is_none() || self.out.bytes >= WRITE_BYTES_MAX {
+            return;
+        }
+        let mut items = Vec::new();
+        self.more = self.outbox.drain(WRITE_BYTES_MAX - self.out.bytes, &mut items, now);
+        for item in items {
+            match item {
+                Item::Frame(frame) => self.out.push_bytes(frame, now),
+                Item::SyncNeeded(to) => self.out.push(&ToClient::Event(Event::SyncNeeded { to }), now),
+                Item::GoAway(after_ms) => self.out.push(&ToClient::Event(Event::GoAway { after_ms }), now),
+                Item::Bye(why) => self.machine.handle_close(why),
+            }
+        }
+    }
+    /// Does what the machine asks for.
+    fn follow(&mut self, now: Instant) {
+        loop {
+            while let Some(frame) = self.machine.poll_transmit() {
+                if let ToClient::Answer { answer: Err(refusal), .. } = &frame {
+                    self.note_refusal(refusal);
+                }
+                self.out.push(&frame, now);
+            }
+            let Some(action) = self.machine.poll_action() else { break };
+            match action {
+                Action::Verify { token } => {
+                    let outcome = self.parts.tokens.verify(&token);
+                    self.machine.handle_token(outcome);
+                }
+                Action::Register { claims, hello } => {
+                    let opening: BoxFuture<'static, Opened> = if claims.user == UserId::new(0) {
+                        let registered = Registered { session: SessionId::new(0), name: claims.name.clone(), user_rev: UserRev::ZERO };
+                        Box::pin(std::future::ready((claims, Ok(registered))))
+                    } else {
+                        let sessions = &self.parts.sessions;
+                        let id = sessions.open(claims.user, hello.device, hello.conn, self.outbox.clone());
+                        self.registration = Some(Registration { sessions: sessions.clone(), id });
+                        let registered = sessions.register(id, claims.user, hello.device, hello.conn);
+                        Box::pin(async move { (claims, registered.await) })
+                    };
+                    self.opening = Some(opening);
+                }
+                Action::Start { id, caller, request } => {
+                    let answer = self.parts.requests.handle(caller, request, now + ANSWER_WITHIN);
+                    self.answers.push(Box::pin(async move {
+                        let answer = tokio::time::timeout(ANSWER_WITHIN + Duration::from_secs(1), answer).await;
+                        (id, now, answer.unwrap_or_else(|_| Err(refuse(Code::OutcomeUnknown))))
+                    }));
+                }
+                Action::End { why, code } => self.ended = Some((why, code)),
+            }
+        }
+        self.parts.session_metrics.depth.inc_by(self.machine.waiting() as i64 - self.out.shown);
+        self.out.shown = self.machine.waiting() as i64;
+    }
+    fn note_refusal(&self, refusal: &Refusal) {
+        match refusal.code {
+            Code::Unsupported => self.parts.session_metrics.reject(SessionReject::Unsupported),
+            Code::Busy => self.parts.session_metrics.reject(SessionReject::Busy),
+            _ => {}
+        }
+    }
+    /// Says Bye, as far as the client still listens, and closes.
+    async fn finish(mut self) {
+        let (why, code) = self.ended.take().unwrap_or((End::Left, Code::Disconnected));
+        self.parts.session_metrics.end(why);
+        self.parts.session_metrics.depth.dec_by(self.out.shown);
+        self.welcomed = None;
+        // Unregistered before the last word: who is told to go must not be found any more.
+        self.registration = None;
+        self.pulls = None;
+        self.answers.clear();
+        if why != End::Left {
+            let bye = async {
+                while !self.out.is_empty() && write(&mut self.send, &mut self.out).await {}
+                if self.send.finish().is_ok() {
+                    let _ = self.send.stopped().await;
+                }
+            };
+            let _ = tokio::time::timeout(BYE_WITHIN, bye).await;
+        }
+        close(&self.conn, code);
+    }
+}
+
+/// Frames on their way to the transport.
+struct Out {
+    chunks: VecDeque<Bytes>,
+    tail: BytesMut,
+    bytes: usize,
+    frames: u32,
+    moved: Instant,
+    shown: i64,
+}
+impl Out {
+    fn new(now: Instant) -> Self {
+        Self { chunks: VecDeque::new(), tail: BytesMut::new(), bytes: 0, frames: 0, moved: now, shown: 0 }
+    }
+    fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+    fn push(&mut self, frame: &ToClient, now: Instant) {
+        self.begin(now);
+        let before = self.tail.len();
+        codec::put(frame, &mut self.tail);
+        self.bytes += self.tail.len() - before;
+    }
+    fn push_bytes(&mut self, frame: Bytes, now: Instant) {
+        self.begin(now);
+        self.bytes += frame.len();
+        // Small frames are copied together: a chunk of its own costs more than the copy.
+        self.tail.extend_from_slice(&frame);
+    }
+    fn begin(&mut self, now: Instant) {
+        if self.is_empty() {
+            self.moved = now;
+        }
+        self.frames += 1;
+    }
+    fn seal(&mut self) {
+        if !self.tail.is_empty() {
+            self.chunks.push_back(self.tail.split().freeze());
+        }
+    }
+    fn stuck_at(&self) -> Option<Instant> {
+        (!self.is_empty()).then(|| self.moved + STUCK_MAX)
+    }
+    fn is_stuck(&self, now: Instant) -> bool {
+        self.stuck_at().is_some_and(|at| at <= now)
+    }
+}
+
+/// One write of all that waits; `false` when the stream is gone. Cancel safe.
+async fn write(send: &mut SendStream, out: &mut Out) -> bool {
+    out.seal();
+    let mut chunks: Vec<Bytes> = out.chunks.iter().take(CHUNKS_PER_WRITE).cloned().collect();
+    let Ok(written) = send.write_chunks(&mut chunks).await else { return false };
+    out.bytes -= written.bytes;
+    let mut left = written.bytes;
+    while let Some(front) = out.chunks.front_mut() {
+        if front.len() > left {
+            bytes::Buf::advance(front, left);
+            break;
+        }
+        left -= front.len();
+        out.chunks.pop_front();
+    }
+    true
+}
+
+/// Waits for a future that may not be there.
+async fn wait<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Closes with our number: part of the protocol.
+fn close(conn: &Connection, code: Code) {
+    conn.close(VarInt::from_u32(u32::from(code.number())), code.text().as_bytes());
+}
+
+/// The number of a refusal, for logs.
+pub(super) fn refusal_code(refusal: &Refusal) -> u16 {
+    refusal.code.number()
+}

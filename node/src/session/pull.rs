@@ -1,0 +1,74 @@
+//! Bulk streams of a session: one Pull frame in, one Page frame out, each on a stream that the client opened.
+//!
+//! Bounds: `limit::SESSION_PULLS_MAX` at once, the next waits in the transport; each has a deadline for its frame, its page and its
+//! sending. A stream that is not a pull is reset. Not here: what a page holds (`service`).
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use kith_wire::{client::Page, frame, limit, peer::Caller};
+use quinn::{Connection, RecvStream, SendStream, VarInt};
+
+use super::{
+    codec,
+    driver::{SessionParts, refusal_code},
+};
+use crate::router::refuse;
+
+/// A pull, from its stream's opening until its page was taken by the transport.
+const PULL_WITHIN: Duration = Duration::from_secs(60);
+/// The service has at most so long for a page.
+const PAGE_WITHIN: Duration = Duration::from_secs(10);
+/// A pull frame is small.
+const PULL_BYTES_MAX: usize = 4 * 1024;
+
+/// Serves bulk streams until the connection ends or this is dropped.
+pub(super) async fn serve(parts: Arc<SessionParts>, conn: Connection, caller: Caller) {
+    let mut running: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
+    loop {
+        // Both branches are cancel safe.
+        tokio::select! {
+            Some(()) = running.next(), if !running.is_empty() => {}
+            opened = conn.accept_bi(), if running.len() < limit::SESSION_PULLS_MAX => {
+                let Ok((send, recv)) = opened else { return };
+                let (parts, caller) = (parts.clone(), caller.clone());
+                running.push(Box::pin(async move {
+                    // A client that opens streams and says nothing, or does not read its page, loses the stream.
+                    let _ = tokio::time::timeout(PULL_WITHIN, one(parts, caller, send, recv)).await;
+                }));
+            }
+        }
+    }
+}
+
+async fn one(parts: Arc<SessionParts>, caller: Caller, mut send: SendStream, mut recv: RecvStream) {
+    let mut decoder = frame::Decoder::new(codec::FRAMING, PULL_BYTES_MAX);
+    let pull = loop {
+        match decoder.poll() {
+            Ok(Some(frame)) => break codec::pull(&frame),
+            Ok(None) => {}
+            Err(_) => break None,
+        }
+        match recv.read_chunk(PULL_BYTES_MAX, true).await {
+            Ok(Some(chunk)) => decoder.push(&chunk.bytes),
+            Ok(None) | Err(_) => break None,
+        }
+    };
+    let Some(pull) = pull else {
+        let code = VarInt::from_u32(u32::from(kith_wire::code::Code::BadFrame.number()));
+        let _ = recv.stop(code);
+        let _ = send.reset(code);
+        return;
+    };
+    let deadline = parts.clock.instant() + PAGE_WITHIN;
+    let page = tokio::time::timeout(PAGE_WITHIN, parts.requests.pull(caller, pull, deadline)).await;
+    let page = page.unwrap_or_else(|_| Page::Refused(refuse(kith_wire::code::Code::Timeout)));
+    if let Page::Refused(refusal) = &page {
+        tracing::debug!(code = refusal_code(refusal), "session.pull refused");
+    }
+    parts.session_metrics.pages.inc();
+    let _ = send.set_priority(0);
+    if send.write_chunk(codec::page(&page)).await.is_ok() {
+        let _ = send.finish();
+    }
+}
