@@ -1,1 +1,131 @@
-//! Client listener: accept, admission, sessions' streams.
+//! The client face of a node: who may connect, and one session for each who did.
+//!
+//! In: attempts to connect ([`Edge::admit`], before any crypto) and connections with ALPN `kith/1` ([`Edge::serve`]). Out: sessions that
+//! run until they end. On drain: sessions are told to move, spread over the time, then ended with a reason. Bounds: [`admission`].
+//! Not here: the UDP endpoint and TLS (`peer`, which shares the port), the session itself (`session`).
+
+pub mod admission;
+pub mod metrics;
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use kith_wire::{code::Code, id::BootEpoch};
+use quinn::{Connection, Incoming, VarInt};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    admission::{Admission, AdmissionOptions, Decision, Handshake, Slot},
+    metrics::EdgeMetrics,
+};
+use crate::{
+    router::refuse,
+    session::driver::{self, SessionParts},
+    supervise::Tasks,
+};
+
+/// A handshake must be over within this.
+pub const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+/// Between two looks whether the sessions have gone.
+const DRAIN_LOOK: Duration = Duration::from_millis(50);
+
+/// The client face.
+pub struct Edge {
+    admission: Arc<Admission>,
+    parts: Arc<SessionParts>,
+    tasks: Tasks,
+    draining: CancellationToken,
+    trace: AtomicU64,
+    metrics: Arc<EdgeMetrics>,
+}
+
+impl Edge {
+    /// Takes sessions at once. They run among `tasks`.
+    pub fn new(options: AdmissionOptions, parts: SessionParts, boot: BootEpoch, tasks: Tasks, metrics: Arc<EdgeMetrics>) -> Self {
+        // Names of requests differ between nodes and starts: node, start and session in the upper bits.
+        let trace = (parts.identity.node.get() << 48) ^ (boot.get() << 36);
+        Self {
+            admission: Arc::new(Admission::new(options, metrics.clone())),
+            parts: Arc::new(parts),
+            tasks,
+            draining: CancellationToken::new(),
+            trace: AtomicU64::new(trace),
+            metrics,
+        }
+    }
+    /// Decides over an attempt to connect, by a client or a node: the two are not told apart before the handshake. `None`: it was
+    /// answered; else hold the [`Handshake`] until the handshake is over, at most [`HANDSHAKE_WITHIN`].
+    pub fn admit(&self, incoming: Incoming) -> Option<(Incoming, Handshake)> {
+        let now = self.parts.clock.instant();
+        match self.admission.admit(incoming.remote_address().ip(), incoming.remote_address_validated(), now) {
+            Decision::Accept(handshake) => return Some((incoming, handshake)),
+            Decision::Retry => {
+                if let Err(error) = incoming.retry() {
+                    error.into_incoming().refuse();
+                }
+            }
+            Decision::Refuse => incoming.refuse(),
+            Decision::Ignore => incoming.ignore(),
+        }
+        None
+    }
+    /// Runs a client's session as a task of the edge. Returns at once.
+    pub fn serve(&self, conn: Connection) {
+        let slot = if self.draining.is_cancelled() { Err(Code::Draining) } else { self.admission.take_slot().ok_or(Code::Busy) };
+        match slot {
+            Err(code) => conn.close(VarInt::from_u32(u32::from(code.number())), code.text().as_bytes()),
+            Ok(slot) => {
+                let trace = self.trace.fetch_add(1 << 12, Ordering::Relaxed);
+                self.tasks.spawn("session", run(self.parts.clone(), conn, trace, slot));
+            }
+        }
+    }
+    /// Sessions and connections that have not said Hello.
+    pub fn connections(&self) -> usize {
+        self.tasks.len()
+    }
+    /// Takes no new session, tells all to move, waits for them, then ends the rest with a reason. Takes at most `within`.
+    pub async fn drain(&self, within: Duration) {
+        self.draining.cancel();
+        let wait = within / 2;
+        tracing::info!(sessions = self.parts.sessions.count(), "edge.drain");
+        self.parts.sessions.go_away(wait);
+        if !self.gone(wait).await {
+            self.parts.sessions.close_all(&refuse(Code::Draining));
+            self.gone(within - wait).await;
+        }
+        self.tasks.close(Duration::from_secs(1)).await;
+    }
+    /// Counters.
+    pub fn metrics(&self) -> &EdgeMetrics {
+        &self.metrics
+    }
+
+    async fn gone(&self, within: Duration) -> bool {
+        let until = self.parts.clock.instant() + within;
+        while !self.tasks.is_empty() {
+            if self.parts.clock.instant() >= until {
+                return false;
+            }
+            tokio::time::sleep(DRAIN_LOOK).await;
+        }
+        true
+    }
+}
+
+async fn run(parts: Arc<SessionParts>, conn: Connection, trace: u64, slot: Slot) {
+    driver::run(parts, conn, trace).await;
+    drop(slot);
+}
+
+impl fmt::Debug for Edge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Edge").field("parts", &self.parts).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,228 @@
+//! Who may begin a handshake, and how many may be connected.
+//!
+//! In: addresses of attempts, before any crypto. Out: a [`Decision`], with a guard that counts it. Order: address not proven and more
+//! than the soft limit in flight → retry (stateless, one round trip); the address's bucket is empty → refuse; a hard cap → refuse, or
+//! ignore when flooded. Bounds: every count, and [`ADDRESSES_MAX`] buckets; when they are full, addresses that are not among them share
+//! one. Not here: what a client may do once it is in (`session`).
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use super::metrics::{EdgeMetrics, EdgeReject};
+use crate::clock::Instant;
+
+/// Addresses that are remembered.
+pub const ADDRESSES_MAX: usize = 16_384;
+
+/// What can be chosen.
+#[derive(Clone, Debug)]
+pub struct AdmissionOptions {
+    /// Handshakes in flight beyond which an address must first be proven. Default 256.
+    pub handshakes_soft: usize,
+    /// Handshakes in flight. The next is refused, and ignored beyond twice that. Default 2,048.
+    pub handshakes_max: usize,
+    /// Connections of clients. The next is closed as busy. Default 100,000: 35 kB each.
+    pub connections_max: usize,
+    /// Attempts of one address (IPv6: of one /64) in one go. Default 1,000.
+    pub burst: u32,
+    /// Attempts of one address a second, for long. Default 100.
+    pub per_second: u32,
+    /// Whether this machine's own addresses are counted too. Default no: demo, tests and proxies come from there.
+    pub count_loopback: bool,
+}
+impl Default for AdmissionOptions {
+    fn default() -> Self {
+        Self { handshakes_soft: 256, handshakes_max: 2_048, connections_max: 100_000, burst: 1_000, per_second: 100, count_loopback: false }
+    }
+}
+
+/// What to do with an attempt.
+#[derive(Debug)]
+pub enum Decision {
+    /// Shake hands.
+    Accept(Handshake),
+    /// Let it prove its address.
+    Retry,
+    /// Tell it to go.
+    Refuse,
+    /// Say nothing.
+    Ignore,
+}
+
+/// Counts.
+#[derive(Debug)]
+pub struct Admission {
+    options: AdmissionOptions,
+    handshakes: AtomicUsize,
+    connections: AtomicUsize,
+    buckets: Mutex<Buckets>,
+    metrics: Arc<EdgeMetrics>,
+}
+
+impl Admission {
+    /// Nobody is in.
+    pub fn new(options: AdmissionOptions, metrics: Arc<EdgeMetrics>) -> Self {
+        Self { options, handshakes: AtomicUsize::new(0), connections: AtomicUsize::new(0), buckets: Mutex::default(), metrics }
+    }
+    /// Decides over an attempt from this address. `proven`: it has shown that it receives what is sent there.
+    pub fn admit(self: &Arc<Self>, from: IpAddr, proven: bool, now: Instant) -> Decision {
+        let in_flight = self.handshakes.load(Ordering::Relaxed);
+        if !proven && in_flight >= self.options.handshakes_soft {
+            self.metrics.reject(EdgeReject::Retry);
+            return if in_flight >= 2 * self.options.handshakes_max { Decision::Ignore } else { Decision::Retry };
+        }
+        let counted = self.options.count_loopback || !from.is_loopback();
+        if counted && !self.buckets().take(prefix(from), &self.options, now) {
+            self.metrics.reject(EdgeReject::Address);
+            return Decision::Refuse;
+        }
+        if in_flight >= self.options.handshakes_max || self.connections.load(Ordering::Relaxed) >= self.options.connections_max {
+            self.metrics.reject(EdgeReject::Full);
+            return Decision::Refuse;
+        }
+        self.handshakes.fetch_add(1, Ordering::Relaxed);
+        self.metrics.handshakes.inc();
+        Decision::Accept(Handshake(self.clone()))
+    }
+    /// A place for a connection whose handshake is over; `None` when all are taken.
+    pub fn take_slot(self: &Arc<Self>) -> Option<Slot> {
+        let taken = self.connections.fetch_add(1, Ordering::Relaxed);
+        let slot = Slot(self.clone());
+        self.metrics.connections.inc();
+        if taken >= self.options.connections_max {
+            self.metrics.reject(EdgeReject::Full);
+            return None;
+        }
+        Some(slot)
+    }
+
+    fn buckets(&self) -> MutexGuard<'_, Buckets> {
+        // Counters only: any state is a good one.
+        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A handshake in flight.
+#[derive(Debug)]
+pub struct Handshake(Arc<Admission>);
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        self.0.handshakes.fetch_sub(1, Ordering::Relaxed);
+        self.0.metrics.handshakes.dec();
+    }
+}
+
+/// A connection.
+#[derive(Debug)]
+pub struct Slot(Arc<Admission>);
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+        self.0.metrics.connections.dec();
+    }
+}
+
+/// A token bucket per address.
+#[derive(Debug, Default)]
+struct Buckets {
+    by_address: HashMap<u128, Bucket>,
+    others: Option<Bucket>,
+}
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    tokens: f64,
+    at: Instant,
+}
+
+impl Buckets {
+    fn take(&mut self, address: u128, options: &AdmissionOptions, now: Instant) -> bool {
+        let full = Bucket { tokens: f64::from(options.burst), at: now };
+        if self.by_address.len() >= ADDRESSES_MAX && !self.by_address.contains_key(&address) {
+            // Who has not come for so long that the bucket is full again needs none.
+            let refill = Duration::from_secs_f64(f64::from(options.burst) / f64::from(options.per_second.max(1)));
+            self.by_address.retain(|_, bucket| now.saturating_duration_since(bucket.at) < refill);
+        }
+        let bucket = if self.by_address.len() >= ADDRESSES_MAX && !self.by_address.contains_key(&address) {
+            self.others.get_or_insert(full)
+        } else {
+            self.by_address.entry(address).or_insert(full)
+        };
+        let grown = now.saturating_duration_since(bucket.at).as_secs_f64() * f64::from(options.per_second);
+        bucket.tokens = (bucket.tokens + grown).min(full.tokens);
+        bucket.at = now;
+        let has = bucket.tokens >= 1.0;
+        if has {
+            bucket.tokens -= 1.0;
+        }
+        has
+    }
+}
+
+/// What an address is counted as: itself, or the /64 of an IPv6 one, since a single host has all of that.
+fn prefix(address: IpAddr) -> u128 {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(v6) => v6.to_bits() >> 64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admission(options: AdmissionOptions) -> Arc<Admission> {
+        Arc::new(Admission::new(options, Arc::new(EdgeMetrics::default())))
+    }
+    fn ip(n: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, n])
+    }
+
+    #[test]
+    fn an_address_has_its_burst_and_then_its_rate() {
+        let now = Instant::now();
+        let admission = admission(AdmissionOptions { burst: 3, per_second: 2, ..AdmissionOptions::default() });
+        let accepted = |from, at| matches!(admission.admit(from, true, at), Decision::Accept(_));
+        assert_eq!((0..5).filter(|_| accepted(ip(1), now)).count(), 3);
+        assert!(accepted(ip(2), now), "another address has its own");
+        assert_eq!((0..5).filter(|_| accepted(ip(1), now + Duration::from_secs(1))).count(), 2);
+    }
+
+    #[test]
+    fn beyond_the_soft_limit_an_address_must_be_proven_and_beyond_the_hard_one_nobody_gets_in() {
+        let now = Instant::now();
+        let admission = admission(AdmissionOptions { handshakes_soft: 1, handshakes_max: 2, ..AdmissionOptions::default() });
+        let Decision::Accept(first) = admission.admit(ip(1), false, now) else { panic!("the first is let in") };
+        assert!(matches!(admission.admit(ip(2), false, now), Decision::Retry));
+        let Decision::Accept(_second) = admission.admit(ip(2), true, now) else { panic!("a proven one is let in") };
+        assert!(matches!(admission.admit(ip(3), true, now), Decision::Refuse));
+        drop(first);
+        assert!(matches!(admission.admit(ip(3), true, now), Decision::Accept(_)));
+    }
+
+    #[test]
+    fn connections_are_counted_until_they_end() {
+        let admission = admission(AdmissionOptions { connections_max: 1, ..AdmissionOptions::default() });
+        let slot = admission.take_slot();
+        assert!(slot.is_some());
+        assert!(admission.take_slot().is_none());
+        drop(slot);
+        assert!(admission.take_slot().is_some());
+    }
+
+    #[test]
+    fn buckets_are_bounded() {
+        let now = Instant::now();
+        let admission = admission(AdmissionOptions { burst: 1, per_second: 1, ..AdmissionOptions::default() });
+        for n in 0..2 * ADDRESSES_MAX as u32 {
+            let _ = admission.admit(IpAddr::from(std::net::Ipv4Addr::from_bits(0x0100_0000 + n)), true, now);
+        }
+        assert_eq!(admission.buckets().by_address.len(), ADDRESSES_MAX);
+    }
+}

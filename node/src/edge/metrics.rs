@@ -1,0 +1,50 @@
+//! Every metric of admission.
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+/// Of the client face of a node.
+#[derive(Debug, Default)]
+pub struct EdgeMetrics {
+    /// Handshakes in flight.
+    pub handshakes: Gauge,
+    /// Connections of clients.
+    pub connections: Gauge,
+    /// Attempts that were not let in at once, by reason.
+    pub rejects: Family<EdgeRejectLabel, Counter>,
+}
+
+/// Why an attempt was not let in at once.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, EncodeLabelValue)]
+pub enum EdgeReject {
+    /// It had to prove its address first.
+    Retry,
+    /// Its address comes too often.
+    Address,
+    /// All places are taken.
+    Full,
+}
+
+/// Label of [`EdgeMetrics::rejects`].
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+pub struct EdgeRejectLabel {
+    /// Why.
+    pub reason: EdgeReject,
+}
+
+impl EdgeMetrics {
+    /// Counts an attempt.
+    pub fn reject(&self, reason: EdgeReject) {
+        self.rejects.get_or_create(&EdgeRejectLabel { reason }).inc();
+    }
+    /// Puts all into a registry, as `kith_edge_*`.
+    pub fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("kith_edge");
+        registry.register("handshakes", "Handshakes in flight", self.handshakes.clone());
+        registry.register("connections", "Connections of clients", self.connections.clone());
+        registry.register("rejects", "Attempts to connect that were not let in at once, by reason", self.rejects.clone());
+    }
+}
