@@ -1,0 +1,423 @@
+//! Values of every wire type, drawn from bytes: proptest draws and shrinks the bytes, and no bytes at all give the smallest value.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use kith_wire::{
+    client::*,
+    code::Code,
+    hello::{Features, Version},
+    id::*,
+    log::*,
+    peer::*,
+};
+use proptest::prelude::{Strategy, any};
+
+/// A finite supply of bytes; zeros from its end on.
+pub(crate) struct Source<'a>(std::slice::Iter<'a, u8>);
+
+impl<'a> Source<'a> {
+    /// From these bytes.
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes.iter())
+    }
+    /// The next byte.
+    pub(crate) fn byte(&mut self) -> u8 {
+        self.0.next().copied().unwrap_or(0)
+    }
+    /// A number below `n`.
+    pub(crate) fn below(&mut self, n: usize) -> usize {
+        usize::from(self.byte()) % n
+    }
+    /// A number: small, wide or the largest.
+    pub(crate) fn number(&mut self) -> u64 {
+        match self.below(8) {
+            0..4 => u64::from(self.byte()),
+            4..7 => (0..8).fold(0, |sum, _| sum << 8 | u64::from(self.byte())),
+            _ => u64::MAX,
+        }
+    }
+    fn many<T>(&mut self, draw: impl Fn(&mut Self) -> T) -> Vec<T> {
+        (0..self.below(4)).map(|_| draw(self)).collect()
+    }
+}
+
+/// A type of which values can be drawn.
+pub(crate) trait Sample: Sized {
+    /// Draws one.
+    fn sample(source: &mut Source<'_>) -> Self;
+}
+
+/// An enum whose variants can be drawn one by one.
+pub(crate) trait Variants: Sized {
+    /// How many it has.
+    const COUNT: usize;
+    /// Draws a value of one variant.
+    fn variant(index: usize, source: &mut Source<'_>) -> Self;
+}
+
+/// The bytes that a value is drawn from.
+pub(crate) fn supply() -> impl Strategy<Value = Vec<u8>> {
+    proptest::collection::vec(any::<u8>(), 0..1200)
+}
+
+macro_rules! drawn {
+    ($($ty:ty: $source:ident => $value:expr;)*) => { $(
+        impl Sample for $ty { fn sample($source: &mut Source<'_>) -> Self { $value } }
+    )* };
+}
+macro_rules! ids {
+    ($($ty:ty),*) => { drawn! { $($ty: source => <$ty>::new(source.number());)* } };
+}
+macro_rules! record {
+    ($($ty:ident { $($field:ident),* })*) => { $(
+        impl Sample for $ty { fn sample(source: &mut Source<'_>) -> Self { $ty { $($field: Sample::sample(source)),* } } }
+    )* };
+}
+macro_rules! choice {
+    ($ty:ty { $($named:ident { $($field:ident),* })* $(; $($held:ident)*)? $(; empty $($empty:ident)*)? $(; with $($with:expr),*)? }) => {
+        impl Variants for $ty {
+            const COUNT: usize = [$(stringify!($named),)* $($(stringify!($held),)*)? $($(stringify!($empty),)*)? $($(stringify!($with),)*)?].len();
+            fn variant(index: usize, source: &mut Source<'_>) -> Self {
+                let draws: [fn(&mut Source<'_>) -> Self; Self::COUNT] = [
+                    $(|source| { let _ = &source; Self::$named { $($field: Sample::sample(source)),* } },)*
+                    $($(|source| Self::$held(Sample::sample(source)),)*)?
+                    $($(|_| Self::$empty,)*)?
+                    $($($with,)*)?
+                ];
+                draws[index](source)
+            }
+        }
+        impl Sample for $ty {
+            fn sample(source: &mut Source<'_>) -> Self {
+                let index = source.below(Self::COUNT);
+                Self::variant(index, source)
+            }
+        }
+    };
+}
+
+drawn! {
+    bool: source => source.byte() & 1 == 1;
+    u16: source => source.number() as u16;
+    u32: source => source.number() as u32;
+    u64: source => source.number();
+    String: source => source.many(|source| ["a", "é", "語", "🦀", "\u{0}", " "][source.below(6)]).concat();
+    Bytes: source => Bytes::from(source.many(Source::byte));
+    RegionId: source => RegionId::new(source.byte());
+    GroupId: source => GroupId::new(source.number() as u32);
+    Incarnation: source => Incarnation::new(source.number() as u32);
+    ClusterId: source => ClusterId::new([source.byte(); 16]);
+    StoreId: source => StoreId::new([source.byte(); 16]);
+    [u8; 32]: source => [source.byte(); 32];
+    Code: source => Code::from_number(source.number() as u16);
+    Version: source => Version(source.number() as u32);
+    Features: source => Features(source.number());
+    ChannelId: source => match source.below(2) {
+        0 => ChannelId::direct(Sample::sample(source), Sample::sample(source)),
+        _ => ChannelId::group(Sample::sample(source), Sample::sample(source), Sample::sample(source), source.number()),
+    };
+    Bucket: source => Bucket { region: Sample::sample(source), index: Sample::sample(source) };
+    ClientSeq: source => ClientSeq::new(source.number().max(1));
+}
+ids!(NodeId, UserId, DeviceId, SessionId, Seq, UserRev, Term, LogIndex, MapEpoch, BootEpoch, Conn, OwnerEpoch, RequestId, Timestamp);
+
+impl<T: Sample> Sample for Option<T> {
+    fn sample(source: &mut Source<'_>) -> Self {
+        (source.byte() & 1 == 1).then(|| T::sample(source))
+    }
+}
+impl<T: Sample> Sample for Vec<T> {
+    fn sample(source: &mut Source<'_>) -> Self {
+        source.many(T::sample)
+    }
+}
+impl<T: Sample, E: Sample> Sample for Result<T, E> {
+    fn sample(source: &mut Source<'_>) -> Self {
+        if source.byte() & 1 == 0 { Ok(T::sample(source)) } else { Err(E::sample(source)) }
+    }
+}
+macro_rules! tuples {
+    ($(($($part:ident),*))*) => { $(
+        impl<$($part: Sample),*> Sample for ($($part),*) { fn sample(source: &mut Source<'_>) -> Self { ($($part::sample(source)),*) } }
+    )* };
+}
+tuples! { (A, B) (A, B, C) (A, B, C, D, E) }
+
+// ---------------------------------------------------------------- log
+
+record! {
+    LogId { term, index }
+    Vote { term, node, committed }
+    Entry { id, payload }
+    Membership { voters, learners }
+    Applied { last, membership_at, membership }
+    Batch { now, items }
+    Author { user, device, client_seq, settled, digest }
+    Ref { channel, incarnation, head, head_ts, member_seq, join, left, own, mentions, title, preview, head_sender }
+    Position { seq, cnt }
+    ChannelRow { incarnation, head, last_ts, fanned, dissolved }
+    Member { user, role, member_seq, stays }
+    Stay { join, left }
+    Departing { user, member_seq }
+    FormerRow { member_seq, stays }
+    PositionsRow { own, read, delivered, mentions }
+    Record { at, incarnation, sender, device, client_seq, ts, content }
+    DedupRow { user, last, ring }
+    DedupEntry { client_seq, digest, outcome }
+    UserRow { name, key, state, rev, created }
+    DeviceRow { created, seen }
+    IndexRow { rev, news, read }
+    NameRow { user, state, since }
+    GroupStateRow { version, digest, now }
+    OwnedRow { last, epoch }
+    ClusterRow { cluster, epoch }
+    NodeRow { node, store, boot, address, http, region, zone, host, capacity, state }
+    GroupRow { group, region, replicas, preference, conf_epoch }
+}
+choice!(Payload { ; Batch Membership ; empty Blank });
+choice!(Command {
+    Append { channel, author, content, peer }
+    CreateGroup { channel, creator, device, op, title, members }
+    ChangeMembers { channel, author, change }
+    Void { channel, user, device, client_seq, digest }
+    Fanned { channel, seq }
+    Receipt { channel, user, read, delivered }
+    Gone { channel, user }
+    CreateUser { user, name, key }
+    ForbidUser { user }
+    RegisterDevice { user, device }
+    MergeRefs { user, refs }
+    MarkRead { user, channel, read }
+    ReserveName { name, user }
+    ConfirmName { name, user }
+    ReleaseName { name, user }
+    OwnBuckets { region, first, last, epoch }
+    RaiseVersion { version }
+    InitCluster { cluster }
+    PutNode { node }
+    PutGroup { group }
+    PutRun { run }
+});
+choice!(PeerCheck { ; ; empty NotAsked Exists });
+choice!(Role { ; ; empty Member Admin Owner });
+choice!(Outcome { Record { seq, ts } ; Refused ; empty Voided });
+choice!(UserState { ; ; empty Active Forbidden Erased });
+choice!(NameState { ; ; empty Reserved Confirmed });
+choice!(NodeState { ; ; empty Joining Up Draining Left });
+drawn! {
+    Item: source => {
+        let mut item = Item { bucket: Sample::sample(source), command: Sample::sample(source) };
+        if let Command::OwnBuckets { first, last, .. } = &mut item.command {
+            (*first, *last) = ((*first).min(*last), (*first).max(*last));
+        }
+        item
+    };
+    MemberChange: source => match source.below(4) {
+        0 => MemberChange::Leave,
+        1 => MemberChange::Add(Sample::sample(source)),
+        2 => MemberChange::Remove(Sample::sample(source)),
+        _ => MemberChange::SetRole(Sample::sample(source), Sample::sample(source)),
+    };
+    Content: source => match source.below(4) {
+        0 => Content::Text { text: Sample::sample(source), reply_to: Sample::sample(source), mentions: Sample::sample(source) },
+        1 => Content::Created { title: Sample::sample(source), members: Sample::sample(source) },
+        2 => Content::Members(Sample::sample(source)),
+        _ => Content::Unknown { kind: (source.number() as u32).max(4), bytes: Sample::sample(source) },
+    };
+    RosterRow: source => {
+        let mut row = RosterRow {
+            title: Sample::sample(source), creator: Sample::sample(source), members: Sample::sample(source), departing: Sample::sample(source)
+        };
+        row.members.sort_by_key(|member: &Member| member.user);
+        row.members.dedup_by_key(|member| member.user);
+        row.departing.sort_by_key(|departing: &Departing| departing.user);
+        row.departing.dedup_by_key(|departing| departing.user);
+        row
+    };
+    RunRow: source => {
+        let (a, b): (u16, u16) = Sample::sample(source);
+        RunRow { region: Sample::sample(source), first: a.min(b), last: a.max(b), group: Sample::sample(source), epoch: Sample::sample(source) }
+    };
+    ClusterMap: source => {
+        let region = RegionId::sample(source);
+        let cuts: BTreeSet<u16> = source.many(u16::sample).into_iter().collect();
+        let nodes: Vec<NodeRow> = Sample::sample(source);
+        let groups: Vec<GroupRow> = Sample::sample(source);
+        let runs = cuts.iter().map(|&first| RunRow { region, first, last: first, group: Sample::sample(source), epoch: Sample::sample(source) });
+        ClusterMap {
+            runs: runs.map(|run| ((region, run.first), run)).collect(),
+            cluster: Sample::sample(source),
+            epoch: Sample::sample(source),
+            nodes: nodes.into_iter().map(|row| (row.node, row)).collect(),
+            groups: groups.into_iter().map(|row| (row.group, row)).collect(),
+        }
+    };
+}
+
+// ---------------------------------------------------------------- client
+
+record! {
+    Hello { version, features, cluster, token, device, conn, user_rev }
+    Welcome { version, features, cluster, node, session, user, name, user_rev, now }
+    Refusal { code, retry_after_ms, expected, leader, text }
+    ChannelView { channel, title, head, members }
+    MemberView { user, role, read, delivered }
+    UserView { user, name }
+    Edge { node, address, region, zone }
+    ClusterStatus { cluster, map_epoch, nodes, groups }
+    NodeStatus { node, address, zone, alive, sessions, rss_bytes }
+    GroupStatus { group, leader, term, replicas }
+    ReplicaStatus { node, last, applied, digest }
+    Delivery { channel, prev, body }
+}
+choice!(ToEdge { Request { id, request } ; Hello ; empty Beat });
+choice!(ToClient { Answer { id, answer } ; Welcome Event Bye ; empty Beat });
+choice!(Request {
+    Void { channel, device, client_seq, digest }
+    CreateGroup { op, title, members }
+    MarkRead { channel, read }
+    Delivered { channel, delivered }
+    GetChannel { channel }
+    GetUsers { users }
+    ; Send ChangeMembers
+    ; empty Discover Status
+    ; with |source| Self::FindUser { name: name(source) }, |source| Self::EnsureAccount { name: name(source), key: Sample::sample(source) }
+});
+
+fn name(source: &mut Source<'_>) -> String {
+    format!("n{}", String::sample(source))
+}
+
+choice!(Answer {
+    Sent { seq, cnt, ts, duplicate }
+    Created { channel, seq }
+    Account { user, name, created }
+    ; Channel Users Edges Status
+    ; empty Voided Done
+});
+choice!(Event {
+    IndexMoved { from, to, rows }
+    SyncNeeded { to }
+    Receipt { channel, user, read, delivered }
+    GoAway { after_ms }
+    ; Delivery
+});
+choice!(DeliveryBody { Stub { at } ; Whole });
+choice!(Pull { ; History Index });
+choice!(Page { Index { rows, more, rev } ; History Refused });
+
+drawn! {
+    Send: source => {
+        let client_seq = ClientSeq::sample(source);
+        Send {
+            channel: Sample::sample(source),
+            client_seq,
+            settled: ClientSeq::sample(source).min(client_seq),
+            text: format!("{}.", String::sample(source)),
+            reply_to: Sample::sample(source),
+            mentions: Sample::sample(source),
+        }
+    };
+    ChangeMembers: source => {
+        let client_seq = ClientSeq::sample(source);
+        ChangeMembers { channel: Sample::sample(source), client_seq, settled: ClientSeq::sample(source).min(client_seq), change: Sample::sample(source) }
+    };
+    HistoryQuery: source => HistoryQuery {
+        channel: Sample::sample(source),
+        first: Sample::sample(source),
+        last: Sample::sample(source),
+        newest_first: Sample::sample(source),
+        limit: u32::sample(source).max(1),
+        min_seq: Sample::sample(source),
+        replica: Sample::sample(source),
+    };
+    IndexQuery: source => IndexQuery {
+        from: Sample::sample(source), to: Sample::sample(source), below: Sample::sample(source), limit: u32::sample(source).max(1)
+    };
+    HistoryPage: source => {
+        let mut records: Vec<Record> = Sample::sample(source);
+        records.sort_by_key(|record| record.at.seq);
+        records.dedup_by_key(|record| record.at.seq);
+        let range = |(a, b): (Seq, Seq)| (a.min(b), a.max(b));
+        HistoryPage {
+            node: Sample::sample(source),
+            head: Sample::sample(source),
+            incarnation: Sample::sample(source),
+            records,
+            withheld: source.many(|source| range(Sample::sample(source))),
+            covered: Option::<(Seq, Seq)>::sample(source).map(range),
+        }
+    };
+}
+
+// ---------------------------------------------------------------- peer
+
+record! {
+    Caller { user, device, admin, trace }
+    Append { group, session, vote, prev, entries, committed }
+    AppendAnswer { group, session, result }
+    Heartbeat { group, vote, prev, committed }
+    HeartbeatAnswer { group, result }
+    SnapshotHead { group, vote, last, membership_at, membership }
+    SnapshotEnd { rows, crc }
+    Registration { user, device, session, conn, new }
+    RegisteredSession { user_rev, name }
+    Beat { map_epoch, leads, synced_batches }
+    RefFrame { source, term, channels }
+    ChannelRefs { home, channel, seq, refs, bodies, receipts }
+    LiveReceipt { user, read, delivered, recipients }
+    LiveRecord { body, recipients }
+    RefsKept { source, home, kept }
+    PushFrame { home, term, deliveries, moves, replaced, receipts }
+    IndexMove { sessions, from, to, rows }
+    PeerStatus { sessions, rss_bytes, replicas }
+    PeerReplica { group, leader, term, last, applied, digest }
+}
+choice!(ToPeer { Ask { id, deadline_ms, ask } ; Hello Tell });
+choice!(FromPeer { Told { id, told } ; Hello Bye Appended });
+choice!(Ask {
+    Forward { group, map_epoch, caller, request }
+    History { group, caller, query }
+    Index { group, caller, query, min_rev }
+    Inner { group, map_epoch, inner }
+    Register { group, boot, sessions }
+    Map { newer_than }
+    Vote { group, vote, last, pre, transfer }
+    TransferLeader { group, from, to, last }
+    ; Heartbeats
+    ; empty NodeStatus
+});
+choice!(Told {
+    Registered { group, term, sessions }
+    Vote { vote, granted, last }
+    ; Answer History Page Inner Map NodeStatus Heartbeats
+    ; empty Done
+});
+choice!(Tell {
+    AppendEnd { group, session }
+    Unregister { group, user, device, session }
+    ; Append Refs RefsKept Push Beat
+});
+choice!(AppendResult { ; Flushed Conflict HigherVote ; empty Closed });
+choice!(Inner {
+    CheckPeer { user, from }
+    ReserveName { name, user }
+    CreateUser { user, name, key }
+    SettleUser { user }
+    ConfirmName { name, user }
+    ReleaseName { name, user }
+    FindName { name }
+    GetUsers { users }
+});
+choice!(InnerAnswer { Name { user, confirmed, age_ms } ; Truth Users ; empty Done NoName });
+drawn! {
+    PeerHello: source => PeerHello {
+        version: Sample::sample(source),
+        cluster: Sample::sample(source),
+        node: NodeId::new(source.number().max(1)),
+        store: Sample::sample(source),
+        boot: Sample::sample(source),
+        map_epoch: Sample::sample(source),
+    };
+}
