@@ -171,16 +171,22 @@ impl Installer {
         self.write(&[&(chunk.len() as u32).to_be_bytes(), chunk])
     }
 
+    /// Checks that everything came, so that what is wrong is known while the group can still go on without the snapshot.
+    ///
+    /// # Errors
+    /// Something is missing or was changed on the way.
+    pub fn check(&self, end: SnapshotEnd) -> Result<(), InstallError> {
+        let found = self.tally.end();
+        if found == end { Ok(()) } else { Err(InstallError::Incomplete { group: self.group.id(), expected: end, found }) }
+    }
+
     /// Checks that everything came, and puts it in the place of what the group has. Blocks until it is on the disk; the group serves nothing
     /// meanwhile. After it, `applied` is the snapshot's head and durable.
     ///
     /// # Errors
     /// Something is missing or was changed on the way, or the store has failed.
     pub fn finish(mut self, end: SnapshotEnd) -> Result<(), InstallError> {
-        let found = self.tally.end();
-        if found != end {
-            return Err(InstallError::Incomplete { group: self.group.id(), expected: end, found });
-        }
+        self.check(end)?;
         self.write(&[&0_u32.to_be_bytes(), &end.rows.to_be_bytes(), &end.crc.to_be_bytes()])?;
         let (path, shared) = (self.staged.path.clone(), Arc::clone(&self.group.shared));
         let dir = staging(&shared.databases.dir);
