@@ -1,0 +1,160 @@
+//! openraft's state machine: the machine's decisions, the storage's rows, and the news of it.
+//!
+//! In: committed entries of one group, in order. Out: rows and the applied row in one commit, then recent history, feed, replies.
+//! Invariants: an entry is applied only once the local log has it on the disk, so that state never outruns the log of this node; an
+//! error here is corruption and stops this group alone. Runs on the group's lane and lets others run between entries.
+
+use std::{io, sync::Arc};
+
+use futures_util::{Stream, TryStreamExt};
+use kith_machine::{Meta, reply::Reply, view::WriteSet};
+use kith_storage::{GroupState, Storage};
+use kith_wire::{
+    id::{GroupId, LogIndex, Term},
+    log,
+};
+use openraft::{
+    EntryPayload, OptionalSend, RaftSnapshotBuilder,
+    storage::{EntryResponder, RaftStateMachine},
+};
+use tokio::sync::{oneshot, watch};
+
+use crate::{
+    failpoint::{FailPoints, point},
+    feed::{AppliedEvent, FeedSender},
+    flusher::Durable,
+    metrics::{RaftMetrics, Stopwatch},
+    recent::Recent,
+    snapshot::{self, SnapshotData},
+    types::{
+        RaftLogId, RaftSnapshot, RaftSnapshotMeta, RaftStoredMembership, Replies, Types, applied_in, applied_out, log_id_out, membership_out,
+        snapshot_meta,
+    },
+};
+
+/// Entries applied before other tasks of the lane get a turn.
+const ENTRIES_PER_TURN: u32 = 16;
+
+/// One group's state machine.
+pub(crate) struct Machine {
+    pub(crate) group: GroupId,
+    pub(crate) storage: Arc<Storage>,
+    pub(crate) state: Arc<GroupState>,
+    /// Term of the last entry applied.
+    pub(crate) applied_term: watch::Sender<Term>,
+    pub(crate) recent: Arc<Recent>,
+    pub(crate) feed: FeedSender,
+    pub(crate) durable: Durable,
+    pub(crate) failpoints: FailPoints,
+    pub(crate) metrics: Arc<RaftMetrics>,
+}
+
+impl Machine {
+    async fn apply_entry(&self, id: log::LogId, payload: EntryPayload<crate::types::Proposal, u64, ()>) -> io::Result<Vec<Reply>> {
+        self.failpoints.hit(point::BEFORE_APPLY).await.map_err(io::Error::other)?;
+        self.wait_flushed(id.index).await?;
+        let watch = Stopwatch::start();
+        let mut applied = self.state.applied();
+        assert!(applied.last < Some(id), "entries are applied once and in order: {:?} after {:?}", id, applied.last);
+        applied.last = Some(id);
+        let (writes, replies, effects) = match payload {
+            EntryPayload::Blank => (WriteSet::default(), Vec::new(), Vec::new()),
+            EntryPayload::Membership(membership) => {
+                applied.membership_at = Some(id);
+                applied.membership = membership_out(&membership);
+                (WriteSet::default(), Vec::new(), Vec::new())
+            }
+            EntryPayload::Normal(proposal) => {
+                let done = kith_machine::apply(&*self.state, &proposal.0, Meta { group: self.group, id }).map_err(io::Error::other)?;
+                (done.writes, done.replies, done.effects)
+            }
+        };
+        self.state.commit(writes, applied).map_err(io::Error::other)?;
+        self.failpoints.hit(point::AFTER_APPLY).await.map_err(io::Error::other)?;
+        self.recent.note(&effects);
+        if !effects.is_empty() {
+            self.feed.publish(AppliedEvent { index: id.index, term: id.term, effects });
+        }
+        self.note_term(id.term);
+        self.metrics.applied_entries.inc();
+        self.metrics.apply_seconds.observe(watch.elapsed().as_secs_f64());
+        Ok(replies)
+    }
+
+    async fn wait_flushed(&self, index: LogIndex) -> io::Result<()> {
+        let (done, flushed) = oneshot::channel();
+        self.storage.log().flushed_wait(self.group, index, Box::new(move |result| drop(done.send(result))));
+        flushed.await.map_err(io::Error::other)?.map_err(io::Error::other)
+    }
+
+    fn note_term(&self, term: Term) {
+        self.applied_term.send_if_modified(|last| std::mem::replace(last, term) != term);
+    }
+}
+
+impl RaftStateMachine<Types> for Machine {
+    type SnapshotData = SnapshotData;
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<RaftLogId>, RaftStoredMembership)> {
+        Ok(applied_in(&self.state.applied()))
+    }
+
+    async fn apply<Strm>(&mut self, mut entries: Strm) -> io::Result<()>
+    where
+        Strm: Stream<Item = io::Result<EntryResponder<Types>>> + Unpin + OptionalSend,
+    {
+        let mut in_turn = 0;
+        while let Some((entry, responder)) = entries.try_next().await? {
+            let replies = self.apply_entry(log_id_out(&entry.log_id), entry.payload).await?;
+            if let Some(responder) = responder {
+                responder.send(Replies(replies));
+            }
+            in_turn += 1;
+            if in_turn == ENTRIES_PER_TURN {
+                in_turn = 0;
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<Builder> {
+        let durable = self.durable.get();
+        (force || durable.is_some()).then(|| Builder { durable })
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        Builder { durable: self.durable.get() }
+    }
+
+    async fn install_snapshot(&mut self, meta: &RaftSnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
+        let SnapshotData::Received(received) = snapshot else { return Err(io::Error::other("not a snapshot that was received")) };
+        let head = applied_out(meta.last_log_id.as_ref(), &meta.last_membership);
+        received.install().await?;
+        self.recent.clear();
+        self.note_term(head.last.map_or(Term::default(), |id| id.term));
+        self.durable.set(head);
+        self.metrics.snapshots_installed.inc();
+        Ok(())
+    }
+
+    /// One consistent export; its meta is what the export itself says, for newer rows under an older id would be applied twice.
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<RaftSnapshot>> {
+        snapshot::export(&self.state).await
+    }
+}
+
+/// Builds what openraft calls a snapshot: a pointer to what the last flush made durable.
+pub(crate) struct Builder {
+    durable: Option<log::Applied>,
+}
+
+impl RaftSnapshotBuilder<Types> for Builder {
+    type SnapshotData = SnapshotData;
+
+    async fn build_snapshot(&mut self) -> io::Result<RaftSnapshot> {
+        let durable = self.durable.take().unwrap_or_default();
+        Ok(RaftSnapshot { meta: snapshot_meta(&durable), snapshot: SnapshotData::Pointer })
+    }
+}

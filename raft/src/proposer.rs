@@ -1,0 +1,319 @@
+//! One proposer per group: one entry in flight, which carries all that was queued when it left.
+//!
+//! In: items with a place for each one's reply. Out: encoded batches to openraft, replies to the callers. Invariants: items keep their
+//! order; an item is answered exactly once; `NotLeader` and `Busy` mean that it was never logged. Bounds: [`ProposerLimits`], beyond
+//! which `Busy`; a batch is within `limit::BATCH_*`. Measured: a proposal is the unit of cost, whatever it carries, so the queue that
+//! builds up behind one entry is the batching; a linger helps only after a batch of more than one.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use kith_machine::reply::Reply;
+use kith_wire::{
+    id::{NodeId, Timestamp},
+    limit::{BATCH_BYTES_MAX, BATCH_ITEMS_MAX},
+    log::{Batch, Command, Content, Item},
+};
+use openraft::{
+    errors::{ClientWriteError, ForwardToLeader, RaftError},
+    raft::ClientWriteResponse,
+};
+use tokio::{
+    sync::{Notify, oneshot, watch},
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::ProposerLimits,
+    error::ProposeError,
+    group::Leadership,
+    metrics::{RaftMetrics, Stopwatch},
+    types::{Proposal, Raft, Replies, Types},
+};
+
+type Answer = Result<Reply, ProposeError>;
+type Written = Result<ClientWriteResponse<Types>, RaftError<Types, ClientWriteError<Types>>>;
+
+/// Where batches get their time from.
+pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+#[derive(Debug)]
+struct Waiting {
+    item: Item,
+    weight: usize,
+    since: Stopwatch,
+    answer: oneshot::Sender<Answer>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    items: VecDeque<Waiting>,
+    bytes: usize,
+    closed: bool,
+    /// Of the last round, for telling how long the queue will take.
+    last_items: usize,
+    last_round: Duration,
+}
+
+/// The queue in front of a group's log.
+#[derive(Debug)]
+pub(crate) struct Proposer {
+    queue: Mutex<Queue>,
+    some: Notify,
+    limits: ProposerLimits,
+    leadership: watch::Receiver<Leadership>,
+    metrics: Arc<RaftMetrics>,
+}
+
+impl Proposer {
+    pub(crate) fn new(limits: ProposerLimits, leadership: watch::Receiver<Leadership>, metrics: Arc<RaftMetrics>) -> Self {
+        Self { queue: Mutex::default(), some: Notify::new(), limits, leadership, metrics }
+    }
+
+    /// Queues an item and waits for its reply. Dropping the future does not take it back.
+    pub(crate) async fn propose(&self, me: NodeId, item: Item) -> Answer {
+        let lead = *self.leadership.borrow();
+        if lead.leader != Some(me) {
+            return Err(not_leader(lead));
+        }
+        let answered = self.enqueue(item)?;
+        answered.await.unwrap_or(Err(ProposeError::Stopped))
+    }
+
+    fn enqueue(&self, item: Item) -> Result<oneshot::Receiver<Answer>, ProposeError> {
+        let weight = weight(&item);
+        let (answer, answered) = oneshot::channel();
+        let mut queue = self.queue();
+        if queue.closed {
+            return Err(ProposeError::Stopped);
+        }
+        let full =
+            queue.items.len() >= self.limits.queue_items_max || (queue.bytes + weight > self.limits.queue_bytes_max && !queue.items.is_empty());
+        if full {
+            self.metrics.queue_rejects.inc();
+            return Err(ProposeError::Busy { retry_after: queue.time_to_drain() });
+        }
+        queue.bytes += weight;
+        queue.items.push_back(Waiting { item, weight, since: Stopwatch::start(), answer });
+        drop(queue);
+        self.metrics.queue_items.inc();
+        self.some.notify_one();
+        Ok(answered)
+    }
+
+    /// The group's proposing task. Ends when told to stop or when openraft has; all who wait are told `Stopped`.
+    pub(crate) async fn run(self: Arc<Self>, raft: Raft, now: Now, overdue: Duration, stop: CancellationToken) {
+        let end = stop.run_until_cancelled(self.propose_all(&raft, &now, overdue)).await;
+        if end.is_some() {
+            tracing::warn!("the proposer ends because the group has stopped");
+        }
+        self.close();
+    }
+
+    fn close(&self) {
+        let mut queue = self.queue();
+        queue.closed = true;
+        queue.bytes = 0;
+        let left = std::mem::take(&mut queue.items);
+        drop(queue);
+        self.metrics.queue_items.dec_by(left.len() as i64);
+        left.into_iter().for_each(|waiting| drop(waiting.answer.send(Err(ProposeError::Stopped))));
+    }
+
+    async fn propose_all(&self, raft: &Raft, now: &Now, overdue: Duration) {
+        let mut in_company = false;
+        loop {
+            self.wait_for_some().await;
+            if in_company && !self.limits.linger.is_zero() {
+                sleep(self.limits.linger).await;
+            }
+            let batch = self.take_batch();
+            in_company = batch.len() > 1;
+            if self.propose_batch(raft, now, overdue, batch).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn wait_for_some(&self) {
+        while self.queue().items.is_empty() {
+            self.some.notified().await;
+        }
+    }
+
+    fn take_batch(&self) -> Vec<Waiting> {
+        let mut queue = self.queue();
+        let mut bytes = 0;
+        let mut count = 0;
+        while let Some(next) = queue.items.get(count) {
+            if count == BATCH_ITEMS_MAX || (count > 0 && bytes + next.weight > BATCH_BYTES_MAX) {
+                break;
+            }
+            bytes += next.weight;
+            count += 1;
+        }
+        queue.bytes -= bytes;
+        let batch = queue.items.drain(..count).collect::<Vec<_>>();
+        drop(queue);
+        self.metrics.queue_items.dec_by(batch.len() as i64);
+        batch
+    }
+
+    async fn propose_batch(&self, raft: &Raft, now: &Now, overdue: Duration, waiting: Vec<Waiting>) -> Result<(), Stopped> {
+        let round = Stopwatch::start();
+        let mut answers = Vec::with_capacity(waiting.len());
+        let mut batch = Batch { now: now(), items: Vec::with_capacity(waiting.len()) };
+        for waiting in waiting {
+            self.metrics.queue_wait_seconds.observe(waiting.since.elapsed().as_secs_f64());
+            batch.items.push(waiting.item);
+            answers.push(waiting.answer);
+        }
+        let bytes = batch.encode();
+        drop(batch);
+        self.metrics.batch_items.observe(answers.len() as f64);
+        self.metrics.batch_bytes.observe(bytes.len() as f64);
+        let count = answers.len();
+        let stopped = self.settle(answers, self.written(raft, bytes, overdue).await);
+        self.metrics.propose_seconds.observe(round.elapsed().as_secs_f64());
+        let mut queue = self.queue();
+        queue.last_items = count;
+        queue.last_round = round.elapsed();
+        stopped
+    }
+
+    /// `None`: it was proposed, and nobody will say what became of it.
+    async fn written(&self, raft: &Raft, bytes: bytes::Bytes, overdue: Duration) -> Option<Written> {
+        let mut leadership = self.leadership.clone();
+        let term = leadership.borrow_and_update().term;
+        // A leader cut off from its quorum keeps the entry until it hears of a newer term; its callers should not wait for that.
+        tokio::select! {
+            biased;
+            written = timeout(overdue, raft.client_write(Proposal(bytes))) => written.ok(),
+            () = async { drop(leadership.wait_for(|lead| lead.term > term).await) } => None,
+        }
+    }
+
+    fn settle(&self, answers: Vec<oneshot::Sender<Answer>>, written: Option<Written>) -> Result<(), Stopped> {
+        let all = |error: ProposeError, answers: Vec<oneshot::Sender<Answer>>| {
+            if error == ProposeError::Unknown {
+                self.metrics.unknown.inc_by(answers.len() as u64);
+            }
+            answers.into_iter().for_each(|answer| drop(answer.send(Err(error))));
+        };
+        match written {
+            Some(Ok(ClientWriteResponse { data: Replies(replies), .. })) => {
+                assert_eq!(replies.len(), answers.len(), "apply gives one reply per item");
+                answers.into_iter().zip(replies).for_each(|(answer, reply)| drop(answer.send(Ok(reply))));
+                Ok(())
+            }
+            Some(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(ForwardToLeader { leader_id, .. })))) => {
+                let lead = *self.leadership.borrow();
+                all(ProposeError::NotLeader { leader: leader_id.map(NodeId::new), term: lead.term }, answers);
+                Ok(())
+            }
+            Some(Err(RaftError::APIError(_))) | None => {
+                all(ProposeError::Unknown, answers);
+                Ok(())
+            }
+            Some(Err(RaftError::Fatal(_))) => {
+                all(ProposeError::Unknown, answers);
+                Err(Stopped)
+            }
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// openraft has stopped.
+#[derive(Debug)]
+struct Stopped;
+
+impl Queue {
+    fn time_to_drain(&self) -> Duration {
+        let rounds = self.items.len() / self.last_items.max(1) + 1;
+        let rounds = u32::try_from(rounds).unwrap_or(u32::MAX);
+        self.last_round.saturating_mul(rounds).clamp(Duration::from_millis(20), Duration::from_secs(2))
+    }
+}
+
+pub(crate) fn not_leader(lead: Leadership) -> ProposeError {
+    ProposeError::NotLeader { leader: lead.leader, term: lead.term }
+}
+
+/// About what an item takes in the log: exact for what can be large.
+fn weight(item: &Item) -> usize {
+    const FLAT: usize = 96;
+    FLAT + match &item.command {
+        Command::Append { content, .. } => match content {
+            Content::Text { text, mentions, .. } => text.len() + 10 * mentions.len(),
+            Content::Created { title, members } => title.len() + 10 * members.len(),
+            Content::Members(_) => 0,
+            Content::Unknown { bytes, .. } => bytes.len(),
+        },
+        Command::CreateGroup { title, members, .. } => title.len() + 10 * members.len(),
+        Command::MergeRefs { refs, .. } => refs.iter().map(|r| FLAT + r.title.len() + r.preview.len() + 10 * r.mentions.len()).sum(),
+        Command::PutNode { node } => node.address.len() + node.http.len() + node.zone.len() + node.host.len(),
+        Command::PutGroup { group } => 20 * group.replicas.len(),
+        Command::CreateUser { name, .. }
+        | Command::ReserveName { name, .. }
+        | Command::ConfirmName { name, .. }
+        | Command::ReleaseName { name, .. } => name.len(),
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kith_wire::id::Term;
+
+    use super::*;
+
+    fn item() -> Item {
+        Item { bucket: None, command: Command::RaiseVersion { version: 1 } }
+    }
+    fn proposer(limits: ProposerLimits) -> Proposer {
+        let lead = Leadership { leader: Some(NodeId::new(1)), term: Term::new(3), serving: true };
+        let (_, leadership) = watch::channel(lead);
+        Proposer::new(limits, leadership, Arc::default())
+    }
+
+    #[test]
+    fn a_full_queue_is_busy_with_a_delay_and_takes_again_once_drained() {
+        let proposer = proposer(ProposerLimits { queue_items_max: 3, ..ProposerLimits::default() });
+        let _waiting = (0..3).map(|_| proposer.enqueue(item()).expect("room")).collect::<Vec<_>>();
+        let Err(ProposeError::Busy { retry_after }) = proposer.enqueue(item()) else { panic!("expected busy") };
+        assert!(retry_after > Duration::ZERO);
+        assert_eq!(proposer.metrics.queue_rejects.get(), 1);
+        assert_eq!(proposer.take_batch().len(), 3);
+        assert_eq!(proposer.queue().bytes, 0);
+        proposer.enqueue(item()).expect("room again");
+    }
+
+    #[test]
+    fn a_batch_is_bounded_in_items_and_one_item_always_fits() {
+        let proposer = proposer(ProposerLimits { queue_items_max: 10_000, queue_bytes_max: usize::MAX, ..ProposerLimits::default() });
+        let _waiting = (0..BATCH_ITEMS_MAX + 5).map(|_| proposer.enqueue(item()).expect("room")).collect::<Vec<_>>();
+        assert_eq!(proposer.take_batch().len(), BATCH_ITEMS_MAX);
+        assert_eq!(proposer.take_batch().len(), 5);
+        let huge = Item { bucket: None, command: Command::ReserveName { name: "x".repeat(BATCH_BYTES_MAX), user: kith_wire::id::UserId::new(1) } };
+        let _also = [proposer.enqueue(huge.clone()), proposer.enqueue(huge)];
+        assert_eq!(proposer.take_batch().len(), 1);
+        assert_eq!(proposer.take_batch().len(), 1);
+    }
+
+    #[test]
+    fn who_waits_when_it_closes_is_told() {
+        let proposer = proposer(ProposerLimits::default());
+        let mut waiting = proposer.enqueue(item()).expect("room");
+        proposer.close();
+        assert_eq!(waiting.try_recv(), Ok(Err(ProposeError::Stopped)));
+        assert_eq!(proposer.enqueue(item()).err(), Some(ProposeError::Stopped));
+    }
+}

@@ -1,0 +1,125 @@
+//! Snapshots between nodes: a group's rows out of one state database and into another, streamed.
+//!
+//! In: openraft's wish to send one, or one from a peer. Out: chunks for the transport, or rows in place of the old ones. Invariants: the
+//! meta that is sent is the export's own; openraft hears of a snapshot only once it is whole on this disk and checked, for from then
+//! on it counts on it. Bounds: one chunk in memory each way. Not here: staging and swapping (kith-storage), the stream (the transport).
+
+use std::{io, sync::Arc};
+
+use bytes::Bytes;
+use kith_storage::{Export, GroupState, InstallError, Installer};
+use kith_wire::{
+    log,
+    peer::{AppendResult, SnapshotEnd, SnapshotHead},
+};
+use thiserror::Error;
+use tokio::{sync::mpsc, task::spawn_blocking};
+
+use crate::{
+    group::GroupHandle,
+    transport::{SnapshotPart, SnapshotReadError, SnapshotSource},
+    types::{RaftSnapshot, snapshot_meta, vote_in, vote_out},
+};
+
+/// What openraft hands around as a snapshot.
+pub(crate) enum SnapshotData {
+    /// Only a pointer to flushed state.
+    Pointer,
+    /// Rows to send.
+    Export(Box<ExportSource>),
+    /// Rows that were received, staged and checked.
+    Received(Box<Received>),
+}
+
+impl SnapshotData {
+    pub(crate) fn into_source(self) -> Result<Box<dyn SnapshotSource>, &'static str> {
+        match self {
+            Self::Export(source) => Ok(source),
+            Self::Pointer | Self::Received(_) => Err("this snapshot cannot be sent"),
+        }
+    }
+}
+
+pub(crate) struct ExportSource(pub(crate) Export);
+
+impl SnapshotSource for ExportSource {
+    fn next_chunk(&mut self) -> Result<Option<Bytes>, SnapshotReadError> {
+        self.0.next().transpose().map_err(|error| SnapshotReadError(Box::new(error)))
+    }
+    fn end(&self) -> SnapshotEnd {
+        self.0.end()
+    }
+}
+
+/// Opens an export of a group's rows; `None` if it has none.
+pub(crate) async fn export(state: &Arc<GroupState>) -> io::Result<Option<RaftSnapshot>> {
+    if state.applied().last.is_none() {
+        return Ok(None);
+    }
+    let state = Arc::clone(state);
+    // Waits until the state writer has written what is committed.
+    let export = spawn_blocking(move || state.export()).await.map_err(io::Error::other)?.map_err(io::Error::other)?;
+    let meta = snapshot_meta(export.applied());
+    Ok(Some(RaftSnapshot { meta, snapshot: SnapshotData::Export(Box::new(ExportSource(export))) }))
+}
+
+/// A snapshot in its staging file.
+pub(crate) struct Received {
+    installer: Installer,
+    end: SnapshotEnd,
+}
+
+impl Received {
+    /// Puts it in the place of what the group has; durable on return.
+    pub(crate) async fn install(self) -> io::Result<()> {
+        spawn_blocking(move || self.installer.finish(self.end)).await.map_err(io::Error::other)?.map_err(io::Error::other)
+    }
+}
+
+#[derive(Debug, Error)]
+enum StageError {
+    #[error("cannot stage the snapshot")]
+    Install(#[from] InstallError),
+    #[error("the snapshot ended early")]
+    Lost,
+}
+
+/// Stages a snapshot as it comes, then has openraft install it.
+pub(crate) async fn receive(group: &GroupHandle, head: SnapshotHead, parts: mpsc::Receiver<SnapshotPart>) -> AppendResult {
+    let vote = vote_in(head.vote);
+    let applied = log::Applied { last: head.last, membership_at: head.membership_at, membership: head.membership };
+    let meta = snapshot_meta(&applied);
+    let state = Arc::clone(&group.0.state);
+    let staged = spawn_blocking(move || stage(&state, applied, parts)).await;
+    let received = match staged {
+        Ok(Ok(received)) => received,
+        Ok(Err(error)) => {
+            tracing::warn!(group = %group.id(), cause = &error as &dyn std::error::Error, "a snapshot was not taken");
+            return AppendResult::Closed;
+        }
+        Err(join) => {
+            tracing::error!(group = %group.id(), cause = %join, "staging a snapshot panicked");
+            return AppendResult::Closed;
+        }
+    };
+    let snapshot = RaftSnapshot { meta, snapshot: SnapshotData::Received(Box::new(received)) };
+    match group.raft().install_full_snapshot(vote, snapshot).await {
+        Ok(answer) if answer.vote.leader_id() == vote.leader_id() => AppendResult::Flushed(head.last),
+        Ok(answer) => AppendResult::HigherVote(vote_out(&answer.vote)),
+        Err(_) => AppendResult::Closed,
+    }
+}
+
+fn stage(state: &Arc<GroupState>, applied: log::Applied, mut parts: mpsc::Receiver<SnapshotPart>) -> Result<Received, StageError> {
+    let mut installer = state.install(applied)?;
+    loop {
+        match parts.blocking_recv() {
+            Some(SnapshotPart::Chunk(chunk)) => installer.chunk(&chunk)?,
+            Some(SnapshotPart::End(end)) => {
+                installer.check(end)?;
+                return Ok(Received { installer, end });
+            }
+            None => return Err(StageError::Lost),
+        }
+    }
+}
