@@ -1,1 +1,57 @@
-//! kith-client
+//! The client of Kith: chat that works offline, sends exactly once, and shows each record once and in order.
+//!
+//! In: drafts, questions, tokens. Out: records, answers, events. `client` and `channel` are the handles; one task per client
+//! (`driver`) owns the connection and the session's logic (`core`, without IO); what lasts is in a `store`.
+//! Invariants: nothing is sent before it is stored; a write is resent until it is answered; per channel records come by rising seq,
+//! none twice, none left out. Bounds: every queue has one, named where it is. Not here: the protocol's types (`kith-wire`).
+//!
+//! ```no_run
+//! # async fn quickstart(token: String, ca_pem: &[u8]) -> Result<(), kith_client::Error> {
+//! use kith_client::{Client, Event, Trust};
+//! let client = Client::builder("https://chat.example").tokens(token).trust(Trust::ca_pem(ca_pem)?).build().await?;
+//! let mut events = client.events();
+//! client.connect().await?;
+//! let room = client.direct("ann").await?;
+//! let message = room.send("hello").await?.sent().await?;
+//! println!("stands at {}", message.seq());
+//! while let Some(event) = events.next().await {
+//!     if let Event::Record { channel, record } = event {
+//!         println!("{channel} {}: {:?}", record.at.seq, record.content);
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+#![deny(missing_docs)]
+
+mod builder;
+mod channel;
+mod client;
+mod core;
+mod driver;
+mod endpoint;
+mod error;
+mod feed;
+mod live;
+mod memory;
+mod outgoing;
+mod status;
+pub mod store;
+mod token;
+
+pub use kith_wire as wire;
+
+pub use crate::{
+    builder::ClientBuilder,
+    channel::{Channel, Draft, History},
+    client::{ChannelSummary, Client, NewChannel, UserRef},
+    core::{Backfill, RetryPolicy},
+    endpoint::{Endpoint, Trust},
+    error::Error,
+    feed::{Event, Events},
+    live::Live,
+    memory::MemoryStore,
+    outgoing::{Delivery, MessageRef, Outgoing},
+    status::Status,
+    token::{TokenProvider, TokenReason},
+};

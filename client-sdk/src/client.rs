@@ -1,0 +1,267 @@
+//! The handle of a client: asks its task, reads its store.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use kith_wire::{
+    client::{Answer, Page, Pull, Request},
+    code::Code,
+    id::{ChannelId, ClientSeq, UserId},
+    log::IndexRow,
+};
+use rand::RngExt;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::{
+    builder::ClientBuilder,
+    channel::Channel,
+    core::{Reply, What},
+    driver::Command,
+    error::Error,
+    feed::{Events, Feed},
+    live::Live,
+    outgoing::Outgoing,
+    status::Status,
+    store::Store,
+};
+
+/// One account on one device. Cheap to clone; the session ends with the last clone.
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) me: UserId,
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) feed: Arc<Feed>,
+    pub(crate) status: watch::Receiver<Status>,
+    pub(crate) behind: watch::Receiver<usize>,
+    pub(crate) outbox_room: Arc<Semaphore>,
+    pub(crate) asks_room: Arc<Semaphore>,
+    pub(crate) within: Duration,
+    pub(crate) task: Mutex<Option<AbortOnDropHandle<()>>>,
+}
+
+/// A user, by id or by exact name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum UserRef {
+    /// By id: needs no look-up.
+    Id(UserId),
+    /// By name: looked up.
+    Name(String),
+}
+
+impl From<UserId> for UserRef {
+    fn from(user: UserId) -> Self {
+        Self::Id(user)
+    }
+}
+impl From<&str> for UserRef {
+    fn from(name: &str) -> Self {
+        Self::Name(name.to_owned())
+    }
+}
+impl From<String> for UserRef {
+    fn from(name: String) -> Self {
+        Self::Name(name)
+    }
+}
+
+/// A group chat to be made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewChannel {
+    title: String,
+    members: Vec<UserId>,
+}
+
+impl NewChannel {
+    /// A group with this title.
+    pub fn group(title: impl Into<String>) -> Self {
+        Self { title: title.into(), members: Vec::new() }
+    }
+    /// Members besides the maker.
+    #[must_use]
+    pub fn members(mut self, members: impl IntoIterator<Item = UserId>) -> Self {
+        self.members.extend(members);
+        self
+    }
+}
+
+/// A channel in the list.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ChannelSummary {
+    /// Which.
+    pub channel: ChannelId,
+    /// Texts that this user has not read.
+    pub unread: u64,
+    /// Head, preview, title, read position.
+    pub row: IndexRow,
+}
+
+impl From<IndexRow> for ChannelSummary {
+    fn from(row: IndexRow) -> Self {
+        Self { channel: row.news.channel, unread: row.unread(), row }
+    }
+}
+
+impl Client {
+    /// Begins a client of the cluster that this node is part of: `https://host[:port]` or `host:port`.
+    pub fn builder(url: &str) -> ClientBuilder {
+        ClientBuilder::new(url)
+    }
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self { shared: Arc::new(shared) }
+    }
+    /// Goes online, and stays so; resolves at the first `Online`. Before it, reading and queueing work. Cancel safe: the client goes on trying.
+    ///
+    /// # Errors
+    /// The client was closed: by the app, or for a reason that no retry mends.
+    pub async fn connect(&self) -> Result<(), Error> {
+        self.command(Command::Connect).await?;
+        let mut status = self.shared.status.clone();
+        match status.wait_for(|status| status.is_online() || status.is_closed()).await.as_deref() {
+            Ok(Status::Online) => Ok(()),
+            Ok(Status::Closed(Some(error))) => Err(error.clone()),
+            _ => Err(Error::closed()),
+        }
+    }
+    /// Ends the session; the outbox stays in the store. Resolves when the task has ended.
+    pub async fn close(&self) {
+        // Already closed is as good.
+        let _ = self.command(Command::Close).await;
+        let task = self.shared.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Err(error)) = match task {
+            Some(task) => Some(task.await),
+            None => None,
+        } {
+            tracing::error!(%error, "the client's task failed");
+        }
+    }
+    /// The user.
+    pub fn me(&self) -> UserId {
+        self.shared.me
+    }
+    /// Where the client stands.
+    pub fn status(&self) -> Live<Status> {
+        Live::new(self.shared.status.clone())
+    }
+    /// Channels with records that exist and are not held yet. 0 and `Online`: all that was known to exist is here.
+    pub fn behind(&self) -> Live<usize> {
+        Live::new(self.shared.behind.clone())
+    }
+    /// All that happens from now on, records of all channels among it. Make it before `connect` to miss nothing.
+    pub fn events(&self) -> Events {
+        self.shared.feed.reader(None)
+    }
+    /// A channel by id. No IO.
+    pub fn channel(&self, id: ChannelId) -> Channel {
+        Channel::new(self.clone(), id)
+    }
+    /// The direct channel with a user. By id: no IO. By name: looked up.
+    ///
+    /// # Errors
+    /// `NoSuchUser`, or as [`Client::request`].
+    pub async fn direct(&self, who: impl Into<UserRef>) -> Result<Channel, Error> {
+        let user = match who.into() {
+            UserRef::Id(user) => user,
+            UserRef::Name(name) => self.find_user(&name).await?,
+        };
+        Ok(self.channel(ChannelId::direct(self.me(), user)))
+    }
+    /// A user by exact name.
+    ///
+    /// # Errors
+    /// `NoSuchUser`, or as [`Client::request`].
+    pub async fn find_user(&self, name: &str) -> Result<UserId, Error> {
+        match self.request(Request::FindUser { name: name.to_owned() }).await? {
+            Answer::Users(users) => {
+                users.first().map(|view| view.user).ok_or_else(|| Error::new(Code::NoSuchUser, format!("no user is named {name:?}")))
+            }
+            _ => Err(unexpected()),
+        }
+    }
+    /// Makes a group chat. Repeated by itself until it is answered; it is made once.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
+    pub async fn create_channel(&self, new: NewChannel) -> Result<Channel, Error> {
+        let op = rand::rng().random();
+        match self.request(Request::CreateGroup { op, title: new.title, members: new.members }).await? {
+            Answer::Created { channel, .. } => Ok(self.channel(channel)),
+            _ => Err(unexpected()),
+        }
+    }
+    /// The user's channels as this device knows them, newest first. Works offline.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn channels(&self) -> Result<Vec<ChannelSummary>, Error> {
+        let rows = self.shared.store.rows().await.map_err(|error| Error::caused(Code::Internal, "reading the local store", error))?;
+        Ok(rows.into_iter().map(ChannelSummary::from).collect())
+    }
+    /// Any request of the protocol that takes no number. Repeated until it is answered: each of them may be.
+    ///
+    /// # Errors
+    /// `Invalid` for a numbered one (use [`Channel`]); else the refusal, or the last failure when its time is over.
+    pub async fn request(&self, request: Request) -> Result<Answer, Error> {
+        if matches!(request, Request::Send(_) | Request::ChangeMembers(_) | Request::Void { .. }) {
+            return Err(Error::new(Code::Invalid, "numbered writes go through a channel"));
+        }
+        match self.ask(What::Request(request)).await? {
+            Reply::Answer(answer) => Ok(answer),
+            Reply::Page(_) => Err(unexpected()),
+        }
+    }
+    /// Any pull of the protocol, on a stream of its own.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
+    pub async fn pull(&self, pull: Pull) -> Result<Page, Error> {
+        match self.ask(What::Pull(pull)).await? {
+            Reply::Page(page) => Ok(page),
+            Reply::Answer(_) => Err(unexpected()),
+        }
+    }
+    /// The network is another: moves to a new socket (unless it is shared) and, if offline, dials now.
+    pub async fn network_changed(&self) {
+        // Of no use to a closed client.
+        let _ = self.command(Command::NetworkChanged).await;
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.shared.store
+    }
+    pub(crate) fn reader(&self, channel: ChannelId) -> Events {
+        self.shared.feed.reader(Some(channel))
+    }
+    pub(crate) async fn write(&self, channel: ChannelId, make: Box<dyn FnOnce(ClientSeq) -> Request + Send>) -> Result<Outgoing, Error> {
+        let room = Arc::clone(&self.shared.outbox_room).acquire_owned().await.map_err(|_| Error::closed())?;
+        let (done, outgoing) = oneshot::channel();
+        self.command(Command::Write { channel, make, room, done }).await?;
+        outgoing.await.map_err(|_| self.closed())
+    }
+    async fn ask(&self, what: What) -> Result<Reply, Error> {
+        let room = Arc::clone(&self.shared.asks_room).acquire_owned().await.map_err(|_| Error::closed())?;
+        let (done, reply) = oneshot::channel();
+        self.command(Command::Ask { what, within: self.shared.within, room, done }).await?;
+        reply.await.map_err(|_| self.closed())?
+    }
+    async fn command(&self, command: Command) -> Result<(), Error> {
+        self.shared.commands.send(command).await.map_err(|_| self.closed())
+    }
+    fn closed(&self) -> Error {
+        match &*self.shared.status.borrow() {
+            Status::Closed(Some(error)) => error.clone(),
+            _ => Error::closed(),
+        }
+    }
+}
+
+pub(crate) fn unexpected() -> Error {
+    Error::new(Code::Internal, "an answer of another kind")
+}

@@ -1,0 +1,325 @@
+//! Numbered writes: one lane per channel, first in, first out, resent until each has its final answer.
+//!
+//! In: writes, answers, lost connections, time. Out: the next write to send; what became of each.
+//! Invariants: numbers of a lane are dense; n+32 is not sent before n is settled; after a retryable refusal or a gap one write at
+//! a time is sent until one is accepted; a write fails only by a final refusal. Bound: the caller's (`limit::OUTBOX_WRITES_MAX`).
+
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use kith_wire::{
+    client::{Answer, Request},
+    code::Code,
+    id::{ChannelId, ClientSeq, DeviceId},
+    limit::DEDUP_RING,
+    log::Position,
+};
+
+use super::backoff;
+use crate::{
+    error::Error,
+    store::{Numbers, StoredWrite},
+};
+
+/// What became of a write.
+#[derive(Clone, Debug)]
+pub(crate) enum Fate {
+    /// A record, at this place and time (ms since 1970).
+    Sent { at: Position, ts: u64 },
+    /// A final refusal.
+    Failed(Error),
+}
+
+/// One number that is settled.
+#[derive(Clone, Debug)]
+pub(crate) struct Settled {
+    pub(crate) channel: ChannelId,
+    pub(crate) client_seq: ClientSeq,
+    pub(crate) fate: Fate,
+    /// The server knows this device's numbers otherwise than this store: a copy, or a lost tail.
+    pub(crate) store_replaced: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    lanes: HashMap<ChannelId, Lane>,
+    /// Lanes that may have something to send, in turn.
+    ready: VecDeque<ChannelId>,
+    /// Lanes that wait.
+    delayed: BTreeSet<(Instant, ChannelId)>,
+    in_flight: usize,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    numbers: Numbers,
+    items: VecDeque<Item>,
+    in_flight: usize,
+    /// One at a time, until one is accepted.
+    slow: bool,
+    not_before: Option<Instant>,
+    attempts: u32,
+    is_ready: bool,
+    /// A number whose Void was refused: what is behind it gets the same answer.
+    stuck: Option<(ClientSeq, Error)>,
+}
+
+#[derive(Debug)]
+struct Item {
+    client_seq: ClientSeq,
+    body: Body,
+    state: State,
+    /// Lane's first unsettled and highest acked number when this was last sent: tells a stale gap from a real one.
+    first_then: ClientSeq,
+    acked_then: ClientSeq,
+}
+
+#[derive(Debug)]
+enum Body {
+    Write(Request),
+    Void,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    Waiting,
+    InFlight,
+    Settled,
+}
+
+impl Outbox {
+    pub(crate) fn load(&mut self, numbers: HashMap<ChannelId, Numbers>, writes: Vec<StoredWrite>) {
+        self.lanes = numbers.into_iter().map(|(channel, numbers)| (channel, Lane { numbers, ..Lane::default() })).collect();
+        for write in writes {
+            let lane = self.lanes.entry(write.channel).or_default();
+            lane.numbers.last = lane.numbers.last.max(write.client_seq);
+            // A number settled out of turn left a hole: it needs no answer.
+            while let Some(back) = lane.items.back().filter(|back| back.client_seq.next() < write.client_seq) {
+                let filler = Item { state: State::Settled, ..Item::void(back.client_seq.next()) };
+                lane.items.push_back(filler);
+            }
+            lane.items.push_back(Item { body: Body::Write(write.request), ..Item::void(write.client_seq) });
+            self.wake(write.channel);
+        }
+    }
+    /// Takes a write in; `make` puts its number in. Nothing is sent until the caller has stored what is returned.
+    pub(crate) fn push(&mut self, channel: ChannelId, make: impl FnOnce(ClientSeq) -> Request) -> StoredWrite {
+        let lane = self.lanes.entry(channel).or_default();
+        let client_seq = lane.numbers.last.next();
+        lane.numbers.last = client_seq;
+        let request = make(client_seq);
+        lane.items.push_back(Item { body: Body::Write(request.clone()), ..Item::void(client_seq) });
+        self.wake(channel);
+        StoredWrite { channel, client_seq, request }
+    }
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        while let Some(&(at, channel)) = self.delayed.first().filter(|(at, _)| *at <= now) {
+            self.delayed.remove(&(at, channel));
+            self.wake(channel);
+        }
+    }
+    /// The next write to send, if any may be sent now. Lanes take turns.
+    pub(crate) fn poll(&mut self, now: Instant, device: DeviceId) -> Option<(ChannelId, ClientSeq, Request)> {
+        while let Some(channel) = self.ready.pop_front() {
+            let Some(lane) = self.lanes.get_mut(&channel) else { continue };
+            lane.is_ready = false;
+            if let Some(at) = lane.not_before.filter(|at| *at > now) {
+                self.delayed.insert((at, channel));
+                continue;
+            }
+            if let Some((client_seq, request)) = lane.poll(channel, device) {
+                self.in_flight += 1;
+                self.wake(channel);
+                return Some((channel, client_seq, request));
+            }
+        }
+        None
+    }
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+    /// When a lane that waits may go on.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.delayed.first().map(|(at, _)| *at)
+    }
+    /// Whether every write is settled.
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lanes.values().all(|lane| lane.items.is_empty())
+    }
+    /// All that was sent on the lost connection is sent again, in order.
+    pub(crate) fn handle_disconnected(&mut self) {
+        self.in_flight = 0;
+        let channels: Vec<_> = self.lanes.iter().filter(|(_, lane)| !lane.items.is_empty()).map(|(id, _)| *id).collect();
+        for channel in channels {
+            if let Some(lane) = self.lanes.get_mut(&channel) {
+                lane.in_flight = 0;
+                lane.not_before = None;
+                for item in lane.items.iter_mut().filter(|item| item.state == State::InFlight) {
+                    item.state = State::Waiting;
+                }
+            }
+            self.wake(channel);
+        }
+    }
+    /// Takes the answer to a write; `spread` is a random number below 1. Returns what is settled by it.
+    pub(crate) fn handle_answer(
+        &mut self,
+        now: Instant,
+        spread: f64,
+        channel: ChannelId,
+        client_seq: ClientSeq,
+        answer: Result<Answer, Error>,
+    ) -> Vec<Settled> {
+        let Some(lane) = self.lanes.get_mut(&channel) else { return Vec::new() };
+        let Some(index) = lane.index_of(client_seq).filter(|index| lane.items[*index].state == State::InFlight) else { return Vec::new() };
+        lane.in_flight -= 1;
+        self.in_flight -= 1;
+        lane.items[index].state = State::Waiting;
+        let is_void = matches!(lane.items[index].body, Body::Void);
+        let mut settled = Vec::new();
+        match answer {
+            Ok(Answer::Sent { seq, cnt, ts, .. }) => {
+                lane.accept();
+                lane.numbers.acked = lane.numbers.acked.max(client_seq);
+                lane.settle(index, is_void, Fate::Sent { at: Position { seq, cnt }, ts: ts.get() }, channel, &mut settled);
+            }
+            Ok(Answer::Voided | Answer::Done) if is_void => {
+                lane.accept();
+                lane.items[index].state = State::Settled;
+            }
+            Ok(_) => lane.settle(index, is_void, Fate::Failed(Error::new(Code::Internal, "an answer of another kind")), channel, &mut settled),
+            Err(error) if error.code == Code::OutOfSequence => {
+                if lane.slow {
+                    // Alone on the way and still a gap: not the overtaking that the first one may be.
+                    lane.delay(now, spread, None);
+                }
+                let before = lane.in_flight;
+                lane.out_of_sequence(index, error, channel, &mut settled);
+                self.in_flight -= before - lane.in_flight;
+            }
+            Err(error) if error.is_final() => {
+                if is_void {
+                    lane.stuck = Some((client_seq, error.clone()));
+                }
+                let replaced = !is_void && matches!(error.code, Code::Conflict | Code::TooOld | Code::Voided);
+                lane.settle(index, is_void, Fate::Failed(error), channel, &mut settled);
+                settled.iter_mut().for_each(|settled| settled.store_replaced = replaced);
+            }
+            Err(error) => {
+                lane.slow = true;
+                lane.delay(now, spread, error.retry_after);
+            }
+        }
+        lane.trim();
+        self.wake(channel);
+        settled
+    }
+    fn wake(&mut self, channel: ChannelId) {
+        if let Some(lane) = self.lanes.get_mut(&channel).filter(|lane| !lane.is_ready && !lane.items.is_empty()) {
+            lane.is_ready = true;
+            self.ready.push_back(channel);
+        }
+    }
+}
+
+impl Lane {
+    fn index_of(&self, client_seq: ClientSeq) -> Option<usize> {
+        let first = self.items.front()?.client_seq.get();
+        usize::try_from(client_seq.get().checked_sub(first)?).ok().filter(|index| *index < self.items.len())
+    }
+    fn poll(&mut self, channel: ChannelId, device: DeviceId) -> Option<(ClientSeq, Request)> {
+        if self.slow && self.in_flight > 0 {
+            return None;
+        }
+        let first = self.items.front()?.client_seq;
+        let acked = self.numbers.acked;
+        let item = self.items.iter_mut().take(DEDUP_RING).find(|item| item.state == State::Waiting)?;
+        item.state = State::InFlight;
+        item.first_then = first;
+        item.acked_then = acked;
+        self.in_flight += 1;
+        let client_seq = item.client_seq;
+        let request = match &item.body {
+            Body::Void => Request::Void { channel, device, client_seq, digest: None },
+            Body::Write(request) => with_settled(request.clone(), first),
+        };
+        Some((client_seq, request))
+    }
+    fn accept(&mut self) {
+        self.slow = false;
+        self.attempts = 0;
+        self.not_before = None;
+    }
+    fn delay(&mut self, now: Instant, spread: f64, hint: Option<Duration>) {
+        let delay = hint.map_or_else(|| backoff(RETRY_MIN, RETRY_MAX, self.attempts, spread), |after| after.mul_f64(1.0 + spread / 4.0));
+        self.attempts += 1;
+        self.not_before = Some(now + delay);
+    }
+    fn settle(&mut self, index: usize, is_void: bool, fate: Fate, channel: ChannelId, out: &mut Vec<Settled>) {
+        let item = &mut self.items[index];
+        item.state = State::Settled;
+        if !is_void {
+            out.push(Settled { channel, client_seq: item.client_seq, fate, store_replaced: false });
+        }
+    }
+    fn out_of_sequence(&mut self, index: usize, error: Error, channel: ChannelId, out: &mut Vec<Settled>) {
+        self.slow = true;
+        let Some(expected) = error.expected else { return };
+        let (first, first_then, acked_then) = (self.items[0].client_seq, self.items[index].first_then, self.items[index].acked_then);
+        if expected >= first_then {
+            // Ahead of a write that is still unsettled, or was when this was sent: the first of the lane goes next.
+        } else if expected <= acked_then || first.get() - expected.get() > VOIDS_MAX {
+            // What is expected was acked before this was sent: the server lost it, or this store is an old copy.
+            for index in 0..self.items.len() {
+                if self.items[index].state != State::Settled {
+                    let is_void = matches!(self.items[index].body, Body::Void);
+                    self.settle(index, is_void, Fate::Failed(error.clone()), channel, out);
+                }
+            }
+            out.iter_mut().for_each(|settled| settled.store_replaced = true);
+            self.in_flight = 0;
+        } else if let Some((_, refusal)) = self.stuck.clone().filter(|(number, _)| *number == expected) {
+            self.settle(index, matches!(self.items[index].body, Body::Void), Fate::Failed(refusal), channel, out);
+        } else {
+            // Refused before it reached the log (say, at the edge): its number is unused, so it is given up.
+            let mut number = first;
+            while number > expected {
+                number = ClientSeq::new(number.get() - 1);
+                self.items.push_front(Item::void(number));
+            }
+        }
+    }
+    fn trim(&mut self) {
+        while self.items.front().is_some_and(|item| item.state == State::Settled) {
+            self.items.pop_front();
+        }
+        if self.items.is_empty() {
+            // So that a lane that is idle for long costs its numbers only.
+            self.items.shrink_to_fit();
+        }
+    }
+}
+
+impl Item {
+    fn void(client_seq: ClientSeq) -> Self {
+        Self { client_seq, body: Body::Void, state: State::Waiting, first_then: client_seq, acked_then: ClientSeq::default() }
+    }
+}
+
+fn with_settled(mut request: Request, first: ClientSeq) -> Request {
+    match &mut request {
+        Request::Send(send) => send.settled = first,
+        Request::ChangeMembers(change) => change.settled = first,
+        _ => {}
+    }
+    request
+}
+
+/// First and longest delay before a write is sent again, when the server named none: a new leader takes about two seconds.
+const RETRY_MIN: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_millis(1_000);
+/// Unused numbers that one gap may ask to give up. Beyond it the store is held for an old copy.
+const VOIDS_MAX: u64 = 4_096;

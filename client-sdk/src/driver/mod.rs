@@ -1,0 +1,413 @@
+//! The one task of a client: owns the core, the store's writes and the connection.
+//!
+//! In: commands of handles, frames, pages, the clock. Out: frames, pulls, events, answers.
+//! Loop: wait for one thing, give it to the core, then drain the core: store changes first, only then tell and send.
+//! Bounds: `COMMANDS_MAX` commands wait; each queue of the core has its own. Invariant: nothing is sent that is not stored.
+
+mod link;
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use kith_wire::{
+    client::{Page, Request},
+    code::{Code, Retry},
+    id::{ChannelId, ClientSeq},
+};
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc, oneshot, watch},
+    time::sleep_until,
+};
+
+use self::link::Link;
+use crate::{
+    core::{Core, Dial, Fate, Output, PullId, Reply, Show, Tag, What},
+    endpoint::{Endpoint, Trust},
+    error::Error,
+    feed::{Event, Feed},
+    outgoing::{Delivery, MessageRef, Outgoing},
+    status::Status,
+    store::Store,
+    token::{TokenProvider, TokenReason},
+};
+
+/// Commands that wait for the task; more make their callers wait.
+pub(crate) const COMMANDS_MAX: usize = 32;
+/// Token refusals in a row before the client gives up.
+const AUTH_FAILURES_MAX: u32 = 4;
+/// First and longest time for a handshake: it grows with failures, for a loaded machine is not a dead one.
+const CONNECT_WITHIN_MIN: Duration = Duration::from_secs(3);
+const CONNECT_WITHIN_MAX: Duration = Duration::from_secs(12);
+
+/// What a handle asks of the task.
+pub(crate) enum Command {
+    Connect,
+    Write { channel: ChannelId, make: Box<dyn FnOnce(ClientSeq) -> Request + Send>, room: OwnedSemaphorePermit, done: oneshot::Sender<Outgoing> },
+    Ask { what: What, within: Duration, room: OwnedSemaphorePermit, done: oneshot::Sender<Result<Reply, Error>> },
+    NetworkChanged,
+    Close,
+}
+
+/// What the task is made of.
+pub(crate) struct Parts {
+    pub(crate) core: Core,
+    pub(crate) dial: Dial,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) tokens: Arc<dyn TokenProvider>,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) owns_endpoint: bool,
+    pub(crate) trust: Trust,
+    pub(crate) server_name: Option<Arc<str>>,
+    pub(crate) token: Option<String>,
+    pub(crate) feed: Arc<Feed>,
+    pub(crate) status: watch::Sender<Status>,
+    pub(crate) behind: watch::Sender<usize>,
+    pub(crate) seed: u64,
+}
+
+pub(crate) struct Driver {
+    parts: Parts,
+    phase: Phase,
+    address: String,
+    /// When to leave the edge, at its wish.
+    leave_at: Option<Instant>,
+    why_token: TokenReason,
+    auth_failures: u32,
+    connect_failures: u32,
+    pulls: FuturesUnordered<BoxFuture<'static, (PullId, Result<Page, Error>)>>,
+    asks: HashMap<Tag, (oneshot::Sender<Result<Reply, Error>>, OwnedSemaphorePermit)>,
+    writes: HashMap<(ChannelId, ClientSeq), (watch::Sender<Delivery>, OwnedSemaphorePermit)>,
+    /// Writes that wait for the store.
+    stored: Vec<(oneshot::Sender<Outgoing>, Outgoing)>,
+    rng: SmallRng,
+}
+
+enum Phase {
+    /// Not asked to connect yet.
+    Idle,
+    /// Waits for its turn to dial.
+    Down,
+    Dialing(BoxFuture<'static, (Option<String>, Result<Link, Error>)>),
+    Up(Box<Link>),
+}
+
+/// The one thing that happened.
+enum Happened {
+    Command(Option<Command>),
+    Dialed(Option<String>, Result<Link, Error>),
+    Moved(Result<(), Error>),
+    Pulled(PullId, Result<Page, Error>),
+    Drained,
+    Time,
+}
+
+impl Driver {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let rng = SmallRng::seed_from_u64(parts.seed);
+        Self {
+            parts,
+            phase: Phase::Idle,
+            address: String::new(),
+            leave_at: None,
+            why_token: TokenReason::First,
+            auth_failures: 0,
+            connect_failures: 0,
+            pulls: FuturesUnordered::new(),
+            asks: HashMap::new(),
+            writes: HashMap::new(),
+            stored: Vec::new(),
+            rng,
+        }
+    }
+
+    /// Runs until closed. On cancel (every handle gone) it ends the session and stops.
+    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let end = loop {
+            match self.drain().await {
+                Ok(()) => {}
+                Err(error) => break Some(error),
+            }
+            let happened = self.wait(&mut commands).await;
+            match self.apply(happened) {
+                Ok(true) => {}
+                Ok(false) => break None,
+                Err(error) => break Some(error),
+            }
+            // All that waits is taken in at once, and stored in one transaction.
+            let mut is_closing = false;
+            for _ in 0..COMMANDS_MAX {
+                match commands.try_recv() {
+                    Ok(Command::Close) => is_closing = true,
+                    Ok(command) => self.command(Instant::now(), command),
+                    Err(_) => break,
+                }
+            }
+            if is_closing {
+                break self.drain().await.err();
+            }
+        };
+        if let Phase::Up(link) = &self.phase {
+            link.close();
+        }
+        if self.parts.owns_endpoint {
+            self.parts.endpoint.quic.close(quinn::VarInt::from_u32(0), b"closed by the app");
+        }
+        self.parts.status.send_replace(Status::Closed(end));
+        self.parts.feed.close();
+    }
+
+    /// Waits for one thing. Every branch is cancel safe: channels, quinn's reads and writes, a notification, a timer; the dial future
+    /// is kept and polled again.
+    async fn wait(&mut self, commands: &mut mpsc::Receiver<Command>) -> Happened {
+        let now = Instant::now();
+        let dial_at = match self.phase {
+            Phase::Down => Some(self.parts.dial.not_before().unwrap_or(now)),
+            _ => None,
+        };
+        let timeout = [self.parts.core.poll_timeout(), dial_at, self.leave_at].into_iter().flatten().min();
+        let phase = &mut self.phase;
+        let io = async {
+            match phase {
+                Phase::Idle | Phase::Down => std::future::pending().await,
+                Phase::Dialing(dialing) => {
+                    let (token, result) = dialing.await;
+                    Happened::Dialed(token, result)
+                }
+                Phase::Up(link) => Happened::Moved(link.poll().await),
+            }
+        };
+        let timer = async {
+            match timeout {
+                Some(at) => sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            happened = io => happened,
+            command = commands.recv() => Happened::Command(command),
+            Some((id, page)) = self.pulls.next(), if !self.pulls.is_empty() => Happened::Pulled(id, page),
+            () = self.parts.feed.drained.notified() => Happened::Drained,
+            () = timer => Happened::Time,
+        }
+    }
+
+    /// `Ok(false)`: the client is to close.
+    fn apply(&mut self, happened: Happened) -> Result<bool, Error> {
+        let now = Instant::now();
+        match happened {
+            Happened::Command(None | Some(Command::Close)) => return Ok(false),
+            Happened::Command(Some(command)) => self.command(now, command),
+            Happened::Dialed(token, result) => {
+                self.parts.token = token;
+                match result {
+                    Ok(link) => {
+                        self.connect_failures = 0;
+                        self.phase = Phase::Up(Box::new(link));
+                        self.parts.core.handle_connected(now);
+                    }
+                    Err(error) => {
+                        self.connect_failures += 1;
+                        self.down(now, error)?;
+                    }
+                }
+            }
+            Happened::Moved(result) => {
+                let result = result.and_then(|()| self.take_frames(now));
+                if let Err(error) = result {
+                    // What the edge said last may still say why.
+                    self.down(now, error)?;
+                }
+            }
+            Happened::Pulled(id, page) => self.parts.core.handle_page(now, id, page),
+            Happened::Drained => self.parts.core.handle_paused(self.parts.feed.is_full()),
+            Happened::Time => {}
+        }
+        self.parts.core.handle_timeout(now);
+        if self.leave_at.is_some_and(|at| at <= now) {
+            let mut error = Error::new(Code::Draining, Code::Draining.text());
+            error.retry_after = Some(Duration::ZERO);
+            self.down(now, error)?;
+        }
+        if matches!(self.phase, Phase::Down) && self.parts.dial.not_before().is_none_or(|at| at <= now) {
+            self.dial();
+        }
+        Ok(true)
+    }
+    fn take_frames(&mut self, now: Instant) -> Result<(), Error> {
+        let Phase::Up(link) = &mut self.phase else { return Ok(()) };
+        while let Some(frame) = link.poll_frame()? {
+            self.parts.core.handle_frame(now, frame);
+        }
+        Ok(())
+    }
+    fn command(&mut self, now: Instant, command: Command) {
+        match command {
+            Command::Connect => {
+                if matches!(self.phase, Phase::Idle) {
+                    self.phase = Phase::Down;
+                }
+            }
+            Command::Write { channel, make, room, done } => self.write(channel, make, room, done),
+            Command::Ask { what, within, room, done } => {
+                let tag = self.parts.core.handle_ask(now, what, within);
+                self.asks.insert(tag, (done, room));
+            }
+            Command::NetworkChanged => {
+                self.parts.dial.reset();
+                if self.parts.owns_endpoint
+                    && let Err(error) = self.parts.endpoint.rebind()
+                {
+                    tracing::debug!(%error, "could not move to a new socket");
+                }
+            }
+            // Told apart by the caller.
+            Command::Close => {}
+        }
+    }
+    fn write(
+        &mut self,
+        channel: ChannelId,
+        make: Box<dyn FnOnce(ClientSeq) -> Request + Send>,
+        room: OwnedSemaphorePermit,
+        done: oneshot::Sender<Outgoing>,
+    ) {
+        let client_seq = self.parts.core.handle_write(channel, make);
+        let (state, watched) = watch::channel(Delivery::Queued);
+        self.writes.insert((channel, client_seq), (state, room));
+        self.stored.push((done, Outgoing::new(channel, client_seq, watched)));
+    }
+
+    /// Takes everything out of the core: changes into the store, then outputs, frames and pulls.
+    async fn drain(&mut self) -> Result<(), Error> {
+        loop {
+            let now = Instant::now();
+            if let Some(changes) = self.parts.core.poll_changes() {
+                self.parts.store.commit(changes).await.map_err(|error| Error::caused(Code::Internal, "writing to the local store", error))?;
+                for (done, outgoing) in self.stored.drain(..) {
+                    // A caller that went away loses the handle only.
+                    let _ = done.send(outgoing);
+                }
+            }
+            self.outputs(now)?;
+            self.send(now);
+            if self.parts.core.is_drained() {
+                break;
+            }
+        }
+        let behind = self.parts.core.behind();
+        self.parts.behind.send_if_modified(|value| std::mem::replace(value, behind) != behind);
+        Ok(())
+    }
+    fn send(&mut self, now: Instant) {
+        let Phase::Up(link) = &mut self.phase else { return };
+        let token = self.parts.token.as_deref().unwrap_or_default();
+        while link.has_room() {
+            let Some(frame) = self.parts.core.poll_frame(now, token) else { break };
+            link.add(&frame);
+        }
+        while let Some((id, pull)) = self.parts.core.poll_pull() {
+            let page = link.pull(&pull, Arc::clone(&self.parts.endpoint.pulls));
+            self.pulls.push(page.map(move |page| (id, page)).boxed());
+        }
+    }
+    fn outputs(&mut self, now: Instant) -> Result<(), Error> {
+        let mut events = Vec::new();
+        let mut lost = None;
+        while let Some(output) = self.parts.core.poll_output() {
+            match output {
+                Output::Welcomed => {
+                    self.auth_failures = 0;
+                    self.parts.dial.handle_connected(&self.address);
+                    self.parts.status.send_replace(Status::Syncing);
+                }
+                Output::Reconciled => {
+                    self.parts.status.send_replace(Status::Online);
+                }
+                Output::Show(Show::Records(channel, records)) => events.extend(records.into_iter().map(|record| Event::Record { channel, record })),
+                Output::Show(Show::Row(row)) => events.push(Event::Channel(row)),
+                Output::Receipt { channel, user, read, delivered } => events.push(Event::Receipt { channel, user, read, delivered }),
+                Output::StoreReplaced => events.push(Event::StoreReplaced),
+                Output::Replied(tag, result) => {
+                    if let Some((done, _room)) = self.asks.remove(&tag) {
+                        // A caller that went away needs no answer.
+                        let _ = done.send(result);
+                    }
+                }
+                Output::Sending(channel, client_seq) => {
+                    if let Some((state, _)) = self.writes.get(&(channel, client_seq)) {
+                        state.send_replace(Delivery::Sending);
+                    }
+                }
+                Output::Settled(channel, client_seq, fate) => {
+                    if let Some((state, _room)) = self.writes.remove(&(channel, client_seq)) {
+                        state.send_replace(match fate {
+                            Fate::Sent { at, ts } => Delivery::Sent(MessageRef { channel, at, ts }),
+                            Fate::Failed(error) => Delivery::Failed(error),
+                        });
+                    }
+                }
+                Output::Edges(edges) => self.parts.dial.learn(edges.into_iter().map(|edge| edge.address)),
+                Output::GoAway(after) => self.leave_at = Some(now + after.mul_f64(self.rng.random::<f64>())),
+                Output::Lost(error) => lost = lost.or(Some(error)),
+            }
+        }
+        if !events.is_empty() {
+            let is_full = self.parts.feed.publish(events);
+            self.parts.core.handle_paused(is_full);
+        }
+        lost.map_or(Ok(()), |error| self.down(now, error))
+    }
+
+    /// The connection is gone, or never came. An error: the client can't go on.
+    fn down(&mut self, now: Instant, error: Error) -> Result<(), Error> {
+        match std::mem::replace(&mut self.phase, Phase::Down) {
+            // Told twice: by what the edge said, and by the end of its stream.
+            Phase::Down | Phase::Idle => return Ok(()),
+            Phase::Dialing(_) => {}
+            Phase::Up(link) => link.close(),
+        }
+        self.leave_at = None;
+        self.pulls.clear();
+        self.parts.core.handle_disconnected();
+        if matches!(error.code, Code::Replaced | Code::Revoked | Code::VersionMismatch | Code::WrongCluster) {
+            return Err(error);
+        }
+        if error.retry() == Retry::AfterAuth {
+            self.auth_failures += 1;
+            self.parts.token = None;
+            self.why_token = TokenReason::Refused;
+            if self.auth_failures >= AUTH_FAILURES_MAX {
+                return Err(error);
+            }
+        }
+        tracing::debug!(%error, edge = %self.address, "the session ended, will resume");
+        self.parts.dial.handle_failed(now, self.rng.random(), &self.address, error.retry_after);
+        self.parts.status.send_replace(Status::Offline);
+        Ok(())
+    }
+    fn dial(&mut self) {
+        let Some(address) = self.parts.dial.choose(self.rng.random()) else { return };
+        self.address.clone_from(&address);
+        self.parts.status.send_replace(Status::Connecting);
+        let (endpoint, trust, tokens) = (self.parts.endpoint.clone(), self.parts.trust.clone(), Arc::clone(&self.parts.tokens));
+        let (token, why, server_name) = (self.parts.token.take(), self.why_token, self.parts.server_name.clone());
+        let within = CONNECT_WITHIN_MIN.saturating_mul(1 << self.connect_failures.min(4)).min(CONNECT_WITHIN_MAX);
+        self.phase = Phase::Dialing(Box::pin(async move {
+            let token = match token {
+                Some(token) => token,
+                None => match tokens.token(why).await {
+                    Ok(token) => token,
+                    // Whatever it failed for: it is asked again, with backoff.
+                    Err(error) => return (None, Err(Error::caused(Code::Disconnected, "getting a token", error))),
+                },
+            };
+            let link = link::connect(&endpoint, &trust, &address, server_name.as_deref(), within).await;
+            (Some(token), link)
+        }));
+    }
+}

@@ -1,0 +1,120 @@
+//! The UDP endpoint and the trust: what many clients of one process can share.
+//!
+//! Bounds: `PULLS_OPEN_MAX` pulls over all clients of an endpoint, so that a fleet that resumes at once stays small.
+
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use kith_wire::code::Code;
+use quinn::{VarInt, crypto::rustls::QuicClientConfig};
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::sync::Semaphore;
+
+use crate::error::Error;
+
+/// Socket buffers, in bytes. With the system's default 208 KiB, 512 connections lost datagrams by the ten thousand.
+const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+/// Pulls open at once over all clients of an endpoint; a page is at most about 1 MiB. More wait.
+const PULLS_OPEN_MAX: usize = 64;
+/// A connection that is silent for longer is gone; the edge's value.
+const IDLE_MAX: Duration = Duration::from_secs(75);
+
+/// A UDP socket that any number of clients of a process share. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    pub(crate) quic: quinn::Endpoint,
+    pub(crate) pulls: Arc<Semaphore>,
+}
+
+impl Endpoint {
+    /// Binds a socket, for IPv6 and IPv4 where the system has both. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// No socket can be bound.
+    pub fn bind() -> Result<Self, Error> {
+        let socket = bind_to(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))).or_else(|_| bind_to(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))));
+        let socket = socket.map_err(|error| Error::caused(Code::Disconnected, "binding a UDP socket", error))?;
+        let quic = quinn::Endpoint::new(quinn::EndpointConfig::default(), None, socket, Arc::new(quinn::TokioRuntime))
+            .map_err(|error| Error::caused(Code::Disconnected, "starting the QUIC endpoint", error))?;
+        Ok(Self { quic, pulls: Arc::new(Semaphore::new(PULLS_OPEN_MAX)) })
+    }
+    /// Moves to a new socket, after a change of network: connections go on.
+    pub(crate) fn rebind(&self) -> std::io::Result<()> {
+        let local = self.quic.local_addr()?;
+        self.quic.rebind(bind_to(SocketAddr::new(local.ip(), 0))?)
+    }
+}
+
+fn bind_to(address: SocketAddr) -> std::io::Result<std::net::UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    // The system may grant less; that costs speed under load, nothing else.
+    for result in [socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES), socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)] {
+        if let Err(error) = result {
+            tracing::debug!(%error, "the system refused the socket buffer size");
+        }
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+/// Whose certificates are believed. Cheap to clone: share one between the clients of a process.
+#[derive(Clone, Debug)]
+pub struct Trust {
+    pub(crate) config: quinn::ClientConfig,
+}
+
+impl Trust {
+    /// Believes certificates signed by one of these authorities (PEM, one or more certificates).
+    ///
+    /// # Errors
+    /// `Invalid`: not PEM, or no certificate in it.
+    pub fn ca_pem(pem: &[u8]) -> Result<Self, Error> {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            let certificate = certificate.map_err(|error| Error::caused(Code::Invalid, "reading the authority's PEM", error))?;
+            roots.add(certificate).map_err(|error| Error::caused(Code::Invalid, "reading the authority's certificate", error))?;
+        }
+        if roots.is_empty() {
+            return Err(Error::new(Code::Invalid, "no certificate in the authority's PEM"));
+        }
+        Self::of(roots)
+    }
+    fn of(roots: RootCertStore) -> Result<Self, Error> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(|error| Error::caused(Code::Internal, "setting TLS 1.3 up", error))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        tls.alpn_protocols = vec![b"kith/1".to_vec()];
+        let crypto = QuicClientConfig::try_from(tls).map_err(|error| Error::caused(Code::Internal, "setting QUIC up", error))?;
+        let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+        config.transport_config(Arc::new(transport()));
+        Ok(Self { config })
+    }
+}
+
+/// Small windows: the client's bulk must not fill a slow link's queue, and bound what an idle client may cost.
+fn transport() -> quinn::TransportConfig {
+    let mut transport = quinn::TransportConfig::default();
+    transport
+        .max_concurrent_bidi_streams(VarInt::from_u32(0))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .stream_receive_window(VarInt::from_u32(256 * 1024))
+        .receive_window(VarInt::from_u32(1024 * 1024))
+        .send_window(512 * 1024)
+        .max_idle_timeout(quinn::IdleTimeout::try_from(IDLE_MAX).ok())
+        .datagram_receive_buffer_size(None);
+    transport
+}

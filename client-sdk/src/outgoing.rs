@@ -1,0 +1,82 @@
+//! A write on its way.
+
+use kith_wire::{
+    code::Code,
+    id::{ChannelId, ClientSeq, Seq},
+    log::Position,
+};
+use tokio::sync::watch;
+
+use crate::{error::Error, live::Live};
+
+/// A record of a channel, by its place.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct MessageRef {
+    /// Where.
+    pub channel: ChannelId,
+    /// Its place and the running number of texts.
+    pub at: Position,
+    /// Server time, in milliseconds since 1970.
+    pub ts: u64,
+}
+
+impl MessageRef {
+    /// Its place.
+    pub const fn seq(&self) -> Seq {
+        self.at.seq
+    }
+}
+
+/// How far a write got.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Delivery {
+    /// Stored here, to be sent.
+    Queued,
+    /// Sent at least once; its fate is not known yet.
+    Sending,
+    /// On the disks of a quorum.
+    Sent(MessageRef),
+    /// Refused for good: it will never appear.
+    Failed(Error),
+}
+
+/// A write on its way. Dropping it changes nothing: the write goes on.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    channel: ChannelId,
+    client_seq: ClientSeq,
+    state: watch::Receiver<Delivery>,
+}
+
+impl Outgoing {
+    pub(crate) fn new(channel: ChannelId, client_seq: ClientSeq, state: watch::Receiver<Delivery>) -> Self {
+        Self { channel, client_seq, state }
+    }
+    /// Where to.
+    pub const fn channel(&self) -> ChannelId {
+        self.channel
+    }
+    /// This device's number for it: unique in its channel.
+    pub const fn client_seq(&self) -> ClientSeq {
+        self.client_seq
+    }
+    /// How far it got.
+    pub fn state(&self) -> Live<Delivery> {
+        Live::new(self.state.clone())
+    }
+    /// Waits for the server's answer. Cancel safe: the write goes on.
+    ///
+    /// # Errors
+    /// It was refused for good; or the client was closed before an answer: then its fate is unknown, and the store's next client
+    /// goes on with it.
+    pub async fn sent(&self) -> Result<MessageRef, Error> {
+        let mut state = self.state.clone();
+        let end = state.wait_for(|state| matches!(state, Delivery::Sent(_) | Delivery::Failed(_))).await;
+        match end.as_deref() {
+            Ok(Delivery::Sent(message)) => Ok(*message),
+            Ok(Delivery::Failed(error)) => Err(error.clone()),
+            _ => Err(Error::new(Code::Disconnected, "the client was closed before the write was answered")),
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Where a client stands.
+
+use crate::error::Error;
+
+/// Where a client stands. Reading and queueing work in each of them but `Closed`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Status {
+    /// No connection; the next try waits for its delay, or for `connect`.
+    Offline,
+    /// A connection is being made.
+    Connecting,
+    /// Connected; the list of channels is being brought up to date.
+    Syncing,
+    /// Connected, and every channel with news is known. Their records are on their way (`Client::behind`).
+    Online,
+    /// Closed for good: by the app (`None`), or for a reason that no retry mends.
+    Closed(Option<Error>),
+}
+
+impl Status {
+    /// Whether this is `Online`.
+    pub const fn is_online(&self) -> bool {
+        matches!(self, Self::Online)
+    }
+    /// Whether this is `Closed`.
+    pub const fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed(_))
+    }
+}

@@ -1,0 +1,126 @@
+//! What a device keeps: identity, numbered writes that await their answer, records, rows and cursors.
+//!
+//! In: lists of changes from the driver, each to be applied whole. Out: what the client needs to go on after a restart.
+//! Invariants: a store is a device, so it is never used by two clients at once nor copied; a number of a write is stored with
+//! its bytes before it is first sent; a cursor is stored with the records that it passes. Bound: the store's own.
+//! Not here: the store in memory (`memory`), a file (comes later).
+
+use std::{collections::HashMap, sync::Arc};
+
+use futures_util::future::BoxFuture;
+use kith_wire::{
+    client::{Edge, Request},
+    id::{ChannelId, ClientSeq, Conn, Seq, UserId, UserRev},
+    log::{IndexRow, Record},
+};
+use thiserror::Error;
+
+/// A store could not read or write. The client stops: nothing that is not stored may be sent.
+#[derive(Clone, Debug, Error)]
+#[error("the local store failed: {0}")]
+pub struct StoreFailed(pub String);
+
+/// The two facts that make a device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// Whose store this is.
+    pub user: UserId,
+    /// Drawn when the store was made: the device id is a hash over both.
+    pub nonce: [u8; 16],
+}
+
+/// What the device holds of a channel: every record it may see in `[from, max]`, and the hole `(max, head]`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Cursor {
+    /// First seq of the interval that is kept complete. Older history is asked for when it is wanted.
+    pub from: Seq,
+    /// End of the interval. Never goes back.
+    pub max: Seq,
+    /// Highest seq known to exist. Above `max`: a hole that will be pulled.
+    pub head: Seq,
+}
+
+/// A numbered write that awaits its answer.
+#[derive(Clone, PartialEq, Debug)]
+pub struct StoredWrite {
+    /// Where to.
+    pub channel: ChannelId,
+    /// Its number; with the channel, its key.
+    pub client_seq: ClientSeq,
+    /// What is sent, byte for byte the same each time but for `settled`.
+    pub request: Request,
+}
+
+/// What is known of the numbers of a channel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Numbers {
+    /// The last number given.
+    pub last: ClientSeq,
+    /// The highest number that became a record.
+    pub acked: ClientSeq,
+}
+
+/// One change. A list of them is applied whole or not at all.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Change {
+    /// The store's device, once.
+    Identity(Identity),
+    /// Raised before each Hello.
+    Conn(Conn),
+    /// Version of the index that is held: every row up to it is stored, with its hole noted.
+    UserRev(UserRev),
+    /// A numbered write, and that its number is given.
+    Write(StoredWrite),
+    /// A write got its final answer. `acked`: it became a record.
+    Settled {
+        /// Where.
+        channel: ChannelId,
+        /// Which.
+        client_seq: ClientSeq,
+        /// Whether it became a record.
+        acked: bool,
+    },
+    /// Records, rising, all above what is held.
+    Records(ChannelId, Vec<Arc<Record>>),
+    /// How far a channel is held.
+    Cursor(ChannelId, Cursor),
+    /// A row of the user's index; replaces the one of the same channel.
+    Row(IndexRow),
+    /// Edges found; replaces the list.
+    Edges(Vec<Edge>),
+}
+
+/// What a client needs to go on; everything but the records.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Snapshot {
+    /// `None`: a new store.
+    pub identity: Option<Identity>,
+    /// Connections so far.
+    pub conn: Conn,
+    /// Version of the index that is held.
+    pub user_rev: UserRev,
+    /// Writes without answer, by rising number in each channel.
+    pub writes: Vec<StoredWrite>,
+    /// Numbers given, by channel.
+    pub numbers: HashMap<ChannelId, Numbers>,
+    /// How far each channel is held.
+    pub cursors: HashMap<ChannelId, Cursor>,
+    /// Version of each row of the index.
+    pub rows: HashMap<ChannelId, UserRev>,
+    /// Edges found so far.
+    pub edges: Vec<Edge>,
+}
+
+/// A device's memory. All calls come from one client; reads may come while a commit is under way.
+pub trait Store: Send + Sync + 'static {
+    /// Everything but the records.
+    fn load(&self) -> BoxFuture<'_, Result<Snapshot, StoreFailed>>;
+    /// Applies all of the changes or none. Durable when it resolves: what depends on it is sent only then.
+    fn commit(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StoreFailed>>;
+    /// Held records of a channel from `first` to `last`, both inclusive, rising; at most `limit`, the oldest of them.
+    fn records(&self, channel: ChannelId, first: Seq, last: Seq, limit: usize) -> BoxFuture<'_, Result<Vec<Arc<Record>>, StoreFailed>>;
+    /// How far a channel is held; `None` if nothing is known of it.
+    fn cursor(&self, channel: ChannelId) -> BoxFuture<'_, Result<Option<Cursor>, StoreFailed>>;
+    /// Every row of the user's index, newest first.
+    fn rows(&self) -> BoxFuture<'_, Result<Vec<IndexRow>, StoreFailed>>;
+}
