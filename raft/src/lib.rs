@@ -44,3 +44,8 @@ pub use proposer::Now;
 pub use recent::{Recent, RecentLimits};
 pub use registry::{Groups, GroupsOptions};
 pub use transport::{PeerTransport, SnapshotPart, SnapshotReadError, SnapshotSource, TransportError};
+
+/// The node's disk, for whoever composes a node.
+pub mod storage {
+    pub use kith_storage::{FatalError, Identity, LocalError, NotServing, OpenError, Options, Reader, Storage};
+}
