@@ -4,10 +4,11 @@
 
 use std::{
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use kith_wire::id::Timestamp;
+use rand::RngExt;
 pub use tokio::time::Instant;
 
 /// Where time comes from.
@@ -33,4 +34,14 @@ impl Clock for SystemClock {
     fn instant(&self) -> Instant {
         Instant::now()
     }
+}
+
+/// A random wait between the two, both inclusive: so that those who failed together do not come back together.
+pub fn jitter(least: Duration, most: Duration) -> Duration {
+    if most <= least { least } else { rand::rng().random_range(least..=most) }
+}
+
+/// A random number, for names that need only be unique.
+pub fn draw() -> u64 {
+    rand::rng().random()
 }

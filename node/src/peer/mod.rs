@@ -1,7 +1,340 @@
-//! Links between nodes.
+//! Links between nodes: `PeerTransport`, forwarded requests, fan-out batches, liveness.
 //!
 //! In: asks, tells and raft frames for another node. Out: the same from it, to [`Inbound`]. One connection and one multiplexed stream per
-//! ordered pair; what A asks and tells goes over the stream that A opened.
+//! ordered pair: what A asks and tells goes over the stream that A opened, its answers come back on it; a snapshot has a stream of its own.
+//! Invariants: both sides have proven who they are (mutual TLS, cluster id, data directory, count of starts); raft traffic has its own
+//! queue and never waits behind requests. Bounds: `queue`, `link`, `accept`. Not here: what an ask does, the map, who leads.
 
+pub mod accept;
+pub mod beat;
+pub mod endpoint;
 pub mod inbound;
+pub mod known;
+pub mod link;
+pub mod queue;
+pub mod snapshot;
+pub mod stream;
+pub mod tls;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::{FutureExt, future::BoxFuture};
 pub use inbound::Inbound;
+use kith_raft::transport::{PeerTransport, SnapshotSource, TransportError};
+use kith_wire::{
+    hello,
+    id::{BootEpoch, ClusterId, GroupId, MapEpoch, NodeId, StoreId, Term},
+    log::ClusterMap,
+    peer::{AppendResult, Ask, PeerHello, SnapshotHead, Tell, Told},
+};
+pub use known::Known;
+pub use link::Link;
+
+use crate::{clock::SharedClock, supervise::Tasks};
+
+/// Who this node is to its peers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Me {
+    /// Its id.
+    pub node: NodeId,
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// Its data directory.
+    pub store: StoreId,
+    /// Its count of starts.
+    pub boot: BootEpoch,
+}
+
+/// Which links carry traffic: a harness cuts them here, and nothing else does.
+pub trait LinkPolicy: Send + Sync + 'static {
+    /// Whether frames between the two nodes pass; asked on both sides, for each frame.
+    fn allows(&self, from: NodeId, to: NodeId) -> bool;
+}
+
+/// Every link carries traffic.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AllLinks;
+impl LinkPolicy for AllLinks {
+    fn allows(&self, _: NodeId, _: NodeId) -> bool {
+        true
+    }
+}
+
+/// What the links need.
+pub struct PeersOptions {
+    /// Who this node is.
+    pub me: Me,
+    /// The shared endpoint.
+    pub endpoint: quinn::Endpoint,
+    /// For dialling ([`tls::Identity::dialler`]).
+    pub dialler: quinn::ClientConfig,
+    /// Time.
+    pub clock: SharedClock,
+    /// Which links carry traffic.
+    pub policy: Arc<dyn LinkPolicy>,
+    /// Whom this node has met.
+    pub known: Known,
+    /// Owner of all tasks here.
+    pub tasks: Tasks,
+}
+
+/// The links of a node to all others.
+#[derive(Clone)]
+pub struct Peers {
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for Peers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Peers({})", self.shared.me.node)
+    }
+}
+
+pub(crate) struct Shared {
+    me: Me,
+    endpoint: quinn::Endpoint,
+    dialler: quinn::ClientConfig,
+    clock: SharedClock,
+    policy: Arc<dyn LinkPolicy>,
+    known: Known,
+    tasks: Tasks,
+    /// None before the start and after the close: the receiver holds these links in turn.
+    inbound: RwLock<Option<Arc<dyn Inbound>>>,
+    links: RwLock<BTreeMap<NodeId, (Arc<Link>, Tasks)>>,
+    accepted: Mutex<BTreeMap<NodeId, (u64, quinn::Connection)>>,
+    accepted_count: AtomicU64,
+    map_epoch: AtomicU64,
+    table: beat::Table,
+    busy: AtomicU64,
+}
+
+impl Peers {
+    /// Links of a node, none dialled yet.
+    pub fn new(options: PeersOptions) -> Self {
+        let PeersOptions { me, endpoint, dialler, clock, policy, known, tasks } = options;
+        let shared = Shared {
+            me,
+            endpoint,
+            dialler,
+            clock,
+            policy,
+            known,
+            tasks,
+            inbound: RwLock::default(),
+            links: RwLock::default(),
+            accepted: Mutex::default(),
+            accepted_count: AtomicU64::new(0),
+            map_epoch: AtomicU64::new(0),
+            table: beat::Table::default(),
+            busy: AtomicU64::new(0),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Says who takes what comes in; before that connections are refused and nothing is dialled.
+    pub fn start(&self, inbound: Arc<dyn Inbound>) {
+        *self.shared.inbound.write().unwrap_or_else(PoisonError::into_inner) = Some(inbound);
+    }
+
+    /// Dials the nodes of a map that are new, and forgets those that are no longer in it.
+    pub fn follow(&self, map: &ClusterMap) {
+        let shared = &self.shared;
+        shared.map_epoch.store(map.epoch.get(), Ordering::Relaxed);
+        if shared.inbound().is_none() {
+            return;
+        }
+        let mut links = shared.links.write().unwrap_or_else(PoisonError::into_inner);
+        links.retain(|node, (_, tasks)| {
+            let stays = map.nodes.contains_key(node);
+            if !stays {
+                tasks.cancelled().cancel();
+            }
+            stays
+        });
+        for (node, row) in map.nodes.iter().filter(|(node, _)| **node != shared.me.node) {
+            let (link, _) = links.entry(*node).or_insert_with(|| {
+                let link = Arc::new(Link::new(*node, row.address.clone()));
+                let tasks = shared.tasks.child();
+                shared.tasks.spawn("peer.link", {
+                    let (gone, link, shared) = (tasks.cancelled(), link.clone(), shared.clone());
+                    async move {
+                        gone.run_until_cancelled(link.run(shared)).await;
+                    }
+                });
+                (link, tasks)
+            });
+            link.readdress(&row.address);
+        }
+    }
+
+    /// Serves a connection whose handshake chose `kith-peer/1`. Returns at once.
+    pub fn accept(&self, connection: quinn::Connection) {
+        if self.shared.inbound().is_none() {
+            connection.close(quinn::VarInt::from_u32(0), b"starting");
+            return;
+        }
+        self.shared.tasks.spawn_finishing("peer.accepted", {
+            let shared = self.shared.clone();
+            async move {
+                let cancel = shared.tasks.cancelled();
+                let end = connection.clone();
+                tokio::select! {
+                    () = cancel.cancelled() => end.close(quinn::VarInt::from_u32(0), b"closing"),
+                    () = accept::serve(shared, connection) => {}
+                }
+            }
+        });
+    }
+
+    /// Asks another node, at most so long. The question is queued in the first poll, in order with those before it.
+    ///
+    /// # Errors
+    /// `Unreachable` and `Full`: it was not sent. `Lost` and `Timeout`: it may have been done. `Refused`: the answer.
+    pub async fn ask(&self, to: NodeId, ask: Ask, within: Duration) -> Result<Told, TransportError> {
+        if !self.shared.allowed(to) {
+            tokio::time::sleep(within).await;
+            return Err(TransportError::Timeout(to));
+        }
+        self.shared.link(to)?.ask(accept::class_of(&ask), ask, within).await
+    }
+
+    /// Tells another node; never waits.
+    ///
+    /// # Errors
+    /// There is no link, or its queue is full: nothing was sent.
+    pub fn tell(&self, to: NodeId, tell: Tell) -> Result<(), TransportError> {
+        if !self.shared.allowed(to) {
+            return Ok(());
+        }
+        let class = match tell {
+            Tell::Append(_) | Tell::AppendEnd { .. } | Tell::Beat(_) => queue::Class::Raft,
+            _ => queue::Class::Fan,
+        };
+        self.shared.link(to)?.tell(class, tell)
+    }
+
+    /// Whether the node's beats are heard (3 s); true for this node.
+    pub fn alive(&self, node: NodeId) -> bool {
+        node == self.shared.me.node || self.shared.table.alive(node, self.shared.clock.instant())
+    }
+
+    /// Who says in its beats that it leads the group.
+    pub fn leads(&self, group: GroupId) -> Option<(NodeId, Term)> {
+        self.shared.table.leads(group, self.shared.clock.instant())
+    }
+
+    /// The node with the newest map, as beats say.
+    pub fn newest_map(&self) -> Option<(NodeId, MapEpoch)> {
+        self.shared.table.newest_map(self.shared.clock.instant())
+    }
+
+    /// The data directory and starts of a node, as it said when it was last met.
+    pub fn met(&self, node: NodeId) -> Option<(StoreId, BootEpoch)> {
+        self.shared.known.of(node)
+    }
+
+    /// Frames, bytes, and refused pushes of all outbound queues.
+    pub fn depth(&self) -> (usize, usize, u64) {
+        let links = self.shared.links.read().unwrap_or_else(PoisonError::into_inner);
+        links.values().fold((0, 0, 0), |sum, (link, _)| {
+            let (frames, bytes, shed) = link.depth();
+            (sum.0 + frames, sum.1 + bytes, sum.2 + shed)
+        })
+    }
+
+    /// Links that are up.
+    pub fn links_up(&self) -> usize {
+        self.shared.links.read().unwrap_or_else(PoisonError::into_inner).values().filter(|(link, _)| link.is_up()).count()
+    }
+
+    /// Inbound asks refused because a link had too many.
+    pub fn busy(&self) -> u64 {
+        self.shared.busy.load(Ordering::Relaxed)
+    }
+
+    /// Ends all links and lets go of who took what came in.
+    pub async fn close(&self, within: Duration) -> bool {
+        let closed = self.shared.tasks.close(within).await;
+        *self.shared.inbound.write().unwrap_or_else(PoisonError::into_inner) = None;
+        self.shared.links.write().unwrap_or_else(PoisonError::into_inner).clear();
+        closed
+    }
+}
+
+impl PeerTransport for Peers {
+    fn ask(&self, to: NodeId, ask: Ask, within: Duration) -> BoxFuture<'static, Result<Told, TransportError>> {
+        let peers = self.clone();
+        async move { Self::ask(&peers, to, ask, within).await }.boxed()
+    }
+    fn tell(&self, to: NodeId, tell: Tell) -> Result<(), TransportError> {
+        Self::tell(self, to, tell)
+    }
+    fn send_snapshot(
+        &self,
+        to: NodeId,
+        head: SnapshotHead,
+        source: Box<dyn SnapshotSource>,
+    ) -> BoxFuture<'static, Result<AppendResult, TransportError>> {
+        let connection = self.shared.link(to).and_then(|link| link.connection().ok_or(TransportError::Unreachable(to)));
+        let allowed = self.shared.allowed(to);
+        async move {
+            if !allowed {
+                return Err(TransportError::Unreachable(to));
+            }
+            snapshot::send(connection?, to, head, source).await
+        }
+        .boxed()
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Shared({})", self.me.node)
+    }
+}
+
+impl Shared {
+    fn allowed(&self, other: NodeId) -> bool {
+        self.policy.allows(self.me.node, other) && self.policy.allows(other, self.me.node)
+    }
+    fn link(&self, to: NodeId) -> Result<Arc<Link>, TransportError> {
+        let links = self.links.read().unwrap_or_else(PoisonError::into_inner);
+        links.get(&to).map(|(link, _)| link.clone()).ok_or(TransportError::Unreachable(to))
+    }
+    /// `None`: the node is starting or closing.
+    fn inbound(&self) -> Option<Arc<dyn Inbound>> {
+        self.inbound.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+    fn hello(&self) -> PeerHello {
+        PeerHello {
+            version: hello::CURRENT,
+            cluster: self.me.cluster,
+            node: self.me.node,
+            store: self.me.store,
+            boot: self.me.boot,
+            map_epoch: MapEpoch::new(self.map_epoch.load(Ordering::Relaxed)),
+        }
+    }
+    /// Notes an accepted connection; an older one of the same node is closed. Gives its number.
+    fn replace_accepted(&self, from: NodeId, connection: &quinn::Connection) -> u64 {
+        let link = self.accepted_count.fetch_add(1, Ordering::Relaxed) + 1;
+        let old = link::lock(&self.accepted).insert(from, (link, connection.clone()));
+        if let Some((_, old)) = old {
+            old.close(quinn::VarInt::from_u32(0), b"replaced");
+        }
+        link
+    }
+    fn forget_accepted(&self, from: NodeId, link: u64) {
+        let mut accepted = link::lock(&self.accepted);
+        if accepted.get(&from).is_some_and(|(number, _)| *number == link) {
+            accepted.remove(&from);
+        }
+    }
+}

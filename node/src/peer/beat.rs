@@ -1,0 +1,76 @@
+//! Who is alive and who leads what, as their beats say.
+//!
+//! In: beats of other nodes. Out: liveness (3 s), leader hints. Soft state: nothing correct hangs on it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{PoisonError, RwLock},
+    time::Duration,
+};
+
+use kith_wire::{
+    id::{GroupId, NodeId, Term},
+    peer::Beat,
+};
+
+use crate::clock::Instant;
+
+/// How often a node sends its beat to each other one.
+pub const BEAT_INTERVAL: Duration = Duration::from_millis(250);
+/// A node that was not heard for so long is not alive.
+pub const BEAT_SILENCE_MAX: Duration = Duration::from_secs(3);
+
+/// The last beat of each node.
+#[derive(Debug, Default)]
+pub struct Table {
+    heard: RwLock<BTreeMap<NodeId, (Instant, Beat)>>,
+}
+
+impl Table {
+    /// Notes a beat.
+    pub fn note(&self, from: NodeId, beat: Beat, now: Instant) {
+        self.heard.write().unwrap_or_else(PoisonError::into_inner).insert(from, (now, beat));
+    }
+    /// Whether a beat came lately.
+    pub fn alive(&self, node: NodeId, now: Instant) -> bool {
+        let heard = self.heard.read().unwrap_or_else(PoisonError::into_inner);
+        heard.get(&node).is_some_and(|(at, _)| now.duration_since(*at) < BEAT_SILENCE_MAX)
+    }
+    /// Who says, in a beat that still counts, that it leads the group; the highest term wins.
+    pub fn leads(&self, group: GroupId, now: Instant) -> Option<(NodeId, Term)> {
+        let heard = self.heard.read().unwrap_or_else(PoisonError::into_inner);
+        heard
+            .iter()
+            .filter(|(_, (at, _))| now.duration_since(*at) < BEAT_SILENCE_MAX)
+            .filter_map(|(node, (_, beat))| beat.leads.iter().find(|(led, _)| *led == group).map(|(_, term)| (*node, *term)))
+            .max_by_key(|(_, term)| *term)
+    }
+    /// A node whose map is newer, if one that is alive says so; the newest.
+    pub fn newest_map(&self, now: Instant) -> Option<(NodeId, kith_wire::id::MapEpoch)> {
+        let heard = self.heard.read().unwrap_or_else(PoisonError::into_inner);
+        heard
+            .iter()
+            .filter(|(_, (at, _))| now.duration_since(*at) < BEAT_SILENCE_MAX)
+            .map(|(node, (_, beat))| (*node, beat.map_epoch))
+            .max_by_key(|(_, epoch)| *epoch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kith_wire::id::MapEpoch;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn node_is_alive_and_leads_while_its_beats_come() {
+        let table = Table::default();
+        let (node, group, start) = (NodeId::new(2), GroupId::new(1), Instant::now());
+        table.note(node, Beat { map_epoch: MapEpoch::new(5), leads: vec![(group, Term::new(3))], synced_batches: 0 }, start);
+        assert!(table.alive(node, start));
+        assert_eq!(table.leads(group, start), Some((node, Term::new(3))));
+        let late = start + BEAT_SILENCE_MAX;
+        assert!(!table.alive(node, late));
+        assert_eq!(table.leads(group, late), None);
+    }
+}
