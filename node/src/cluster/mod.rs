@@ -1,1 +1,14 @@
-//! The cluster as a whole: its making, its map.
+//! The cluster as a whole: its making, its files, its map.
+//!
+//! In: a list of nodes. Out: the folder that they start from; then, while they run, the map that the meta group keeps, on every node.
+//! Invariant: the meta group's rows are the authority; what a node holds is a copy with an epoch, kept on disk, so that it serves with
+//! the meta group down. Not here: placement (kith-machine's planner), joining later.
+
+pub mod authority;
+pub mod bootstrap;
+pub mod controller;
+pub mod files;
+pub mod map;
+
+pub use bootstrap::bootstrap;
+pub use files::{ClusterFiles, ClusterSpec, NodeSpec};

@@ -1,1 +1,211 @@
-//! The node's settings: one typed tree; defaults < file < env < flags; unknown keys are errors.
+//! The node's settings: one typed tree; defaults < file < environment < flags; unknown keys are errors.
+//!
+//! In: `node.toml`, variables `KITH_<SECTION>__<KEY>`, overrides `section.key=value` of the command line. Out: [`Config`]. Paths in the
+//! file are relative to it. Not here: what the cluster agrees on (`cluster.toml`, then the meta group).
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use config::{Environment, File, FileFormat};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::cluster::NodeSpec;
+
+/// All settings of a node.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Who and where it is.
+    pub node: NodeConfig,
+    /// Which cluster it belongs to.
+    pub cluster: ClusterConfig,
+    /// Bounds.
+    #[serde(default)]
+    pub limits: LimitsConfig,
+    /// Logs.
+    #[serde(default)]
+    pub log: LogConfig,
+}
+
+/// `[node]`
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeConfig {
+    /// Its id in the cluster, from 1.
+    pub id: u64,
+    /// Its data directory; the id is bound to it.
+    pub data: PathBuf,
+    /// Address of the one UDP socket, for clients and peers.
+    pub listen: SocketAddr,
+    /// `host:port` that others dial; the listen address if not given.
+    #[serde(default)]
+    pub advertise: Option<String>,
+    /// Address of health and metrics (TCP); none if not given.
+    #[serde(default)]
+    pub http: Option<SocketAddr>,
+    /// Certificate, PEM.
+    pub cert: PathBuf,
+    /// Its key, PEM.
+    pub key: PathBuf,
+    /// Lanes of the hot path; cores minus one, at least one, if not given.
+    #[serde(default)]
+    pub lanes: Option<usize>,
+}
+
+/// `[cluster]`
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterConfig {
+    /// Folder of `cluster.toml`, `ca.pem` and `token.key`.
+    pub folder: PathBuf,
+}
+
+/// `[limits]`
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// Sessions of this node; the next is `Busy`. About 40 kB each.
+    pub sessions_max: usize,
+    /// Handshakes under way; the next is refused.
+    pub handshakes_max: usize,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self { sessions_max: 20_000, handshakes_max: 512 }
+    }
+}
+
+/// `[log]`
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// Filter, as `info` or `kith=debug,info`.
+    pub level: String,
+    /// How lines look.
+    pub format: LogFormat,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { level: "info".into(), format: LogFormat::Text }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One object per line.
+    Json,
+}
+
+/// The settings cannot be used.
+#[derive(Debug, Error)]
+#[error("cannot use the settings in {path}")]
+pub struct ConfigError {
+    path: PathBuf,
+    source: config::ConfigError,
+}
+
+impl Config {
+    /// Reads a file, then the environment.
+    ///
+    /// # Errors
+    /// The file is missing, a value is malformed, or a key is unknown; the text names the keys there are.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        Self::load_with(path, &[])
+    }
+
+    /// As [`Config::load`], then overrides of the command line, as (`section.key`, value).
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_with(path: &Path, overrides: &[(String, String)]) -> Result<Self, ConfigError> {
+        let fail = |source| ConfigError { path: path.to_owned(), source };
+        let mut layers = config::Config::builder()
+            .add_source(File::from(path).format(FileFormat::Toml))
+            .add_source(Environment::with_prefix("KITH").prefix_separator("_").separator("__").try_parsing(true).source(Some(sectioned())));
+        for (key, value) in overrides {
+            layers = layers.set_override(key, value.as_str()).map_err(fail)?;
+        }
+        let mut config: Self = layers.build().and_then(config::Config::try_deserialize).map_err(fail)?;
+        let base = path.parent().unwrap_or_else(|| Path::new("."));
+        for path in [&mut config.node.data, &mut config.node.cert, &mut config.node.key, &mut config.cluster.folder] {
+            *path = base.join(&*path);
+        }
+        Ok(config)
+    }
+
+    /// `host:port` that others dial.
+    pub fn advertise(&self) -> String {
+        self.node.advertise.clone().unwrap_or_else(|| self.node.listen.to_string())
+    }
+}
+
+/// Variables that name a section: others that begin with `KITH_` are the command line's.
+fn sectioned() -> std::collections::HashMap<String, String> {
+    std::env::vars().filter(|(name, _)| name.starts_with("KITH_") && name.contains("__")).collect()
+}
+
+/// The `node.toml` that bootstrap writes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct NodeFile {
+    node: NodeConfig,
+    cluster: ClusterConfig,
+}
+
+impl NodeFile {
+    /// For a node of a new cluster: listens where it is dialled, or on all addresses if that is a name.
+    pub fn of(spec: &NodeSpec) -> Self {
+        let port = spec.address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(0);
+        let listen = spec.address.parse().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], port)));
+        Self {
+            node: NodeConfig {
+                id: spec.id,
+                data: "data".into(),
+                listen,
+                advertise: Some(spec.address.clone()),
+                http: spec.http.parse().ok(),
+                cert: "cert.pem".into(),
+                key: "key.pem".into(),
+                lanes: None,
+            },
+            cluster: ClusterConfig { folder: "../cluster".into() },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("node.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::load_with(&path, &[("log.level".into(), "debug".into())]).map_err(|error| error.source.to_string())
+    }
+
+    const WHOLE: &str = "[node]\nid = 2\ndata = 'data'\nlisten = '127.0.0.1:7002'\ncert = 'c'\nkey = 'k'\n[cluster]\nfolder = '../cluster'\n";
+
+    #[test]
+    fn defaults_file_and_overrides_are_layered() {
+        let config = load(WHOLE).unwrap();
+        assert_eq!((config.node.id, config.limits.sessions_max, config.log.level.as_str()), (2, 20_000, "debug"));
+        assert!(config.node.data.is_absolute());
+        assert_eq!(config.advertise(), "127.0.0.1:7002");
+    }
+
+    #[test]
+    fn unknown_key_is_an_error_that_names_the_known_ones() {
+        let error = load(&format!("{WHOLE}[limits]\nsession_max = 5\n")).unwrap_err();
+        assert!(error.contains("session_max") && error.contains("sessions_max"), "{error}");
+    }
+}

@@ -1,1 +1,34 @@
 //! Logs, spans and metrics.
+//!
+//! In: the `[log]` settings; series of all modules. Out: lines on standard error, `/metrics` text. Spans are named `module.verb`; fields
+//! `node group term index seq session peer request` are the same everywhere; bodies, tokens and addresses of users are never logged.
+
+pub mod metrics;
+
+pub use metrics::NodeMetrics;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{LogConfig, LogFormat};
+
+/// Starts logging for the whole process; called once, by `main`. A second call changes nothing.
+pub fn start(log: &LogConfig) {
+    let filter = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(true);
+    let started = match log.format {
+        LogFormat::Text => lines.try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    };
+    if let Err(error) = started {
+        tracing::debug!(cause = %error, "telemetry.start: logging was started before");
+    }
+}
+
+/// Resident memory of this process in bytes; `None` where the system does not say.
+pub fn rss_bytes() -> Option<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * PAGE_BYTES)
+}
+
+/// Of the systems we run on.
+const PAGE_BYTES: u64 = 4_096;

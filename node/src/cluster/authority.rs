@@ -1,0 +1,80 @@
+//! The cluster's certificate authority: made by kith itself, ECDSA P-256.
+//!
+//! In: the cluster's id, a node's id and address. Out: PEM texts. A node's certificate names `node-<id>.<cluster>.kith`, which its peers
+//! check, and the hosts that clients dial.
+
+use std::net::IpAddr;
+
+use kith_wire::id::{ClusterId, NodeId};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+};
+
+use crate::peer::tls::node_name;
+
+/// The authority's key and certificate.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    cert_pem: String,
+    key_pem: String,
+}
+
+impl std::fmt::Debug for Authority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Authority(..)")
+    }
+}
+
+impl Authority {
+    /// Draws a key and signs its own certificate.
+    ///
+    /// # Errors
+    /// The crypto library fails.
+    pub fn create(cluster: ClusterId) -> Result<Self, rcgen::Error> {
+        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = name(&format!("kith cluster {cluster}"));
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let cert_pem = params.self_signed(&key)?.pem();
+        let key_pem = key.serialize_pem();
+        Ok(Self { issuer: Issuer::new(params, key), cert_pem, key_pem })
+    }
+
+    /// The certificate, for everybody.
+    pub fn cert_pem(&self) -> &str {
+        &self.cert_pem
+    }
+
+    /// The key: whoever has it can make nodes.
+    pub fn key_pem(&self) -> &str {
+        &self.key_pem
+    }
+
+    /// A node's certificate and key. `hosts`: names and addresses that clients dial.
+    ///
+    /// # Errors
+    /// A host is not a name, or the crypto library fails.
+    pub fn issue(&self, node: NodeId, cluster: ClusterId, hosts: &[String]) -> Result<(String, String), rcgen::Error> {
+        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = name(&format!("kith node {node}"));
+        params.subject_alt_names = vec![SanType::DnsName(node_name(node, cluster).try_into()?)];
+        for host in hosts {
+            params.subject_alt_names.push(match host.parse::<IpAddr>() {
+                Ok(address) => SanType::IpAddress(address),
+                Err(_) => SanType::DnsName(host.clone().try_into()?),
+            });
+        }
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.use_authority_key_identifier_extension = true;
+        Ok((params.signed_by(&key, &self.issuer)?.pem(), key.serialize_pem()))
+    }
+}
+
+fn name(common: &str) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, common);
+    name
+}

@@ -1,0 +1,174 @@
+//! Makes a cluster: its id, CA, token key, and a folder for each node to start from.
+//!
+//! Used by `kith start --single-node`, `kith demo` and tests. Nothing runs yet: the first leader of the meta group logs the map.
+
+use std::{
+    fs, io,
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use kith_wire::id::{ClusterId, NodeId};
+use thiserror::Error;
+
+use super::{
+    authority::Authority,
+    files::{self, ClusterSpec, FilesError, NodeSpec},
+};
+use crate::{
+    auth::{TokenKey, token::TokenKeyError},
+    config::NodeFile,
+};
+
+/// A cluster could not be made.
+#[derive(Debug, Error)]
+pub enum BootstrapError {
+    /// There are no nodes, an id is 0 or twice there, or there are no groups.
+    #[error("a cluster needs nodes with different ids from 1, and at least one group")]
+    Spec,
+    /// There is a cluster in the folder already.
+    #[error("there is a cluster in {path} already")]
+    Exists {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A certificate could not be made.
+    #[error("cannot make certificates")]
+    Certificate(#[from] rcgen::Error),
+    /// A key could not be made.
+    #[error("cannot make the token key")]
+    TokenKey(#[from] TokenKeyError),
+    /// A settings file could not be written.
+    #[error("cannot write settings")]
+    Render(#[from] toml::ser::Error),
+    /// A file could not be written.
+    #[error("cannot write the cluster's files")]
+    Files(#[from] FilesError),
+}
+
+/// Makes the folder of a cluster. Keys are readable by their owner only.
+///
+/// # Errors
+/// The spec is not a cluster, one is there already, or a file cannot be written.
+pub fn bootstrap(folder: &Path, spec: &ClusterSpec) -> Result<ClusterId, BootstrapError> {
+    check(spec)?;
+    let shared = folder.join("cluster");
+    if shared.join("cluster.toml").exists() {
+        return Err(BootstrapError::Exists { path: folder.to_owned() });
+    }
+    let id = ClusterId::new(uuid_like());
+    let authority = Authority::create(id)?;
+    let (_, token_pem) = TokenKey::generate()?;
+    make_folder(&shared)?;
+    write(&shared.join("ca.pem"), authority.cert_pem(), Secrecy::Open)?;
+    write(&shared.join("ca.key"), authority.key_pem(), Secrecy::Owner)?;
+    write(&shared.join("token.key"), &token_pem, Secrecy::Owner)?;
+    for node in &spec.nodes {
+        let own = folder.join(format!("node-{}", node.id));
+        make_folder(&own.join("data"))?;
+        let (cert, key) = authority.issue(NodeId::new(node.id), id, &hosts(node))?;
+        write(&own.join("cert.pem"), &cert, Secrecy::Open)?;
+        write(&own.join("key.pem"), &key, Secrecy::Owner)?;
+        write(&own.join("node.toml"), &toml::to_string(&NodeFile::of(node))?, Secrecy::Open)?;
+    }
+    // Last: its presence says that the folder is whole.
+    write(&shared.join("cluster.toml"), &files::render(id, spec)?, Secrecy::Open)?;
+    Ok(id)
+}
+
+fn check(spec: &ClusterSpec) -> Result<(), BootstrapError> {
+    let rising = spec.nodes.windows(2).all(|pair| pair[0].id < pair[1].id);
+    let sound = rising && spec.nodes.first().is_some_and(|first| first.id > 0) && spec.groups > 0;
+    if sound { Ok(()) } else { Err(BootstrapError::Spec) }
+}
+
+/// Names that clients may dial: the advertised one, and this machine.
+fn hosts(node: &NodeSpec) -> Vec<String> {
+    let host = node.address.rsplit_once(':').map_or(node.address.as_str(), |(host, _)| host);
+    let mut hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    if !hosts.contains(&host) {
+        hosts.push(host);
+    }
+    hosts
+}
+
+fn uuid_like() -> [u8; 16] {
+    let mut raw = [0; 16];
+    raw[..8].copy_from_slice(&crate::clock::draw().to_be_bytes());
+    raw[8..].copy_from_slice(&crate::clock::draw().to_be_bytes());
+    raw
+}
+
+enum Secrecy {
+    Open,
+    Owner,
+}
+
+fn make_folder(path: &Path) -> Result<(), FilesError> {
+    fs::create_dir_all(path).map_err(|source| FilesError::Io { path: path.to_owned(), source })
+}
+
+fn write(path: &Path, text: &str, secrecy: Secrecy) -> Result<(), FilesError> {
+    let mode = match secrecy {
+        Secrecy::Open => 0o644,
+        Secrecy::Owner => 0o600,
+    };
+    let wrote = || -> io::Result<()> {
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    };
+    wrote().map_err(|source| FilesError::Io { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::{cluster::ClusterFiles, config::Config, peer::tls::Identity};
+
+    fn spec(nodes: u64) -> ClusterSpec {
+        let node = |id| NodeSpec {
+            id,
+            address: format!("127.0.0.1:{}", 7000 + id),
+            http: format!("127.0.0.1:{}", 8000 + id),
+            region: 0,
+            zone: format!("zone-{id}"),
+            host: String::new(),
+        };
+        ClusterSpec { groups: 3, nodes: (1..=nodes).map(node).collect() }
+    }
+
+    #[test]
+    fn folder_holds_all_that_each_node_needs() {
+        let dir = tempfile::tempdir().unwrap();
+        let id = bootstrap(dir.path(), &spec(3)).unwrap();
+        let files = ClusterFiles::load(&dir.path().join("cluster")).unwrap();
+        assert_eq!(files.id, id);
+        let map = files.first_map();
+        assert_eq!(map.nodes.len(), 3);
+        assert_eq!(map.groups.len(), 4, "the meta group and three others");
+        for node in 1..=3 {
+            let config = Config::load(&dir.path().join(format!("node-{node}/node.toml"))).unwrap();
+            assert_eq!(config.node.id, node);
+            let read = |path: &Path| fs::read_to_string(path).unwrap();
+            let identity = Identity::from_pem(&files.ca_pem, &read(&config.node.cert), &read(&config.node.key)).unwrap();
+            identity.server().unwrap();
+            identity.dialler().unwrap();
+        }
+        for secret in ["cluster/ca.key", "cluster/token.key", "node-1/key.pem"] {
+            assert_eq!(fs::metadata(dir.path().join(secret)).unwrap().permissions().mode() & 0o777, 0o600, "{secret}");
+        }
+    }
+
+    #[test]
+    fn second_cluster_in_a_folder_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        bootstrap(dir.path(), &spec(1)).unwrap();
+        assert!(matches!(bootstrap(dir.path(), &spec(1)), Err(BootstrapError::Exists { .. })));
+        assert!(matches!(bootstrap(dir.path(), &spec(0)), Err(BootstrapError::Spec)));
+    }
+}

@@ -1,0 +1,231 @@
+//! Keeps the map and the groups in step: what the meta group says, what each group owns, what each node holds.
+//!
+//! In: leadership, beats, effects of the meta group. Out: proposals (the first map, who was met, ownership), newer maps for this node.
+//! Invariant: every step is idempotent and tried again; the rows decide. Not here: moving buckets, replacing nodes.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use kith_machine::{
+    meta,
+    reply::Reply,
+    view::{Row, RowKey, Scan, StateView},
+};
+use kith_raft::{FeedError, GroupHandle, Groups};
+use kith_wire::{
+    id::{BootEpoch, Bucket, GroupId, NodeId, StoreId, Term},
+    log::{ClusterMap, Command, NodeRow, RunRow},
+    peer::{Ask, Told},
+};
+
+use super::map::{Maps, run_of};
+use crate::{leadership::Duty, peer::Peers, supervise::Tasks};
+
+/// What the controller needs.
+#[derive(Clone)]
+pub struct Controller {
+    /// This node.
+    pub node: NodeId,
+    /// Its data directory and count of starts.
+    pub identity: (StoreId, BootEpoch),
+    /// The map that the cluster began with.
+    pub first_map: Arc<ClusterMap>,
+    /// The node's groups.
+    pub groups: Arc<Groups>,
+    /// Links to others.
+    pub peers: Peers,
+    /// The node's map.
+    pub maps: Maps,
+    /// Owner of the tasks.
+    pub tasks: Tasks,
+}
+
+impl Controller {
+    /// Starts following the map: from the meta group's rows where there is a replica of it, else from whoever has a newer one.
+    pub fn start(&self) {
+        if let Some(meta) = self.groups.get(GroupId::META) {
+            self.tasks.spawn("cluster.map", self.clone().follow_rows(meta));
+        }
+        self.tasks.spawn("cluster.map_pull", self.clone().follow_peers());
+        self.tasks.spawn("cluster.links", self.clone().follow_links());
+    }
+
+    async fn follow_rows(self, meta: GroupHandle) {
+        let mut feed = meta.feed();
+        loop {
+            if let Some(map) = read_map(&meta) {
+                self.maps.offer(map);
+            }
+            // An event, or a lag, or nothing for a while: read the rows again.
+            if let Ok(Err(FeedError::Closed)) = tokio::time::timeout(REREAD, feed.next()).await {
+                return;
+            }
+        }
+    }
+
+    async fn follow_peers(self) {
+        let mut ticks = tokio::time::interval(PULL);
+        loop {
+            ticks.tick().await;
+            let Some((node, epoch)) = self.peers.newest_map() else { continue };
+            let have = self.maps.current().epoch;
+            if epoch <= have {
+                continue;
+            }
+            match self.peers.ask(node, Ask::Map { newer_than: have }, ASK_MAX).await {
+                Ok(Told::Map(Some(map))) => {
+                    self.maps.offer(map);
+                }
+                Ok(_) => {}
+                Err(error) => tracing::debug!(peer = %node, cause = %error, "cluster.map not pulled"),
+            }
+        }
+    }
+
+    async fn follow_links(self) {
+        let mut maps = self.maps.watch();
+        loop {
+            let map = maps.borrow_and_update().clone();
+            self.peers.follow(&map);
+            if maps.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Runs while this node leads the meta group.
+    async fn lead_meta(self) {
+        let mut ticks = tokio::time::interval(STEP);
+        loop {
+            ticks.tick().await;
+            let Some(meta) = self.groups.get(GroupId::META) else { return };
+            propose_all(&meta, self.wanted(&meta)).await;
+        }
+    }
+
+    fn wanted(&self, handle: &GroupHandle) -> Vec<Command> {
+        let Some(map) = read_map(handle) else { return Vec::new() };
+        let missing = missing_rows(&map, &self.first_map);
+        if missing.is_empty() { self.seen_anew(&map) } else { missing }
+    }
+
+    fn seen_anew(&self, map: &ClusterMap) -> Vec<Command> {
+        let met = |node| if node == self.node { Some(self.identity) } else { self.peers.met(node) };
+        let news = |row: &NodeRow| {
+            let (store, boot) = met(row.node)?;
+            let known = row.store.is_some_and(|known| known != store) || (row.store == Some(store) && boot <= row.boot);
+            (!known).then(|| Command::PutNode { node: NodeRow { store: Some(store), boot, ..row.clone() } })
+        };
+        map.nodes.values().filter_map(news).collect()
+    }
+
+    /// Runs while this node leads a group of data: takes the buckets that the map gives it.
+    async fn lead_data(self, group: GroupId) {
+        let mut ticks = tokio::time::interval(STEP);
+        loop {
+            ticks.tick().await;
+            let Some(handle) = self.groups.get(group) else { return };
+            let own = |run: RunRow| Command::OwnBuckets { region: run.region, first: run.first, last: run.last, epoch: run.epoch };
+            let missing = not_owned(&handle, &self.maps.current(), group);
+            propose_all(&handle, missing.into_iter().map(own).collect()).await;
+        }
+    }
+}
+
+/// The controller's duties of this node as a leader.
+pub struct ControllerDuty {
+    controller: Controller,
+    running: Mutex<BTreeMap<GroupId, Tasks>>,
+}
+
+impl ControllerDuty {
+    /// None running.
+    pub fn new(controller: Controller) -> Self {
+        Self { controller, running: Mutex::default() }
+    }
+}
+
+impl Duty for ControllerDuty {
+    fn begin(&self, group: GroupId, _term: Term) {
+        let tasks = self.controller.tasks.child();
+        let controller = self.controller.clone();
+        if group == GroupId::META {
+            tasks.spawn("cluster.lead_meta", controller.lead_meta());
+        } else {
+            tasks.spawn("cluster.lead_data", controller.lead_data(group));
+        }
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(group, tasks);
+    }
+    fn end(&self, group: GroupId, _term: Term) {
+        if let Some(tasks) = self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&group) {
+            tasks.cancelled().cancel();
+        }
+    }
+}
+
+/// What the rows lack of the first map. Only rows that are not there: what has changed since is not put back.
+fn missing_rows(map: &ClusterMap, first: &ClusterMap) -> Vec<Command> {
+    let mut commands = Vec::new();
+    if map.cluster != first.cluster {
+        commands.push(Command::InitCluster { cluster: first.cluster });
+    }
+    let nodes = first.nodes.values().filter(|node| !map.nodes.contains_key(&node.node));
+    commands.extend(nodes.map(|node| Command::PutNode { node: node.clone() }));
+    let groups = first.groups.values().filter(|group| !map.groups.contains_key(&group.group));
+    commands.extend(groups.map(|group| Command::PutGroup { group: group.clone() }));
+    let runs = first.runs.values().filter(|run| run_of(map, Bucket { region: run.region, index: run.first }).is_none());
+    commands.extend(runs.map(|run| Command::PutRun { run: *run }));
+    commands
+}
+
+/// Runs that the map gives to the group and its rows do not say it owns.
+fn not_owned(handle: &GroupHandle, map: &ClusterMap, group: GroupId) -> Vec<RunRow> {
+    let rows = handle.reader().and_then(|reader| reader.scan(&Scan::Owned, false, OWNED_RUNS_MAX));
+    let rows = match rows {
+        Ok(rows) => rows,
+        Err(error) => {
+            tracing::error!(%group, cause = %error, "cluster.controller: ownership cannot be read");
+            return Vec::new();
+        }
+    };
+    let owned = rows.iter().filter_map(|(key, row)| match (key, row.as_ref()) {
+        (RowKey::Owned(region, first), Row::Owned(owned)) => Some((*region, *first, owned.last)),
+        _ => None,
+    });
+    let owned: Vec<_> = owned.collect();
+    let held = |run: &RunRow| owned.iter().any(|(region, first, last)| *region == run.region && *first <= run.first && run.last <= *last);
+    map.runs.values().filter(|run| run.group == group && !held(run)).copied().collect()
+}
+
+/// The map as this replica's rows have it, empty before the cluster is made; `None` when they cannot be read now.
+fn read_map(handle: &GroupHandle) -> Option<ClusterMap> {
+    let map = handle.reader().and_then(|reader| meta::map(&reader));
+    map.inspect_err(|error| tracing::error!(cause = %error, "cluster.map cannot be read")).ok()
+}
+
+/// All in one batch, in order. What fails is wanted again in the next step.
+async fn propose_all(group: &GroupHandle, commands: Vec<Command>) {
+    let proposals = commands.into_iter().map(|command| group.propose(kith_machine::item(command)));
+    for outcome in join_all(proposals).await {
+        match outcome {
+            Ok(Reply::Rejected(code)) => tracing::warn!(group = %group.id(), %code, "cluster.controller: rejected"),
+            Ok(_) => {}
+            Err(error) => tracing::debug!(group = %group.id(), cause = %error, "cluster.controller: not proposed"),
+        }
+    }
+}
+
+/// How often the rows are read although no event came.
+const REREAD: Duration = Duration::from_secs(2);
+/// How often beats are looked at for a newer map.
+const PULL: Duration = Duration::from_millis(250);
+/// For another node to send its map.
+const ASK_MAX: Duration = Duration::from_secs(2);
+/// Between two looks of a leader.
+const STEP: Duration = Duration::from_millis(500);
+/// Runs of one group: 65,536 buckets in the worst case.
+const OWNED_RUNS_MAX: usize = 65_536;

@@ -1,0 +1,162 @@
+//! The cluster's own files, which every node starts from: who the nodes are, whom to trust.
+//!
+//! Layout: `DIR/cluster/{ca.pem, ca.key, token.key, cluster.toml}` and `DIR/node-<id>/{node.toml, cert.pem, key.pem, data/}`. A node needs
+//! all of `cluster/` but `ca.key`.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use kith_machine::meta::plan;
+use kith_wire::{
+    id::{ClusterId, MapEpoch, NodeId, RegionId},
+    log::{ClusterMap, NodeRow, NodeState},
+};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::auth::{TokenKey, token::TokenKeyError};
+
+/// What a cluster is made from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClusterSpec {
+    /// Groups that hold data, besides the meta group; at least one.
+    pub groups: u32,
+    /// Its nodes, by rising id.
+    pub nodes: Vec<NodeSpec>,
+}
+
+/// One node of a new cluster.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeSpec {
+    /// Its id, from 1.
+    pub id: u64,
+    /// `host:port` that clients and peers dial.
+    pub address: String,
+    /// `host:port` of health and metrics.
+    pub http: String,
+    /// Region by number.
+    #[serde(default)]
+    pub region: u8,
+    /// Zone label: replicas of a group stand in different ones.
+    pub zone: String,
+    /// Host label.
+    #[serde(default)]
+    pub host: String,
+}
+
+/// What `cluster/` says.
+#[derive(Clone, Debug)]
+pub struct ClusterFiles {
+    /// The cluster.
+    pub id: ClusterId,
+    /// How it was made.
+    pub spec: ClusterSpec,
+    /// Certificate of its CA, PEM.
+    pub ca_pem: String,
+    /// The key of its tokens.
+    pub token_key: TokenKey,
+}
+
+/// A cluster's folder cannot be used.
+#[derive(Debug, Error)]
+pub enum FilesError {
+    /// Reading or writing failed.
+    #[error("cannot access {path}")]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// `cluster.toml` does not say what it should.
+    #[error("cannot read {path}")]
+    Parse {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: toml::de::Error,
+    },
+    /// The id is not 32 hexadecimal digits.
+    #[error("the cluster id in {path} is not 32 hexadecimal digits")]
+    Id {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The token key cannot be used.
+    #[error("cannot use {path}")]
+    TokenKey {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: TokenKeyError,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    id: String,
+    groups: u32,
+    nodes: Vec<NodeSpec>,
+}
+
+impl ClusterFiles {
+    /// Reads a `cluster/` folder.
+    ///
+    /// # Errors
+    /// A file is missing or malformed.
+    pub fn load(folder: &Path) -> Result<Self, FilesError> {
+        let path = folder.join("cluster.toml");
+        let raw: Raw = toml::from_str(&read(&path)?).map_err(|source| FilesError::Parse { path: path.clone(), source })?;
+        let id = parse_cluster(&raw.id).ok_or(FilesError::Id { path })?;
+        let ca_pem = read(&folder.join("ca.pem"))?;
+        let path = folder.join("token.key");
+        let token_key = TokenKey::from_pem(&read(&path)?).map_err(|source| FilesError::TokenKey { path, source })?;
+        Ok(Self { id, spec: ClusterSpec { groups: raw.groups, nodes: raw.nodes }, ca_pem, token_key })
+    }
+
+    /// The first map: what the meta group is told to log, by whichever node first leads it. The same on every node.
+    pub fn first_map(&self) -> ClusterMap {
+        let nodes: Vec<NodeRow> = self.spec.nodes.iter().map(NodeSpec::row).collect();
+        let plan = plan::first_placement(&nodes, self.spec.groups);
+        ClusterMap {
+            cluster: self.id,
+            epoch: MapEpoch::default(),
+            nodes: nodes.into_iter().map(|row| (row.node, row)).collect(),
+            groups: plan.groups.into_iter().map(|row| (row.group, row)).collect(),
+            runs: plan.runs.into_iter().map(|row| ((row.region, row.first), row)).collect(),
+        }
+    }
+}
+
+impl NodeSpec {
+    fn row(&self) -> NodeRow {
+        NodeRow {
+            node: NodeId::new(self.id),
+            address: self.address.clone(),
+            http: self.http.clone(),
+            region: RegionId::new(self.region),
+            zone: self.zone.clone(),
+            host: self.host.clone(),
+            capacity: 1,
+            state: NodeState::Up,
+            ..NodeRow::default()
+        }
+    }
+}
+
+pub(super) fn render(id: ClusterId, spec: &ClusterSpec) -> Result<String, toml::ser::Error> {
+    toml::to_string(&Raw { id: id.to_string(), groups: spec.groups, nodes: spec.nodes.clone() })
+}
+
+fn read(path: &Path) -> Result<String, FilesError> {
+    fs::read_to_string(path).map_err(|source| FilesError::Io { path: path.to_owned(), source })
+}
+
+fn parse_cluster(text: &str) -> Option<ClusterId> {
+    let raw = u128::from_str_radix(text, 16).ok().filter(|_| text.len() == 32)?;
+    Some(ClusterId::new(raw.to_be_bytes()))
+}

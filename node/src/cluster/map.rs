@@ -1,0 +1,111 @@
+//! The node's copy of the cluster map.
+//!
+//! In: maps from the meta group's rows, from other nodes, from the disk. Out: a watch of the newest. Invariant: the epoch never goes
+//! back; each newer map is on disk before it is shown, so that a restart serves without the meta group.
+
+use std::sync::Arc;
+
+use kith_wire::{
+    id::{Bucket, GroupId},
+    log::{ClusterMap, RunRow},
+};
+use tokio::sync::watch;
+
+/// Writes a map to the disk.
+pub type Keep = Arc<dyn Fn(&[u8]) + Send + Sync>;
+
+/// The newest map known here.
+#[derive(Clone)]
+pub struct Maps {
+    newest: watch::Sender<Arc<ClusterMap>>,
+    keep: Keep,
+}
+
+impl std::fmt::Debug for Maps {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Maps({})", self.current().epoch)
+    }
+}
+
+impl Maps {
+    /// Starts with the map that was kept, else with the first map of the cluster's files.
+    pub fn new(first: ClusterMap, kept: Option<&[u8]>, keep: Keep) -> Self {
+        let kept = kept.and_then(|kept| ClusterMap::decode(kept).ok()).filter(|kept| kept.cluster == first.cluster);
+        Self { newest: watch::Sender::new(Arc::new(kept.unwrap_or(first))), keep }
+    }
+    /// The newest one.
+    pub fn current(&self) -> Arc<ClusterMap> {
+        self.newest.borrow().clone()
+    }
+    /// Fires with each newer one.
+    pub fn watch(&self) -> watch::Receiver<Arc<ClusterMap>> {
+        self.newest.subscribe()
+    }
+    /// Takes a map if it is newer; says whether it was. Writes to the disk: rare.
+    pub fn offer(&self, map: ClusterMap) -> bool {
+        let newer = |have: &ClusterMap| map.cluster == have.cluster && map.epoch > have.epoch;
+        if !newer(&self.newest.borrow()) {
+            return false;
+        }
+        (self.keep)(&map.encode());
+        let epoch = map.epoch;
+        let taken = self.newest.send_if_modified(|have| {
+            let take = newer(have);
+            if take {
+                *have = Arc::new(map.clone());
+            }
+            take
+        });
+        if taken {
+            tracing::info!(map_epoch = %epoch, "cluster.map changed");
+        }
+        taken
+    }
+}
+
+/// The run of the map that holds a bucket.
+pub fn run_of(map: &ClusterMap, bucket: Bucket) -> Option<RunRow> {
+    let (_, run) = map.runs.range(..=(bucket.region, bucket.index)).next_back()?;
+    (run.region == bucket.region && run.last >= bucket.index).then_some(*run)
+}
+
+/// The group that holds a bucket, as the map says.
+pub fn group_of(map: &ClusterMap, bucket: Bucket) -> Option<GroupId> {
+    run_of(map, bucket).map(|run| run.group)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use kith_wire::id::{MapEpoch, OwnerEpoch, RegionId};
+
+    use super::*;
+
+    #[test]
+    fn map_never_goes_back_and_is_kept_first() {
+        let disk = Arc::new(Mutex::new(Vec::new()));
+        let keep: Keep = {
+            let disk = disk.clone();
+            Arc::new(move |kept: &[u8]| *disk.lock().unwrap() = kept.to_vec())
+        };
+        let at = |epoch| ClusterMap { epoch: MapEpoch::new(epoch), ..ClusterMap::default() };
+        let maps = Maps::new(at(0), None, keep.clone());
+        assert!(maps.offer(at(5)));
+        assert!(!maps.offer(at(5)));
+        assert!(!maps.offer(at(4)));
+        let again = Maps::new(at(0), Some(&disk.lock().unwrap()), keep);
+        assert_eq!(again.current().epoch, MapEpoch::new(5));
+    }
+
+    #[test]
+    fn bucket_is_found_in_its_run_only() {
+        let run = |first, last, group| RunRow { region: RegionId::FIRST, first, last, group: GroupId::new(group), epoch: OwnerEpoch::new(1) };
+        let mut map = ClusterMap::default();
+        for run in [run(0, 99, 1), run(200, 65_535, 2)] {
+            map.runs.insert((run.region, run.first), run);
+        }
+        let at = |region, index| group_of(&map, Bucket { region: RegionId::new(region), index }).map(GroupId::get);
+        assert_eq!([at(0, 0), at(0, 99), at(0, 100), at(0, 65_535), at(1, 5)], [Some(1), Some(1), None, Some(2), None]);
+    }
+}
