@@ -1,29 +1,184 @@
 //! Entry-agnostic operations: the only home of request rules.
 //!
-//! In: an authenticated [`Caller`], a request or pull, a deadline. Out: an answer, a page, or a typed refusal.
+//! In: an authenticated [`Caller`], a request or pull, a deadline. Out: an answer, a page, or a typed refusal. What a request needs is
+//! checked here, then it goes to the leader of its bucket ([`Router`]); [`local`] is what that leader does. Invariants: a request reaches
+//! the proposer's queue (or the peer's) in its first poll, so that a device's requests keep their order; final refusals of numbered
+//! writes come from apply alone. Not here: sessions, who is told of an outcome.
 
-use kith_wire::{
-    client::{Answer, Page, Pull, Refusal, Request},
-    code::Code,
-    peer::Caller,
+pub mod account;
+pub mod history;
+pub mod local;
+pub mod receipt;
+pub mod status;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
-use crate::{clock::Instant, router::refuse};
+use kith_wire::{
+    client::{Answer, Page, Pull, Refusal, Request, Send},
+    code::Code,
+    limit,
+    peer::Caller,
+};
+use tracing::Instrument;
 
-/// The operations of a node.
-#[derive(Debug)]
-pub struct Service {}
+use self::{history::Reads, receipt::Receipts};
+use crate::{
+    clock::Instant,
+    router::{Router, refuse},
+};
+
+/// The operations of a node. Clones are the same node.
+#[derive(Clone, Debug)]
+pub struct Service {
+    router: Router,
+    reads: Reads,
+    receipts: Receipts,
+    sessions: Arc<AtomicU64>,
+}
 
 impl Service {
+    /// Over a router. `sessions` is the count that `status` shows; the edge keeps it.
+    pub fn new(router: Router, sessions: Arc<AtomicU64>) -> Self {
+        Self { reads: Reads::new(router.clone()), receipts: Receipts::default(), router, sessions }
+    }
+    /// The way to leaders.
+    pub fn router(&self) -> &Router {
+        &self.router
+    }
+    /// Reads, also for other nodes.
+    pub fn reads(&self) -> &Reads {
+        &self.reads
+    }
+    /// Sends coalesced receipts until dropped.
+    pub async fn run_receipts(self) {
+        self.receipts.run(self.router).await;
+    }
+
     /// Does a request, wherever it belongs. Cancel safe as a retry is: what was proposed may still happen.
     ///
     /// # Errors
     /// A refusal with a stable code; `OutcomeUnknown` when the deadline passed after it may have been proposed.
-    pub async fn handle(&self, _caller: &Caller, _request: Request, _deadline: Instant) -> Result<Answer, Refusal> {
-        Err(refuse(Code::Unsupported))
+    pub async fn handle(&self, caller: &Caller, request: Request, deadline: Instant) -> Result<Answer, Refusal> {
+        let span = tracing::debug_span!("service.request", request = caller.trace);
+        self.dispatch(caller, request, deadline).instrument(span).await
     }
+
+    async fn dispatch(&self, caller: &Caller, request: Request, deadline: Instant) -> Result<Answer, Refusal> {
+        check(caller, &request)?;
+        let router = &self.router;
+        match request {
+            Request::Send(Send { channel, .. }) => router.forward(caller, channel.bucket(), request, deadline).await,
+            Request::ChangeMembers(ref change) => router.forward(caller, change.channel.bucket(), request, deadline).await,
+            Request::Void { channel, .. } | Request::GetChannel { channel } => router.forward(caller, channel.bucket(), request, deadline).await,
+            Request::CreateGroup { op, ref members, .. } => {
+                self.check_members(members, deadline).await?;
+                let channel = kith_wire::id::ChannelId::group(caller.user.region(), caller.user, caller.device, op);
+                router.forward(caller, channel.bucket(), request, deadline).await
+            }
+            Request::MarkRead { channel, read } => {
+                let answer = router.forward(caller, caller.user.bucket(), request, deadline).await?;
+                self.receipts.read(caller, channel, read);
+                Ok(answer)
+            }
+            Request::Delivered { channel, delivered } => {
+                self.receipts.delivered(caller, channel, delivered);
+                Ok(Answer::Done)
+            }
+            Request::FindUser { name } => account::find_user(router, &name, deadline).await,
+            Request::GetUsers { users } => account::get_users(router, users, deadline).await,
+            Request::Discover => Ok(status::edges(router)),
+            Request::Status => Ok(status::cluster(router, self.sessions.load(Ordering::Relaxed)).await),
+            Request::EnsureAccount { name, key } => account::ensure(router, &name, &key, deadline).await,
+        }
+    }
+
     /// Answers one bulk stream.
-    pub async fn pull(&self, _caller: &Caller, _pull: Pull, _deadline: Instant) -> Page {
-        Page::Refused(refuse(Code::Unsupported))
+    pub async fn pull(&self, caller: &Caller, pull: Pull, deadline: Instant) -> Page {
+        let span = tracing::debug_span!("service.pull", request = caller.trace);
+        let page = async {
+            match pull {
+                Pull::History(query) => self.reads.history(caller, query, deadline).await.map(Page::History),
+                Pull::Index(query) => self.reads.index(caller, query, deadline).await,
+            }
+        };
+        page.instrument(span).await.unwrap_or_else(Page::Refused)
+    }
+
+    /// A group is made of users that exist; one that is erased later is told to the channel by its home.
+    async fn check_members(&self, members: &[kith_wire::id::UserId], deadline: Instant) -> Result<(), Refusal> {
+        let mut wanted = members.to_vec();
+        wanted.sort();
+        wanted.dedup();
+        let count = wanted.len();
+        match account::get_users(&self.router, wanted, deadline).await? {
+            Answer::Users(found) if found.len() == count => Ok(()),
+            _ => Err(refuse(Code::NoSuchUser)),
+        }
+    }
+}
+
+/// What can be said of a request without looking anything up. Numbered writes that the machine would refuse are left to it, so that
+/// their number is used up; here only what no honest client sends, and what is too large to be carried.
+fn check(caller: &Caller, request: &Request) -> Result<(), Refusal> {
+    let needs_user = !matches!(request, Request::Discover | Request::Status | Request::EnsureAccount { .. } | Request::FindUser { .. });
+    if needs_user && caller.user.get() == 0 {
+        return Err(refuse(Code::NotAllowed).with_text("this needs a user's token"));
+    }
+    match request {
+        Request::Send(send) => check_send(send),
+        Request::CreateGroup { title, members, .. } => {
+            if title.chars().count() > limit::TITLE_CHARS_MAX {
+                return Err(refuse(Code::TooLarge).with_text("a title has at most 200 characters"));
+            }
+            // The creator is a member too, named or not.
+            let others = members.iter().filter(|member| **member != caller.user).collect::<std::collections::BTreeSet<_>>();
+            if others.len() >= limit::MEMBERS_MAX {
+                return Err(refuse(Code::GroupFull));
+            }
+            Ok(())
+        }
+        Request::Status | Request::EnsureAccount { .. } if !caller.admin => Err(refuse(Code::NotAdmin)),
+        _ => Ok(()),
+    }
+}
+
+fn check_send(send: &Send) -> Result<(), Refusal> {
+    let too_large = send.text.len() > limit::TEXT_BYTES_MAX
+        || (send.text.len() > limit::TEXT_CHARS_MAX && send.text.chars().count() > limit::TEXT_CHARS_MAX)
+        || send.mentions.len() > limit::MENTIONS_MAX;
+    // The machine logs this refusal when the channel is there. A text that cannot be carried is refused here: the client must not send it.
+    if too_large { Err(refuse(Code::TooLarge)) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use kith_wire::id::{ChannelId, ClientSeq, DeviceId, UserId};
+
+    use super::*;
+
+    fn caller(user: u64, admin: bool) -> Caller {
+        Caller { user: UserId::new(user), device: DeviceId::new(1), admin, trace: 0 }
+    }
+    fn send(text: String) -> Request {
+        let channel = ChannelId::direct(UserId::new(1), UserId::new(2));
+        let (client_seq, settled) = (ClientSeq::new(1), ClientSeq::new(1));
+        Request::Send(Send { channel, client_seq, settled, text, reply_to: None, mentions: Vec::new() })
+    }
+
+    #[test]
+    fn longest_text_passes_and_one_more_is_too_large() {
+        assert_eq!(check(&caller(1, false), &send("🦀".repeat(limit::TEXT_CHARS_MAX))), Ok(()));
+        let refused = check(&caller(1, false), &send("🦀".repeat(limit::TEXT_CHARS_MAX + 1)));
+        assert_eq!(refused.unwrap_err().code, Code::TooLarge);
+    }
+
+    #[test]
+    fn operators_and_users_are_told_apart() {
+        assert_eq!(check(&caller(1, false), &Request::Status).unwrap_err().code, Code::NotAdmin);
+        assert_eq!(check(&caller(0, true), &Request::Status), Ok(()));
+        assert_eq!(check(&caller(0, true), &send("hi".into())).unwrap_err().code, Code::NotAllowed);
     }
 }

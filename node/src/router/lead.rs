@@ -1,0 +1,155 @@
+//! Getting something done at the leader of a bucket's group, by one hop at most, until it is done or the deadline has passed.
+
+use std::time::Duration;
+
+use kith_raft::TransportError;
+use kith_wire::{
+    client::{Answer, Refusal, Request},
+    code::Code,
+    id::{Bucket, NodeId},
+    peer::{Ask, Caller, Inner, InnerAnswer, Told},
+};
+
+use super::{Route, Router, refuse, refuse_for};
+use crate::clock::{Instant, jitter};
+
+#[derive(Clone)]
+enum Work {
+    Request(Caller, Request),
+    Inner(Inner),
+}
+
+enum Done {
+    Answer(Answer),
+    Inner(InnerAnswer),
+}
+
+/// What an attempt that gave no answer means for the next one.
+enum Failure {
+    /// Final: the asker's answer.
+    Refused(Refusal),
+    /// It was not done: try again, perhaps there.
+    NotDone(Refusal, Option<NodeId>),
+    /// It may have been done: try again (every work is idempotent), and say so if there is no time left.
+    Unknown,
+}
+
+impl Router {
+    /// A client's request, at the leader of the bucket's group.
+    ///
+    /// # Errors
+    /// The leader's refusal; `NoLeader`, `Busy` with a delay; `OutcomeUnknown` once it may have been proposed.
+    pub async fn forward(&self, caller: &Caller, bucket: Bucket, request: Request, deadline: Instant) -> Result<Answer, Refusal> {
+        match self.lead(bucket, Work::Request(caller.clone(), request), deadline).await? {
+            Done::Answer(answer) => Ok(answer),
+            Done::Inner(_) => Err(refuse(Code::Internal)),
+        }
+    }
+
+    /// An operation of the cluster itself, at the leader of the bucket's group.
+    ///
+    /// # Errors
+    /// As [`Router::forward`].
+    pub async fn inner(&self, bucket: Bucket, inner: Inner, deadline: Instant) -> Result<InnerAnswer, Refusal> {
+        match self.lead(bucket, Work::Inner(inner), deadline).await? {
+            Done::Inner(answer) => Ok(answer),
+            Done::Answer(_) => Err(refuse(Code::Internal)),
+        }
+    }
+
+    async fn lead(&self, bucket: Bucket, work: Work, deadline: Instant) -> Result<Done, Refusal> {
+        let mut last = refuse(Code::Timeout);
+        let (mut hint, mut asked, mut may_be_done) = (None, None, false);
+        let mut wait = RETRY_MIN;
+        loop {
+            let attempt = match self.locate(bucket) {
+                Ok(route) => {
+                    let known = hint.take().or_else(|| self.leader(route.group).map(|(node, _)| node));
+                    // One that has just said it does not lead, and nobody else is known: ask around.
+                    match known.or_else(|| self.any_replica(&route, asked)) {
+                        Some(node) => {
+                            asked = Some(node);
+                            self.attempt(node, &route, work.clone(), deadline).await
+                        }
+                        None => Err(Failure::NotDone(refuse_for(Code::NoLeader, NO_LEADER_MS), None)),
+                    }
+                }
+                Err(refusal) => Err(Failure::NotDone(refusal, None)),
+            };
+            match attempt {
+                Ok(done) => return Ok(done),
+                Err(Failure::Refused(refusal)) => return Err(refusal),
+                Err(Failure::NotDone(refusal, at)) => {
+                    last = refusal;
+                    hint = at.filter(|at| Some(*at) != asked);
+                }
+                Err(Failure::Unknown) => may_be_done = true,
+            }
+            let pause = jitter(wait / 2, wait);
+            wait = (wait * 2).min(RETRY_MAX);
+            if self.clock.instant() + pause >= deadline {
+                return Err(if may_be_done { refuse(Code::OutcomeUnknown) } else { outward(last) });
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn attempt(&self, node: NodeId, route: &Route, work: Work, deadline: Instant) -> Result<Done, Failure> {
+        let now = self.clock.instant();
+        if now >= deadline {
+            return Err(Failure::NotDone(refuse(Code::Timeout), None));
+        }
+        if node == self.node {
+            let ops = self.ops().map_err(Failure::Refused)?;
+            let done = match work {
+                Work::Request(caller, request) => ops.at_leader(route.group, caller, request, deadline).await.map(Done::Answer),
+                Work::Inner(inner) => ops.inner(route.group, inner, deadline).await.map(Done::Inner),
+            };
+            return done.map_err(classify);
+        }
+        let ask = match work {
+            Work::Request(caller, request) => Ask::Forward { group: route.group, map_epoch: route.epoch, caller, request },
+            Work::Inner(inner) => Ask::Inner { group: route.group, map_epoch: route.epoch, inner },
+        };
+        match self.peers.ask(node, ask, (deadline - now).min(ATTEMPT_MAX)).await {
+            Ok(Told::Answer(answer)) => Ok(Done::Answer(answer)),
+            Ok(Told::Inner(answer)) => Ok(Done::Inner(answer)),
+            Ok(_) => Err(Failure::Refused(refuse(Code::Internal))),
+            Err(TransportError::Refused(_, refusal)) => Err(classify(refusal)),
+            Err(TransportError::Unreachable(_)) => Err(Failure::NotDone(refuse_for(Code::NoLeader, NO_LEADER_MS), None)),
+            Err(TransportError::Full(_)) => Err(Failure::Refused(refuse_for(Code::Busy, BUSY_MS))),
+            Err(TransportError::Timeout(_) | TransportError::Lost(_) | TransportError::Source(_)) => Err(Failure::Unknown),
+        }
+    }
+}
+
+fn classify(refusal: Refusal) -> Failure {
+    match refusal.code {
+        Code::NotLeader => {
+            let leader = refusal.leader;
+            Failure::NotDone(refusal, leader)
+        }
+        Code::WrongGroup | Code::NoLeader | Code::Draining => Failure::NotDone(refusal, None),
+        Code::OutcomeUnknown | Code::Timeout | Code::Disconnected => Failure::Unknown,
+        _ => Failure::Refused(refusal),
+    }
+}
+
+/// What a client is told of the last attempt: places inside the cluster are not its business.
+fn outward(last: Refusal) -> Refusal {
+    match last.code {
+        Code::NotLeader | Code::WrongGroup | Code::Draining | Code::Timeout => refuse_for(Code::NoLeader, NO_LEADER_MS),
+        _ => last,
+    }
+}
+
+/// First wait before another attempt.
+const RETRY_MIN: Duration = Duration::from_millis(10);
+/// Longest wait.
+const RETRY_MAX: Duration = Duration::from_millis(250);
+/// One attempt at another node: a leader that is cut off is not waited for until the deadline.
+const ATTEMPT_MAX: Duration = Duration::from_millis(2_500);
+/// About an election.
+const NO_LEADER_MS: u32 = 1_000;
+/// A peer that reads too slowly.
+const BUSY_MS: u32 = 200;

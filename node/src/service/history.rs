@@ -1,0 +1,241 @@
+//! Pulls: history of a channel and rows of a user's index, from the nearest replica that has applied far enough.
+//!
+//! In: a query with the least that an answer must know (`min_seq`, `to`). Out: a page. This node's own replica is asked first and waited
+//! for ≤ 50 ms, then the leader, then any other. Invariant: membership, ranges and rows are read from one view; records come from the
+//! cache of recent ones only below that view's head.
+
+use std::{sync::Arc, time::Duration};
+
+use kith_machine::{
+    channel::read,
+    user::index,
+    view::{Row, RowKey, Scan, StateView, ViewError},
+};
+use kith_raft::{FeedError, GroupHandle, TransportError};
+use kith_wire::{
+    client::{HistoryPage, HistoryQuery, IndexQuery, Page, Refusal},
+    code::Code,
+    id::{GroupId, NodeId, Seq, UserId, UserRev},
+    peer::{Ask, Caller, Told},
+};
+
+use super::local::{broken, not_proposed, view};
+use crate::{
+    clock::Instant,
+    router::{Route, Router, refuse, refuse_for},
+};
+
+/// Reads for clients.
+#[derive(Clone, Debug)]
+pub struct Reads {
+    router: Router,
+}
+
+impl Reads {
+    /// Over a router.
+    pub fn new(router: Router) -> Self {
+        Self { router }
+    }
+
+    /// A page of history, from where the query says or from the nearest replica.
+    ///
+    /// # Errors
+    /// `NotMember`, `Behind`, `Resync`, `NotFound` when the asked node has no replica, or nobody could be asked.
+    pub async fn history(&self, caller: &Caller, query: HistoryQuery, deadline: Instant) -> Result<HistoryPage, Refusal> {
+        let route = self.router.locate(query.channel.bucket())?;
+        if let Some(node) = query.replica {
+            return self.history_at(node, route.group, caller, query, deadline).await;
+        }
+        let mut last = refuse_for(Code::NoLeader, RETRY_MS);
+        for node in self.places(&route) {
+            match self.history_at(node, route.group, caller, query.clone(), deadline).await {
+                Err(refusal) if is_local_to_replica(refusal.code) => last = refusal,
+                answer => return answer,
+            }
+            if self.router.clock().instant() >= deadline {
+                break;
+            }
+        }
+        Err(last)
+    }
+
+    async fn history_at(
+        &self,
+        node: NodeId,
+        group: GroupId,
+        caller: &Caller,
+        query: HistoryQuery,
+        deadline: Instant,
+    ) -> Result<HistoryPage, Refusal> {
+        if node == self.router.node() {
+            return self.history_here(group, caller, &query).await;
+        }
+        let within = deadline.saturating_duration_since(self.router.clock().instant()).min(ASK_MAX);
+        match self.router.peers().ask(node, Ask::History { group, caller: caller.clone(), query }, within).await {
+            Ok(Told::History(page)) => Ok(page),
+            Ok(_) => Err(refuse(Code::Internal)),
+            Err(error) => Err(unreachable(error)),
+        }
+    }
+
+    /// A page from this node's replica; also what other nodes ask for.
+    ///
+    /// # Errors
+    /// As [`Reads::history`].
+    pub async fn history_here(&self, group: GroupId, caller: &Caller, query: &HistoryQuery) -> Result<HistoryPage, Refusal> {
+        let handle = self.router.groups().get(group).ok_or_else(|| refuse(Code::NotFound))?;
+        let page = match self.read_history(&handle, caller, query)? {
+            Err(Code::Behind) => {
+                applied(&handle, |handle| Ok(!matches!(self.read_history(handle, caller, query)?, Err(Code::Behind)))).await?;
+                self.read_history(&handle, caller, query)?
+            }
+            other => other,
+        };
+        match page {
+            Ok(page) => Ok(page),
+            Err(Code::Behind) if query.replica.is_none() && self.router.serves(group) => {
+                // Nobody knows more than a leader behind a barrier: what the device holds is of a history that is gone.
+                handle.read_barrier().await.map_err(not_proposed)?;
+                match self.read_history(&handle, caller, query)? {
+                    Err(Code::Behind) => Err(refuse(Code::Resync)),
+                    page => page.map_err(refuse),
+                }
+            }
+            // A replica that lags may not know the channel or the membership yet.
+            Err(Code::NotMember) if query.replica.is_none() && !self.router.serves(group) => Err(refuse_for(Code::Behind, RETRY_MS)),
+            Err(Code::Behind) => Err(refuse_for(Code::Behind, RETRY_MS)),
+            Err(code) => Err(refuse(code)),
+        }
+    }
+
+    fn read_history(&self, handle: &GroupHandle, caller: &Caller, query: &HistoryQuery) -> Result<Result<HistoryPage, Code>, Refusal> {
+        let reader = view(handle)?;
+        let recent = handle.recent();
+        let fetch = |range: std::ops::RangeInclusive<Seq>, reverse: bool, limit: usize| -> Result<Vec<Arc<Row>>, ViewError> {
+            let most = u64::try_from(limit.saturating_sub(1)).unwrap_or(u64::MAX);
+            let part = if reverse {
+                Seq::new(range.end().get().saturating_sub(most).max(range.start().get()))..=*range.end()
+            } else {
+                *range.start()..=Seq::new(range.start().get().saturating_add(most).min(range.end().get()))
+            };
+            if let Some(records) = recent.range(&query.channel, part) {
+                let rows = records.iter().map(|record| Arc::new(Row::Record(Arc::unwrap_or_clone(record.clone()))));
+                return Ok(if reverse { rows.rev().collect() } else { rows.collect() });
+            }
+            let rows = reader.scan(&Scan::Records(query.channel, range), reverse, limit)?;
+            Ok(rows.into_iter().map(|(_, row)| row).collect())
+        };
+        read::history_from(&reader, caller.user, query, self.router.node(), fetch).map_err(|error| broken(&error))
+    }
+
+    /// A page of the caller's own index.
+    ///
+    /// # Errors
+    /// `Behind`, `Resync`, or nobody could be asked.
+    pub async fn index(&self, caller: &Caller, query: IndexQuery, deadline: Instant) -> Result<Page, Refusal> {
+        let route = self.router.locate(caller.user.bucket())?;
+        let mut last = refuse_for(Code::NoLeader, RETRY_MS);
+        for node in self.places(&route) {
+            let answer = if node == self.router.node() {
+                self.index_here(route.group, caller, &query, query.to).await
+            } else {
+                let within = deadline.saturating_duration_since(self.router.clock().instant()).min(ASK_MAX);
+                let ask = Ask::Index { group: route.group, caller: caller.clone(), query: query.clone(), min_rev: query.to };
+                match self.router.peers().ask(node, ask, within).await {
+                    Ok(Told::Page(page)) => Ok(page),
+                    Ok(_) => Err(refuse(Code::Internal)),
+                    Err(error) => Err(unreachable(error)),
+                }
+            };
+            match answer {
+                Err(refusal) if is_local_to_replica(refusal.code) => last = refusal,
+                answer => return answer,
+            }
+            if self.router.clock().instant() >= deadline {
+                break;
+            }
+        }
+        Err(last)
+    }
+
+    /// A page of an index from this node's replica, which must have applied `min_rev`; also what other nodes ask for.
+    ///
+    /// # Errors
+    /// As [`Reads::index`].
+    pub async fn index_here(&self, group: GroupId, caller: &Caller, query: &IndexQuery, min_rev: UserRev) -> Result<Page, Refusal> {
+        let handle = self.router.groups().get(group).ok_or_else(|| refuse(Code::NotFound))?;
+        let stands = |handle: &GroupHandle| Ok(rev_of(&view(handle)?, caller.user)? >= min_rev);
+        if !stands(&handle)? {
+            applied(&handle, stands).await?;
+        }
+        if !stands(&handle)? {
+            if !self.router.serves(group) {
+                return Err(refuse_for(Code::Behind, RETRY_MS));
+            }
+            handle.read_barrier().await.map_err(not_proposed)?;
+            if !stands(&handle)? {
+                return Err(refuse(Code::Resync));
+            }
+        }
+        let page = index::page(&view(&handle)?, caller.user, query).map_err(|error| broken(&error))?;
+        Ok(Page::Index { rows: page.rows, more: page.more, rev: page.rev })
+    }
+
+    /// Where to ask, best first: here, the leader, the other replicas that are alive.
+    fn places(&self, route: &Route) -> Vec<NodeId> {
+        let me = self.router.node();
+        let mut places = Vec::with_capacity(route.replicas.len());
+        if self.router.groups().get(route.group).is_some() {
+            places.push(me);
+        }
+        let leader = self.router.leader(route.group).map(|(node, _)| node);
+        let others = route.replicas.iter().copied().filter(|node| self.router.peers().alive(*node));
+        for node in leader.into_iter().chain(others) {
+            if !places.contains(&node) {
+                places.push(node);
+            }
+        }
+        places
+    }
+}
+
+fn rev_of(rows: &dyn StateView, user: UserId) -> Result<UserRev, Refusal> {
+    let row = rows.get(&RowKey::User(user)).map_err(|error| broken(&error))?;
+    Ok(match row.as_deref() {
+        Some(Row::User(row)) => row.rev,
+        _ => UserRev::ZERO,
+    })
+}
+
+/// Waits until the replica has applied far enough, at most 50 ms.
+async fn applied(handle: &GroupHandle, far_enough: impl Fn(&GroupHandle) -> Result<bool, Refusal>) -> Result<(), Refusal> {
+    let mut feed = handle.feed();
+    let wait = async {
+        while !far_enough(handle)? {
+            if let Err(FeedError::Closed) = feed.next().await {
+                break;
+            }
+        }
+        Ok(())
+    };
+    tokio::time::timeout(BEHIND_WAIT, wait).await.unwrap_or(Ok(()))
+}
+
+/// Refusals that another replica may not give.
+fn is_local_to_replica(code: Code) -> bool {
+    matches!(code, Code::Behind | Code::NotFound | Code::NoLeader | Code::NotLeader | Code::Busy | Code::Timeout | Code::Internal)
+}
+
+fn unreachable(error: TransportError) -> Refusal {
+    match error {
+        TransportError::Refused(_, refusal) => refusal,
+        _ => refuse_for(Code::NoLeader, RETRY_MS),
+    }
+}
+
+/// For this node's own replica to catch up.
+const BEHIND_WAIT: Duration = Duration::from_millis(50);
+/// For another replica's page.
+const ASK_MAX: Duration = Duration::from_secs(5);
+/// Before asking again.
+const RETRY_MS: u32 = 200;

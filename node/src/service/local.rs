@@ -1,0 +1,281 @@
+//! What the leader of a group does itself: a client's request becomes an item of the group's log, its reply the client's answer.
+//!
+//! In: requests that were routed here, by this node or by one hop. Out: answers; `NotLeader` with a hint when it is not so (any more).
+//! Invariant: a request is proposed in the first poll, so that a device's requests keep their order; only a direct channel's first
+//! record asks the other side's home before. Final refusals come from apply.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use kith_machine::{
+    channel::read,
+    reply::Reply,
+    view::{RowKey, StateView, ViewError},
+};
+use kith_raft::{GroupHandle, ProposeError, storage::Reader};
+use kith_wire::{
+    client::{Answer, ChannelView, MemberView, Refusal, Request, Send},
+    code::Code,
+    id::{ChannelId, ChannelKind, GroupId, UserId},
+    log::{Author, Command, Content, PeerCheck},
+    peer::{Caller, Inner, InnerAnswer},
+};
+
+use crate::{
+    clock::Instant,
+    cluster::map::group_of,
+    router::{LocalOps, Router, refuse, refuse_for},
+};
+
+/// The operations of this node as a leader.
+#[derive(Clone, Debug)]
+pub struct Local {
+    router: Router,
+    /// Direct channels that are known to exist here: they never cease to.
+    begun: Arc<Mutex<HashSet<ChannelId>>>,
+}
+
+impl Local {
+    /// Over a router, which is told of it ([`Router::attach`]) by the composition root.
+    pub fn new(router: Router) -> Self {
+        Self { router, begun: Arc::default() }
+    }
+
+    async fn request(self, group: GroupId, caller: Caller, request: Request, deadline: Instant) -> Result<Answer, Refusal> {
+        let handle = self.group(group)?;
+        match request {
+            Request::Send(send) => self.send(&handle, &caller, send, deadline).await,
+            Request::ChangeMembers(change) => {
+                let digest = change.digest();
+                let author = author(&caller, change.client_seq, change.settled, digest);
+                let reply = propose(&handle, Command::ChangeMembers { channel: change.channel, author, change: change.change }).await?;
+                sent(reply)
+            }
+            Request::Void { channel, device, client_seq, digest } => {
+                let reply = propose(&handle, Command::Void { channel, user: caller.user, device, client_seq, digest }).await?;
+                sent(reply)
+            }
+            Request::CreateGroup { op, title, members } => {
+                let channel = ChannelId::group(caller.user.region(), caller.user, caller.device, op);
+                let create = Command::CreateGroup { channel, creator: caller.user, device: caller.device, op, title, members };
+                match propose(&handle, create).await? {
+                    Reply::Sent { seq, .. } => Ok(Answer::Created { channel, seq }),
+                    other => sent(other),
+                }
+            }
+            Request::MarkRead { channel, read } => self.mark_read(&handle, &caller, channel, read).await,
+            Request::Delivered { channel, delivered } => {
+                let receipt = Command::Receipt { channel, user: caller.user, read: None, delivered: Some(delivered) };
+                sent(propose(&handle, receipt).await?)
+            }
+            Request::GetChannel { channel } => {
+                handle.read_barrier().await.map_err(not_proposed)?;
+                channel_view(&view(&handle)?, channel, caller.user)
+            }
+            _ => Err(refuse(Code::Unsupported)),
+        }
+    }
+
+    async fn send(&self, handle: &GroupHandle, caller: &Caller, send: Send, deadline: Instant) -> Result<Answer, Refusal> {
+        let digest = send.digest();
+        let peer = match send.channel.peer_of(caller.user) {
+            Some(peer) if peer != caller.user && !self.has_begun(handle, send.channel)? => self.check_peer(caller.user, peer, deadline).await?,
+            _ => PeerCheck::NotAsked,
+        };
+        let Send { channel, client_seq, settled, text, reply_to, mentions } = send;
+        let author = author(caller, client_seq, settled, digest);
+        let reply = propose(handle, Command::Append { channel, author, content: Content::Text { text, reply_to, mentions }, peer }).await?;
+        if matches!((&reply, channel.kind()), (Reply::Sent { .. }, ChannelKind::Direct(..))) {
+            self.note_begun(channel);
+        }
+        sent(reply)
+    }
+
+    fn has_begun(&self, handle: &GroupHandle, channel: ChannelId) -> Result<bool, Refusal> {
+        if self.begun.lock().unwrap_or_else(PoisonError::into_inner).contains(&channel) {
+            return Ok(true);
+        }
+        let is_there = view(handle)?.get(&RowKey::Channel(channel)).map_err(|error| broken(&error))?.is_some();
+        if is_there {
+            self.note_begun(channel);
+        }
+        Ok(is_there)
+    }
+
+    fn note_begun(&self, channel: ChannelId) {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        if begun.len() >= BEGUN_MAX {
+            begun.clear();
+        }
+        begun.insert(channel);
+    }
+
+    /// Silence of the other side's home is `Busy`: nothing is used up, and the device tries again.
+    async fn check_peer(&self, from: UserId, user: UserId, deadline: Instant) -> Result<PeerCheck, Refusal> {
+        let soon = deadline.min(self.router.clock().instant() + CHECK_MAX);
+        match self.router.inner(user.bucket(), Inner::CheckPeer { user, from }, soon).await {
+            Ok(InnerAnswer::Truth(true)) => Ok(PeerCheck::Exists),
+            Ok(InnerAnswer::Truth(false)) => Ok(PeerCheck::NotAsked),
+            Ok(_) | Err(_) => Err(refuse_for(Code::Busy, CHECK_RETRY_MS)),
+        }
+    }
+
+    /// In the user's home: their own position. In the channel's group: what the others see. The same request goes to both.
+    async fn mark_read(&self, handle: &GroupHandle, caller: &Caller, channel: ChannelId, read: kith_wire::log::Position) -> Result<Answer, Refusal> {
+        let map = self.router.maps().current();
+        let here = |bucket| group_of(&map, bucket) == Some(handle.id());
+        let mut answer = Ok(Answer::Done);
+        if here(caller.user.bucket()) {
+            answer = sent(propose(handle, Command::MarkRead { user: caller.user, channel, read }).await?);
+        }
+        if here(channel.bucket()) {
+            let receipt = Command::Receipt { channel, user: caller.user, read: Some(read), delivered: None };
+            let receipt = sent(propose(handle, receipt).await?);
+            answer = answer.and(receipt);
+        }
+        answer
+    }
+
+    async fn inner_op(self, group: GroupId, inner: Inner) -> Result<InnerAnswer, Refusal> {
+        let handle = self.group(group)?;
+        match inner {
+            Inner::CheckPeer { user, .. } => {
+                handle.read_barrier().await.map_err(not_proposed)?;
+                Ok(InnerAnswer::Truth(is_active(&view(&handle)?, user)?.is_some()))
+            }
+            Inner::FindName { name } => {
+                handle.read_barrier().await.map_err(not_proposed)?;
+                let holding = kith_machine::name::find(&view(&handle)?, &name).map_err(|error| broken(&error))?;
+                Ok(holding.map_or(InnerAnswer::NoName, |holding| InnerAnswer::Name {
+                    user: holding.user,
+                    confirmed: holding.confirmed,
+                    age_ms: holding.age_ms,
+                }))
+            }
+            Inner::GetUsers { users } => {
+                let reader = view(&handle)?;
+                let mut found = Vec::new();
+                for user in users {
+                    if let Some(name) = is_active(&reader, user)? {
+                        found.push((user, name));
+                    }
+                }
+                Ok(InnerAnswer::Users(found))
+            }
+            Inner::ReserveName { name, user } => done(propose(&handle, Command::ReserveName { name, user }).await?),
+            Inner::ConfirmName { name, user } => done(propose(&handle, Command::ConfirmName { name, user }).await?),
+            Inner::ReleaseName { name, user } => done(propose(&handle, Command::ReleaseName { name, user }).await?),
+            Inner::CreateUser { user, name, key } => done(propose(&handle, Command::CreateUser { user, name, key }).await?),
+            Inner::SettleUser { user } => {
+                // The reply says whether the user is there for good; if not, it never will be.
+                match propose(&handle, Command::ForbidUser { user }).await? {
+                    Reply::Account { .. } => Ok(InnerAnswer::Truth(true)),
+                    Reply::Done | Reply::Rejected(_) => Ok(InnerAnswer::Truth(is_active(&view(&handle)?, user)?.is_some())),
+                    other => done(other),
+                }
+            }
+        }
+    }
+
+    fn group(&self, group: GroupId) -> Result<GroupHandle, Refusal> {
+        let handle = self.router.groups().get(group).ok_or_else(|| Refusal::not_leader(None))?;
+        let lead = handle.leadership();
+        match lead.leader {
+            Some(leader) if leader == self.router.node() && lead.serving => Ok(handle),
+            Some(leader) if leader == self.router.node() => Err(refuse_for(Code::NoLeader, WARMING_MS)),
+            other => Err(Refusal::not_leader(other)),
+        }
+    }
+}
+
+impl LocalOps for Local {
+    fn at_leader(&self, group: GroupId, caller: Caller, request: Request, deadline: Instant) -> BoxFuture<'static, Result<Answer, Refusal>> {
+        self.clone().request(group, caller, request, deadline).boxed()
+    }
+    fn inner(&self, group: GroupId, inner: Inner, _deadline: Instant) -> BoxFuture<'static, Result<InnerAnswer, Refusal>> {
+        self.clone().inner_op(group, inner).boxed()
+    }
+}
+
+fn author(caller: &Caller, client_seq: kith_wire::id::ClientSeq, settled: kith_wire::id::ClientSeq, digest: u64) -> Author {
+    Author { user: caller.user, device: caller.device, client_seq, settled, digest }
+}
+
+async fn propose(handle: &GroupHandle, command: Command) -> Result<Reply, Refusal> {
+    handle.propose(kith_machine::item(command)).await.map_err(not_proposed)
+}
+
+/// What a proposal's failure is to the asker.
+pub(super) fn not_proposed(error: ProposeError) -> Refusal {
+    match error {
+        ProposeError::NotLeader { leader, .. } => Refusal::not_leader(leader),
+        ProposeError::Busy { retry_after } => refuse_for(Code::Busy, u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX).max(1)),
+        ProposeError::Unknown => refuse(Code::OutcomeUnknown),
+        ProposeError::Stopped => refuse_for(Code::NoLeader, WARMING_MS),
+    }
+}
+
+/// The replica's rows at this moment.
+pub(super) fn view(handle: &GroupHandle) -> Result<Reader, Refusal> {
+    handle.reader().map_err(|error| {
+        tracing::warn!(group = %handle.id(), cause = %error, "service.read: not now");
+        refuse_for(Code::Behind, WARMING_MS)
+    })
+}
+
+/// A row that cannot be read is our fault; what exactly is in the log, not in the answer.
+pub(super) fn broken(error: &ViewError) -> Refusal {
+    tracing::error!(cause = %error, "service.read: a row cannot be read");
+    refuse(Code::Internal)
+}
+
+/// A reply as a client's answer.
+fn sent(reply: Reply) -> Result<Answer, Refusal> {
+    match reply {
+        Reply::Sent { seq, cnt, ts, duplicate } => Ok(Answer::Sent { seq, cnt, ts, duplicate }),
+        Reply::Voided => Ok(Answer::Voided),
+        Reply::Done | Reply::Rev(_) | Reply::Merged { .. } | Reply::Account { .. } => Ok(Answer::Done),
+        Reply::OutOfSequence { expected } => Err(Refusal::out_of_sequence(expected)),
+        Reply::Rejected(code) => Err(rejected(code)),
+        Reply::WrongGroup => Err(refuse(Code::WrongGroup)),
+    }
+}
+
+fn done(reply: Reply) -> Result<InnerAnswer, Refusal> {
+    sent(reply).map(|_| InnerAnswer::Done)
+}
+
+fn rejected(code: Code) -> Refusal {
+    match code.retry() {
+        kith_wire::code::Retry::After => refuse_for(code, REJECTED_RETRY_MS),
+        _ => refuse(code),
+    }
+}
+
+fn is_active(view: &dyn StateView, user: UserId) -> Result<Option<String>, Refusal> {
+    let account = kith_machine::user::account(view, user).map_err(|error| broken(&error))?;
+    Ok(account.filter(|row| row.state == kith_wire::log::UserState::Active).map(|row| row.name))
+}
+
+fn channel_view(view: &dyn StateView, channel: ChannelId, user: UserId) -> Result<Answer, Refusal> {
+    let overview = read::overview(view, channel, user).map_err(|error| broken(&error))?.ok_or_else(|| refuse(Code::NotMember))?;
+    let members = overview.roster.members.iter().zip(&overview.positions);
+    let members = members.map(|(member, (read, delivered))| MemberView { user: member.user, role: member.role, read: *read, delivered: *delivered });
+    let members = members.collect();
+    Ok(Answer::Channel(ChannelView { channel, title: overview.roster.title, head: overview.state.head, members }))
+}
+
+/// Direct channels remembered; then all are forgotten and looked up again.
+const BEGUN_MAX: usize = 65_536;
+/// For the other side's home to say whether it may be written to.
+const CHECK_MAX: Duration = Duration::from_secs(3);
+/// When it did not.
+const CHECK_RETRY_MS: u32 = 500;
+/// A leader that has not applied the first entry of its term.
+const WARMING_MS: u32 = 200;
+/// A logged refusal that may pass: the channel's first ref is still on its way, a name is being made.
+const REJECTED_RETRY_MS: u32 = 500;
