@@ -13,7 +13,9 @@ pub mod demo;
 pub mod edge;
 pub mod fanout;
 pub mod http;
+mod inbound;
 pub mod leadership;
+pub mod node;
 pub mod outbox;
 pub mod peer;
 pub mod router;
@@ -21,3 +23,5 @@ pub mod service;
 pub mod session;
 pub mod supervise;
 pub mod telemetry;
+
+pub use node::{Node, NodeOptions, StartError};

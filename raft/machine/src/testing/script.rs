@@ -3,12 +3,11 @@
 use bytes::Bytes;
 use kith_wire::{
     id::{
-        ChannelId, ChannelKind, ClientSeq, ClusterId, DeviceId, GroupId, Incarnation, NodeId, OwnerEpoch, RegionId, Seq, StoreId, Timestamp, UserId,
-        digest, hash,
+        ChannelId, ClientSeq, ClusterId, DeviceId, GroupId, Incarnation, NodeId, OwnerEpoch, RegionId, Seq, StoreId, Timestamp, UserId, digest, hash,
     },
     log::{
         Author, Batch, ChannelRow, Command, Content, DedupRow, GroupRow, IndexRow, Item, MemberChange, NodeRow, NodeState, PeerCheck, Position, Ref,
-        Role, RosterRow, RunRow,
+        Role, RunRow,
     },
 };
 
@@ -169,14 +168,9 @@ impl Script {
         Author { user, device, client_seq: ClientSeq::new(number), settled, digest }
     }
 
-    fn member(&self, channel: ChannelId, pick: u8) -> Option<UserId> {
-        let roster = row::<RosterRow>(&self.view, &RowKey::Roster(channel)).ok().flatten()?;
-        let at = usize::from(pick / 4).checked_rem(roster.members.len())?;
-        roster.members.get(at).map(|member| member.user)
-    }
-
     fn dedup(&self, channel: ChannelId, device: DeviceId) -> Option<DedupRow> {
-        row::<DedupRow>(&self.view, &RowKey::Dedup(channel, device)).ok().flatten().map(|row| row.clone())
+        let row = self.view.rows.get(&RowKey::Dedup(channel, device))?;
+        if let crate::view::Row::Dedup(row) = &**row { Some(row.clone()) } else { None }
     }
 
     fn head(&self, channel: ChannelId) -> Position {
@@ -188,9 +182,7 @@ impl Script {
         let channel = Self::channel(pick);
         // Direct channels mostly hear their own users.
         let user = match channel.kind() {
-            ChannelKind::Direct(low, high) if who % 16 != 0 => [low, high][usize::from(who) % 2],
-            // Groups hear their members, but for some.
-            ChannelKind::Group(_) if who % 4 != 0 => self.member(channel, who).unwrap_or_else(|| Self::user(who)),
+            kith_wire::id::ChannelKind::Direct(low, high) if who % 16 != 0 => [low, high][usize::from(who) % 2],
             _ => Self::user(who),
         };
         let other = Self::user(a);
@@ -217,9 +209,9 @@ impl Script {
             15..=19 => {
                 let role = [Role::Member, Role::Admin, Role::Owner][usize::from(b % 3)];
                 let change = match a % 8 {
-                    0..=3 => MemberChange::Add(Self::user(b)),
-                    4 => MemberChange::Remove(Self::user(b)),
-                    5 if b % 2 == 0 => MemberChange::Leave,
+                    0..=2 => MemberChange::Add(Self::user(b)),
+                    3 | 4 => MemberChange::Remove(Self::user(b)),
+                    5 => MemberChange::Leave,
                     _ => MemberChange::SetRole(Self::user(b / 4), role),
                 };
                 Command::ChangeMembers { channel, author: self.author(channel, user, step, 1), change }

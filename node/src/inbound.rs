@@ -1,0 +1,109 @@
+//! What comes from other nodes, handed to whoever it is for: part of the composition root.
+
+use std::sync::Arc;
+
+use futures_util::{FutureExt, future::BoxFuture};
+use kith_raft::{Groups, SnapshotPart};
+use kith_wire::{
+    client::Refusal,
+    code::Code,
+    id::{GroupId, NodeId},
+    peer::{Append, AppendAnswer, AppendResult, Ask, Beat, SnapshotHead, Tell, Told},
+};
+use tokio::sync::mpsc;
+
+use crate::{
+    clock::Instant,
+    peer::inbound::{AppendAnswers, Inbound},
+    router::{LocalOps, refuse},
+    service::{Service, local::Local, status},
+    supervise::Tasks,
+};
+
+/// The parts that take what comes in.
+pub(crate) struct Dispatch {
+    pub(crate) groups: Arc<Groups>,
+    pub(crate) service: Service,
+    pub(crate) local: Local,
+    pub(crate) synced_batches: Arc<dyn Fn() -> u64 + Send + Sync>,
+    pub(crate) sessions: Arc<std::sync::atomic::AtomicU64>,
+    pub(crate) tasks: Tasks,
+}
+
+impl Inbound for Dispatch {
+    fn ask(&self, from: NodeId, ask: Ask, deadline: Instant) -> BoxFuture<'static, Result<Told, Refusal>> {
+        let reads = self.service.reads().clone();
+        match ask {
+            Ask::Forward { group, caller, request, .. } => {
+                let answer = self.local.at_leader(group, caller, request, deadline);
+                async move { answer.await.map(Told::Answer) }.boxed()
+            }
+            Ask::Inner { group, inner, .. } => {
+                let answer = self.local.inner(group, inner, deadline);
+                async move { answer.await.map(Told::Inner) }.boxed()
+            }
+            Ask::History { group, caller, query } => async move { reads.history_here(group, &caller, &query).await.map(Told::History) }.boxed(),
+            Ask::Index { group, caller, query, min_rev } => {
+                async move { reads.index_here(group, &caller, &query, min_rev).await.map(Told::Page) }.boxed()
+            }
+            Ask::Map { newer_than } => {
+                let map = self.service.router().maps().current();
+                let newer = (map.epoch > newer_than).then(|| (*map).clone());
+                async move { Ok(Told::Map(newer)) }.boxed()
+            }
+            Ask::NodeStatus => {
+                let (router, sessions) = (self.service.router().clone(), self.sessions.load(std::sync::atomic::Ordering::Relaxed));
+                async move { Ok(Told::NodeStatus(status::own(&router, sessions))) }.boxed()
+            }
+            Ask::Register { .. } => async move { Err(refuse(Code::Unsupported)) }.boxed(),
+            ask @ (Ask::Vote { .. } | Ask::TransferLeader { .. } | Ask::Heartbeats(_)) => {
+                let groups = self.groups.clone();
+                async move { groups.handle_ask(from, ask).await }.boxed()
+            }
+        }
+    }
+
+    fn tell(&self, from: NodeId, _tell: Tell) {
+        tracing::trace!(peer = %from, "peer.tell: nobody takes it");
+    }
+
+    fn append(&self, from: NodeId, link: u64, append: Append, answers: AppendAnswers) {
+        self.groups.handle_append(from, link, append, &answers);
+    }
+
+    fn append_end(&self, from: NodeId, link: u64, group: GroupId, session: u64) {
+        self.groups.handle_append_end(from, link, group, session);
+    }
+
+    fn append_link_closed(&self, from: NodeId, link: u64) {
+        self.groups.handle_append_link_closed(from, link);
+    }
+
+    fn appended(&self, from: NodeId, answer: AppendAnswer) {
+        self.groups.handle_appended(from, answer);
+    }
+
+    fn snapshot(&self, _from: NodeId, head: SnapshotHead, parts: mpsc::Receiver<SnapshotPart>) -> BoxFuture<'static, AppendResult> {
+        let groups = self.groups.clone();
+        async move { groups.handle_snapshot(head, parts).await }.boxed()
+    }
+
+    fn beat(&self) -> Beat {
+        let leads = self.groups.all().into_iter().filter_map(|handle| {
+            let lead = handle.leadership();
+            lead.serving.then(|| (handle.id(), lead.term))
+        });
+        Beat { map_epoch: self.service.router().maps().current().epoch, leads: leads.collect(), synced_batches: (self.synced_batches)() }
+    }
+
+    fn heard(&self, _from: NodeId, _beat: &Beat) {}
+
+    fn link_up(&self, to: NodeId) {
+        let groups = self.groups.clone();
+        self.tasks.spawn("raft.link_up", async move { groups.handle_link_up(to).await });
+    }
+
+    fn link_down(&self, to: NodeId) {
+        self.groups.handle_link_down(to);
+    }
+}

@@ -1,0 +1,528 @@
+//! A running node: everything put together, started in order and ended in the reverse one.
+//!
+//! In: settings, the cluster's files, time, links' policy. Out: a node that serves until it is shut down. Order of the end (`shutdown`):
+//! stop admission, hand over leaderships, drain outboxes, close sessions with a reason, stop groups, close links, flush and close the
+//! databases, end the lanes; each step has a deadline.
+
+use std::{
+    fs, io,
+    net::{SocketAddr, UdpSocket},
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use kith_raft::{
+    FailPoints, GroupHandle, Groups, GroupsConfig, GroupsOptions, Lanes, OpenError, RaftMetrics,
+    storage::{self, Storage},
+};
+use kith_wire::{
+    id::NodeId,
+    log::{ClusterMap, Membership},
+};
+use prometheus_client::registry::Registry;
+use thiserror::Error;
+use tokio::{net::TcpListener, runtime::Handle, sync::watch, task::JoinError};
+
+use crate::{
+    auth::TokenKey,
+    clock::{SharedClock, SystemClock},
+    cluster::{
+        ClusterFiles,
+        controller::{Controller, ControllerDuty},
+        files::FilesError,
+        map::Maps,
+    },
+    config::Config,
+    http,
+    inbound::Dispatch,
+    leadership::{self, Duty},
+    peer::{
+        AllLinks, Known, LinkPolicy, Me, Peers, PeersOptions, endpoint,
+        tls::{self, Identity, TlsError},
+    },
+    router::{LocalOps, Router},
+    service::{Service, local::Local},
+    supervise::Tasks,
+    telemetry::{NodeMetrics, rss_bytes},
+};
+
+/// What a node is started with.
+pub struct NodeOptions {
+    /// Its settings.
+    pub config: Config,
+    /// Time.
+    pub clock: SharedClock,
+    /// Which links carry traffic; a harness cuts them here.
+    pub links: Arc<dyn LinkPolicy>,
+    /// Timers and bounds of the groups.
+    pub groups: GroupsConfig,
+    /// Sizes of the store.
+    pub store: storage::Options,
+    /// Fail points; an empty value without the feature.
+    pub failpoints: FailPoints,
+    /// The bound socket, when the starter has one; else the configured address is bound.
+    pub socket: Option<UdpSocket>,
+}
+
+impl NodeOptions {
+    /// As in production.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            clock: Arc::new(SystemClock),
+            links: Arc::new(AllLinks),
+            groups: GroupsConfig::default(),
+            store: storage::Options::default(),
+            failpoints: FailPoints::default(),
+            socket: None,
+        }
+    }
+}
+
+/// A node could not be started; nothing of it runs.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The cluster's files cannot be used.
+    #[error("cannot use the cluster's files")]
+    Cluster(#[from] FilesError),
+    /// The cluster's files do not name this node.
+    #[error("node {0} is not in cluster.toml")]
+    NotInCluster(u64),
+    /// A file of the node cannot be read.
+    #[error("cannot read {path}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Certificate or key cannot be used.
+    #[error("cannot use the node's tls files")]
+    Tls(#[from] TlsError),
+    /// The system gives no threads.
+    #[error("cannot start threads")]
+    Lanes(#[source] io::Error),
+    /// The data directory cannot be opened.
+    #[error("cannot open the data directory {path}")]
+    Storage {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: storage::OpenError,
+    },
+    /// The address is taken or not ours.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// A group cannot be opened.
+    #[error("cannot open a group")]
+    Group(#[from] OpenError),
+    /// A starting task panicked.
+    #[error("a starting task failed")]
+    Task(#[from] JoinError),
+}
+
+/// A running node.
+pub struct Node {
+    id: NodeId,
+    client_addr: SocketAddr,
+    http_addr: Option<SocketAddr>,
+    groups: Arc<Groups>,
+    service: Service,
+    peers: Peers,
+    endpoint: quinn::Endpoint,
+    storage: Arc<Storage>,
+    lanes: Arc<Lanes>,
+    tasks: Tasks,
+    admission: Tasks,
+    http_tasks: Tasks,
+    failed: watch::Receiver<Option<String>>,
+    registry: Arc<Registry>,
+    token_key: TokenKey,
+    _ops: Arc<dyn LocalOps>,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Node({})", self.id)
+    }
+}
+
+impl Node {
+    /// Starts a node; returns when it takes connections, not when its groups have leaders. Call it on an ordinary runtime: HTTP runs there.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(options: NodeOptions) -> Result<Self, StartError> {
+        let NodeOptions { config, clock, links, groups: groups_config, store, failpoints, socket } = options;
+        let files = ClusterFiles::load(&config.cluster.folder)?;
+        let id = NodeId::new(config.node.id);
+        let first_map = files.first_map();
+        if !first_map.nodes.contains_key(&id) {
+            return Err(StartError::NotInCluster(config.node.id));
+        }
+        let identity = Identity::from_pem(&files.ca_pem, &read(&config.node.cert)?, &read(&config.node.key)?)?;
+        let (server, dialler) = (identity.server()?, identity.dialler()?);
+
+        let (failed, failed_seen) = watch::channel(None);
+        let storage = open_storage(config.node.data.clone(), store).await?;
+        storage.on_fatal(Box::new(move |error| {
+            failed.send_replace(Some(error.to_string()));
+        }));
+        let lanes = Arc::new(
+            match config.node.lanes {
+                Some(count) => Lanes::start(count),
+                None => Lanes::start_default(),
+            }
+            .map_err(StartError::Lanes)?,
+        );
+        let lane = lanes.handle(lanes.of_number(0)).clone();
+        let tasks = Tasks::new(lane.clone());
+        let admission = tasks.child();
+
+        let endpoint = open_endpoint(&config, socket, server, &lane).await?;
+        let client_addr = endpoint.local_addr().map_err(|source| StartError::Listen { address: config.node.listen, source })?;
+        let maps = Maps::new(first_map.clone(), local(&storage, MAP_KEY).as_deref(), keeper(&storage, MAP_KEY));
+        let store_identity = storage.identity();
+        let peers = Peers::new(PeersOptions {
+            me: Me { node: id, cluster: files.id, store: store_identity.store, boot: store_identity.boot },
+            endpoint: endpoint.clone(),
+            dialler,
+            clock: clock.clone(),
+            policy: links,
+            known: Known::new(&local(&storage, KNOWN_KEY).unwrap_or_default(), keeper(&storage, KNOWN_KEY)),
+            tasks: tasks.child(),
+        });
+
+        let raft_metrics = Arc::new(RaftMetrics::default());
+        let groups = Groups::new(GroupsOptions {
+            node: id,
+            cluster: files.id.to_string(),
+            storage: storage.clone(),
+            transport: Arc::new(peers.clone()),
+            lanes: lanes.clone(),
+            config: groups_config,
+            now: {
+                let clock = clock.clone();
+                Arc::new(move || clock.now())
+            },
+            metrics: raft_metrics.clone(),
+            failpoints,
+        });
+        let router = Router::new(id, maps.clone(), groups.clone(), peers.clone(), clock.clone());
+        let local_ops = Local::new(router.clone());
+        let ops: Arc<dyn LocalOps> = Arc::new(local_ops.clone());
+        router.attach(&ops);
+        let sessions = Arc::new(AtomicU64::new(0));
+        let service = Service::new(router, sessions.clone());
+
+        let metrics = NodeMetrics::default();
+        let mut registry = Registry::default();
+        raft_metrics.register(&mut registry);
+        metrics.register(&mut registry);
+        let registry = Arc::new(registry);
+
+        let synced = storage.clone();
+        peers.start(Arc::new(Dispatch {
+            groups: groups.clone(),
+            service: service.clone(),
+            local: local_ops,
+            synced_batches: Arc::new(move || synced.synced_batches()),
+            sessions,
+            tasks: tasks.clone(),
+        }));
+        let controller = Controller {
+            node: id,
+            identity: (store_identity.store, store_identity.boot),
+            first_map: Arc::new(first_map),
+            groups: groups.clone(),
+            peers: peers.clone(),
+            maps: maps.clone(),
+            tasks: tasks.child(),
+        };
+        let duties: Arc<[Arc<dyn Duty>]> = Arc::new([Arc::new(ControllerDuty::new(controller.clone()))]);
+        peers.follow(&maps.current());
+        for (group, initial) in replicas_of(id, &maps.current()) {
+            let handle = groups.open(group, Some(initial)).await?;
+            leadership::watch(&tasks, &handle, duties.clone());
+        }
+        controller.start();
+        tasks.spawn("service.receipts", service.clone().run_receipts());
+        tasks.spawn("telemetry.node", show(metrics, service.clone()));
+        admission.spawn("edge.accept", accept(endpoint.clone(), peers.clone(), tasks.clone()));
+
+        let http_tasks = Tasks::new(Handle::current());
+        let http_addr = match config.node.http {
+            Some(address) => Some(serve_http(address, &service, &registry, &http_tasks).await?),
+            None => None,
+        };
+        tracing::info!(node = %id, cluster = %files.id, address = %client_addr, "node started");
+        Ok(Self {
+            id,
+            client_addr,
+            http_addr,
+            groups,
+            service,
+            peers,
+            endpoint,
+            storage,
+            lanes,
+            tasks,
+            admission,
+            http_tasks,
+            failed: failed_seen,
+            registry,
+            token_key: files.token_key,
+            _ops: ops,
+        })
+    }
+
+    /// Its id.
+    pub fn id(&self) -> NodeId {
+        self.id
+    }
+    /// Where its QUIC endpoint listens.
+    pub fn client_addr(&self) -> SocketAddr {
+        self.client_addr
+    }
+    /// Where its HTTP face listens.
+    pub fn http_addr(&self) -> Option<SocketAddr> {
+        self.http_addr
+    }
+    /// Its operations.
+    pub fn service(&self) -> &Service {
+        &self.service
+    }
+    /// Its groups.
+    pub fn groups(&self) -> &Arc<Groups> {
+        &self.groups
+    }
+    /// Its links.
+    pub fn peers(&self) -> &Peers {
+        &self.peers
+    }
+    /// Its metrics.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+    /// The cluster's key for tokens.
+    pub fn token_key(&self) -> &TokenKey {
+        &self.token_key
+    }
+    /// Becomes `Some` when the disk has failed: the node must be shut down, the other replicas take over.
+    pub fn failed(&self) -> watch::Receiver<Option<String>> {
+        self.failed.clone()
+    }
+
+    /// Ends the node in order: nobody waits for it longer than they must.
+    pub async fn shutdown(self) {
+        let id = self.id;
+        tracing::info!(node = %id, "node.shutdown: begins");
+        step("stop admission", self.admission.close(STEP_MAX)).await;
+        step("hand over leaderships", self.hand_over()).await;
+        self.end().await;
+        tracing::info!(node = %id, "node.shutdown: done");
+    }
+
+    /// Ends the node as a crash would, as far as one process can: nothing is handed over, nobody is told.
+    pub async fn abort(self) {
+        self.admission.close(STEP_MAX).await;
+        self.end().await;
+    }
+
+    async fn end(self) {
+        step("stop groups", async {
+            self.groups.shutdown().await;
+            true
+        })
+        .await;
+        step("close links", self.peers.close(STEP_MAX)).await;
+        step("end tasks", self.tasks.close(STEP_MAX)).await;
+        step("end http", self.http_tasks.close(STEP_MAX)).await;
+        self.endpoint.close(quinn::VarInt::from_u32(u32::from(kith_wire::code::Code::Draining.number())), b"shutting down");
+        step("close the endpoint", async {
+            self.endpoint.wait_idle().await;
+            true
+        })
+        .await;
+        let (storage, lanes) = (self.storage.clone(), self.lanes.clone());
+        drop(self);
+        // Both block; nothing else of this node runs by now.
+        let closed = tokio::task::spawn_blocking(move || {
+            lanes.stop();
+            drop(lanes);
+            let closed = storage.close();
+            let held = Arc::strong_count(&storage) - 1;
+            if held > 0 {
+                tracing::error!(held, "node.shutdown: the databases are still held");
+            }
+            closed
+        });
+        match closed.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(cause = %error, "node.shutdown: the databases were not closed in order"),
+            Err(error) => tracing::error!(cause = %error, "node.shutdown: closing the databases panicked"),
+        }
+    }
+
+    /// Gives each group that this node leads to another replica that is alive. Says whether all were taken.
+    async fn hand_over(&self) -> bool {
+        let led = self.groups.all().into_iter().filter(|group| group.leadership().leader == Some(self.id));
+        futures_util::future::join_all(led.map(|group| self.hand_over_one(group))).await.into_iter().all(|taken| taken)
+    }
+
+    async fn hand_over_one(&self, group: GroupHandle) -> bool {
+        let map = self.service.router().maps().current();
+        let Some(row) = map.groups.get(&group.id()) else { return false };
+        let mut others = row.preference.iter().chain(&row.replicas).filter(|node| **node != self.id && self.peers.alive(**node));
+        let Some(to) = others.next() else { return true };
+        if let Err(error) = group.transfer(*to).await {
+            tracing::warn!(group = %group.id(), peer = %to, cause = %error, "node.shutdown: leadership not handed over");
+            return false;
+        }
+        group.leader().wait_for(|lead| lead.leader.is_some_and(|leader| leader != self.id)).await.is_ok()
+    }
+}
+
+async fn step(what: &'static str, step: impl Future<Output = bool>) {
+    match tokio::time::timeout(STEP_MAX, step).await {
+        Ok(true) => tracing::debug!(step = what, "node.shutdown: done"),
+        Ok(false) | Err(_) => tracing::warn!(step = what, "node.shutdown: went on without the end of a step"),
+    }
+}
+
+fn read(path: &PathBuf) -> Result<String, StartError> {
+    fs::read_to_string(path).map_err(|source| StartError::File { path: path.clone(), source })
+}
+
+async fn open_storage(path: PathBuf, options: storage::Options) -> Result<Arc<Storage>, StartError> {
+    let opened = tokio::task::spawn_blocking({
+        let path = path.clone();
+        move || Storage::open(&path, options)
+    });
+    opened.await?.map_err(|source| StartError::Storage { path, source })
+}
+
+async fn open_endpoint(
+    config: &Config,
+    socket: Option<UdpSocket>,
+    server: quinn::ServerConfig,
+    lane: &Handle,
+) -> Result<quinn::Endpoint, StartError> {
+    let address = config.node.listen;
+    let listen = |source| StartError::Listen { address, source };
+    let socket = match socket {
+        Some(socket) => socket,
+        None => endpoint::bind_socket(address).map_err(listen)?,
+    };
+    // Its driver runs where it is made.
+    lane.spawn(async move { endpoint::open(socket, server) }).await?.map_err(listen)
+}
+
+fn local(storage: &Storage, key: &str) -> Option<Vec<u8>> {
+    storage.local_get(key).unwrap_or_else(|error| {
+        tracing::error!(key, cause = %error, "node.start: a kept value cannot be read; going on without it");
+        None
+    })
+}
+
+fn keeper(storage: &Arc<Storage>, key: &'static str) -> Arc<dyn Fn(&[u8]) + Send + Sync> {
+    let storage = storage.clone();
+    Arc::new(move |value| {
+        if let Err(error) = storage.local_put(key, value) {
+            tracing::error!(key, cause = %error, "node: a value cannot be kept");
+        }
+    })
+}
+
+fn replicas_of(node: NodeId, map: &ClusterMap) -> Vec<(kith_wire::id::GroupId, Membership)> {
+    let held = map.groups.values().filter(|row| row.replicas.contains(&node));
+    held.map(|row| (row.group, Membership { voters: vec![row.replicas.clone()], learners: Vec::new() })).collect()
+}
+
+/// Accepts connections until cancelled and gives each to its side by ALPN.
+async fn accept(endpoint: quinn::Endpoint, peers: Peers, tasks: Tasks) {
+    while let Some(incoming) = endpoint.accept().await {
+        let peers = peers.clone();
+        tasks.spawn("edge.handshake", async move {
+            let Ok(connecting) = incoming.accept() else { return };
+            match tokio::time::timeout(HANDSHAKE_MAX, connecting).await {
+                Ok(Ok(connection)) if tls::alpn(&connection).as_deref() == Some(tls::ALPN_PEER) => peers.accept(connection),
+                Ok(Ok(connection)) => connection.close(quinn::VarInt::from_u32(0), b"no sessions yet"),
+                Ok(Err(error)) => tracing::debug!(cause = %error, "edge.handshake failed"),
+                Err(_) => tracing::debug!("edge.handshake took too long"),
+            }
+        });
+    }
+}
+
+async fn show(metrics: NodeMetrics, service: Service) {
+    let as_gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        ticks.tick().await;
+        let peers = service.router().peers();
+        let (frames, bytes, rejects) = peers.depth();
+        metrics.map_epoch.set(as_gauge(service.router().maps().current().epoch.get()));
+        metrics.links_up.set(as_gauge(peers.links_up() as u64));
+        metrics.queue_frames.set(as_gauge(frames as u64));
+        metrics.queue_bytes.set(as_gauge(bytes as u64));
+        metrics.queue_rejects.set(as_gauge(rejects));
+        metrics.ask_rejects.set(as_gauge(peers.busy()));
+        metrics.rss_bytes.set(as_gauge(rss_bytes().unwrap_or_default()));
+    }
+}
+
+async fn serve_http(address: SocketAddr, service: &Service, registry: &Arc<Registry>, tasks: &Tasks) -> Result<SocketAddr, StartError> {
+    let listen = |source| StartError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(listen)?;
+    let bound = listener.local_addr().map_err(listen)?;
+    let (health, registry, cancel) = (Arc::new(NodeHealth { service: service.clone() }), registry.clone(), tasks.cancelled());
+    tasks.spawn_finishing("http.serve", async move {
+        if let Err(error) = http::serve(listener, health, registry, cancel).await {
+            tracing::error!(cause = %error, "http.serve failed");
+        }
+    });
+    Ok(bound)
+}
+
+struct NodeHealth {
+    service: Service,
+}
+
+impl http::Health for NodeHealth {
+    fn live(&self) -> Vec<http::Check> {
+        vec![http::Check::pass("process")]
+    }
+    fn ready(&self) -> Vec<http::Check> {
+        let router = self.service.router();
+        let map = router.maps().current();
+        let joined = if map.epoch.get() > 0 { http::Check::pass("map") } else { http::Check::unknown("map", "the first map is not logged yet") };
+        let failed = router.groups().all().iter().filter(|group| group.has_failed()).count();
+        let groups = match failed {
+            0 => http::Check::pass("groups"),
+            count => http::Check::fail("groups", format!("{count} replicas have stopped with an error")),
+        };
+        let led = map.groups.keys().filter(|group| router.leader(**group).is_some()).count();
+        let leaders = if 2 * led > map.groups.len() {
+            http::Check::pass("leaders")
+        } else {
+            http::Check::fail("leaders", format!("{led} of {} groups have a leader that is known here", map.groups.len()))
+        };
+        vec![joined, groups, leaders]
+    }
+}
+
+/// Key of the kept map.
+const MAP_KEY: &str = "map";
+/// Key of the nodes met.
+const KNOWN_KEY: &str = "peers";
+/// One step of a shutdown.
+const STEP_MAX: Duration = Duration::from_secs(5);
+/// From the first packet to the end of the handshake.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);

@@ -1,0 +1,214 @@
+//! Whole nodes in one process, over real sockets and disks: what each of them does by itself and with the others.
+
+use std::{collections::BTreeMap, net::UdpSocket, path::PathBuf, sync::Arc, time::Duration};
+
+use kith::{
+    Node, NodeOptions,
+    clock::Instant,
+    cluster::{ClusterSpec, NodeSpec, bootstrap},
+    config::Config,
+};
+use kith_raft::{GroupsConfig, Timers};
+use kith_wire::{
+    client::{Answer, HistoryPage, HistoryQuery, IndexQuery, Page, Pull, Refusal, Request, Send},
+    code::Code,
+    id::{ChannelId, ClientSeq, DeviceId, NodeId, Seq, UserId, UserRev},
+    peer::Caller,
+};
+
+struct Cluster {
+    dir: tempfile::TempDir,
+    nodes: BTreeMap<u64, Node>,
+}
+
+impl Cluster {
+    async fn start(count: u64) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let sockets: BTreeMap<u64, UdpSocket> = (1..=count).map(|id| (id, UdpSocket::bind("127.0.0.1:0").unwrap())).collect();
+        let node = |(id, socket): (&u64, &UdpSocket)| NodeSpec {
+            id: *id,
+            address: socket.local_addr().unwrap().to_string(),
+            http: "127.0.0.1:0".into(),
+            region: 0,
+            zone: format!("zone-{id}"),
+            host: String::new(),
+        };
+        bootstrap(dir.path(), &ClusterSpec { groups: 3, nodes: sockets.iter().map(node).collect() }).unwrap();
+        let mut cluster = Self { dir, nodes: BTreeMap::new() };
+        for (id, socket) in sockets {
+            cluster.start_node(id, Some(socket)).await;
+        }
+        cluster
+    }
+
+    async fn start_node(&mut self, id: u64, socket: Option<UdpSocket>) {
+        let path: PathBuf = self.dir.path().join(format!("node-{id}/node.toml"));
+        let groups = GroupsConfig { timers: Timers::fast(), ..GroupsConfig::default() };
+        let mut config = Config::load(&path).unwrap();
+        config.node.lanes = Some(1);
+        let node = Node::start(NodeOptions { groups, socket, ..NodeOptions::new(config) }).await.unwrap();
+        self.nodes.insert(id, node);
+    }
+
+    async fn handle(&self, node: u64, caller: &Caller, request: Request) -> Result<Answer, Refusal> {
+        self.nodes[&node].service().handle(caller, request, soon()).await
+    }
+
+    async fn account(&self, node: u64, name: &str) -> Caller {
+        let operator = Caller { user: UserId::new(0), device: DeviceId::new(0), admin: true, trace: 1 };
+        let mut key = [7; 32];
+        key[..name.len()].copy_from_slice(name.as_bytes());
+        match self.handle(node, &operator, Request::EnsureAccount { name: name.into(), key }).await.unwrap() {
+            Answer::Account { user, .. } => Caller { user, device: DeviceId::from_nonce(user, &[1; 16]), admin: false, trace: 2 },
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn history(&self, node: u64, caller: &Caller, channel: ChannelId, replica: Option<u64>, min_seq: u64) -> Result<HistoryPage, Refusal> {
+        let query = HistoryQuery {
+            channel,
+            first: Seq::new(1),
+            last: Seq::new(u64::MAX),
+            newest_first: false,
+            limit: 1_000,
+            min_seq: Seq::new(min_seq),
+            replica: replica.map(NodeId::new),
+        };
+        match self.nodes[&node].service().pull(caller, Pull::History(query), soon()).await {
+            Page::History(page) => Ok(page),
+            Page::Refused(refusal) => Err(refusal),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn end(self) {
+        for (_, node) in self.nodes {
+            node.shutdown().await;
+        }
+    }
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(20)
+}
+
+fn send(channel: ChannelId, number: u64, text: &str) -> Request {
+    let (client_seq, settled) = (ClientSeq::new(number), ClientSeq::new(number));
+    Request::Send(Send { channel, client_seq, settled, text: text.into(), reply_to: None, mentions: Vec::new() })
+}
+
+fn texts(page: &HistoryPage) -> Vec<(u64, String)> {
+    let text = |record: &kith_wire::log::Record| match &record.content {
+        kith_wire::log::Content::Text { text, .. } => text.clone(),
+        other => format!("{other:?}"),
+    };
+    page.records.iter().map(|record| (record.at.seq.get(), text(record))).collect()
+}
+
+/// Waits for a condition, with a deadline and a reason.
+async fn wait_for<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let deadline = soon();
+    while !holds().await {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sends_at_any_node_are_acked_in_order_and_equal_on_all_replicas_also_after_a_restart() {
+    let mut cluster = Cluster::start(3).await;
+    let ann = cluster.account(1, "ann").await;
+    let bob = cluster.account(2, "bob").await;
+    let channel = ChannelId::direct(ann.user, bob.user);
+    let mut wanted = Vec::new();
+    for number in 1..=30_u64 {
+        let node = number % 3 + 1;
+        let (from, text) = if number % 2 == 0 { (&ann, format!("a{number}")) } else { (&bob, format!("b{number}")) };
+        let answer = cluster.handle(node, from, send(channel, number.div_ceil(2), &text)).await.unwrap();
+        let Answer::Sent { seq, duplicate, .. } = answer else { panic!("{answer:?}") };
+        assert_eq!((seq.get(), duplicate), (number, false));
+        wanted.push((number, text));
+    }
+    let again = cluster.handle(3, &ann, send(channel, 15, "a30")).await.unwrap();
+    assert!(matches!(again, Answer::Sent { duplicate: true, seq, .. } if seq == Seq::new(30)), "{again:?}");
+    for asked in 1..=3 {
+        for replica in 1..=3 {
+            let cluster = &cluster;
+            let (bob, wanted) = (&bob, &wanted);
+            wait_for("each replica has it all", async || {
+                cluster.history(asked, bob, channel, Some(replica), 30).await.is_ok_and(|page| texts(&page) == *wanted)
+            })
+            .await;
+        }
+        assert_eq!(texts(&cluster.history(asked, &ann, channel, None, 30).await.unwrap()), wanted);
+    }
+    let stranger = cluster.account(3, "eve").await;
+    assert_eq!(cluster.history(1, &stranger, channel, None, 0).await.unwrap_err().code, Code::NotMember);
+
+    let node = cluster.nodes.remove(&2).unwrap();
+    node.shutdown().await;
+    cluster.start_node(2, None).await;
+    let answer = cluster.handle(2, &ann, send(channel, 16, "back")).await.unwrap();
+    assert!(matches!(answer, Answer::Sent { seq, .. } if seq == Seq::new(31)), "{answer:?}");
+    wanted.push((31, "back".into()));
+    let (cluster_ref, ann_ref) = (&cluster, &ann);
+    wait_for("the restarted replica has it all", async || {
+        cluster_ref.history(1, ann_ref, channel, Some(2), 31).await.is_ok_and(|page| texts(&page) == wanted)
+    })
+    .await;
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn single_node_makes_accounts_groups_and_shows_its_state() {
+    let cluster = Cluster::start(1).await;
+    let ann = cluster.account(1, "Ann").await;
+    assert_eq!(cluster.account(1, "ann ").await.user, ann.user, "a name is folded, and found again");
+    let found = cluster.handle(1, &ann, Request::FindUser { name: "ANN".into() }).await.unwrap();
+    assert!(matches!(&found, Answer::Users(users) if users.len() == 1 && users[0].user == ann.user), "{found:?}");
+
+    let nobody = Request::CreateGroup { op: 1, title: "t".into(), members: vec![UserId::new(99)] };
+    assert_eq!(cluster.handle(1, &ann, nobody).await.unwrap_err().code, Code::NoSuchUser);
+    let bob = cluster.account(1, "bob").await;
+    let create = Request::CreateGroup { op: 1, title: "team".into(), members: vec![bob.user] };
+    let Answer::Created { channel, seq } = cluster.handle(1, &ann, create.clone()).await.unwrap() else { panic!() };
+    assert_eq!(cluster.handle(1, &ann, create).await.unwrap(), Answer::Created { channel, seq }, "a retry is the same group");
+    let view = cluster.handle(1, &bob, Request::GetChannel { channel }).await.unwrap();
+    assert!(matches!(&view, Answer::Channel(view) if view.title == "team" && view.members.len() == 2), "{view:?}");
+
+    let unknown = ChannelId::direct(ann.user, UserId::new(12_345));
+    assert_eq!(cluster.handle(1, &ann, send(unknown, 1, "hello?")).await.unwrap_err().code, Code::NoSuchUser);
+    let gap = cluster.handle(1, &ann, send(channel, 2, "two")).await.unwrap_err();
+    assert_eq!((gap.code, gap.expected), (Code::OutOfSequence, Some(ClientSeq::new(1))));
+
+    assert_eq!(cluster.handle(1, &ann, Request::Status).await.unwrap_err().code, Code::NotAdmin);
+    let operator = Caller { admin: true, ..ann.clone() };
+    let status = cluster.handle(1, &operator, Request::Status).await.unwrap();
+    let Answer::Status(status) = status else { panic!("{status:?}") };
+    assert_eq!((status.nodes.len(), status.groups.len()), (1, 4));
+    assert!(status.groups.iter().all(|group| group.leader == Some(NodeId::new(1)) && group.replicas.len() == 1), "{status:?}");
+
+    let query = IndexQuery { from: UserRev::ZERO, to: UserRev::ZERO, below: None, limit: 10 };
+    let page = cluster.nodes[&1].service().pull(&ann, Pull::Index(query), soon()).await;
+    assert!(matches!(page, Page::Index { more: false, .. }), "{page:?}");
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn node_of_another_cluster_is_refused_and_does_no_harm() {
+    let cluster = Cluster::start(1).await;
+    let other = Cluster::start(1).await;
+    // A node of the other cluster dials the first one, as if it were in its map.
+    let mut map = (*other.nodes[&1].service().router().maps().current()).clone();
+    let mut row = map.nodes[&NodeId::new(1)].clone();
+    row.node = NodeId::new(2);
+    row.address = cluster.nodes[&1].client_addr().to_string();
+    map.nodes.insert(row.node, row);
+    other.nodes[&1].peers().follow(&Arc::new(map));
+    let ann = cluster.account(1, "ann").await;
+    let bob = cluster.account(1, "bob").await;
+    cluster.handle(1, &ann, send(ChannelId::direct(ann.user, bob.user), 1, "fine")).await.unwrap();
+    assert_eq!(other.nodes[&1].peers().links_up(), 0);
+    cluster.end().await;
+    other.end().await;
+}
