@@ -27,7 +27,8 @@ pub struct Error {
 }
 
 impl Error {
-    pub(crate) fn new(code: Code, text: impl Into<String>) -> Self {
+    /// For a [`crate::TokenProvider`] or another part of the app that must say why it failed.
+    pub fn new(code: Code, text: impl Into<String>) -> Self {
         Self { code, retry_after: None, request: None, text: text.into(), source: None, expected: None }
     }
     pub(crate) fn caused(code: Code, text: &str, source: impl std::error::Error + Send + Sync + 'static) -> Self {

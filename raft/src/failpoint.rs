@@ -18,6 +18,8 @@ pub mod point {
     pub const AFTER_APPLY: &str = "raft.apply.after";
     /// In the node: refs have arrived at the home leader and are not proposed yet. Failing here loses them, as a crash would.
     pub const BEFORE_REF_COMMIT: &str = "fanout.refs.before_commit";
+    /// In the node: refs are committed and their source does not know it yet. Failing here loses the ack, as a crash would.
+    pub const AFTER_REF_COMMIT: &str = "fanout.refs.after_commit";
 }
 
 /// A fail point was armed to fail.

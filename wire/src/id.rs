@@ -60,10 +60,10 @@ id_u64!(/// Wall-clock time in milliseconds since 1970-01-01 UTC. No correctness
 impl Seq {
     /// Before the first record.
     pub const ZERO: Self = Self(0);
-    /// The position after this one.
+    /// The position after this one; the largest stays, as any number may come from the other side.
     #[must_use]
     pub const fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
     /// The position before this one; zero stays zero.
     #[must_use]
@@ -74,24 +74,24 @@ impl Seq {
 impl UserRev {
     /// Nothing yet.
     pub const ZERO: Self = Self(0);
-    /// The next version.
+    /// The next version; the largest stays, as any number may come from the other side.
     #[must_use]
     pub const fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 }
 impl ClientSeq {
-    /// The next number.
+    /// The next number; the largest stays, as any number may come from the other side.
     #[must_use]
     pub const fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 }
 impl LogIndex {
-    /// The next index.
+    /// The next index; the largest stays, as any number may come from the other side.
     #[must_use]
     pub const fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 }
 

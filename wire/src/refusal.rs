@@ -6,6 +6,8 @@ use crate::{
     client::Refusal,
     code::Code,
     error::DecodeError,
+    frame::FrameError,
+    hello::NoCommonVersion,
     id::{ClientSeq, NodeId},
 };
 
@@ -47,6 +49,18 @@ impl From<Code> for Refusal {
 impl From<DecodeError> for Refusal {
     fn from(error: DecodeError) -> Self {
         Self::new(error.code()).with_text(error.to_string())
+    }
+}
+
+impl From<NoCommonVersion> for Refusal {
+    fn from(error: NoCommonVersion) -> Self {
+        Self::new(Code::VersionMismatch).with_text(error.to_string())
+    }
+}
+
+impl From<FrameError> for Refusal {
+    fn from(error: FrameError) -> Self {
+        Self::new(Code::BadFrame).with_text(error.to_string())
     }
 }
 

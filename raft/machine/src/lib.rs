@@ -27,6 +27,7 @@ use crate::{
 pub mod channel;
 mod digest;
 pub mod effect;
+pub mod invariant;
 pub mod meta;
 pub mod name;
 mod overlay;

@@ -49,6 +49,9 @@ pub(crate) fn gone(ctx: &mut Context<'_>, channel: ChannelId, user: UserId) -> R
     if roster == *held {
         return Ok(Reply::Done);
     }
+    if roster.members.len() < held.members.len() {
+        ctx.rows.delete(RowKey::Positions(channel, user));
+    }
     if matches!(channel.kind(), ChannelKind::Group(_)) && !state.dissolved {
         if !roster.members.iter().any(|member| member.role == Role::Owner) {
             // `min_by_key` takes the first of equals, and the members are sorted.

@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use kith_wire::{
     id::{
-        ChannelId, ClientSeq, ClusterId, DeviceId, GroupId, Incarnation, NodeId, OwnerEpoch, RegionId, Seq, StoreId, Timestamp, UserId, digest, hash,
+        ChannelId, ChannelKind, ClientSeq, ClusterId, DeviceId, GroupId, Incarnation, NodeId, OwnerEpoch, RegionId, Seq, StoreId, Timestamp, UserId,
+        digest, hash,
     },
     log::{
         Author, Batch, ChannelRow, Command, Content, DedupRow, GroupRow, IndexRow, Item, MemberChange, NodeRow, NodeState, PeerCheck, Position, Ref,
-        Role, RunRow,
+        Role, RosterRow, RunRow,
     },
 };
 
@@ -168,9 +169,14 @@ impl Script {
         Author { user, device, client_seq: ClientSeq::new(number), settled, digest }
     }
 
+    fn member(&self, channel: ChannelId, pick: u8) -> Option<UserId> {
+        let roster = row::<RosterRow>(&self.view, &RowKey::Roster(channel)).ok().flatten()?;
+        let at = usize::from(pick / 4).checked_rem(roster.members.len())?;
+        roster.members.get(at).map(|member| member.user)
+    }
+
     fn dedup(&self, channel: ChannelId, device: DeviceId) -> Option<DedupRow> {
-        let row = self.view.rows.get(&RowKey::Dedup(channel, device))?;
-        if let crate::view::Row::Dedup(row) = &**row { Some(row.clone()) } else { None }
+        row::<DedupRow>(&self.view, &RowKey::Dedup(channel, device)).ok().flatten().map(|row| row.clone())
     }
 
     fn head(&self, channel: ChannelId) -> Position {
@@ -182,7 +188,9 @@ impl Script {
         let channel = Self::channel(pick);
         // Direct channels mostly hear their own users.
         let user = match channel.kind() {
-            kith_wire::id::ChannelKind::Direct(low, high) if who % 16 != 0 => [low, high][usize::from(who) % 2],
+            ChannelKind::Direct(low, high) if who % 16 != 0 => [low, high][usize::from(who) % 2],
+            // Groups hear their members, but for some.
+            ChannelKind::Group(_) if who % 4 != 0 => self.member(channel, who).unwrap_or_else(|| Self::user(who)),
             _ => Self::user(who),
         };
         let other = Self::user(a);
@@ -209,9 +217,9 @@ impl Script {
             15..=19 => {
                 let role = [Role::Member, Role::Admin, Role::Owner][usize::from(b % 3)];
                 let change = match a % 8 {
-                    0..=2 => MemberChange::Add(Self::user(b)),
-                    3 | 4 => MemberChange::Remove(Self::user(b)),
-                    5 => MemberChange::Leave,
+                    0..=3 => MemberChange::Add(Self::user(b)),
+                    4 => MemberChange::Remove(Self::user(b)),
+                    5 if b % 2 == 0 => MemberChange::Leave,
                     _ => MemberChange::SetRole(Self::user(b / 4), role),
                 };
                 Command::ChangeMembers { channel, author: self.author(channel, user, step, 1), change }

@@ -1,0 +1,429 @@
+//! The duty of a group's leader: one task per group and term that runs [`Dispatch`] and [`Home`] and does their IO.
+//!
+//! In: the group's feed, frames from other nodes (a bounded inbox). Out: frames to nodes, proposals to the group. On cancel it is
+//! dropped: all that it holds is rebuilt by the next leader from rows and registrations. Bounds: [`INBOX_MAX`] messages, then frames
+//! are dropped (refs come again) and registrations are `Busy`; one round and one batch of `Fanned` under way; [`REGISTERING_MAX`]
+//! registrations. Not here: decisions (`dispatch`, `registry`).
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use futures_util::{
+    StreamExt,
+    future::BoxFuture,
+    stream::{self, FuturesUnordered},
+};
+use kith_machine::{
+    effect::Effect,
+    reply::Reply,
+    view::{Row, RowKey, Scan, StateView, ViewError},
+};
+use kith_raft::{
+    error::ProposeError,
+    failpoint::{FailPoints, point},
+    feed::{AppliedEvent, FeedError},
+};
+use kith_wire::{
+    client::Refusal,
+    code::Code,
+    id::{BootEpoch, ChannelId, DeviceId, GroupId, NodeId, Seq, SessionId, Term, UserId, UserRev},
+    log::{Command, Item, Ref, UserState},
+    peer::{ChannelRefs, RefsKept, RegisteredSession, Registration, Tell},
+};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    clock::Instant,
+    fanout::{
+        Fanout,
+        dispatch::{Dispatch, News, Source},
+        metrics::FanoutReject,
+        registry::{Home, Merged},
+    },
+    router::{refuse, refuse_for},
+};
+
+/// Messages that wait for one group's leader.
+pub const INBOX_MAX: usize = 1_024;
+/// Registrations under way in one group.
+pub const REGISTERING_MAX: usize = 1_024;
+/// Users of a round whose proposals are under way at once: enough to share log entries, not enough to fill the group's queue.
+const PROPOSALS_AT_ONCE: usize = 512;
+/// How often a proposal that met a full queue is tried in a round.
+const TRIES: usize = 4;
+/// Messages and events taken in one go before what follows from them is sent.
+const TAKE_AT_ONCE: usize = 64;
+/// How long to wait after rows could not be read.
+const UNREADABLE_WAIT: Duration = Duration::from_secs(1);
+
+/// A group that this node leads.
+pub trait Seat: Send + Sync + 'static {
+    /// Which.
+    fn group(&self) -> GroupId;
+    /// Logs an item and gives its reply once it is applied here.
+    fn propose(&self, item: Item) -> BoxFuture<'static, Result<Reply, ProposeError>>;
+    /// The group's rows at one moment.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn view(&self) -> Result<Box<dyn StateView + '_>, ViewError>;
+    /// What is applied from now on.
+    fn events(&self) -> Box<dyn Events>;
+    /// A channel's news for the homes of its members.
+    ///
+    /// # Errors
+    /// A row cannot be read.
+    fn news(&self, view: &dyn StateView, channel: ChannelId) -> Result<Option<News>, ViewError>;
+}
+
+/// A subscription to a group's feed.
+pub trait Events: Send {
+    /// Waits for the next event. Cancel safe.
+    fn next(&mut self) -> BoxFuture<'_, Result<Arc<AppliedEvent>, FeedError>>;
+    /// The next event if there is one now.
+    ///
+    /// # Errors
+    /// As `next`.
+    fn try_next(&mut self) -> Result<Option<Arc<AppliedEvent>>, FeedError>;
+}
+
+/// What comes to the leader of a group.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// As home: news of a channel.
+    Refs { from: NodeId, source: GroupId, news: Vec<ChannelRefs> },
+    /// As source: what a home has committed.
+    Kept(RefsKept),
+    /// As home: sessions of an edge.
+    Register { from: NodeId, boot: BootEpoch, sessions: Vec<Registration>, answer: RegisterAnswer },
+    /// As home: the end of a session.
+    Unregister { from: NodeId, user: UserId, device: DeviceId, session: SessionId },
+    /// As home: a node is gone, and its sessions with it.
+    EdgeGone(NodeId),
+}
+
+/// Sessions, in the order in which they were asked for, and the term in which they were registered.
+pub(crate) type RegisterOutcome = Result<(Term, Vec<Result<RegisteredSession, Refusal>>), Refusal>;
+pub(crate) type RegisterAnswer = oneshot::Sender<RegisterOutcome>;
+
+enum Done {
+    Round(HashMap<UserId, Merged>),
+    Proposed(Vec<Command>),
+    Registered(Vec<Result<RegisteredSession, Refusal>>, Vec<Registration>, NodeId, RegisterAnswer),
+}
+
+/// The duty of one term.
+pub(crate) struct Lead {
+    fanout: Arc<Fanout>,
+    seat: Arc<dyn Seat>,
+    term: Term,
+    inbox: mpsc::Receiver<Message>,
+    dispatch: Dispatch,
+    home: Home,
+    work: FuturesUnordered<BoxFuture<'static, Done>>,
+    registering: usize,
+    unreadable_until: Option<Instant>,
+}
+
+impl Lead {
+    pub(crate) fn new(fanout: Arc<Fanout>, seat: Arc<dyn Seat>, term: Term, inbox: mpsc::Receiver<Message>) -> Self {
+        let group = seat.group();
+        Self {
+            dispatch: Dispatch::new(group, term, fanout.metrics.clone()),
+            home: Home::new(group, term, fanout.options.round_wait, fanout.metrics.clone()),
+            fanout,
+            seat,
+            term,
+            inbox,
+            work: FuturesUnordered::new(),
+            registering: 0,
+            unreadable_until: None,
+        }
+    }
+
+    /// Runs until it is dropped or the group is closed.
+    pub(crate) async fn run(mut self) {
+        // The subscription comes before the first walk: what is applied after it is heard, what was applied before is a row.
+        let mut events = self.seat.events();
+        loop {
+            self.poll();
+            let now = self.fanout.clock.instant();
+            let due = [self.dispatch.poll_timeout(now), self.home.poll_timeout(), self.unreadable_until].into_iter().flatten().min();
+            let due = due.unwrap_or(now + Duration::from_secs(60));
+            // Every branch is cancel safe: each takes something out only when it completes.
+            tokio::select! {
+                heard = events.next() => if !self.handle_heard(heard) { return },
+                Some(done) = self.work.next(), if !self.work.is_empty() => self.handle_done(done),
+                message = self.inbox.recv() => match message {
+                    Some(message) => self.handle_message(message),
+                    None => return,
+                },
+                () = tokio::time::sleep_until(due) => {}
+            }
+            for _ in 0..TAKE_AT_ONCE {
+                let heard = match events.try_next() {
+                    Ok(None) => break,
+                    Ok(Some(event)) => Ok(event),
+                    Err(error) => Err(error),
+                };
+                if !self.handle_heard(heard) {
+                    return;
+                }
+            }
+            for _ in 0..TAKE_AT_ONCE {
+                let Ok(message) = self.inbox.try_recv() else { break };
+                self.handle_message(message);
+            }
+        }
+    }
+
+    fn handle_heard(&mut self, heard: Result<Arc<AppliedEvent>, FeedError>) -> bool {
+        match heard {
+            Ok(event) => event.effects.iter().for_each(|effect| self.handle_effect(effect)),
+            Err(FeedError::Closed) => return false,
+            Err(FeedError::Lagged(missed)) => {
+                tracing::warn!(group = %self.seat.group(), missed, "fan-out missed events: walking the dirty channels");
+                self.dispatch.handle_lagged();
+                self.tell_all_where_they_stand();
+            }
+        }
+        true
+    }
+    fn handle_effect(&mut self, effect: &Effect) {
+        let homes = &*self.fanout.homes;
+        match effect {
+            Effect::Appended { channel, record, recipients } => {
+                self.dispatch.handle_appended(*channel, record, recipients, homes, self.fanout.clock.instant());
+            }
+            Effect::Receipt { channel, user, read, delivered, others } => {
+                self.dispatch.handle_receipt(*channel, (*user, *read, *delivered), others, homes);
+            }
+            Effect::IndexMoved { user, from, to, rows } => self.home.handle_moved(*user, *from, *to, rows),
+            Effect::MapChanged { .. } | Effect::OwnershipChanged => {}
+        }
+    }
+    /// Index moves were missed: a number without rows makes the devices pull.
+    fn tell_all_where_they_stand(&mut self) {
+        let stand = self.seat.view().and_then(|view| {
+            let users = self.home.present().into_iter();
+            users.map(|user| user_of(&*view, user).map(|row| (user, row))).collect::<Result<Vec<_>, _>>()
+        });
+        match stand {
+            Ok(users) => {
+                for (user, row) in users {
+                    if let Some((_, rev)) = row {
+                        self.home.handle_moved(user, rev, rev, &[]);
+                    }
+                }
+            }
+            Err(error) => tracing::error!(group = %self.seat.group(), %error, "cannot read where users stand"),
+        }
+    }
+    fn handle_message(&mut self, message: Message) {
+        self.fanout.metrics.inbox_depth.dec();
+        let now = self.fanout.clock.instant();
+        match message {
+            Message::Refs { from, source, news } => {
+                for news in news {
+                    self.home.handle_refs(from, source, news, now);
+                }
+            }
+            Message::Kept(kept) => self.dispatch.handle_kept(&kept, now),
+            Message::Unregister { from, user, device, session } => self.home.handle_unregister(from, user, device, session),
+            Message::EdgeGone(node) => self.home.handle_edge_gone(node),
+            Message::Register { from, boot, sessions, answer } => self.register(from, boot, sessions, answer),
+        }
+    }
+    fn register(&mut self, from: NodeId, boot: BootEpoch, sessions: Vec<Registration>, answer: RegisterAnswer) {
+        if self.registering >= REGISTERING_MAX {
+            let _ = answer.send(Err(refuse_for(Code::Busy, 200)));
+            return;
+        }
+        // In the registry first: what moves the index from here on is pushed, what moved it before is in the version read below.
+        let taken: Vec<_> = sessions.iter().map(|session| self.home.handle_register(from, boot, session)).collect();
+        self.registering += 1;
+        let seat = self.seat.clone();
+        self.work.push(Box::pin(async move {
+            let steps = sessions.iter().zip(taken).map(|(session, taken)| {
+                let seat = seat.clone();
+                async move {
+                    taken.map_err(refuse)?;
+                    note_device(&*seat, session).await
+                }
+            });
+            let results = stream::iter(steps.collect::<Vec<_>>()).buffered(PROPOSALS_AT_ONCE).collect().await;
+            Done::Registered(results, sessions, from, answer)
+        }));
+    }
+    fn handle_done(&mut self, done: Done) {
+        let now = self.fanout.clock.instant();
+        match done {
+            Done::Proposed(failed) => self.dispatch.handle_proposed(failed, now),
+            Done::Round(outcome) => {
+                for (source, kept) in self.home.handle_round_done(&outcome, now) {
+                    self.fanout.tell(source, Tell::RefsKept(kept));
+                }
+            }
+            Done::Registered(results, sessions, from, answer) => {
+                self.registering -= 1;
+                for (session, result) in sessions.iter().zip(&results) {
+                    if result.as_ref().is_err_and(|refusal| refusal.code != Code::Replaced) {
+                        self.home.handle_unregister(from, session.user, session.device, session.session);
+                    }
+                }
+                let _ = answer.send(Ok((self.term, results)));
+            }
+        }
+    }
+    /// Does what follows from what was taken.
+    fn poll(&mut self) {
+        let now = self.fanout.clock.instant();
+        if self.unreadable_until.is_none_or(|until| until <= now) {
+            self.unreadable_until = None;
+            let source = Rows { seat: &*self.seat };
+            match self.dispatch.poll_frames(&source, &*self.fanout.homes, now) {
+                Ok(frames) => {
+                    for (node, frame) in frames {
+                        self.fanout.metrics.ref_frames.inc();
+                        let owed: Vec<_> = frame.channels.iter().filter(|news| news.seq > Seq::ZERO).map(|news| news.home).collect();
+                        if !self.fanout.tell(node, Tell::Refs(frame)) {
+                            self.dispatch.handle_unsent(&owed, now);
+                        }
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(group = %self.seat.group(), %error, "fan-out cannot read the group's rows");
+                    self.dispatch.handle_lagged();
+                    self.unreadable_until = Some(now + UNREADABLE_WAIT);
+                }
+            }
+        }
+        for (node, frame) in self.home.poll_pushes() {
+            self.fanout.metrics.push_frames.inc();
+            self.fanout.tell(node, Tell::Push(frame));
+        }
+        if let Some(refs) = self.home.poll_round(now) {
+            self.work.push(Box::pin(round(self.seat.clone(), self.fanout.fail_points.clone(), refs)));
+        }
+        let commands = self.dispatch.poll_proposals(now);
+        if !commands.is_empty() {
+            self.work.push(Box::pin(propose_all(self.seat.clone(), commands)));
+        }
+    }
+}
+
+/// One round of refs: each user's as one command.
+async fn round(seat: Arc<dyn Seat>, fail_points: FailPoints, refs: Vec<(UserId, Vec<Ref>)>) -> Done {
+    if fail_points.hit(point::BEFORE_REF_COMMIT).await.is_err() {
+        return Done::Round(HashMap::new());
+    }
+    let merges = refs.into_iter().map(|(user, refs)| {
+        let seat = seat.clone();
+        async move {
+            let item = Item { bucket: Some(user.bucket()), command: Command::MergeRefs { user, refs } };
+            let merged = match propose(&*seat, item).await {
+                Ok(Reply::Merged { .. } | Reply::Done | Reply::Rev(_)) => Merged::Kept,
+                Ok(Reply::Rejected(_)) => Merged::Gone,
+                Ok(_) | Err(_) => Merged::Failed,
+            };
+            (user, merged)
+        }
+    });
+    let outcome = stream::iter(merges.collect::<Vec<_>>()).buffer_unordered(PROPOSALS_AT_ONCE).collect().await;
+    if fail_points.hit(point::AFTER_REF_COMMIT).await.is_err() {
+        return Done::Round(HashMap::new());
+    }
+    Done::Round(outcome)
+}
+
+/// Gives the commands that may not have been committed.
+async fn propose_all(seat: Arc<dyn Seat>, commands: Vec<Command>) -> Done {
+    let proposals = commands.into_iter().map(|command| {
+        let seat = seat.clone();
+        async move {
+            let bucket = match &command {
+                Command::Fanned { channel, .. } | Command::Gone { channel, .. } => Some(channel.bucket()),
+                _ => None,
+            };
+            propose(&*seat, Item { bucket, command: command.clone() }).await.err().map(|_| command)
+        }
+    });
+    let failed = stream::iter(proposals.collect::<Vec<_>>()).buffer_unordered(PROPOSALS_AT_ONCE).filter_map(|failed| async { failed }).collect();
+    Done::Proposed(failed.await)
+}
+
+async fn propose(seat: &dyn Seat, item: Item) -> Result<Reply, ProposeError> {
+    let mut tries = 1;
+    loop {
+        match seat.propose(item.clone()).await {
+            Err(ProposeError::Busy { retry_after }) if tries < TRIES => {
+                tries += 1;
+                tokio::time::sleep(retry_after).await;
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Notes the device of a new session; then reads where the user's index stands.
+async fn note_device(seat: &dyn Seat, session: &Registration) -> Result<RegisteredSession, Refusal> {
+    if session.new {
+        let command = Command::RegisterDevice { user: session.user, device: session.device };
+        match propose(seat, Item { bucket: Some(session.user.bucket()), command }).await {
+            Ok(Reply::Rejected(code)) => return Err(refuse(code)),
+            Ok(Reply::WrongGroup) => return Err(refuse(Code::WrongGroup)),
+            Ok(_) => {}
+            Err(ProposeError::NotLeader { leader, .. }) => return Err(Refusal { leader, ..refuse(Code::NotLeader) }),
+            Err(ProposeError::Busy { retry_after }) => {
+                return Err(refuse_for(Code::Busy, u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX)));
+            }
+            Err(ProposeError::Unknown | ProposeError::Stopped) => return Err(refuse_for(Code::NoLeader, 100)),
+        }
+    }
+    match seat.view().and_then(|view| user_of(&*view, session.user)) {
+        Ok(Some((name, user_rev))) => Ok(RegisteredSession { user_rev, name }),
+        Ok(None) => Err(refuse(Code::NoSuchUser)),
+        Err(error) => {
+            tracing::error!(group = %seat.group(), %error, "cannot read a user");
+            Err(refuse(Code::Internal))
+        }
+    }
+}
+
+fn user_of(view: &dyn StateView, user: UserId) -> Result<Option<(String, UserRev)>, ViewError> {
+    Ok(view.get(&RowKey::User(user))?.and_then(|row| match &*row {
+        Row::User(row) if row.state == UserState::Active => Some((row.name.clone(), row.rev)),
+        _ => None,
+    }))
+}
+
+/// The group's rows, as [`Dispatch`] asks for them.
+struct Rows<'a> {
+    seat: &'a dyn Seat,
+}
+impl Source for Rows<'_> {
+    fn dirty(&self, after: Option<ChannelId>, limit: usize) -> Result<Vec<ChannelId>, ViewError> {
+        let rows = self.seat.view()?.scan(&Scan::Dirty(after), false, limit)?;
+        Ok(rows.into_iter().filter_map(|(key, _)| if let RowKey::Dirty(channel) = key { Some(channel) } else { None }).collect())
+    }
+    fn news(&self, channel: ChannelId, wanted: &mut dyn FnMut(Seq, UserId) -> bool) -> Result<Option<News>, ViewError> {
+        let news = self.seat.news(&*self.seat.view()?, channel)?;
+        Ok(news.map(|mut news| {
+            let head = news.head;
+            news.refs.retain(|(user, _)| wanted(head, *user));
+            news
+        }))
+    }
+}
+
+/// Counts what is dropped because a group's inbox is full or nobody leads it here.
+pub(crate) fn give(fanout: &Fanout, inbox: Option<&mpsc::Sender<Message>>, message: Message) {
+    let reject = match inbox.map(|inbox| inbox.try_send(message)) {
+        Some(Ok(())) => {
+            fanout.metrics.inbox_depth.inc();
+            return;
+        }
+        Some(Err(mpsc::error::TrySendError::Full(_))) => FanoutReject::InboxFull,
+        Some(Err(mpsc::error::TrySendError::Closed(_))) | None => FanoutReject::NotLeader,
+    };
+    fanout.metrics.reject(reject);
+}

@@ -1,0 +1,336 @@
+//! The edge's side of fan-out: the sessions of this node, and whom they are registered with.
+//!
+//! In: sessions that open and close, push frames of home leaders, who leads what. Out: frames into outboxes, lists of sessions to
+//! register again. Invariants: a push of an older leader than the one known is dropped; a session whose home has a new leader, or whose
+//! home leader's link broke, is registered again, and pulls if its index moved meanwhile; session ids are never used twice, not even by
+//! another start of this node. Bounds: what admission lets in; [`BATCH`] sessions per registration. Not here: asking (`fanout`).
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use kith_wire::{
+    client::{Event, Refusal},
+    code::Code,
+    id::{BootEpoch, Conn, DeviceId, GroupId, NodeId, Seq, SessionId, Term, UserId, UserRev},
+    peer::{IndexMove, PushFrame, RegisteredSession, Registration, Tell},
+};
+
+use crate::{
+    clock::Instant,
+    fanout::{
+        dispatch::Homes,
+        metrics::{FanoutMetrics, FanoutReject},
+    },
+    outbox::{Outbox, Pushed},
+    router::refuse,
+    session::codec,
+};
+
+/// Sessions of one registration.
+pub const BATCH: usize = 1_000;
+/// A home without a leader for so long makes its sessions try another edge.
+pub const LEADERLESS_MAX: Duration = Duration::from_secs(10);
+/// First and longest wait before a registration that failed is tried again.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// Sessions told to move are spread over so many milliseconds.
+const SPREAD_MS: u32 = 5_000;
+
+/// The sessions of this node.
+#[derive(Debug)]
+pub struct Local {
+    boot: BootEpoch,
+    table: Mutex<Table>,
+    metrics: Arc<FanoutMetrics>,
+}
+
+/// Sessions to be registered with a home leader.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reregister {
+    /// The home group.
+    pub group: GroupId,
+    /// Who leads it.
+    pub leader: (NodeId, Term),
+    /// Whom to register.
+    pub sessions: Vec<Registration>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    opened: u64,
+    sessions: HashMap<SessionId, Entry>,
+    homes: HashMap<GroupId, Home>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    user: UserId,
+    device: DeviceId,
+    conn: Conn,
+    home: Option<GroupId>,
+    with: Option<(NodeId, Term)>,
+    told: UserRev,
+    outbox: Arc<Outbox>,
+}
+
+#[derive(Debug)]
+struct Home {
+    leader: Option<(NodeId, Term)>,
+    sessions: BTreeSet<SessionId>,
+    stale: bool,
+    asking: bool,
+    retry_at: Option<Instant>,
+    backoff: Duration,
+    lost: Option<Instant>,
+    warned: bool,
+}
+
+impl Local {
+    /// No sessions yet.
+    pub fn new(boot: BootEpoch, metrics: Arc<FanoutMetrics>) -> Self {
+        Self { boot, table: Mutex::default(), metrics }
+    }
+    /// Takes a session that is not registered yet.
+    pub fn open(&self, user: UserId, device: DeviceId, conn: Conn, outbox: Arc<Outbox>) -> SessionId {
+        let mut table = self.lock();
+        table.opened += 1;
+        // The start of this node is part of the id: a push for a session of an earlier start finds nobody.
+        let id = SessionId::new((self.boot.get() << 40) | table.opened);
+        let entry = Entry { user, device, conn, home: None, with: None, told: UserRev::ZERO, outbox };
+        table.sessions.insert(id, entry);
+        id
+    }
+    /// Notes with whom a session is registered, and where its user's index stood then.
+    pub fn note_registered(&self, id: SessionId, group: GroupId, with: (NodeId, Term), rev: UserRev) {
+        let mut table = self.lock();
+        table.note_home(id, group);
+        if let Some(entry) = table.sessions.get_mut(&id) {
+            entry.with = Some(with);
+            entry.told = entry.told.max(rev);
+        }
+        let home = table.homes.entry(group).or_default();
+        if home.leader.is_none_or(|(_, term)| term < with.1) {
+            home.leader = Some(with);
+            home.stale = true;
+        }
+    }
+    /// Forgets a session. Gives whom to tell, if it was registered.
+    pub fn close(&self, id: SessionId) -> Option<(NodeId, Tell)> {
+        let mut table = self.lock();
+        let entry = table.sessions.remove(&id)?;
+        let group = entry.home?;
+        table.leave_home(id, group);
+        let (node, _) = entry.with?;
+        Some((node, Tell::Unregister { group, user: entry.user, device: entry.device, session: id }))
+    }
+    /// Puts what a home leader says into outboxes.
+    pub fn handle_push(&self, from: NodeId, frame: PushFrame, now: Instant) {
+        let mut table = self.lock();
+        if table.homes.get(&frame.home).and_then(|home| home.leader).is_some_and(|(_, term)| frame.term < term) {
+            tracing::debug!(peer = %from, group = %frame.home, term = %frame.term, "dropped the push of an older leader");
+            self.metrics.reject(FanoutReject::Stale);
+            return;
+        }
+        for (mut delivery, mut sessions) in frame.deliveries {
+            sessions.sort_unstable_by_key(|(_, prev)| *prev);
+            let mut encoded: Option<(Seq, Bytes)> = None;
+            for (id, prev) in sessions {
+                let Some(entry) = table.sessions.get(&id) else { continue };
+                let frame = match &encoded {
+                    Some((same, frame)) if *same == prev => frame.clone(),
+                    _ => {
+                        delivery.prev = prev;
+                        let event = Event::Delivery(delivery);
+                        let frame = codec::event(&event);
+                        let Event::Delivery(back) = event else { unreachable!("made above") };
+                        delivery = back;
+                        encoded = Some((prev, frame.clone()));
+                        frame
+                    }
+                };
+                if entry.outbox.push(frame, now) == Pushed::Queued {
+                    self.metrics.deliveries.inc();
+                }
+            }
+        }
+        for IndexMove { sessions, from, to, rows } in frame.moves {
+            let frame = (!rows.is_empty()).then(|| codec::event(&Event::IndexMoved { from, to, rows }));
+            for id in sessions {
+                let Some(entry) = table.sessions.get_mut(&id) else { continue };
+                entry.told = entry.told.max(to);
+                match &frame {
+                    Some(frame) => drop(entry.outbox.push_move(frame.clone(), to, now)),
+                    None => entry.outbox.sync_needed(to),
+                }
+            }
+        }
+        for (id, channel, user, read, delivered) in frame.receipts {
+            if let Some(entry) = table.sessions.get(&id) {
+                entry.outbox.push(codec::event(&Event::Receipt { channel, user, read, delivered }), now);
+            }
+        }
+        for id in frame.replaced {
+            if let Some(entry) = table.sessions.get(&id) {
+                entry.outbox.close(refuse(Code::Replaced));
+            }
+        }
+    }
+    /// Takes the loss of a link: what its node pushed last may be lost.
+    pub fn handle_link_down(&self, node: NodeId) {
+        let mut table = self.lock();
+        let Table { sessions, homes, .. } = &mut *table;
+        for home in homes.values_mut().filter(|home| home.leader.is_some_and(|(leader, _)| leader == node)) {
+            home.stale = true;
+            for id in &home.sessions {
+                if let Some(entry) = sessions.get_mut(id) {
+                    entry.with = None;
+                }
+            }
+        }
+    }
+    /// Looks at who leads the homes. Gives the sessions to register now; each ends with [`Local::handle_reregistered`].
+    pub fn poll_stale(&self, homes: &dyn Homes, now: Instant) -> Vec<Reregister> {
+        let mut table = self.lock();
+        let Table { sessions, homes: known, .. } = &mut *table;
+        let mut asks = Vec::new();
+        for (group, home) in known {
+            let leader = homes.leader(*group);
+            match (leader, home.leader) {
+                // A hint that is older than what is known is none.
+                (Some((_, term)), Some((_, known))) if term < known => {}
+                (Some(_), known) if known != leader => {
+                    (home.leader, home.stale, home.retry_at, home.backoff) = (leader, true, None, RETRY.0);
+                }
+                _ => {}
+            }
+            if leader.is_some() && !home.stale {
+                (home.lost, home.warned) = (None, false);
+                continue;
+            }
+            if home.sessions.is_empty() {
+                continue;
+            }
+            let lost = *home.lost.get_or_insert(now);
+            if now >= lost + LEADERLESS_MAX && !home.warned {
+                home.warned = true;
+                tracing::warn!(%group, sessions = home.sessions.len(), "a home has no leader: telling its sessions to try another edge");
+                for (number, entry) in home.sessions.iter().filter_map(|id| sessions.get(id)).enumerate() {
+                    entry.outbox.go_away(u32::try_from(number).unwrap_or(0).wrapping_mul(37) % SPREAD_MS);
+                }
+            }
+            let (Some(leader), true) = (home.leader, leader.is_some()) else { continue };
+            if home.asking || home.retry_at.is_some_and(|at| now < at) {
+                continue;
+            }
+            let batch: Vec<_> = home
+                .sessions
+                .iter()
+                .filter_map(|id| sessions.get(id).map(|entry| (id, entry)))
+                .filter(|(_, entry)| entry.with != Some(leader))
+                .take(BATCH)
+                .map(|(id, entry)| Registration { user: entry.user, device: entry.device, session: *id, conn: entry.conn, new: false })
+                .collect();
+            if batch.is_empty() {
+                (home.stale, home.lost, home.warned) = (false, None, false);
+            } else {
+                home.asking = true;
+                asks.push(Reregister { group: *group, leader, sessions: batch });
+            }
+        }
+        asks
+    }
+    /// Takes the outcome of a registration in bulk.
+    pub fn handle_reregistered(&self, asked: &Reregister, outcome: Result<(Term, Vec<Result<RegisteredSession, Refusal>>), Refusal>, now: Instant) {
+        let mut table = self.lock();
+        let Table { sessions, homes, .. } = &mut *table;
+        let Some(home) = homes.get_mut(&asked.group) else { return };
+        home.asking = false;
+        let failed = |home: &mut Home| {
+            home.retry_at = Some(now + home.backoff);
+            home.backoff = (home.backoff * 2).min(RETRY.1);
+        };
+        let (term, results) = match outcome {
+            Ok(outcome) => outcome,
+            Err(refusal) => {
+                tracing::debug!(group = %asked.group, peer = %asked.leader.0, code = %refusal.code, "sessions could not be registered again");
+                return failed(home);
+            }
+        };
+        let with = (asked.leader.0, term);
+        if home.leader.is_some_and(|(_, known)| known < term) {
+            home.leader = Some(with);
+        }
+        (home.retry_at, home.backoff) = (None, RETRY.0);
+        for (registration, result) in asked.sessions.iter().zip(results) {
+            let Some(entry) = sessions.get_mut(&registration.session) else { continue };
+            match result {
+                Ok(registered) => {
+                    entry.with = Some(with);
+                    if registered.user_rev > entry.told {
+                        entry.told = registered.user_rev;
+                        entry.outbox.sync_needed(registered.user_rev);
+                    }
+                }
+                Err(refusal) if refusal.code.retry() == kith_wire::code::Retry::Never => entry.outbox.close(refusal),
+                Err(_) => failed(home),
+            }
+        }
+    }
+    /// Tells every session to move, spread over the delay.
+    pub fn go_away(&self, within: Duration) {
+        let table = self.lock();
+        let spread = u64::try_from(within.as_millis()).unwrap_or(u64::MAX).max(1);
+        for (number, entry) in table.sessions.values().enumerate() {
+            let after = (number as u64).wrapping_mul(37) % spread;
+            entry.outbox.go_away(u32::try_from(after).unwrap_or(u32::MAX));
+        }
+    }
+    /// Ends every session.
+    pub fn close_all(&self, why: &Refusal) {
+        for entry in self.lock().sessions.values() {
+            entry.outbox.close(why.clone());
+        }
+    }
+    /// How many sessions there are.
+    pub fn len(&self) -> usize {
+        self.lock().sessions.len()
+    }
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        // Nothing that is done under the lock leaves the table half changed if it panics: the next push or look repairs it.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn note_home(&mut self, id: SessionId, group: GroupId) {
+        let Some(entry) = self.sessions.get_mut(&id) else { return };
+        let old = entry.home.replace(group);
+        if let Some(old) = old.filter(|old| *old != group) {
+            self.leave_home(id, old);
+        }
+        self.homes.entry(group).or_default().sessions.insert(id);
+    }
+    fn leave_home(&mut self, id: SessionId, group: GroupId) {
+        if let Some(home) = self.homes.get_mut(&group) {
+            home.sessions.remove(&id);
+        }
+    }
+}
+
+impl Default for Home {
+    fn default() -> Self {
+        Self { leader: None, sessions: BTreeSet::new(), stale: false, asking: false, retry_at: None, backoff: RETRY.0, lost: None, warned: false }
+    }
+}
+
+#[cfg(test)]
+#[path = "local_tests.rs"]
+mod tests;

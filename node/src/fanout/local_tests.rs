@@ -1,0 +1,168 @@
+//! The edge's sessions: fences, registering again, and what a device is told when its home was away.
+
+use std::sync::Mutex as StdMutex;
+
+use kith_wire::{client::Delivery, id::MapEpoch};
+
+use super::*;
+use crate::{outbox::Item, router::refuse_for, session::metrics::OutboxMetrics};
+
+const GROUP: GroupId = GroupId::new(1);
+
+#[derive(Default)]
+struct Places(StdMutex<Option<(NodeId, Term)>>);
+impl Places {
+    fn lead(&self, node: u64, term: u64) {
+        *self.0.lock().unwrap() = Some((NodeId::new(node), Term::new(term)));
+    }
+    fn lose(&self) {
+        *self.0.lock().unwrap() = None;
+    }
+}
+impl Homes for Places {
+    fn home(&self, _: UserId) -> Option<GroupId> {
+        Some(GROUP)
+    }
+    fn leader(&self, _: GroupId) -> Option<(NodeId, Term)> {
+        *self.0.lock().unwrap()
+    }
+    fn map_epoch(&self) -> MapEpoch {
+        MapEpoch::new(1)
+    }
+}
+
+struct Setup {
+    now: Instant,
+    places: Places,
+    local: Local,
+    session: SessionId,
+    outbox: Arc<Outbox>,
+}
+/// One session, registered with node 1 in term 5 at version 3.
+fn setup() -> Setup {
+    let (now, places) = (Instant::now(), Places::default());
+    places.lead(1, 5);
+    let local = Local::new(BootEpoch::new(2), Arc::default());
+    let outbox = Arc::new(Outbox::new(Arc::new(OutboxMetrics::default())));
+    let session = local.open(UserId::new(9), DeviceId::new(8), Conn::new(7), outbox.clone());
+    local.note_registered(session, GROUP, (NodeId::new(1), Term::new(5)), UserRev::new(3));
+    let setup = Setup { now, places, local, session, outbox };
+    assert_eq!(setup.stale(0), []);
+    setup
+}
+impl Setup {
+    fn stale(&self, ms: u64) -> Vec<Reregister> {
+        self.local.poll_stale(&self.places, self.now + Duration::from_millis(ms))
+    }
+    fn told(&self) -> Vec<Item> {
+        let mut items = Vec::new();
+        while self.outbox.drain(usize::MAX, &mut items, self.now) {}
+        items
+    }
+    fn push(&self, term: u64) -> PushFrame {
+        let at = kith_wire::log::Position { seq: Seq::new(4), cnt: 4 };
+        let channel = kith_wire::id::ChannelId::direct(UserId::new(1), UserId::new(9));
+        let delivery = Delivery { channel, prev: Seq::ZERO, body: kith_wire::client::DeliveryBody::Stub { at } };
+        PushFrame {
+            home: GROUP,
+            term: Term::new(term),
+            deliveries: vec![(delivery, vec![(self.session, Seq::new(3))])],
+            moves: vec![],
+            replaced: vec![],
+            receipts: vec![],
+        }
+    }
+}
+fn at(rev: u64) -> Result<RegisteredSession, Refusal> {
+    Ok(RegisteredSession { user_rev: UserRev::new(rev), name: "ann".into() })
+}
+
+#[test]
+fn a_push_of_an_older_leader_is_dropped() {
+    let setup = setup();
+    setup.local.handle_push(NodeId::new(3), setup.push(4), setup.now);
+    assert_eq!(setup.told(), []);
+    setup.local.handle_push(NodeId::new(1), setup.push(5), setup.now);
+    assert!(matches!(setup.told()[..], [Item::Frame(_)]));
+}
+
+#[test]
+fn session_ids_are_never_used_twice_not_even_by_another_start() {
+    let setup = setup();
+    let second = setup.local.open(UserId::new(9), DeviceId::new(1), Conn::new(1), setup.outbox.clone());
+    let other = Local::new(BootEpoch::new(3), Arc::default());
+    let third = other.open(UserId::new(9), DeviceId::new(1), Conn::new(1), setup.outbox.clone());
+    assert!(setup.session < second && second < third);
+}
+
+#[test]
+fn a_new_leader_gets_the_sessions_again_and_a_moved_index_is_pulled() {
+    let setup = setup();
+    setup.places.lead(2, 6);
+    let asks = setup.stale(0);
+    assert_eq!(asks[0].leader, (NodeId::new(2), Term::new(6)));
+    assert!(!asks[0].sessions[0].new, "the device is known");
+    assert_eq!(setup.stale(10), [], "asked already");
+    setup.local.handle_push(NodeId::new(1), setup.push(5), setup.now);
+    assert_eq!(setup.told(), [], "the old leader's push");
+    setup.local.handle_reregistered(&asks[0], Ok((Term::new(6), vec![at(4)])), setup.now);
+    assert_eq!(setup.told(), [Item::SyncNeeded(UserRev::new(4))]);
+    assert_eq!(setup.stale(20), []);
+    assert_eq!(setup.local.close(setup.session).map(|(node, _)| node), Some(NodeId::new(2)));
+}
+
+#[test]
+fn an_index_that_did_not_move_is_not_pulled() {
+    let setup = setup();
+    setup.local.handle_link_down(NodeId::new(1));
+    let asks = setup.stale(0);
+    setup.local.handle_reregistered(&asks[0], Ok((Term::new(5), vec![at(3)])), setup.now);
+    assert_eq!(setup.told(), []);
+}
+
+#[test]
+fn a_hint_of_an_older_term_is_ignored() {
+    let setup = setup();
+    setup.places.lead(3, 4);
+    assert_eq!(setup.stale(0), []);
+}
+
+#[test]
+fn a_registration_that_failed_is_tried_again_after_a_while() {
+    let setup = setup();
+    setup.places.lead(2, 6);
+    let asks = setup.stale(0);
+    setup.local.handle_reregistered(&asks[0], Err(refuse_for(Code::NoLeader, 1)), setup.now);
+    assert_eq!(setup.stale(1), []);
+    assert_eq!(setup.stale(200), asks);
+}
+
+#[test]
+fn a_session_that_lost_its_device_meanwhile_is_ended() {
+    let setup = setup();
+    setup.places.lead(2, 6);
+    let asks = setup.stale(0);
+    setup.local.handle_reregistered(&asks[0], Ok((Term::new(6), vec![Err(refuse(Code::Replaced))])), setup.now);
+    assert_eq!(setup.told(), [Item::Bye(refuse(Code::Replaced))]);
+}
+
+#[test]
+fn sessions_of_a_leaderless_home_are_told_to_move_once() {
+    let setup = setup();
+    setup.places.lose();
+    assert_eq!(setup.stale(0), []);
+    assert_eq!(setup.told(), []);
+    setup.stale(10_001);
+    assert!(matches!(setup.told()[..], [Item::GoAway(_)]));
+    setup.stale(20_000);
+    assert_eq!(setup.told(), []);
+}
+
+#[test]
+fn an_index_move_without_rows_makes_the_device_pull() {
+    let setup = setup();
+    let rev = UserRev::new(7);
+    let moves = vec![IndexMove { sessions: vec![setup.session], from: rev, to: rev, rows: vec![] }];
+    setup.local.handle_push(NodeId::new(1), PushFrame { moves, deliveries: vec![], ..setup.push(5) }, setup.now);
+    assert_eq!(setup.told(), [Item::SyncNeeded(rev)]);
+}

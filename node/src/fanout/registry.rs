@@ -1,0 +1,319 @@
+//! What the leader of a home group knows of its users' sessions, and of refs on their way into their indexes. Sans-io.
+//!
+//! In: registrations, ref frames, index moves, the outcome of commits. Out: push frames per edge, rounds of refs to commit, acks.
+//! Invariants: of one device the highest `conn` holds; an ack leaves only after every ref that it answers was committed (or its user is
+//! gone for good); a round is taken only when the one before has ended. Bounds: [`REFS_WAITING_MAX`] refs wait, more are left to their
+//! source; `limit::DEVICES_MAX` sessions a user. Not here: proposing, links, who leads (`fanout::lead`), outboxes (`fanout::local`).
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use kith_wire::{
+    client::Delivery,
+    code::Code,
+    id::{BootEpoch, ChannelId, Conn, DeviceId, GroupId, NodeId, Seq, SessionId, Term, UserId, UserRev},
+    limit,
+    log::{IndexRow, Ref},
+    peer::{ChannelRefs, IndexMove, LiveReceipt, LiveRecord, PushFrame, RefsKept, Registration},
+};
+
+use crate::{
+    clock::Instant,
+    fanout::metrics::{FanoutMetrics, FanoutReject},
+};
+
+/// Refs that wait for their commit. More are dropped here and sent again by their source.
+pub const REFS_WAITING_MAX: usize = 4 * limit::REFS_PENDING_MAX;
+/// The longest that refs wait to be merged with others before their round.
+pub const ROUND_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// The registry and pending refs of one home group, for one term.
+#[derive(Debug)]
+pub struct Home {
+    group: GroupId,
+    term: Term,
+    users: HashMap<UserId, Vec<Live>>,
+    boots: HashMap<NodeId, BootEpoch>,
+    pushes: BTreeMap<NodeId, PushFrame>,
+    pending: BTreeMap<UserId, BTreeMap<ChannelId, Vec<Ref>>>,
+    refs: usize,
+    since: Option<Instant>,
+    acks: Vec<Ack>,
+    committing: Option<Vec<Ack>>,
+    wait: Duration,
+    round_begun: Option<Instant>,
+    wait_min: Duration,
+    metrics: Arc<FanoutMetrics>,
+}
+
+/// A session as its home knows it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Live {
+    device: DeviceId,
+    edge: NodeId,
+    session: SessionId,
+    conn: Conn,
+}
+
+/// Whom to tell when refs were committed.
+#[derive(Debug)]
+struct Ack {
+    to: NodeId,
+    source: GroupId,
+    channel: ChannelId,
+    seq: Seq,
+    users: Vec<UserId>,
+}
+
+/// What became of a user's refs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Merged {
+    /// Committed.
+    Kept,
+    /// The user is erased or never was.
+    Gone,
+    /// Not committed, or not known to be: the source sends again.
+    Failed,
+}
+
+impl Home {
+    /// An empty registry: nobody is known before the edges have registered their sessions. Refs wait at least `wait_min` to be merged.
+    pub fn new(group: GroupId, term: Term, wait_min: Duration, metrics: Arc<FanoutMetrics>) -> Self {
+        Self {
+            group,
+            term,
+            users: HashMap::new(),
+            boots: HashMap::new(),
+            pushes: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            refs: 0,
+            since: None,
+            acks: Vec::new(),
+            committing: None,
+            wait: wait_min,
+            round_begun: None,
+            wait_min,
+            metrics,
+        }
+    }
+
+    /// Takes a session of an edge.
+    ///
+    /// # Errors
+    /// `Replaced`: a newer connection of the device is known. `TooMany`: the user has sessions enough.
+    pub fn handle_register(&mut self, edge: NodeId, boot: BootEpoch, new: &Registration) -> Result<(), Code> {
+        self.handle_boot(edge, boot)?;
+        let sessions = self.users.entry(new.user).or_default();
+        let live = Live { device: new.device, edge, session: new.session, conn: new.conn };
+        if let Some(old) = sessions.iter_mut().find(|old| old.device == new.device) {
+            if (old.edge, old.session) == (edge, new.session) {
+                old.conn = old.conn.max(new.conn);
+                return Ok(());
+            }
+            if new.conn <= old.conn {
+                return Err(Code::Replaced);
+            }
+            let lost = std::mem::replace(old, live);
+            self.push_to(lost.edge).replaced.push(lost.session);
+            return Ok(());
+        }
+        if sessions.len() >= limit::DEVICES_MAX {
+            return Err(Code::TooMany);
+        }
+        sessions.push(live);
+        self.metrics.registered.inc();
+        Ok(())
+    }
+    /// Takes the end of a session.
+    pub fn handle_unregister(&mut self, edge: NodeId, user: UserId, device: DeviceId, session: SessionId) {
+        self.retain(|owner, live| (owner, live.device, live.edge, live.session) != (user, device, edge, session), Some(user));
+    }
+    /// Takes the loss of a node: its sessions are gone until it registers them anew.
+    pub fn handle_edge_gone(&mut self, edge: NodeId) {
+        self.pushes.remove(&edge);
+        self.retain(|_, live| live.edge != edge, None);
+    }
+    /// Takes refs and live records for users of this group.
+    pub fn handle_refs(&mut self, from: NodeId, source: GroupId, news: ChannelRefs, now: Instant) {
+        for record in news.bodies {
+            self.deliver(news.channel, record);
+        }
+        for receipt in news.receipts {
+            self.show_receipt(news.channel, &receipt);
+        }
+        if news.seq == Seq::ZERO {
+            return;
+        }
+        if self.refs + news.refs.len() > REFS_WAITING_MAX {
+            self.metrics.reject(FanoutReject::RefsFull);
+            return;
+        }
+        let users = news.refs.iter().map(|(user, _)| *user).collect();
+        for (user, news) in news.refs {
+            self.merge(user, news);
+        }
+        self.acks.push(Ack { to: from, source, channel: news.channel, seq: news.seq, users });
+        self.since.get_or_insert(now);
+    }
+    /// Takes a move of a user's index, as it was applied.
+    pub fn handle_moved(&mut self, user: UserId, from: UserRev, to: UserRev, rows: &[Arc<IndexRow>]) {
+        for (edge, sessions) in self.sessions_by_edge(user) {
+            let rows = rows.iter().map(|row| IndexRow::clone(row)).collect();
+            self.push_to(edge).moves.push(IndexMove { sessions, from, to, rows });
+        }
+    }
+    /// Users that have a session here, sorted.
+    pub fn present(&self) -> Vec<UserId> {
+        let mut users: Vec<_> = self.users.keys().copied().collect();
+        users.sort_unstable();
+        users
+    }
+
+    /// What is to be told to edges: one frame each.
+    pub fn poll_pushes(&mut self) -> BTreeMap<NodeId, PushFrame> {
+        std::mem::take(&mut self.pushes)
+    }
+    /// When [`Home::poll_round`] may have one.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match self.committing {
+            None => self.since.map(|since| if self.refs >= limit::REFS_PENDING_MAX { since } else { since + self.wait }),
+            Some(_) => None,
+        }
+    }
+    /// Refs to commit now: one command a user. Ends with [`Home::handle_round_done`].
+    pub fn poll_round(&mut self, now: Instant) -> Option<Vec<(UserId, Vec<Ref>)>> {
+        self.poll_timeout().filter(|due| *due <= now)?;
+        self.since = None;
+        self.set_refs(0);
+        self.round_begun = Some(now);
+        self.committing = Some(std::mem::take(&mut self.acks));
+        let pending = std::mem::take(&mut self.pending);
+        self.metrics.rounds.inc();
+        self.metrics.users_per_round.observe(pending.len() as f64);
+        Some(pending.into_iter().map(|(user, refs)| (user, refs.into_values().flatten().collect())).collect())
+    }
+    /// Takes the outcome of a round: what each source may be told.
+    pub fn handle_round_done(&mut self, outcome: &HashMap<UserId, Merged>, now: Instant) -> Vec<(NodeId, RefsKept)> {
+        if let Some(begun) = self.round_begun.take() {
+            // Under load a round takes longer; waiting as long again lets more refs of a user share one row.
+            self.wait = (now.saturating_duration_since(begun) * 2).clamp(self.wait_min, ROUND_WAIT_MAX);
+        }
+        let mut kept: BTreeMap<(NodeId, GroupId), RefsKept> = BTreeMap::new();
+        for ack in self.committing.take().unwrap_or_default() {
+            let of = |user: &UserId| outcome.get(user).copied().unwrap_or(Merged::Failed);
+            if ack.users.iter().any(|user| of(user) == Merged::Failed) {
+                continue;
+            }
+            let gone = ack.users.iter().copied().filter(|user| of(user) == Merged::Gone).collect();
+            kept.entry((ack.to, ack.source)).or_insert_with(|| RefsKept { source: ack.source, home: self.group, kept: Vec::new() }).kept.push((
+                ack.channel,
+                ack.seq,
+                gone,
+            ));
+        }
+        kept.into_iter().map(|((to, _), kept)| (to, kept)).collect()
+    }
+
+    fn handle_boot(&mut self, edge: NodeId, boot: BootEpoch) -> Result<(), Code> {
+        match self.boots.insert(edge, boot) {
+            Some(known) if known > boot => {
+                self.boots.insert(edge, known);
+                return Err(Code::Disconnected);
+            }
+            Some(known) if known < boot => self.handle_edge_gone(edge),
+            _ => {}
+        }
+        Ok(())
+    }
+    fn deliver(&mut self, channel: ChannelId, record: LiveRecord) {
+        let mut by_edge: BTreeMap<NodeId, Vec<(SessionId, Seq)>> = BTreeMap::new();
+        for (user, prev) in &record.recipients {
+            for live in self.users.get(user).into_iter().flatten() {
+                by_edge.entry(live.edge).or_default().push((live.session, *prev));
+            }
+        }
+        for (edge, sessions) in by_edge {
+            let delivery = Delivery { channel, prev: Seq::ZERO, body: record.body.clone() };
+            self.push_to(edge).deliveries.push((delivery, sessions));
+        }
+    }
+    fn show_receipt(&mut self, channel: ChannelId, receipt: &LiveReceipt) {
+        for user in &receipt.recipients {
+            for (edge, sessions) in self.sessions_by_edge(*user) {
+                let shown = sessions.into_iter().map(|session| (session, channel, receipt.user, receipt.read, receipt.delivered));
+                self.push_to(edge).receipts.extend(shown);
+            }
+        }
+    }
+    fn merge(&mut self, user: UserId, new: Ref) {
+        let refs = self.pending.entry(user).or_default().entry(new.channel).or_default();
+        let before = refs.len();
+        // A ref that is ahead in every part says all that the other says; else both go, and the machine takes the larger of each part.
+        refs.retain(|old| !covers(&new, old));
+        if !refs.iter().any(|old| covers(old, &new)) {
+            refs.push(new);
+        }
+        let after = refs.len();
+        self.set_refs(self.refs + after - before);
+    }
+    fn set_refs(&mut self, refs: usize) {
+        self.metrics.refs_pending.inc_by(refs as i64 - self.refs as i64);
+        self.refs = refs;
+    }
+    fn sessions_by_edge(&self, user: UserId) -> BTreeMap<NodeId, Vec<SessionId>> {
+        let mut by_edge: BTreeMap<NodeId, Vec<SessionId>> = BTreeMap::new();
+        for live in self.users.get(&user).into_iter().flatten() {
+            by_edge.entry(live.edge).or_default().push(live.session);
+        }
+        by_edge
+    }
+    fn push_to(&mut self, edge: NodeId) -> &mut PushFrame {
+        let (home, term) = (self.group, self.term);
+        self.pushes.entry(edge).or_insert_with(|| PushFrame {
+            home,
+            term,
+            deliveries: Vec::new(),
+            moves: Vec::new(),
+            replaced: Vec::new(),
+            receipts: Vec::new(),
+        })
+    }
+    fn retain(&mut self, keep: impl Fn(UserId, &Live) -> bool, only: Option<UserId>) {
+        let mut lost = 0;
+        let mut prune = |user: UserId, sessions: &mut Vec<Live>| {
+            let before = sessions.len();
+            sessions.retain(|live| keep(user, live));
+            lost += before - sessions.len();
+            !sessions.is_empty()
+        };
+        match only {
+            Some(user) => {
+                if self.users.get_mut(&user).is_some_and(|sessions| !prune(user, sessions)) {
+                    self.users.remove(&user);
+                }
+            }
+            None => self.users.retain(|user, sessions| prune(*user, sessions)),
+        }
+        self.metrics.registered.dec_by(lost as i64);
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        self.retain(|_, _| false, None);
+        self.set_refs(0);
+    }
+}
+
+/// Whether `a` says all that `b` says, and nothing older.
+fn covers(a: &Ref, b: &Ref) -> bool {
+    a.incarnation > b.incarnation
+        || (a.incarnation == b.incarnation && a.head >= b.head && a.member_seq >= b.member_seq && a.own >= b.own && a.join >= b.join)
+}
+
+#[cfg(test)]
+#[path = "registry_tests.rs"]
+mod tests;

@@ -1,0 +1,171 @@
+//! The registry: who holds a device, who is told what, and when an ack may leave.
+
+use kith_wire::{
+    client::DeliveryBody,
+    id::{Incarnation, RegionId, Timestamp},
+    log::Position,
+};
+
+use super::*;
+
+const HOME: GroupId = GroupId::new(1);
+const SOURCE: GroupId = GroupId::new(2);
+
+fn home() -> Home {
+    Home::new(HOME, Term::new(3), Duration::from_millis(50), Arc::default())
+}
+fn session(device: u64, session: u64, conn: u64) -> Registration {
+    Registration { user: UserId::new(5), device: DeviceId::new(device), session: SessionId::new(session), conn: Conn::new(conn), new: true }
+}
+fn edge(n: u64) -> NodeId {
+    NodeId::new(n)
+}
+fn boot(n: u64) -> BootEpoch {
+    BootEpoch::new(n)
+}
+fn channel() -> ChannelId {
+    ChannelId::group(RegionId::FIRST, UserId::new(1), DeviceId::new(1), 1)
+}
+fn a_ref(head: u64, member_seq: u64) -> Ref {
+    Ref {
+        channel: channel(),
+        incarnation: Incarnation::default(),
+        head: Position { seq: Seq::new(head), cnt: head },
+        head_ts: Timestamp::new(0),
+        member_seq: Seq::new(member_seq),
+        join: Position::default(),
+        left: None,
+        own: Position::default(),
+        mentions: vec![],
+        title: String::new(),
+        preview: String::new(),
+        head_sender: UserId::new(1),
+    }
+}
+fn news(seq: u64, users: &[u64]) -> ChannelRefs {
+    let refs = users.iter().map(|user| (UserId::new(*user), a_ref(seq, 1))).collect();
+    ChannelRefs { home: HOME, channel: channel(), seq: Seq::new(seq), refs, bodies: vec![], receipts: vec![] }
+}
+fn outcome(users: &[(u64, Merged)]) -> HashMap<UserId, Merged> {
+    users.iter().map(|(user, merged)| (UserId::new(*user), *merged)).collect()
+}
+
+#[test]
+fn the_higher_connection_of_a_device_wins_and_the_loser_is_told() {
+    let mut home = home();
+    assert_eq!(home.handle_register(edge(1), boot(1), &session(1, 10, 4)), Ok(()));
+    assert_eq!(home.handle_register(edge(2), boot(1), &session(1, 20, 3)), Err(Code::Replaced), "an older one");
+    assert_eq!(home.handle_register(edge(2), boot(1), &session(1, 20, 4)), Err(Code::Replaced), "the later equal one");
+    assert_eq!(home.handle_register(edge(1), boot(1), &session(1, 10, 4)), Ok(()), "itself again");
+    assert!(home.poll_pushes().is_empty());
+    assert_eq!(home.handle_register(edge(2), boot(1), &session(1, 20, 5)), Ok(()));
+    let pushes = home.poll_pushes();
+    assert_eq!(pushes[&edge(1)].replaced, [SessionId::new(10)]);
+    assert_eq!(pushes[&edge(1)].term, Term::new(3));
+    assert_eq!(home.handle_register(edge(1), boot(1), &session(2, 11, 1)), Ok(()), "another device");
+    assert_eq!(home.users[&UserId::new(5)].len(), 2);
+}
+
+#[test]
+fn a_late_end_of_the_replaced_session_does_not_end_the_new_one() {
+    let mut home = home();
+    home.handle_register(edge(1), boot(1), &session(1, 10, 1)).unwrap();
+    home.handle_register(edge(2), boot(1), &session(1, 20, 2)).unwrap();
+    home.handle_unregister(edge(1), UserId::new(5), DeviceId::new(1), SessionId::new(10));
+    assert_eq!(home.present(), [UserId::new(5)]);
+    home.handle_unregister(edge(2), UserId::new(5), DeviceId::new(1), SessionId::new(20));
+    assert!(home.present().is_empty());
+}
+
+#[test]
+fn a_new_start_of_an_edge_ends_what_the_old_one_held() {
+    let mut home = home();
+    home.handle_register(edge(1), boot(1), &session(1, 10, 1)).unwrap();
+    home.handle_register(edge(1), boot(2), &session(2, 11, 1)).unwrap();
+    assert_eq!(home.users[&UserId::new(5)].len(), 1);
+    assert_eq!(home.handle_register(edge(1), boot(1), &session(3, 12, 1)), Err(Code::Disconnected), "the old start speaks late");
+    home.handle_edge_gone(edge(1));
+    assert!(home.present().is_empty());
+}
+
+#[test]
+fn a_user_has_at_most_so_many_sessions() {
+    let mut home = home();
+    for n in 0..limit::DEVICES_MAX as u64 {
+        home.handle_register(edge(1), boot(1), &session(n, n, 1)).unwrap();
+    }
+    assert_eq!(home.handle_register(edge(1), boot(1), &session(999, 999, 1)), Err(Code::TooMany));
+}
+
+#[test]
+fn a_live_record_goes_at_once_to_each_session_once_with_its_own_prev() {
+    let mut home = home();
+    home.handle_register(edge(1), boot(1), &session(1, 10, 1)).unwrap();
+    home.handle_register(edge(2), boot(1), &session(2, 20, 1)).unwrap();
+    let body = DeliveryBody::Stub { at: Position { seq: Seq::new(8), cnt: 8 } };
+    let recipients = vec![(UserId::new(4), Seq::new(7)), (UserId::new(5), Seq::new(6))];
+    let live = ChannelRefs { bodies: vec![LiveRecord { body, recipients }], ..news(0, &[]) };
+    home.handle_refs(edge(9), SOURCE, live, Instant::now());
+    let pushes = home.poll_pushes();
+    assert_eq!(pushes.len(), 2);
+    assert_eq!(pushes[&edge(1)].deliveries[0].1, [(SessionId::new(10), Seq::new(6))]);
+    assert_eq!(pushes[&edge(2)].deliveries[0].1, [(SessionId::new(20), Seq::new(6))]);
+    assert_eq!(home.poll_timeout(), None, "there is nothing to commit");
+}
+
+#[test]
+fn refs_wait_to_be_merged_and_are_acked_only_after_their_commit() {
+    let (mut home, now) = (home(), Instant::now());
+    home.handle_refs(edge(9), SOURCE, news(1, &[5, 6]), now);
+    home.handle_refs(edge(9), SOURCE, news(2, &[5, 6]), now);
+    assert_eq!(home.poll_round(now), None);
+    let later = now + Duration::from_millis(50);
+    let round = home.poll_round(later).unwrap();
+    assert_eq!(round, [(UserId::new(5), vec![a_ref(2, 1)]), (UserId::new(6), vec![a_ref(2, 1)])]);
+    home.handle_refs(edge(9), SOURCE, news(3, &[5]), later);
+    assert_eq!(home.poll_round(later + ROUND_WAIT_MAX), None, "one round at a time");
+    let kept = home.handle_round_done(&outcome(&[(5, Merged::Kept), (6, Merged::Gone)]), later);
+    let expected = vec![(channel(), Seq::new(1), vec![UserId::new(6)]), (channel(), Seq::new(2), vec![UserId::new(6)])];
+    assert_eq!(kept, [(edge(9), RefsKept { source: SOURCE, home: HOME, kept: expected })]);
+    assert!(home.poll_round(later + ROUND_WAIT_MAX).is_some());
+    assert_eq!(home.handle_round_done(&HashMap::new(), later + ROUND_WAIT_MAX), [], "what is not known to be committed is not acked");
+}
+
+#[test]
+fn one_user_that_fails_holds_up_only_the_channels_that_name_it() {
+    let (mut home, now) = (home(), Instant::now());
+    let other = ChannelId::group(RegionId::FIRST, UserId::new(2), DeviceId::new(1), 1);
+    home.handle_refs(edge(9), SOURCE, news(1, &[5, 6]), now);
+    let mut second = news(4, &[5]);
+    second.channel = other;
+    second.refs[0].1.channel = other;
+    home.handle_refs(edge(9), SOURCE, second, now);
+    home.poll_round(now + ROUND_WAIT_MAX).unwrap();
+    let kept = home.handle_round_done(&outcome(&[(5, Merged::Kept), (6, Merged::Failed)]), now);
+    assert_eq!(kept[0].1.kept, [(other, Seq::new(4), vec![])]);
+}
+
+#[test]
+fn refs_of_which_neither_covers_the_other_both_go() {
+    let (mut home, now) = (home(), Instant::now());
+    for new in [a_ref(5, 1), a_ref(4, 4), a_ref(3, 1)] {
+        home.handle_refs(edge(9), SOURCE, ChannelRefs { refs: vec![(UserId::new(5), new)], ..news(5, &[]) }, now);
+    }
+    let round = home.poll_round(now + ROUND_WAIT_MAX).unwrap();
+    assert_eq!(round, [(UserId::new(5), vec![a_ref(5, 1), a_ref(4, 4)])]);
+}
+
+#[test]
+fn more_refs_than_fit_are_left_to_their_source() {
+    let (mut home, now) = (home(), Instant::now());
+    let users: Vec<u64> = (0..100).collect();
+    for n in 0..2 * REFS_WAITING_MAX as u64 / 100 {
+        let channel = ChannelId::group(RegionId::FIRST, UserId::new(n), DeviceId::new(1), 1);
+        let mut new = news(1, &users);
+        new.channel = channel;
+        new.refs.iter_mut().for_each(|(_, news)| news.channel = channel);
+        home.handle_refs(edge(9), SOURCE, new, now);
+    }
+    assert!(home.refs <= REFS_WAITING_MAX);
+    assert_eq!(home.poll_timeout(), Some(now), "a full set does not wait");
+}
