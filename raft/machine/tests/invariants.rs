@@ -58,6 +58,9 @@ const ANN: u8 = 0;
 const BOB: u8 = 1;
 const EVE: u8 = 2;
 
+/// An invariant's name, and a damage that it must notice.
+type Breakage<'b> = (&'b str, &'b dyn Fn(&mut World));
+
 struct World {
     script: Script,
     group: ChannelId,
@@ -113,7 +116,7 @@ impl World {
 fn each_channel_invariant_notices_a_broken_row() {
     let [ann, bob, eve] = [ANN, BOB, EVE].map(Script::user);
     let group = World::new().group;
-    let broken: &[(&str, &dyn Fn(&mut World))] = &[
+    let broken: &[Breakage] = &[
         ("log_is_dense", &|w| drop(w.script.view.rows.remove(&RowKey::Record(group, Seq::new(2))))),
         ("log_is_dense", &|w| w.edit::<Record>(RowKey::Record(group, Seq::new(2)), |r| r.at.seq = Seq::new(3))),
         ("log_is_dense", &|w| w.edit::<ChannelRow>(RowKey::Channel(group), |r| r.head.seq = r.head.seq.next())),
@@ -172,7 +175,7 @@ fn drop_from_ring(world: &mut World, channel: ChannelId, user: UserId, at: usize
 fn each_user_invariant_notices_a_broken_row() {
     let ann = Script::user(ANN);
     let group = World::new().group;
-    let broken: &[(&str, &dyn Fn(&mut World))] = &[
+    let broken: &[Breakage] = &[
         ("index_order_is_bijective", &|w| w.edit::<IndexRow>(RowKey::Index(ann, group), |r| r.rev = UserRev::new(9))),
         ("index_order_is_bijective", &|w| w.put(RowKey::IndexByRev(ann, UserRev::new(7)), group)),
         ("index_row_is_found_by_rev", &|w| drop(w.script.view.rows.remove(&RowKey::IndexByRev(ann, UserRev::new(1))))),
@@ -193,7 +196,7 @@ fn each_group_invariant_notices_a_broken_row() {
     let region = RegionId::FIRST;
     let run = |first, last| RunRow { region, first, last, group: GroupId::new(1), epoch: OwnerEpoch::new(1) };
     let group = |replicas| GroupRow { group: GroupId::new(1), region, replicas, preference: Vec::new(), conf_epoch: 1 };
-    let broken: &[(&str, &dyn Fn(&mut World))] = &[
+    let broken: &[Breakage] = &[
         ("owned_runs_do_not_overlap", &|w| w.put(RowKey::Owned(region, 7), OwnedRow { last: 9, epoch: OwnerEpoch::new(1) })),
         ("map_runs_do_not_overlap", &|w| {
             w.put(RowKey::Run(region, 0), run(0, 9));

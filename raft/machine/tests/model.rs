@@ -102,10 +102,8 @@ impl Model {
     fn apply(&mut self, batch: &Batch) -> Option<(Reply, Recipients)> {
         self.now = self.now.max(batch.now.get());
         let [item] = batch.items.as_slice() else { panic!("one item per batch") };
-        if item.bucket.is_none() {
-            // Not for the bucket that the command is for.
-            return None;
-        }
+        // An item without the bucket that its command is for is not looked at.
+        item.bucket?;
         match item.command.clone() {
             Command::Append { channel, author, content, peer } => Some(self.append(channel, author, &content, peer)),
             Command::CreateGroup { channel, creator, device, op, title: _, members } => Some(self.create(channel, creator, device, op, &members)),

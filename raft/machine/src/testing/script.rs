@@ -117,7 +117,7 @@ impl Script {
     /// Applies what a step means now.
     pub fn step(&mut self, step: Step) -> &Applied {
         // Mostly forwards; now and then a clock that is behind.
-        self.now = if step[7] % 16 == 0 { self.now.saturating_sub(500) } else { self.now + u64::from(step[7]) };
+        self.now = if step[7].is_multiple_of(16) { self.now.saturating_sub(500) } else { self.now + u64::from(step[7]) };
         let command = if self.group == GroupId::META { meta_command(step) } else { self.command(step) };
         let mut item = item(command);
         if step == [0xee; STEP_BYTES] {
@@ -164,7 +164,7 @@ impl Script {
         };
         let settled = ClientSeq::new(number.saturating_sub(u64::from(step[5] % 12)));
         // A resend has the same bytes, so the same digest; now and then it has not.
-        let salt = u64::from(step[4] % 32 == 0);
+        let salt = u64::from(step[4].is_multiple_of(32));
         let digest = hash(&[b"script", &number.to_be_bytes(), &device.get().to_be_bytes(), &salt.to_be_bytes(), &(content & 1).to_be_bytes()]);
         Author { user, device, client_seq: ClientSeq::new(number), settled, digest }
     }
@@ -231,8 +231,9 @@ impl Script {
             }
             21 => Command::Fanned { channel, seq: Seq::new((head.seq.get() + u64::from(a % 3)).saturating_sub(u64::from(b % 4))) },
             22 => {
-                let position =
-                    |pick: u8| (pick % 4 != 0).then(|| Position { seq: Seq::new(u64::from(pick) % (head.seq.get() + 2)), cnt: u64::from(pick) });
+                let position = |pick: u8| {
+                    (!pick.is_multiple_of(4)).then(|| Position { seq: Seq::new(u64::from(pick) % (head.seq.get() + 2)), cnt: u64::from(pick) })
+                };
                 Command::Receipt { channel, user, read: position(a), delivered: position(b) }
             }
             23 if a % 4 == 0 => Command::Gone { channel, user: Self::user(USERS - 1) },
@@ -272,7 +273,7 @@ impl Script {
     /// A ref as the channel's leader would send it, now and then an older one of it.
     fn ref_of(&self, channel: ChannelId, user: UserId, step: Step) -> Option<Ref> {
         let mut news = ref_for(&self.view, channel, user).ok().flatten()?;
-        if step[6] % 8 == 0 {
+        if step[6].is_multiple_of(8) {
             news.head = Position { seq: news.head.seq.prev(), cnt: news.head.cnt.saturating_sub(1) };
             news.mentions.pop();
         }

@@ -1,0 +1,195 @@
+//! Nothing that is logged makes apply panic, and whatever it was, the invariants hold afterwards.
+
+use bytes::Bytes;
+use kith_machine::{
+    ApplyError, Meta, VERSION_LAST, apply, invariant, item,
+    testing::{MemoryView, STEP_BYTES, Script},
+};
+use kith_wire::{
+    id::{
+        ChannelId, ClientSeq, ClusterId, DeviceId, GroupId, Incarnation, LogIndex, MapEpoch, NodeId, OwnerEpoch, RegionId, Seq, Term, Timestamp,
+        UserId,
+    },
+    log::{Author, Batch, Command, Content, GroupRow, Item, LogId, MemberChange, NodeRow, PeerCheck, Position, Ref, Role, RunRow},
+};
+use proptest::prelude::*;
+
+/// Numbers at the edges.
+fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![Just(0), Just(1), Just(2), Just(3), Just(u64::MAX - 1), Just(u64::MAX), any::<u64>()]
+}
+fn seq() -> impl Strategy<Value = Seq> {
+    number().prop_map(Seq::new)
+}
+fn user() -> BoxedStrategy<UserId> {
+    prop_oneof![any::<u8>().prop_map(Script::user), number().prop_map(UserId::new)].boxed()
+}
+fn device() -> BoxedStrategy<DeviceId> {
+    prop_oneof![any::<(u8, u8)>().prop_map(|(user, device)| Script::device(Script::user(user), device)), number().prop_map(DeviceId::new)].boxed()
+}
+fn channel() -> BoxedStrategy<ChannelId> {
+    let known = Script::channels();
+    prop_oneof![
+        4 => any::<prop::sample::Index>().prop_map(move |at| *at.get(&known)),
+        1 => (user(), user()).prop_map(|(a, b)| ChannelId::direct(a, b)),
+        1 => (any::<u8>(), user(), device(), number()).prop_map(|(region, user, device, op)| ChannelId::group(RegionId::new(region), user, device, op)),
+    ]
+    .boxed()
+}
+fn position() -> impl Strategy<Value = Position> {
+    (seq(), number()).prop_map(|(seq, cnt)| Position { seq, cnt })
+}
+fn author() -> BoxedStrategy<Author> {
+    (user(), device(), number(), number(), number())
+        .prop_map(|(user, device, client_seq, settled, digest)| Author {
+            user,
+            device,
+            client_seq: ClientSeq::new(client_seq),
+            settled: ClientSeq::new(settled),
+            digest,
+        })
+        .boxed()
+}
+fn change() -> BoxedStrategy<MemberChange> {
+    let role = prop_oneof![Just(Role::Member), Just(Role::Admin), Just(Role::Owner)];
+    prop_oneof![
+        user().prop_map(MemberChange::Add),
+        user().prop_map(MemberChange::Remove),
+        Just(MemberChange::Leave),
+        (user(), role).prop_map(|(user, role)| MemberChange::SetRole(user, role)),
+    ]
+    .boxed()
+}
+fn content() -> BoxedStrategy<Content> {
+    prop_oneof![
+        (".*", prop::option::of(seq()), prop::collection::vec(user(), 0..4)).prop_map(|(text, reply_to, mentions)| Content::Text {
+            text,
+            reply_to,
+            mentions
+        }),
+        (".*", prop::collection::vec(user(), 0..4)).prop_map(|(title, members)| Content::Created { title, members }),
+        change().prop_map(Content::Members),
+        any::<u32>().prop_map(|kind| Content::Unknown { kind: kind.max(4), bytes: Bytes::from_static(b"?") }),
+    ]
+    .boxed()
+}
+fn news() -> BoxedStrategy<Ref> {
+    let places = (position(), position(), position(), seq(), prop::option::of(seq()));
+    (channel(), any::<u32>(), places, prop::collection::vec(seq(), 0..120), ".{0,300}", ".{0,300}", user())
+        .prop_map(|(channel, incarnation, (head, join, own, member_seq, left), mentions, title, preview, head_sender)| Ref {
+            channel,
+            incarnation: Incarnation::new(incarnation % 3),
+            head,
+            head_ts: Timestamp::new(head.cnt),
+            member_seq,
+            join,
+            left,
+            own,
+            mentions,
+            title,
+            preview,
+            head_sender,
+        })
+        .boxed()
+}
+fn node() -> impl Strategy<Value = NodeId> {
+    number().prop_map(|raw| NodeId::new(raw % 5))
+}
+
+fn command() -> BoxedStrategy<Command> {
+    let peer = prop_oneof![Just(PeerCheck::NotAsked), Just(PeerCheck::Exists)];
+    let members = prop_oneof![4 => prop::collection::vec(user(), 0..4), 1 => Just((1..=120).map(UserId::new).collect::<Vec<_>>())];
+    let run = || {
+        (any::<u8>(), any::<u16>(), any::<u16>(), number())
+            .prop_map(|(region, first, last, epoch)| (RegionId::new(region % 2), first, last, OwnerEpoch::new(epoch)))
+    };
+    let of_channel = prop_oneof![
+        (channel(), author(), content(), peer).prop_map(|(channel, author, content, peer)| Command::Append { channel, author, content, peer }),
+        (channel(), user(), device(), number(), ".{0,300}", members)
+            .prop_map(|(channel, creator, device, op, title, members)| Command::CreateGroup { channel, creator, device, op, title, members }),
+        (channel(), author(), change()).prop_map(|(channel, author, change)| Command::ChangeMembers { channel, author, change }),
+        (channel(), user(), device(), number(), prop::option::of(number())).prop_map(|(channel, user, device, client_seq, digest)| {
+            Command::Void { channel, user, device, client_seq: ClientSeq::new(client_seq), digest }
+        }),
+        (channel(), seq()).prop_map(|(channel, seq)| Command::Fanned { channel, seq }),
+        (channel(), user(), prop::option::of(position()), prop::option::of(position()))
+            .prop_map(|(channel, user, read, delivered)| Command::Receipt { channel, user, read, delivered }),
+        (channel(), user()).prop_map(|(channel, user)| Command::Gone { channel, user }),
+    ];
+    let of_user = prop_oneof![
+        (user(), ".{0,80}", any::<u8>()).prop_map(|(user, name, key)| Command::CreateUser { user, name, key: [key; 32] }),
+        user().prop_map(|user| Command::ForbidUser { user }),
+        (user(), device()).prop_map(|(user, device)| Command::RegisterDevice { user, device }),
+        (user(), prop::collection::vec(news(), 0..4)).prop_map(|(user, refs)| Command::MergeRefs { user, refs }),
+        (user(), channel(), position()).prop_map(|(user, channel, read)| Command::MarkRead { user, channel, read }),
+        (".{0,80}", user()).prop_map(|(name, user)| Command::ReserveName { name, user }),
+        (".{0,80}", user()).prop_map(|(name, user)| Command::ConfirmName { name, user }),
+        (".{0,80}", user()).prop_map(|(name, user)| Command::ReleaseName { name, user }),
+    ];
+    let of_group = prop_oneof![
+        run().prop_map(|(region, first, last, epoch)| Command::OwnBuckets { region, first, last, epoch }),
+        any::<bool>().prop_map(|raise| Command::RaiseVersion { version: u32::from(raise) }),
+        any::<u8>().prop_map(|raw| Command::InitCluster { cluster: ClusterId::new([raw % 2; 16]) }),
+        (node(), any::<u32>()).prop_map(|(node, capacity)| Command::PutNode { node: NodeRow { node, capacity, ..NodeRow::default() } }),
+        (any::<u32>(), prop::collection::vec(node(), 0..5), number()).prop_map(|(group, replicas, conf_epoch)| Command::PutGroup {
+            group: GroupRow {
+                group: GroupId::new(group % 4),
+                preference: replicas.iter().take(2).copied().collect(),
+                replicas,
+                conf_epoch,
+                ..GroupRow::default()
+            }
+        }),
+        (run(), any::<u32>()).prop_map(|((region, first, last, epoch), group)| Command::PutRun {
+            run: RunRow { region, first, last, group: GroupId::new(group % 4), epoch }
+        }),
+    ];
+    // Boxed, or the strategies of all commands lie on the stack at once.
+    prop_oneof![4 => of_channel.boxed(), 2 => of_user.boxed(), 2 => of_group.boxed()].boxed()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_command_panics_or_breaks_an_invariant(
+        before in prop::collection::vec(any::<[u8; STEP_BYTES]>(), 0..40),
+        commands in prop::collection::vec(command(), 1..40),
+        now in number(),
+        is_meta in any::<bool>(),
+    ) {
+        let mut script = if is_meta { Script::meta() } else { Script::new() };
+        before.into_iter().for_each(|step| drop(script.step(step).clone()));
+        let count = commands.len();
+        let items: Vec<Item> = commands.into_iter().map(item).collect();
+        let mut view = script.view.clone();
+        let bytes = Batch { now: Timestamp::new(now), items }.encode();
+        let meta = Meta { group: script.group(), id: LogId { term: Term::new(u64::MAX), index: LogIndex::new(u64::MAX) } };
+        let applied = apply(&view, &bytes, meta).expect("a command is answered, never an error");
+        prop_assert_eq!(applied.replies.len(), count);
+        view.commit(applied.writes);
+        let found: Vec<_> = invariant::everything(&view, view.rows.keys()).expect("readable").iter().map(ToString::to_string).collect();
+        prop_assert_eq!(found, Vec::<String>::new());
+        let map = kith_machine::meta::map(&view).expect("readable");
+        prop_assert!(map.epoch == MapEpoch::default() || is_meta);
+    }
+
+    #[test]
+    fn any_bytes_are_a_batch_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let meta = Meta { group: GroupId::new(1), id: LogId::default() };
+        match apply(&MemoryView::default(), &Bytes::from(bytes), meta) {
+            Ok(_) | Err(ApplyError::Decode { .. } | ApplyError::UnknownVersion { .. }) => {}
+            Err(other) => prop_assert!(false, "{other}"),
+        }
+    }
+}
+
+#[test]
+fn a_version_that_this_build_does_not_know_stops_the_replica_before_anything_is_written() {
+    let mut script = Script::new();
+    let (group, index) = (script.group(), script.index() + 1);
+    let items = vec![item(Command::ForbidUser { user: UserId::new(9) }), item(Command::RaiseVersion { version: VERSION_LAST + 1 })];
+    let refused = script.view.apply(group, index, Batch { now: Timestamp::new(1), items });
+    assert!(matches!(refused, Err(ApplyError::UnknownVersion { version, .. }) if version == VERSION_LAST + 1), "{refused:?}");
+    assert!(kith_machine::user::account(&script.view, UserId::new(9)).expect("readable").is_none());
+}
