@@ -11,35 +11,35 @@ use kith_wire::{
     log::{Content, IndexRow, Position, Record, Ref},
 };
 
-pub(super) const ME: UserId = UserId::new(1);
+pub(crate) const ME: UserId = UserId::new(1);
 const OTHER: UserId = UserId::new(2);
 const PAGE_RECORDS: usize = 3;
 const PAGE_ROWS: usize = 2;
 
 /// What may go wrong with one request or one push.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Faults {
-    pub(super) busy: bool,
-    pub(super) lose_push: bool,
-    pub(super) lose_moved: bool,
-    pub(super) stub: bool,
-    pub(super) behind: bool,
+pub(crate) struct Faults {
+    pub(crate) busy: bool,
+    pub(crate) lose_push: bool,
+    pub(crate) lose_moved: bool,
+    pub(crate) stub: bool,
+    pub(crate) behind: bool,
 }
 
 #[derive(Default)]
-pub(super) struct Server {
-    pub(super) logs: HashMap<ChannelId, Log>,
+pub(crate) struct Server {
+    pub(crate) logs: HashMap<ChannelId, Log>,
     rev: u64,
     rows: HashMap<ChannelId, IndexRow>,
     device: DeviceId,
     is_up: bool,
     /// Towards the client.
-    pub(super) out: Vec<ToClient>,
+    pub(crate) out: Vec<ToClient>,
 }
 
 #[derive(Default)]
-pub(super) struct Log {
-    pub(super) records: Vec<Record>,
+pub(crate) struct Log {
+    pub(crate) records: Vec<Record>,
     dedup: HashMap<DeviceId, Dedup>,
 }
 
@@ -50,11 +50,11 @@ struct Dedup {
 }
 
 impl Server {
-    pub(super) fn disconnect(&mut self) {
+    pub(crate) fn disconnect(&mut self) {
         self.is_up = false;
         self.out.clear();
     }
-    pub(super) fn handle(&mut self, frame: ToEdge, faults: Faults) {
+    pub(crate) fn handle(&mut self, frame: ToEdge, faults: Faults) {
         match frame {
             ToEdge::Hello(hello) => {
                 self.is_up = true;
@@ -77,14 +77,14 @@ impl Server {
         }
     }
     /// Someone else's record.
-    pub(super) fn append_other(&mut self, channel: ChannelId, faults: Faults) {
+    pub(crate) fn append_other(&mut self, channel: ChannelId, faults: Faults) {
         let n = self.logs.entry(channel).or_default().records.len();
         self.append(channel, OTHER, DeviceId::new(9), ClientSeq::default(), format!("other {n}"), faults);
     }
-    pub(super) fn sync_needed(&mut self) {
+    pub(crate) fn sync_needed(&mut self) {
         self.push(Event::SyncNeeded { to: UserRev::new(self.rev) });
     }
-    pub(super) fn page(&self, pull: &Pull, faults: Faults) -> Page {
+    pub(crate) fn page(&self, pull: &Pull, faults: Faults) -> Page {
         if faults.behind {
             return Page::Refused(refusal(Code::Behind));
         }
@@ -223,7 +223,7 @@ impl Server {
 }
 
 /// Some of the others' records are not this user's to see.
-pub(super) fn is_withheld(record: &Record) -> bool {
+pub(crate) fn is_withheld(record: &Record) -> bool {
     record.sender == OTHER && record.at.seq.get() % 5 == 3
 }
 

@@ -8,7 +8,7 @@ mod ask;
 mod cursor;
 mod dial;
 #[cfg(test)]
-mod fake_server;
+pub(crate) mod fake_server;
 mod outbox;
 mod sync;
 #[cfg(test)]

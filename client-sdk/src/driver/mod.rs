@@ -5,6 +5,8 @@
 //! Bounds: `COMMANDS_MAX` commands wait; each queue of the core has its own. Invariant: nothing is sent that is not stored.
 
 mod link;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::HashMap,
