@@ -57,3 +57,49 @@ impl StateView for Overlay<'_> {
         Ok(rows)
     }
 }
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use kith_wire::id::{Seq, UserId, UserRev};
+
+    use super::*;
+    use crate::testing::{MemoryView, Script, random_steps};
+
+    /// Whatever part of a history is written and whatever part lies below, each scan gives what it gives over all of it.
+    #[test]
+    fn a_scan_over_writes_is_a_scan_over_what_they_make() {
+        let mut script = Script::new();
+        let mut base = MemoryView::default();
+        for (at, step) in random_steps(11, 600).into_iter().enumerate() {
+            if at == 300 {
+                base = script.view.clone();
+            }
+            script.step(step);
+        }
+        let whole = &script.view;
+        let mut overlay = Overlay::new(&base);
+        let gone = base.rows.keys().filter(|key| !whole.rows.contains_key(key));
+        overlay.writes.rows.extend(gone.map(|key| (key.clone(), None)));
+        let new = whole.rows.iter().filter(|(key, row)| base.rows.get(key) != Some(row));
+        overlay.writes.rows.extend(new.map(|(key, row)| (key.clone(), Some(row.clone()))));
+
+        let mut scans = vec![Scan::Dirty(None), Scan::Owned, Scan::Nodes, Scan::Groups, Scan::Runs];
+        for channel in Script::channels() {
+            scans.extend([Scan::Records(channel, Seq::new(2)..=Seq::new(40)), Scan::Positions(channel), Scan::Dirty(Some(channel))]);
+        }
+        for user in Script::users() {
+            scans.extend([Scan::Devices(user), Scan::IndexByRev(user, UserRev::ZERO..=UserRev::new(u64::MAX))]);
+        }
+        scans.push(Scan::Devices(UserId::new(u64::MAX)));
+        let mut rows = 0;
+        for scan in scans {
+            for (reverse, limit) in [(false, usize::MAX), (true, usize::MAX), (false, 2), (true, 3)] {
+                let (over, all) = (overlay.scan(&scan, reverse, limit), whole.scan(&scan, reverse, limit));
+                let (over, all) = (over.expect("readable"), all.expect("readable"));
+                assert_eq!(over, all, "{scan:?} reverse {reverse} limit {limit}");
+                rows += all.len();
+            }
+        }
+        assert!(rows > 300, "the scans give something: {rows}");
+    }
+}

@@ -14,11 +14,11 @@ pub enum Reply {
     Voided,
     /// The device must resend from this number.
     OutOfSequence { expected: ClientSeq },
-    /// A final refusal; for numbered writes it was logged and used up the number.
+    /// A refusal. A final one of a numbered write was logged and used up the number; a retryable one (by its code) used nothing.
     Rejected(Code),
     /// The group does not own the bucket.
     WrongGroup,
-    /// An account is there; `false` when it was there before.
+    /// An account is there; `false` when it was there before (also the answer to `ForbidUser` when it came too late).
     Account { created: bool },
     /// A user's index stands here (also the answer to `RegisterDevice`).
     Rev(UserRev),

@@ -1,6 +1,4 @@
 //! The same log gives the same state and digest, in whatever batches and from whatever snapshot; no command panics.
-//!
-//! A failing case is printed with its steps; `PROPTEST_RNG_SEED=<seed> cargo nextest run -p kith-machine` repeats a whole run.
 
 use kith_machine::{
     group_state,
@@ -11,7 +9,7 @@ use kith_wire::{
     id::{GroupId, Timestamp},
     log::{Batch, Item},
 };
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::FileFailurePersistence};
 
 fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(any::<[u8; STEP_BYTES]>(), 0..count)
@@ -39,8 +37,14 @@ fn comparable(mut view: MemoryView) -> MemoryView {
     view
 }
 
+/// A failing case prints its input and seed, and is kept in a `.seeds` file beside this one: the same command then tries it first.
+fn property(cases: u32) -> ProptestConfig {
+    let kept = FileFailurePersistence::WithSource("seeds");
+    ProptestConfig { cases, failure_persistence: Some(Box::new(kept)), ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(property(64))]
 
     #[test]
     fn same_log_gives_same_rows_and_digest(steps in steps(150), is_meta in any::<bool>()) {

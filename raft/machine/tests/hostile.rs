@@ -12,7 +12,7 @@ use kith_wire::{
     },
     log::{Author, Batch, Command, Content, GroupRow, Item, LogId, MemberChange, NodeRow, PeerCheck, Position, Ref, Role, RunRow},
 };
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::FileFailurePersistence};
 
 /// Numbers at the edges.
 fn number() -> impl Strategy<Value = u64> {
@@ -148,8 +148,14 @@ fn command() -> BoxedStrategy<Command> {
     prop_oneof![4 => of_channel.boxed(), 2 => of_user.boxed(), 2 => of_group.boxed()].boxed()
 }
 
+/// A failing case prints its input and seed, and is kept in a `.seeds` file beside this one: the same command then tries it first.
+fn property(cases: u32) -> ProptestConfig {
+    let kept = FileFailurePersistence::WithSource("seeds");
+    ProptestConfig { cases, failure_persistence: Some(Box::new(kept)), ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(property(64))]
 
     #[test]
     fn no_command_panics_or_breaks_an_invariant(

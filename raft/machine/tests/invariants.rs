@@ -15,7 +15,7 @@ use kith_wire::{
         OwnedRow, PeerCheck, Position, PositionsRow, Record, Role, RosterRow, RunRow, UserRow,
     },
 };
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::FileFailurePersistence};
 
 fn violations(view: &MemoryView) -> Vec<String> {
     let mut found: Vec<_> =
@@ -24,8 +24,14 @@ fn violations(view: &MemoryView) -> Vec<String> {
     found
 }
 
+/// A failing case prints its input and seed, and is kept in a `.seeds` file beside this one: the same command then tries it first.
+fn property(cases: u32) -> ProptestConfig {
+    let kept = FileFailurePersistence::WithSource("seeds");
+    ProptestConfig { cases, failure_persistence: Some(Box::new(kept)), ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(property(48))]
 
     #[test]
     fn invariants_hold_after_every_step(steps in prop::collection::vec(any::<[u8; STEP_BYTES]>(), 0..120), is_meta in any::<bool>()) {

@@ -17,7 +17,7 @@ use kith_wire::{
     id::{ChannelId, ChannelKind, ClientSeq, DeviceId, NodeId, Seq, Timestamp, UserId},
     log::{Author, Batch, Command, Content, IndexRow, MemberChange, PeerCheck, Position, PositionsRow, Role},
 };
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::FileFailurePersistence};
 
 /// What became of a number.
 #[derive(Clone)]
@@ -429,8 +429,14 @@ fn run(steps: &[Step]) {
     check_unread(&model, &mut script);
 }
 
+/// A failing case prints its input and seed, and is kept in a `.seeds` file beside this one: the same command then tries it first.
+fn property(cases: u32) -> ProptestConfig {
+    let kept = FileFailurePersistence::WithSource("seeds");
+    ProptestConfig { cases, failure_persistence: Some(Box::new(kept)), ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(property(64))]
 
     #[test]
     fn the_naive_chat_agrees(steps in prop::collection::vec(any::<[u8; STEP_BYTES]>(), 0..200)) {

@@ -7,7 +7,7 @@ use kith_wire::{
     id::{GroupId, NodeId, RegionId},
     log::{NodeRow, NodeState},
 };
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::FileFailurePersistence};
 
 fn node(id: u64, zone: &str) -> NodeRow {
     NodeRow { node: NodeId::new(id), zone: zone.to_owned(), capacity: 1, ..NodeRow::default() }
@@ -99,8 +99,14 @@ fn each_region_is_covered_by_its_own_nodes() {
     }
 }
 
+/// A failing case prints its input and seed, and is kept in a `.seeds` file beside this one: the same command then tries it first.
+fn property(cases: u32) -> ProptestConfig {
+    let kept = FileFailurePersistence::WithSource("seeds");
+    ProptestConfig { cases, failure_persistence: Some(Box::new(kept)), ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(property(64))]
 
     #[test]
     fn any_cluster_is_placed_the_same_way_twice_and_balanced(zones in prop::collection::vec(0..5_u8, 1..12), groups in 1..20_u32) {

@@ -15,7 +15,7 @@ use kith_wire::{
     limit,
     log::{Batch, Command, IndexRow, Position, Ref, UserState},
 };
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::FileFailurePersistence};
 
 fn reply(script: &mut Script, command: Command) -> Reply {
     script.propose(command).replies[0].clone()
@@ -206,8 +206,14 @@ prop_compose! {
     }
 }
 
+/// A failing case prints its input and seed, and is kept in a `.seeds` file beside this one: the same command then tries it first.
+fn property(cases: u32) -> ProptestConfig {
+    let kept = FileFailurePersistence::WithSource("seeds");
+    ProptestConfig { cases, failure_persistence: Some(Box::new(kept)), ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(property(128))]
 
     /// However refs are coalesced, repeated and reordered, the index ends the same, apart from what names the order.
     #[test]

@@ -61,6 +61,8 @@ pub fn visibility(view: &dyn StateView, channel: ChannelId, user: UserId) -> Res
 ///
 /// # Errors
 /// A row cannot be read. The inner error is the answer to the asker: `NotMember`, or `Behind` when this view is older than `min_seq`.
+/// A replica that lags may not know of a membership yet: its `NotMember` is not final, the leader's is. (It cannot say `Behind` instead:
+/// that would tell strangers which channels there are.)
 pub fn history(view: &dyn StateView, user: UserId, query: &HistoryQuery, node: NodeId) -> Result<Result<HistoryPage, Code>, ViewError> {
     history_from(view, user, query, node, |range, reverse, limit| {
         let rows = view.scan(&Scan::Records(query.channel, range), reverse, limit)?;
