@@ -160,7 +160,6 @@ impl Driver {
             self.parts.endpoint.quic.close(quinn::VarInt::from_u32(0), b"closed by the app");
         }
         self.parts.status.send_replace(Status::Closed(end));
-        self.parts.feed.close();
     }
 
     /// Waits for one thing. Every branch is cancel safe: channels, quinn's reads and writes, a notification, a timer; the dial future
@@ -189,10 +188,13 @@ impl Driver {
                 None => std::future::pending().await,
             }
         };
+        // What arrived goes before the clock: a late task must not take its own delay for the edge's silence. Commands cannot starve, they
+        // are also taken in after each event.
         tokio::select! {
+            biased;
             happened = io => happened,
-            command = commands.recv() => Happened::Command(command),
             Some((id, page)) = self.pulls.next(), if !self.pulls.is_empty() => Happened::Pulled(id, page),
+            command = commands.recv() => Happened::Command(command),
             () = self.parts.feed.drained.notified() => Happened::Drained,
             () = timer => Happened::Time,
         }
@@ -411,5 +413,12 @@ impl Driver {
             let link = link::connect(&endpoint, &trust, &address, server_name.as_deref(), within).await;
             (Some(token), link)
         }));
+    }
+}
+
+impl Drop for Driver {
+    /// However the task ends: readers of events are not left waiting.
+    fn drop(&mut self) {
+        self.parts.feed.close();
     }
 }

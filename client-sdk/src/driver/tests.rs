@@ -287,6 +287,31 @@ async fn certificates_of_others_are_not_believed() {
 }
 
 #[tokio::test]
+async fn events_end_with_the_last_handle() {
+    let edge = Edge::start();
+    let client = edge.client().build().await.expect("a client");
+    let mut events = client.events();
+    client.connect().await.expect("online");
+    drop(client);
+    while events.next().await.is_some() {}
+}
+
+#[tokio::test]
+async fn many_clients_share_a_socket() {
+    let edge = Edge::start();
+    let endpoint = crate::Endpoint::bind().expect("a socket");
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        let client = edge.client().endpoint(endpoint.clone()).backfill(Backfill::Off).build().await.expect("a client");
+        client.connect().await.expect("online");
+        clients.push(client);
+    }
+    for client in &clients {
+        client.close().await;
+    }
+}
+
+#[tokio::test]
 async fn a_store_belongs_to_one_user() {
     let edge = Edge::start();
     let store = MemoryStore::default();
