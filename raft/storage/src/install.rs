@@ -4,10 +4,11 @@
 //! DIR/staging/group-G-N.snap:  "kithsnp1" | applied length u32 BE | applied row, sealed | chunks: length u32 BE | chunk | 0 u32 | rows u64 BE | crc u32 BE
 //! ```
 //! Steps: (1) chunks go to the file, every row checked as it comes; (2) count and crc are compared, the file is synced; (3) a mark that names
-//! it goes to the log database, synced; (4) old rows are deleted, new ones written, the applied row last, all flushed; (5) the mark is cleared.
+//! it goes to the log database, synced; (4) old rows are deleted, new ones written, the applied row last, all flushed; (5) the log is
+//! purged up to it, and the mark is cleared.
 //! Before (3) a crash leaves the old state. After it the next start repeats (4) from the file. If the file cannot be read then, the group is
 //! emptied and refuses until another snapshot is installed; vote and log stay.
-//! Bound: one chunk in memory. Not here: receiving; purging the log after it (kith-raft).
+//! Bound: one chunk in memory. Not here: receiving.
 
 use std::{
     fs::{self, File},
@@ -181,7 +182,7 @@ impl Installer {
     }
 
     /// Checks that everything came, and puts it in the place of what the group has. Blocks until it is on the disk; the group serves nothing
-    /// meanwhile. After it, `applied` is the snapshot's head and durable.
+    /// meanwhile. After it, `applied` is the snapshot's head and durable, and the log is purged up to there.
     ///
     /// # Errors
     /// Something is missing or was changed on the way, or the store has failed.
@@ -205,9 +206,7 @@ impl Installer {
         // Whatever the state writer had taken of this group is in the database after this, and nothing follows.
         shared.drain()?;
         let applied = swap(&shared, self.group.id(), &path)?;
-        self.group.reset(Phase::Serving, applied);
-        shared.note_durable(self.group.id())?;
-        shared.local.set(&mark, None)?;
+        settle(&shared, &self.group, applied)?;
         self.staged.is_kept = false;
         Ok(())
     }
@@ -248,6 +247,17 @@ fn swap(shared: &Shared, group: GroupId, path: &Path) -> Result<Applied, Install
     Ok(applied)
 }
 
+/// Serves what was swapped in. The log is purged up to it before the mark goes, so that no state is ahead of its log without a mark.
+fn settle(shared: &Shared, group: &GroupState, applied: Applied) -> Result<(), InstallError> {
+    let last = applied.last;
+    group.reset(Phase::Serving, applied);
+    shared.note_durable(group.id())?;
+    if let Some(last) = last {
+        shared.log.purge(group.id(), last);
+    }
+    Ok(shared.local.set(&mark(group.id()), None)?)
+}
+
 /// Deletes all rows of a group, in memory: a flush makes it last.
 pub(crate) fn wipe(shared: &Shared, group: GroupId) -> Result<(), FatalError> {
     let (from, to) = key::whole(group);
@@ -268,9 +278,7 @@ pub(crate) fn recover(state: &StateDb) -> Result<(), InstallError> {
         let path = dir.join(String::from_utf8_lossy(&name).as_ref());
         match swap(shared, group, &path) {
             Ok(applied) => {
-                state.group(group).reset(Phase::Serving, applied);
-                shared.note_durable(group)?;
-                shared.local.set(&mark(group), None)?;
+                settle(shared, &state.group(group), applied)?;
                 tracing::info!(%group, "completed the install of a snapshot that an earlier run began");
             }
             Err(InstallError::Store(error)) => return Err(error.into()),
@@ -293,6 +301,11 @@ pub(crate) fn recover(state: &StateDb) -> Result<(), InstallError> {
 /// Name of the mark that a group is being installed.
 pub(crate) fn mark(group: GroupId) -> String {
     format!("{MARK}{group}")
+}
+
+/// The group that a local value of this name marks as being installed.
+pub(crate) fn marked(name: &str) -> Option<GroupId> {
+    name.strip_prefix(MARK)?.parse().ok().map(GroupId::new)
 }
 
 fn staging(dir: &Path) -> PathBuf {
@@ -342,3 +355,6 @@ impl Reading {
         Ok(raw)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@
 //! Not here: consensus (kith-raft), rules of rows (kith-machine), anything asynchronous: calls that wait for the disk say so.
 
 mod cache;
+pub mod check;
 pub mod chunk;
 mod codec;
 mod commit;
@@ -28,6 +29,8 @@ mod overlay;
 mod row;
 mod state;
 mod sync;
+#[cfg(test)]
+mod testing;
 
 use std::{
     path::Path,
@@ -85,7 +88,7 @@ impl Storage {
         let local = Arc::new(Local::new(Arc::clone(&databases), Arc::clone(&queue)));
         let log = LogDb::open(Arc::clone(&databases), Arc::clone(&queue), Arc::clone(&counters), Arc::clone(&fatal), options.log_tail_bytes)?;
         let log = Arc::new(log);
-        let state = StateDb::open(Arc::clone(&databases), Arc::clone(&local), Arc::clone(&fatal), &options)?;
+        let state = StateDb::open(Arc::clone(&databases), Arc::clone(&local), Arc::clone(&log), Arc::clone(&fatal), &options)?;
         let log_writer = commit::Writer { databases, log: Arc::clone(&log), queue: Arc::clone(&queue), fatal: Arc::clone(&fatal), counters, options };
         let state_writer = state::Writer::new(Arc::clone(&state.shared));
         // From here on, dropping the store ends and joins what was started.
@@ -201,6 +204,10 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
 }
 
 fn join(thread: Option<JoinHandle<()>>) {
-    // A panic was caught inside, reported and made fatal: nothing is left to say here.
-    let _ = thread.map(JoinHandle::join);
+    let Some(thread) = thread else { return };
+    // A callback may hold the last reference to the store: a thread cannot wait for itself, and ends by itself after this.
+    if thread.thread().id() != thread::current().id() {
+        // A panic was caught inside, reported and made fatal: nothing is left to say here.
+        let _ = thread.join();
+    }
 }

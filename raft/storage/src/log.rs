@@ -554,9 +554,8 @@ pub(crate) fn scan_bounds(databases: &Databases) -> Result<BTreeMap<GroupId, Fou
     let mut rows = databases.log.raw_iterator_cf(databases.log_cf(CF_META));
     rows.seek_to_first();
     while let Some((key, value)) = rows.item() {
-        let (Some((group, [field])), 5) = (key.split_first_chunk::<4>(), key.len()) else { return Err(ReadError::Key(key.len())) };
-        let group = GroupId::new(u32::from_be_bytes(*group));
-        parse_meta(group, *field, value, &mut groups.entry(group).or_default().bounds)?;
+        let (group, field) = parse_meta_key(key)?;
+        parse_meta(group, field, value, &mut groups.entry(group).or_default().bounds)?;
         rows.next();
     }
     rows.status().map_err(|source| ReadError::Database { group: GroupId::META, source })?;
@@ -582,7 +581,15 @@ pub(crate) fn scan_bounds(databases: &Databases) -> Result<BTreeMap<GroupId, Fou
     Ok(groups)
 }
 
-fn parse_meta(group: GroupId, field: u8, value: &[u8], bounds: &mut Bounds) -> Result<(), ReadError> {
+/// Group and field of a key in `meta`.
+pub(crate) fn parse_meta_key(key: &[u8]) -> Result<(GroupId, u8), ReadError> {
+    match key.split_first_chunk::<4>() {
+        Some((group, [field])) => Ok((GroupId::new(u32::from_be_bytes(*group)), *field)),
+        _ => Err(ReadError::Key(key.len())),
+    }
+}
+
+pub(crate) fn parse_meta(group: GroupId, field: u8, value: &[u8], bounds: &mut Bounds) -> Result<(), ReadError> {
     const VOTE: u8 = MetaField::Vote as u8;
     const PURGED: u8 = MetaField::Purged as u8;
     const COMMITTED: u8 = MetaField::Committed as u8;
@@ -615,3 +622,6 @@ impl MaxByIndex for Option<LogId> {
         if other.map(|id| id.index) > self.map(|id| id.index) { other } else { self }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -113,7 +113,7 @@ pub(crate) fn scan(
             (Some(_), None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
             (Some((newer, _)), Some(stored)) => {
-                let order = overlay::order(newer, stored);
+                let order = scan.compare(newer, stored);
                 if reverse { order.reverse() } else { order }
             }
         };

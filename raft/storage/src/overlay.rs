@@ -4,10 +4,9 @@
 //! so a quiet group has one; each reader between two commits costs one more, and small ones are merged.
 //! Not here: locking and the database behind (`group`), who drops layers (`state`).
 
-use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use kith_machine::view::{Row, RowKey, Scan};
-use kith_wire::id::{Bucket, ChannelId, DeviceId, GroupId, NodeId, RegionId, UserId};
 
 use crate::row;
 
@@ -113,7 +112,8 @@ pub(crate) fn find<'a>(layers: &'a [Arc<Layer>], key: &RowKey) -> Option<&'a Opt
 
 /// The newest values of all keys of a scan in the layers, in scan order.
 pub(crate) fn collect(layers: &[Arc<Layer>], scan: &Scan) -> Vec<(RowKey, Option<Arc<Row>>)> {
-    let Some(range) = key_range(scan) else { return Vec::new() };
+    let Some((first, last)) = scan.bounds() else { return Vec::new() };
+    let range = first..=last;
     let mut found: Vec<_> = match layers {
         [] => return Vec::new(),
         [layer] => layer.rows.range(range).map(|(key, row)| (key.clone(), row.clone())).collect(),
@@ -125,52 +125,11 @@ pub(crate) fn collect(layers: &[Arc<Layer>], scan: &Scan) -> Vec<(RowKey, Option
             merged.into_iter().map(|(key, row)| (key.clone(), row.clone())).collect()
         }
     };
-    if let Scan::Dirty(after) = scan {
-        let after = after.as_ref().map(place);
-        let mut placed: Vec<_> = found.into_iter().map(|(key, row)| (storage_place(&key), key, row)).collect();
-        placed.retain(|(place, ..)| *place > after);
-        placed.sort_by(|a, b| a.0.cmp(&b.0));
-        found = placed.into_iter().map(|(_, key, row)| (key, row)).collect();
+    if let Scan::Dirty(_) = scan {
+        found.retain(|(key, _)| scan.holds(key));
+        found.sort_by(|(a, _), (b, _)| scan.compare(a, b));
     }
     found
-}
-
-/// Compares two keys of one scan as the scan orders them.
-pub(crate) fn order(a: &RowKey, b: &RowKey) -> std::cmp::Ordering {
-    match (a, b) {
-        (RowKey::Dirty(a), RowKey::Dirty(b)) => place(a).cmp(&place(b)),
-        _ => a.cmp(b),
-    }
-}
-
-fn place(channel: &ChannelId) -> (Bucket, ChannelId) {
-    (channel.bucket(), *channel)
-}
-
-fn storage_place(key: &RowKey) -> Option<(Bucket, ChannelId)> {
-    if let RowKey::Dirty(channel) = key { Some(place(channel)) } else { None }
-}
-
-/// All keys that a scan may give, as the layers order them (`Dirty` is ordered and cut by [`collect`]); `None` if there are none.
-fn key_range(scan: &Scan) -> Option<RangeInclusive<RowKey>> {
-    const USER_MAX: UserId = UserId::new(u64::MAX);
-    let regions = (RegionId::new(0), RegionId::new(u8::MAX));
-    let range = match scan {
-        Scan::Records(channel, seqs) => RowKey::Record(*channel, *seqs.start())..=RowKey::Record(*channel, *seqs.end()),
-        Scan::Positions(channel) => RowKey::Positions(*channel, UserId::new(0))..=RowKey::Positions(*channel, USER_MAX),
-        Scan::Devices(user) => RowKey::Device(*user, DeviceId::new(0))..=RowKey::Device(*user, DeviceId::new(u64::MAX)),
-        Scan::IndexByRev(user, revs) => RowKey::IndexByRev(*user, *revs.start())..=RowKey::IndexByRev(*user, *revs.end()),
-        Scan::Dirty(_) => {
-            // From the smallest id to the kind that follows: no user 0 exists, and `collect` keeps only what has a place.
-            let first = ChannelId::direct(UserId::new(0), UserId::new(0));
-            RowKey::Dirty(first)..=RowKey::User(UserId::new(0))
-        }
-        Scan::Owned => RowKey::Owned(regions.0, 0)..=RowKey::Owned(regions.1, u16::MAX),
-        Scan::Nodes => RowKey::Node(NodeId::new(0))..=RowKey::Node(NodeId::new(u64::MAX)),
-        Scan::Groups => RowKey::Group(GroupId::new(0))..=RowKey::Group(GroupId::new(u32::MAX)),
-        Scan::Runs => RowKey::Run(regions.0, 0)..=RowKey::Run(regions.1, u16::MAX),
-    };
-    (range.start() <= range.end()).then_some(range)
 }
 
 /// The kinds whose whole range is small and rarely changes: their scans are kept ready.

@@ -32,6 +32,7 @@ use crate::{
     group::{GroupState, NotServing, Phase},
     key::{self, Family},
     local::Local,
+    log::LogDb,
     metrics::{StateCounters, StateMetrics},
     options::Options,
     overlay::Layer,
@@ -72,6 +73,7 @@ struct Turn {
 pub(crate) struct Shared {
     pub(crate) databases: Arc<Databases>,
     pub(crate) local: Arc<Local>,
+    pub(crate) log: Arc<LogDb>,
     /// Numbers staging files.
     pub(crate) snapshots: AtomicU64,
     #[cfg(test)]
@@ -196,7 +198,13 @@ pub struct StateDb {
 }
 
 impl StateDb {
-    pub(crate) fn open(databases: Arc<Databases>, local: Arc<Local>, fatal: Arc<Fatal>, options: &Options) -> Result<Self, AppliedError> {
+    pub(crate) fn open(
+        databases: Arc<Databases>,
+        local: Arc<Local>,
+        log: Arc<LogDb>,
+        fatal: Arc<Fatal>,
+        options: &Options,
+    ) -> Result<Self, AppliedError> {
         let shared = Arc::new(Shared {
             cache: cache::new(options.row_cache_bytes),
             counters: StateCounters::default(),
@@ -210,6 +218,7 @@ impl StateDb {
             interval: options.state_write_interval,
             databases,
             local,
+            log,
             snapshots: AtomicU64::new(0),
             #[cfg(test)]
             stop_at: Mutex::default(),
@@ -438,3 +447,6 @@ impl Writer {
         (batch, rows.len())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -234,3 +234,6 @@ impl<'a> Cursor<'a> {
         std::mem::take(&mut self.0)
     }
 }
+
+#[cfg(test)]
+mod tests;

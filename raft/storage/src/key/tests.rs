@@ -1,0 +1,118 @@
+use kith_wire::id::{DeviceId, NodeId, Seq, UserId, UserRev};
+use proptest::prelude::*;
+
+use super::*;
+
+fn channel() -> impl Strategy<Value = ChannelId> {
+    prop_oneof![
+        (any::<u64>(), any::<u64>()).prop_map(|(a, b)| ChannelId::direct(UserId::new(a), UserId::new(b))),
+        (any::<u8>(), any::<u64>(), any::<u64>()).prop_map(|(region, user, op)| ChannelId::group(
+            RegionId::new(region),
+            UserId::new(user),
+            DeviceId::new(1),
+            op
+        )),
+    ]
+}
+
+fn row_key() -> impl Strategy<Value = RowKey> {
+    let user = || any::<u64>().prop_map(UserId::new);
+    prop_oneof![
+        channel().prop_map(RowKey::Channel),
+        channel().prop_map(RowKey::Roster),
+        (channel(), user()).prop_map(|(c, u)| RowKey::Former(c, u)),
+        (channel(), user()).prop_map(|(c, u)| RowKey::Positions(c, u)),
+        (channel(), any::<u64>()).prop_map(|(c, s)| RowKey::Record(c, Seq::new(s))),
+        (channel(), any::<u64>()).prop_map(|(c, d)| RowKey::Dedup(c, DeviceId::new(d))),
+        channel().prop_map(RowKey::Dirty),
+        user().prop_map(RowKey::User),
+        (user(), any::<u64>()).prop_map(|(u, d)| RowKey::Device(u, DeviceId::new(d))),
+        (user(), channel()).prop_map(|(u, c)| RowKey::Index(u, c)),
+        (user(), any::<u64>()).prop_map(|(u, r)| RowKey::IndexByRev(u, UserRev::new(r))),
+        "[a-zé.]{1,30}".prop_map(RowKey::Name),
+        Just(RowKey::GroupState),
+        Just(RowKey::Cluster),
+        (any::<u8>(), any::<u16>()).prop_map(|(r, f)| RowKey::Owned(RegionId::new(r), f)),
+        (any::<u8>(), any::<u16>()).prop_map(|(r, f)| RowKey::Run(RegionId::new(r), f)),
+        any::<u64>().prop_map(|n| RowKey::Node(NodeId::new(n))),
+        any::<u32>().prop_map(|g| RowKey::Group(GroupId::new(g))),
+    ]
+}
+
+fn encoded(group: GroupId, key: &RowKey) -> (Family, Vec<u8>) {
+    let mut out = Vec::new();
+    (encode(group, key, &mut out), out)
+}
+
+proptest! {
+    #[test]
+    fn decode_gives_back_what_was_encoded(group in any::<u32>(), key in row_key()) {
+        let group = GroupId::new(group);
+        let (family, bytes) = encoded(group, &key);
+        prop_assert!(bytes.len() <= MAX_BYTES);
+        prop_assert_eq!(verify_bucket(&bytes, &key), Ok(()));
+        prop_assert_eq!(decode(family, &bytes), Ok((group, key)));
+    }
+
+    #[test]
+    fn a_group_lies_in_its_own_range(group in any::<u32>(), key in row_key()) {
+        let (from, to) = whole(GroupId::new(group));
+        let (_, inside) = encoded(GroupId::new(group), &key);
+        prop_assert!(from <= inside && inside < to);
+        let (_, outside) = encoded(GroupId::new(group.wrapping_add(1)), &key);
+        prop_assert!(outside < from || to <= outside);
+    }
+
+    #[test]
+    fn keys_of_a_scan_order_as_the_scan_does(channel in channel(), other in channel(), a in any::<u64>(), b in any::<u64>(), group in any::<u32>()) {
+        let group = GroupId::new(group);
+        let user = UserId::new(a);
+        let pairs = [
+            (Scan::Records(channel, Seq::ZERO..=Seq::new(u64::MAX)), RowKey::Record(channel, Seq::new(a)), RowKey::Record(channel, Seq::new(b))),
+            (Scan::Positions(channel), RowKey::Positions(channel, UserId::new(a)), RowKey::Positions(channel, UserId::new(b))),
+            (Scan::Devices(user), RowKey::Device(user, DeviceId::new(a)), RowKey::Device(user, DeviceId::new(b))),
+            (Scan::IndexByRev(user, UserRev::ZERO..=UserRev::new(u64::MAX)), RowKey::IndexByRev(user, UserRev::new(a)), RowKey::IndexByRev(user, UserRev::new(b))),
+            (Scan::Dirty(None), RowKey::Dirty(channel), RowKey::Dirty(other)),
+            (Scan::Nodes, RowKey::Node(NodeId::new(a)), RowKey::Node(NodeId::new(b))),
+            (Scan::Groups, RowKey::Group(GroupId::new(a as u32)), RowKey::Group(GroupId::new(b as u32))),
+            (Scan::Owned, RowKey::Owned(RegionId::new(a as u8), b as u16), RowKey::Owned(RegionId::new(b as u8), a as u16)),
+            (Scan::Runs, RowKey::Run(RegionId::new(a as u8), b as u16), RowKey::Run(RegionId::new(b as u8), a as u16)),
+        ];
+        for (scan, a, b) in pairs {
+            let ((family, first), (_, second)) = (encoded(group, &a), encoded(group, &b));
+            prop_assert_eq!(first.cmp(&second), scan.compare(&a, &b));
+            let (in_family, from, to) = range(group, &scan);
+            prop_assert_eq!(in_family, family);
+            prop_assert!(from <= first && first < to && from <= second && second < to);
+        }
+    }
+
+    #[test]
+    fn a_range_holds_exactly_its_seqs(channel in channel(), from in 0..50u64, to in 0..50u64, at in 0..50u64) {
+        let (_, low, high) = range(GroupId::new(1), &Scan::Records(channel, Seq::new(from)..=Seq::new(to)));
+        let (_, key) = encoded(GroupId::new(1), &RowKey::Record(channel, Seq::new(at)));
+        prop_assert_eq!(low <= key && key < high, (from..=to).contains(&at));
+    }
+
+    #[test]
+    fn dirty_goes_on_after_the_last_channel(last in channel(), channel in channel()) {
+        let scan = Scan::Dirty(Some(last));
+        let (_, low, high) = range(GroupId::new(1), &scan);
+        let key = RowKey::Dirty(channel);
+        let (_, bytes) = encoded(GroupId::new(1), &key);
+        prop_assert_eq!(low <= bytes && bytes < high, scan.holds(&key));
+    }
+
+    #[test]
+    fn any_bytes_are_a_key_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..60), family in 0..Family::ALL.len()) {
+        if let Ok((_, key)) = decode(Family::ALL[family], &bytes) {
+            let _ = verify_bucket(&bytes, &key);
+        }
+    }
+}
+
+#[test]
+fn a_prefix_of_all_ones_still_has_an_end() {
+    let (from, to) = whole(GroupId::new(u32::MAX));
+    assert!(from < to && [0xff; MAX_BYTES].as_slice() < to.as_slice());
+}
