@@ -2,14 +2,17 @@
 //!
 //! In: a directory that no process has open. Out: what is there, group by group, and every problem found. Verified: the envelope and the body of
 //! every value, keys and their buckets, that each log is dense with rising terms from its purge point on, that no state is ahead of its log,
-//! that nothing an interrupted install left is served.
+//! the machine's invariants of the rows.
 //! Bound: [`PROBLEMS_MAX`] problems are kept; the rest are counted. Not here: comparing replicas.
 
 use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
 
-use kith_machine::view::{Row, RowKey, Scan, StateView, ViewError};
+use kith_machine::{
+    invariant::{self, Violation},
+    view::{Row, RowKey, Scan, StateView, ViewError},
+};
 use kith_wire::{
-    id::{GroupId, LogIndex, Seq, Term},
+    id::{GroupId, LogIndex, Term},
     log::Applied,
 };
 use thiserror::Error;
@@ -27,6 +30,8 @@ use crate::{
 
 /// Problems kept in a report. More are counted only.
 pub const PROBLEMS_MAX: usize = 1_000;
+/// Keys whose invariants are checked together.
+const KEYS_AT_ONCE: usize = 16 * 1_024;
 
 /// The check could not be made.
 #[derive(Debug, Error)]
@@ -106,8 +111,8 @@ pub enum Problem {
     Behind { group: GroupId, applied: Option<LogIndex>, purged: LogIndex },
     /// There are rows, but nothing says up to where they are applied.
     NothingApplied { group: GroupId, rows: u64 },
-    /// Records of a channel are missing in between.
-    Records { group: GroupId, channel: String, after: Seq, found: Seq },
+    /// The rows do not hold together.
+    Invariant { group: GroupId, violation: Violation },
 }
 
 impl fmt::Display for Problem {
@@ -128,7 +133,7 @@ impl fmt::Display for Problem {
                 None => write!(f, "group {group}: log is purged up to {purged}, but nothing is applied"),
             },
             Self::NothingApplied { group, rows } => write!(f, "group {group}: {rows} rows, but no applied row"),
-            Self::Records { group, channel, after, found } => write!(f, "group {group}: channel {channel} goes from record {after} to {found}"),
+            Self::Invariant { group, violation } => write!(f, "group {group}: {violation}"),
         }
     }
 }
@@ -281,7 +286,7 @@ impl Check {
         let databases = Arc::clone(&self.databases);
         let mut rows = databases.state.raw_iterator_cf(databases.state_cf(family));
         rows.seek_to_first();
-        let mut before: Option<(GroupId, RowKey)> = None;
+        let (mut group_of_keys, mut keys) = (GroupId::META, Vec::new());
         while let Some((key, value)) = rows.item() {
             match key::decode(family, key).and_then(|(group, row)| key::verify_bucket(key, &row).map(|()| (group, row))) {
                 Ok((group, row)) => {
@@ -289,8 +294,15 @@ impl Check {
                     if let Err(error) = row::decode(&row, value) {
                         self.report.note(Problem::Value { group: Some(group), place: format!("{row:?}"), cause: chain(&error) });
                     }
-                    self.record(group, &row, before.as_ref());
-                    before = Some((group, row));
+                    if group != group_of_keys || keys.len() >= KEYS_AT_ONCE {
+                        self.invariants(group_of_keys, &keys);
+                        keys.clear();
+                    }
+                    group_of_keys = group;
+                    // Records are judged with their channel.
+                    if family != Family::Message {
+                        keys.push(row);
+                    }
                 }
                 Err(error) => {
                     self.report.note(Problem::Value { group: None, place: format!("{} {}", family.name(), hex(key)), cause: chain(&error) })
@@ -299,17 +311,22 @@ impl Check {
             rows.next();
         }
         self.ended(family.name(), rows.status());
+        self.invariants(group_of_keys, &keys);
     }
 
-    /// Records of a channel follow each other.
-    fn record(&mut self, group: GroupId, row: &RowKey, before: Option<&(GroupId, RowKey)>) {
-        let RowKey::Record(channel, seq) = row else { return };
-        let after = match before {
-            Some((in_group, RowKey::Record(of, after))) if *in_group == group && of == channel => *after,
-            _ => Seq::ZERO,
-        };
-        if after.next() != *seq && !self.group(group).is_installing {
-            self.report.note(Problem::Records { group, channel: channel.to_string(), after, found: *seq });
+    /// What the machine promises of the rows.
+    fn invariants(&mut self, group: GroupId, keys: &[RowKey]) {
+        if keys.is_empty() || self.group(group).is_installing {
+            return;
+        }
+        let view = Offline { databases: Arc::clone(&self.databases), group };
+        // A row that cannot be read is a problem of its own, noted where it lies.
+        for violation in invariant::everything(&view, keys).unwrap_or_default() {
+            let problem = Problem::Invariant { group, violation };
+            // Those of the group itself come with each batch of keys.
+            if !self.report.problems.contains(&problem) {
+                self.report.note(problem);
+            }
         }
     }
 
@@ -317,7 +334,8 @@ impl Check {
     fn compare(&mut self) {
         for found in std::mem::take(&mut self.groups).into_values() {
             let GroupReport { group, log, rows, ref applied, is_installing, .. } = found;
-            let (last, purged) = (log.last.max(log.purged).map(|last| last.index), log.purged.map(|purged| purged.index));
+            let purged = log.purged.map(|purged| purged.index);
+            let last = log.last.map(|last| last.index).max(purged);
             let applied = applied.last.map(|applied| applied.index);
             if !is_installing {
                 // A state ahead of a log that was purged up to it came with a snapshot.
@@ -373,3 +391,6 @@ fn chain(error: &dyn std::error::Error) -> String {
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests;

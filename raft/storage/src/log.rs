@@ -429,7 +429,7 @@ impl LogDb {
             return;
         }
         // A purge point is never taken back.
-        let last = last.max(log.purged);
+        let last = last.max_by_index(log.purged);
         log.cut_after(last);
         let (epoch, next) = (log.epoch, last.map_or(0, |last| last.index.get() + 1));
         // After a failure nobody reads this log again: a refused change without a callback needs no answer.
