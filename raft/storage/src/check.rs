@@ -30,8 +30,6 @@ use crate::{
 
 /// Problems kept in a report. More are counted only.
 pub const PROBLEMS_MAX: usize = 1_000;
-/// Keys whose invariants are checked together.
-const KEYS_AT_ONCE: usize = 16 * 1_024;
 
 /// The check could not be made.
 #[derive(Debug, Error)]
@@ -111,6 +109,8 @@ pub enum Problem {
     Behind { group: GroupId, applied: Option<LogIndex>, purged: LogIndex },
     /// There are rows, but nothing says up to where they are applied.
     NothingApplied { group: GroupId, rows: u64 },
+    /// Whether a row and those that belong to it hold together cannot be said, since one of them cannot be read.
+    Unchecked { group: GroupId, of: String, cause: String },
     /// The rows do not hold together.
     Invariant { group: GroupId, violation: Violation },
 }
@@ -133,6 +133,7 @@ impl fmt::Display for Problem {
                 None => write!(f, "group {group}: log is purged up to {purged}, but nothing is applied"),
             },
             Self::NothingApplied { group, rows } => write!(f, "group {group}: {rows} rows, but no applied row"),
+            Self::Unchecked { group, of, cause } => write!(f, "group {group}: cannot check {of}: {cause}"),
             Self::Invariant { group, violation } => write!(f, "group {group}: {violation}"),
         }
     }
@@ -286,7 +287,6 @@ impl Check {
         let databases = Arc::clone(&self.databases);
         let mut rows = databases.state.raw_iterator_cf(databases.state_cf(family));
         rows.seek_to_first();
-        let (mut group_of_keys, mut keys) = (GroupId::META, Vec::new());
         while let Some((key, value)) = rows.item() {
             match key::decode(family, key).and_then(|(group, row)| key::verify_bucket(key, &row).map(|()| (group, row))) {
                 Ok((group, row)) => {
@@ -294,15 +294,7 @@ impl Check {
                     if let Err(error) = row::decode(&row, value) {
                         self.report.note(Problem::Value { group: Some(group), place: format!("{row:?}"), cause: chain(&error) });
                     }
-                    if group != group_of_keys || keys.len() >= KEYS_AT_ONCE {
-                        self.invariants(group_of_keys, &keys);
-                        keys.clear();
-                    }
-                    group_of_keys = group;
-                    // Records are judged with their channel.
-                    if family != Family::Message {
-                        keys.push(row);
-                    }
+                    self.invariants(group, &row);
                 }
                 Err(error) => {
                     self.report.note(Problem::Value { group: None, place: format!("{} {}", family.name(), hex(key)), cause: chain(&error) })
@@ -311,22 +303,26 @@ impl Check {
             rows.next();
         }
         self.ended(family.name(), rows.status());
-        self.invariants(group_of_keys, &keys);
     }
 
-    /// What the machine promises of the rows.
-    fn invariants(&mut self, group: GroupId, keys: &[RowKey]) {
-        if keys.is_empty() || self.group(group).is_installing {
+    /// What the machine promises of a row and of those that belong to it.
+    fn invariants(&mut self, group: GroupId, key: &RowKey) {
+        if self.group(group).is_installing {
             return;
         }
         let view = Offline { databases: Arc::clone(&self.databases), group };
-        // A row that cannot be read is a problem of its own, noted where it lies.
-        for violation in invariant::everything(&view, keys).unwrap_or_default() {
-            let problem = Problem::Invariant { group, violation };
-            // Those of the group itself come with each batch of keys.
-            if !self.report.problems.contains(&problem) {
-                self.report.note(problem);
-            }
+        let checked = match key {
+            RowKey::GroupState => invariant::group(&view),
+            RowKey::Channel(channel) => invariant::channel(&view, *channel),
+            RowKey::Dedup(channel, device) => invariant::ring_is_dense(&view, *channel, *device),
+            RowKey::Former(channel, user) => invariant::former_is_closed(&view, *channel, *user),
+            RowKey::User(user) => invariant::user(&view, *user),
+            RowKey::Index(user, channel) => invariant::index_row_is_found_by_rev(&view, *user, *channel),
+            _ => Ok(Vec::new()),
+        };
+        match checked {
+            Ok(violations) => violations.into_iter().for_each(|violation| self.report.note(Problem::Invariant { group, violation })),
+            Err(error) => self.report.note(Problem::Unchecked { group, of: format!("{key:?}"), cause: chain(&error) }),
         }
     }
 

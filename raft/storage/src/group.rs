@@ -51,7 +51,7 @@ pub(crate) struct Held {
     pub(crate) phase: Phase,
     /// Raised by each commit.
     version: u64,
-    /// Raised by each install: rows cached before are another life's.
+    /// Another one after each install, and for a group that comes back: rows cached before are not its own.
     life: u64,
     small: [Option<SmallRows>; Small::COUNT],
     /// The last snapshot of the database taken for a reader, while its `drops` are these.
@@ -69,8 +69,8 @@ pub struct GroupState {
 
 impl GroupState {
     pub(crate) fn new(group: GroupId, shared: Arc<Shared>, applied: Applied, phase: Phase) -> Self {
-        let held =
-            Held { overlay: Overlay::default(), applied: Arc::new(applied), phase, version: 0, life: 0, small: Default::default(), pinned: None };
+        let life = shared.lives.fetch_add(1, Ordering::Relaxed);
+        let held = Held { overlay: Overlay::default(), applied: Arc::new(applied), phase, version: 0, life, small: Default::default(), pinned: None };
         Self { group, shared, held: Mutex::new(held), drops: AtomicU64::new(0) }
     }
 
@@ -177,7 +177,7 @@ impl GroupState {
         held.phase = phase;
         held.applied = Arc::new(applied);
         held.version += 1;
-        held.life += 1;
+        held.life = self.shared.lives.fetch_add(1, Ordering::Relaxed);
         held.small = Default::default();
         held.pinned = None;
         held.overlay.clear()

@@ -74,6 +74,8 @@ pub(crate) struct Shared {
     pub(crate) databases: Arc<Databases>,
     pub(crate) local: Arc<Local>,
     pub(crate) log: Arc<LogDb>,
+    /// Numbers the lives of groups: no two share cached rows.
+    pub(crate) lives: AtomicU64,
     /// Numbers staging files.
     pub(crate) snapshots: AtomicU64,
     #[cfg(test)]
@@ -219,6 +221,7 @@ impl StateDb {
             databases,
             local,
             log,
+            lives: AtomicU64::new(0),
             snapshots: AtomicU64::new(0),
             #[cfg(test)]
             stop_at: Mutex::default(),
