@@ -165,7 +165,7 @@ impl Sync {
         }
         for row in rows {
             // The live record is likely on its way.
-            self.row(row, Some(now + GAP_WAIT), &mut step);
+            self.row(row, Some(now + PUSH_WAIT), &mut step);
         }
         self.reconcile(to, &mut step);
         step
@@ -173,7 +173,7 @@ impl Sync {
     /// A record of this channel exists (an own ack).
     pub(crate) fn handle_head(&mut self, now: Instant, id: ChannelId, head: Seq) {
         if self.backfill != Backfill::Off {
-            self.note(id, head, Some(now + GAP_WAIT));
+            self.note(id, head, Some(now + PUSH_WAIT));
         }
     }
     pub(crate) fn handle_delivery(&mut self, now: Instant, delivery: Delivery) -> Step {
@@ -255,6 +255,7 @@ impl Sync {
                 self.walk = None;
                 self.walk_in_flight = false;
                 self.user_rev = UserRev::ZERO;
+                self.channels.values_mut().for_each(|channel| channel.rev = UserRev::ZERO);
                 step.changes.push(Change::UserRev(UserRev::ZERO));
             }
             (Purpose::Index, _) => {
@@ -398,6 +399,9 @@ impl Sync {
 }
 
 /// How long a hole may close by itself before it is pulled.
-pub(crate) const GAP_WAIT: Duration = Duration::from_millis(200);
+const GAP_WAIT: Duration = Duration::from_millis(200);
+/// How long the push of a record that is known by other news may take. Longer: a loaded cluster must not be asked for all that it is about
+/// to push.
+const PUSH_WAIT: Duration = Duration::from_secs(1);
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);

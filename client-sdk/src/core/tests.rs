@@ -26,6 +26,7 @@ use crate::{
 
 /// One device, one server, and what is on its way between them.
 struct World {
+    config: Config,
     now: Instant,
     store: MemoryStore,
     core: Core,
@@ -72,11 +73,15 @@ fn channel(number: u64) -> ChannelId {
 
 impl World {
     fn new() -> Self {
+        Self::with(config())
+    }
+    fn with(config: Config) -> Self {
         let now = Instant::now();
         let store = MemoryStore::new(usize::MAX);
-        store.apply(vec![Change::Identity(config().identity)]);
-        let core = Core::new(config(), store.snapshot(), now);
+        store.apply(vec![Change::Identity(config.identity)]);
+        let core = Core::new(config.clone(), store.snapshot(), now);
         Self {
+            config,
             now,
             store,
             core,
@@ -126,7 +131,7 @@ impl World {
             Step::Disconnect => self.disconnect(),
             Step::Crash => {
                 self.disconnect();
-                self.core = Core::new(config(), self.store.snapshot(), self.now);
+                self.core = Core::new(self.config.clone(), self.store.snapshot(), self.now);
             }
             Step::Wait(ms) => {
                 self.now += Duration::from_millis(ms);
@@ -328,6 +333,53 @@ fn an_old_copy_of_a_store_is_noticed() {
     }
     assert!(world.replaced);
     assert!(world.core.outbox.is_empty());
+}
+
+#[test]
+fn a_new_device_begins_with_the_newest_and_goes_on_from_there() {
+    let mut world = World::with(Config { backfill: Backfill::Recent(4), ..config() });
+    for _ in 0..20 {
+        world.apply(Step::Other { channel: 0 });
+    }
+    world.settle();
+    let seqs = |seqs: &[u64]| seqs.iter().map(|seq| Seq::new(*seq)).collect::<Vec<_>>();
+    assert_eq!(world.shown[&channel(0)], seqs(&[17, 19, 20]), "18 is withheld");
+    world.apply(Step::Disconnect);
+    for _ in 0..10 {
+        world.apply(Step::Other { channel: 0 });
+    }
+    world.settle();
+    assert_eq!(world.shown[&channel(0)][3..], seqs(&[21, 22, 24, 25, 26, 27, 29, 30]), "nothing is skipped once it has begun");
+}
+
+#[test]
+fn a_client_that_only_writes_asks_for_nothing() {
+    let mut world = World::with(Config { backfill: Backfill::Off, ..config() });
+    world.apply(Step::Send { channel: 0, text: "ok" });
+    world.apply(Step::Other { channel: 0 });
+    world.settle();
+    assert!(world.shown.is_empty());
+    assert!(world.store.snapshot().cursors.is_empty());
+    assert!(world.core.outbox.is_empty());
+}
+
+#[test]
+fn a_user_rev_that_the_server_does_not_know_is_given_up() {
+    let mut world = World::new();
+    world.apply(Step::Other { channel: 0 });
+    world.settle();
+    world.apply(Step::Disconnect);
+    world.apply(Step::Other { channel: 0 });
+    world.apply(Step::Connect);
+    world.apply(Step::Serve(0));
+    world.apply(Step::Deliver(0));
+    let (id, pull) = world.pulls.remove(0);
+    assert!(matches!(pull, Pull::Index(query) if query.from.get() == 1));
+    world.core.handle_page(world.now, id, Err(Error::new(Code::Resync, "")));
+    world.drain();
+    assert!(matches!(&world.pulls[0].1, Pull::Index(query) if query.from.get() == 0));
+    world.settle();
+    world.check();
 }
 
 #[test]

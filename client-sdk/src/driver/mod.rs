@@ -23,7 +23,7 @@ use kith_wire::{
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, oneshot, watch},
-    time::sleep_until,
+    time::{sleep_until, timeout},
 };
 
 use self::link::Link;
@@ -40,6 +40,8 @@ use crate::{
 
 /// Commands that wait for the task; more make their callers wait.
 pub(crate) const COMMANDS_MAX: usize = 32;
+/// The last word of a closed client takes no longer.
+const FAREWELL_WITHIN: Duration = Duration::from_millis(500);
 /// Token refusals in a row before the client gives up.
 const AUTH_FAILURES_MAX: u32 = 4;
 /// First and longest time for a handshake: it grows with failures, for a loaded machine is not a dead one.
@@ -158,6 +160,8 @@ impl Driver {
         }
         if self.parts.owns_endpoint {
             self.parts.endpoint.quic.close(quinn::VarInt::from_u32(0), b"closed by the app");
+            // So that a process that ends now still tells the edge; else the session would linger there for its idle time.
+            let _ = timeout(FAREWELL_WITHIN, self.parts.endpoint.quic.wait_idle()).await;
         }
         self.parts.status.send_replace(Status::Closed(end));
     }
@@ -170,7 +174,7 @@ impl Driver {
             Phase::Down => Some(self.parts.dial.not_before().unwrap_or(now)),
             _ => None,
         };
-        let timeout = [self.parts.core.poll_timeout(), dial_at, self.leave_at].into_iter().flatten().min();
+        let due = [self.parts.core.poll_timeout(), dial_at, self.leave_at].into_iter().flatten().min();
         let phase = &mut self.phase;
         let io = async {
             match phase {
@@ -183,7 +187,7 @@ impl Driver {
             }
         };
         let timer = async {
-            match timeout {
+            match due {
                 Some(at) => sleep_until(at.into()).await,
                 None => std::future::pending().await,
             }
