@@ -6,7 +6,6 @@ use futures_util::{FutureExt, future::BoxFuture};
 use kith_raft::{Groups, SnapshotPart};
 use kith_wire::{
     client::Refusal,
-    code::Code,
     id::{GroupId, NodeId},
     peer::{Append, AppendAnswer, AppendResult, Ask, Beat, SnapshotHead, Tell, Told},
 };
@@ -14,8 +13,9 @@ use tokio::sync::mpsc;
 
 use crate::{
     clock::Instant,
+    fanout::Fanout,
     peer::inbound::{AppendAnswers, Inbound},
-    router::{LocalOps, refuse},
+    router::LocalOps,
     service::{Service, local::Local, status},
     supervise::Tasks,
 };
@@ -26,7 +26,7 @@ pub(crate) struct Dispatch {
     pub(crate) service: Service,
     pub(crate) local: Local,
     pub(crate) synced_batches: Arc<dyn Fn() -> u64 + Send + Sync>,
-    pub(crate) sessions: Arc<std::sync::atomic::AtomicU64>,
+    pub(crate) fanout: Arc<Fanout>,
     pub(crate) tasks: Tasks,
 }
 
@@ -52,10 +52,13 @@ impl Inbound for Dispatch {
                 async move { Ok(Told::Map(newer)) }.boxed()
             }
             Ask::NodeStatus => {
-                let (router, sessions) = (self.service.router().clone(), self.sessions.load(std::sync::atomic::Ordering::Relaxed));
-                async move { Ok(Told::NodeStatus(status::own(&router, sessions))) }.boxed()
+                let service = self.service.clone();
+                async move { Ok(Told::NodeStatus(status::own(service.router(), service.sessions()))) }.boxed()
             }
-            Ask::Register { .. } => async move { Err(refuse(Code::Unsupported)) }.boxed(),
+            Ask::Register { group, boot, sessions } => {
+                let fanout = self.fanout.clone();
+                async move { fanout.handle_register(from, group, boot, sessions).await }.boxed()
+            }
             ask @ (Ask::Vote { .. } | Ask::TransferLeader { .. } | Ask::Heartbeats(_)) => {
                 let groups = self.groups.clone();
                 async move { groups.handle_ask(from, ask).await }.boxed()
@@ -63,8 +66,8 @@ impl Inbound for Dispatch {
         }
     }
 
-    fn tell(&self, from: NodeId, _tell: Tell) {
-        tracing::trace!(peer = %from, "peer.tell: nobody takes it");
+    fn tell(&self, from: NodeId, tell: Tell) {
+        self.fanout.handle_tell(from, tell);
     }
 
     fn append(&self, from: NodeId, link: u64, append: Append, answers: AppendAnswers) {
@@ -77,6 +80,8 @@ impl Inbound for Dispatch {
 
     fn append_link_closed(&self, from: NodeId, link: u64) {
         self.groups.handle_append_link_closed(from, link);
+        // What it was pushing may be lost.
+        self.fanout.handle_link_down(from);
     }
 
     fn appended(&self, from: NodeId, answer: AppendAnswer) {
@@ -105,5 +110,6 @@ impl Inbound for Dispatch {
 
     fn link_down(&self, to: NodeId) {
         self.groups.handle_link_down(to);
+        self.fanout.handle_link_down(to);
     }
 }

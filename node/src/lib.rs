@@ -4,6 +4,7 @@
 //! argument, so that three nodes run in one process. Inside: edge → session → service → router → {raft, peer}; fanout → {outbox, peer}.
 //! Not here: replicated state (`raft/`), the wire (`wire/`).
 
+mod adapt;
 pub mod auth;
 pub mod cli;
 pub mod clock;

@@ -5,10 +5,11 @@
 //! databases, end the lanes; each step has a deadline.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     net::{SocketAddr, UdpSocket},
     path::PathBuf,
-    sync::{Arc, atomic::AtomicU64},
+    sync::Arc,
     time::Duration,
 };
 
@@ -17,6 +18,7 @@ use kith_raft::{
     storage::{self, Storage},
 };
 use kith_wire::{
+    hello::Features,
     id::NodeId,
     log::{ClusterMap, Membership},
 };
@@ -25,6 +27,7 @@ use thiserror::Error;
 use tokio::{net::TcpListener, runtime::Handle, sync::watch, task::JoinError};
 
 use crate::{
+    adapt::{ClusterTokens, RouterHomes, ServiceRequests, SessionCount},
     auth::TokenKey,
     clock::{SharedClock, SystemClock},
     cluster::{
@@ -34,6 +37,8 @@ use crate::{
         map::Maps,
     },
     config::Config,
+    edge::{Edge, HANDSHAKE_WITHIN, admission::AdmissionOptions, metrics::EdgeMetrics},
+    fanout::{Fanout, FanoutOptions, FanoutParts, LocalSessions, metrics::FanoutMetrics, seat::FanoutDuty},
     http,
     inbound::Dispatch,
     leadership::{self, Duty},
@@ -43,6 +48,11 @@ use crate::{
     },
     router::{LocalOps, Router},
     service::{Service, local::Local},
+    session::{
+        self,
+        driver::SessionParts,
+        metrics::{OutboxMetrics, SessionMetrics},
+    },
     supervise::Tasks,
     telemetry::{NodeMetrics, rss_bytes},
 };
@@ -134,6 +144,7 @@ pub struct Node {
     http_addr: Option<SocketAddr>,
     groups: Arc<Groups>,
     service: Service,
+    edge: Arc<Edge>,
     peers: Peers,
     endpoint: quinn::Endpoint,
     storage: Arc<Storage>,
@@ -166,7 +177,8 @@ impl Node {
         if !first_map.nodes.contains_key(&id) {
             return Err(StartError::NotInCluster(config.node.id));
         }
-        let identity = Identity::from_pem(&files.ca_pem, &read(&config.node.cert)?, &read(&config.node.key)?)?;
+        let key = read(&config.node.key)?;
+        let identity = Identity::from_pem(&files.ca_pem, &read(&config.node.cert)?, &key)?;
         let (server, dialler) = (identity.server()?, identity.dialler()?);
 
         let (failed, failed_seen) = watch::channel(None);
@@ -185,7 +197,7 @@ impl Node {
         let tasks = Tasks::new(lane.clone());
         let admission = tasks.child();
 
-        let endpoint = open_endpoint(&config, socket, server, &lane).await?;
+        let endpoint = open_endpoint(&config, socket, server, key, &lane).await?;
         let client_addr = endpoint.local_addr().map_err(|source| StartError::Listen { address: config.node.listen, source })?;
         let maps = Maps::new(first_map.clone(), local(&storage, MAP_KEY).as_deref(), keeper(&storage, MAP_KEY));
         let store_identity = storage.identity();
@@ -212,20 +224,44 @@ impl Node {
                 Arc::new(move || clock.now())
             },
             metrics: raft_metrics.clone(),
-            failpoints,
+            failpoints: failpoints.clone(),
         });
         let router = Router::new(id, maps.clone(), groups.clone(), peers.clone(), clock.clone());
         let local_ops = Local::new(router.clone());
         let ops: Arc<dyn LocalOps> = Arc::new(local_ops.clone());
         router.attach(&ops);
-        let sessions = Arc::new(AtomicU64::new(0));
-        let service = Service::new(router, sessions.clone());
-
-        let metrics = NodeMetrics::default();
-        let mut registry = Registry::default();
-        raft_metrics.register(&mut registry);
-        metrics.register(&mut registry);
-        let registry = Arc::new(registry);
+        let metrics = AllMetrics::default();
+        let registry = Arc::new(metrics.registry(&raft_metrics));
+        let fanout = Fanout::new(FanoutParts {
+            node: id,
+            boot: store_identity.boot,
+            links: Arc::new(peers.clone()),
+            homes: Arc::new(RouterHomes(router.clone())),
+            clock: clock.clone(),
+            options: FanoutOptions::default(),
+            fail_points: failpoints,
+            metrics: metrics.fanout.clone(),
+        });
+        let sessions: SessionCount = {
+            let fanout = fanout.clone();
+            Arc::new(move || fanout.local().len() as u64)
+        };
+        let service = Service::new(router.clone(), sessions);
+        let parts = SessionParts {
+            identity: session::machine::Identity { cluster: files.id, node: id, features: Features::default() },
+            clock: clock.clone(),
+            requests: Arc::new(ServiceRequests(service.clone())),
+            tokens: Arc::new(ClusterTokens { key: files.token_key.clone(), cluster: files.id, clock }),
+            sessions: Arc::new(LocalSessions(fanout.clone())),
+            session_metrics: metrics.session.clone(),
+            outbox_metrics: metrics.outbox.clone(),
+        };
+        let admitted = AdmissionOptions {
+            handshakes_max: config.limits.handshakes_max,
+            connections_max: config.limits.sessions_max,
+            ..AdmissionOptions::default()
+        };
+        let edge = Arc::new(Edge::new(admitted, parts, store_identity.boot, tasks.child(), metrics.edge.clone()));
 
         let synced = storage.clone();
         peers.start(Arc::new(Dispatch {
@@ -233,7 +269,7 @@ impl Node {
             service: service.clone(),
             local: local_ops,
             synced_batches: Arc::new(move || synced.synced_batches()),
-            sessions,
+            fanout: fanout.clone(),
             tasks: tasks.clone(),
         }));
         let controller = Controller {
@@ -245,7 +281,8 @@ impl Node {
             maps: maps.clone(),
             tasks: tasks.child(),
         };
-        let duties: Arc<[Arc<dyn Duty>]> = Arc::new([Arc::new(ControllerDuty::new(controller.clone()))]);
+        let fanout_duty = FanoutDuty { fanout: fanout.clone(), groups: groups.clone(), tasks: tasks.child() };
+        let duties: Arc<[Arc<dyn Duty>]> = Arc::new([Arc::new(ControllerDuty::new(controller.clone())), Arc::new(fanout_duty)]);
         peers.follow(&maps.current());
         for (group, initial) in replicas_of(id, &maps.current()) {
             let handle = groups.open(group, Some(initial)).await?;
@@ -253,8 +290,10 @@ impl Node {
         }
         controller.start();
         tasks.spawn("service.receipts", service.clone().run_receipts());
-        tasks.spawn("telemetry.node", show(metrics, service.clone()));
-        admission.spawn("edge.accept", accept(endpoint.clone(), peers.clone(), tasks.clone()));
+        tasks.spawn("telemetry.node", show(metrics.node, service.clone()));
+        tasks.spawn("fanout.keep_registered", fanout.clone().keep_registered());
+        tasks.spawn("fanout.watch_nodes", watch_nodes(fanout, service.clone()));
+        admission.spawn("edge.accept", accept(endpoint.clone(), peers.clone(), edge.clone(), tasks.clone()));
 
         let http_tasks = Tasks::new(Handle::current());
         let http_addr = match config.node.http {
@@ -268,6 +307,7 @@ impl Node {
             http_addr,
             groups,
             service,
+            edge,
             peers,
             endpoint,
             storage,
@@ -325,6 +365,8 @@ impl Node {
         tracing::info!(node = %id, "node.shutdown: begins");
         step("stop admission", self.admission.close(STEP_MAX)).await;
         step("hand over leaderships", self.hand_over()).await;
+        // Drains outboxes, tells clients to go, then closes what is left with a reason.
+        self.edge.drain(STEP_MAX).await;
         self.end().await;
         tracing::info!(node = %id, "node.shutdown: done");
     }
@@ -345,11 +387,8 @@ impl Node {
         step("end tasks", self.tasks.close(STEP_MAX)).await;
         step("end http", self.http_tasks.close(STEP_MAX)).await;
         self.endpoint.close(quinn::VarInt::from_u32(u32::from(kith_wire::code::Code::Draining.number())), b"shutting down");
-        step("close the endpoint", async {
-            self.endpoint.wait_idle().await;
-            true
-        })
-        .await;
+        // Only so long that the close frames leave; a dial that nobody answers would take seconds to be forgotten.
+        let _ = tokio::time::timeout(CLOSE_FRAMES_MAX, self.endpoint.wait_idle()).await;
         let (storage, lanes) = (self.storage.clone(), self.lanes.clone());
         drop(self);
         // Both block; nothing else of this node runs by now.
@@ -412,6 +451,7 @@ async fn open_endpoint(
     config: &Config,
     socket: Option<UdpSocket>,
     server: quinn::ServerConfig,
+    secret: String,
     lane: &Handle,
 ) -> Result<quinn::Endpoint, StartError> {
     let address = config.node.listen;
@@ -421,7 +461,7 @@ async fn open_endpoint(
         None => endpoint::bind_socket(address).map_err(listen)?,
     };
     // Its driver runs where it is made.
-    lane.spawn(async move { endpoint::open(socket, server) }).await?.map_err(listen)
+    lane.spawn(async move { endpoint::open(socket, server, secret.as_bytes()) }).await?.map_err(listen)
 }
 
 fn local(storage: &Storage, key: &str) -> Option<Vec<u8>> {
@@ -446,18 +486,59 @@ fn replicas_of(node: NodeId, map: &ClusterMap) -> Vec<(kith_wire::id::GroupId, M
 }
 
 /// Accepts connections until cancelled and gives each to its side by ALPN.
-async fn accept(endpoint: quinn::Endpoint, peers: Peers, tasks: Tasks) {
+async fn accept(endpoint: quinn::Endpoint, peers: Peers, edge: Arc<Edge>, tasks: Tasks) {
     while let Some(incoming) = endpoint.accept().await {
-        let peers = peers.clone();
+        let Some((incoming, handshake)) = edge.admit(incoming) else { continue };
+        let (peers, edge) = (peers.clone(), edge.clone());
         tasks.spawn("edge.handshake", async move {
             let Ok(connecting) = incoming.accept() else { return };
-            match tokio::time::timeout(HANDSHAKE_MAX, connecting).await {
+            match tokio::time::timeout(HANDSHAKE_WITHIN, connecting).await {
                 Ok(Ok(connection)) if tls::alpn(&connection).as_deref() == Some(tls::ALPN_PEER) => peers.accept(connection),
-                Ok(Ok(connection)) => connection.close(quinn::VarInt::from_u32(0), b"no sessions yet"),
+                Ok(Ok(connection)) => edge.serve(connection),
                 Ok(Err(error)) => tracing::debug!(cause = %error, "edge.handshake failed"),
                 Err(_) => tracing::debug!("edge.handshake took too long"),
             }
+            drop(handshake);
         });
+    }
+}
+
+/// Tells fan-out of nodes whose beats have stopped: their sessions are gone.
+async fn watch_nodes(fanout: Arc<Fanout>, service: Service) {
+    let mut alive = BTreeSet::new();
+    let mut ticks = tokio::time::interval(Duration::from_millis(500));
+    loop {
+        ticks.tick().await;
+        let router = service.router();
+        let now: BTreeSet<NodeId> = router.maps().current().nodes.keys().copied().filter(|node| router.peers().alive(*node)).collect();
+        for gone in alive.difference(&now) {
+            tracing::info!(peer = %gone, "peer.silent: its beats have stopped");
+            fanout.handle_node_gone(*gone);
+        }
+        alive = now;
+    }
+}
+
+/// The metrics of all modules of the node.
+#[derive(Default)]
+struct AllMetrics {
+    node: NodeMetrics,
+    edge: Arc<EdgeMetrics>,
+    session: Arc<SessionMetrics>,
+    outbox: Arc<OutboxMetrics>,
+    fanout: Arc<FanoutMetrics>,
+}
+
+impl AllMetrics {
+    fn registry(&self, raft: &RaftMetrics) -> Registry {
+        let mut registry = Registry::default();
+        raft.register(&mut registry);
+        self.node.register(&mut registry);
+        self.edge.register(&mut registry);
+        self.session.register(&mut registry);
+        self.outbox.register(&mut registry);
+        self.fanout.register(&mut registry);
+        registry
     }
 }
 
@@ -522,7 +603,7 @@ impl http::Health for NodeHealth {
 const MAP_KEY: &str = "map";
 /// Key of the nodes met.
 const KNOWN_KEY: &str = "peers";
+/// For close frames to leave.
+const CLOSE_FRAMES_MAX: Duration = Duration::from_millis(250);
 /// One step of a shutdown.
 const STEP_MAX: Duration = Duration::from_secs(5);
-/// From the first packet to the end of the handshake.
-const HANDSHAKE_MAX: Duration = Duration::from_secs(10);

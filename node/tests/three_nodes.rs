@@ -6,7 +6,7 @@ use kith::{
     Node, NodeOptions,
     clock::Instant,
     cluster::{ClusterSpec, NodeSpec, bootstrap},
-    config::Config,
+    config::{Config, LogConfig},
 };
 use kith_raft::{GroupsConfig, Timers};
 use kith_wire::{
@@ -23,6 +23,7 @@ struct Cluster {
 
 impl Cluster {
     async fn start(count: u64) -> Self {
+        kith::telemetry::start(&LogConfig { level: std::env::var("KITH_TEST_LOG").unwrap_or_else(|_| "warn".into()), ..LogConfig::default() });
         let dir = tempfile::tempdir().unwrap();
         let sockets: BTreeMap<u64, UdpSocket> = (1..=count).map(|id| (id, UdpSocket::bind("127.0.0.1:0").unwrap())).collect();
         let node = |(id, socket): (&u64, &UdpSocket)| NodeSpec {

@@ -209,7 +209,17 @@ mod tests {
 
     #[test]
     fn json_has_the_promised_names_in_their_order() {
-        let verdict = Verdict { messages_sent: 5, acked: 4, unacked: 1, delivered: 9, missing: 2, duplicate: 3, gaps: 6, order_violations: 8, unequal_channels: 0 };
+        let verdict = Verdict {
+            messages_sent: 5,
+            acked: 4,
+            unacked: 1,
+            delivered: 9,
+            missing: 2,
+            duplicate: 3,
+            gaps: 6,
+            order_violations: 8,
+            unequal_channels: 0,
+        };
         let json = serde_json::to_string(&report().with_verdict(&verdict)).unwrap();
         assert_eq!(
             json,
@@ -224,7 +234,8 @@ mod tests {
 
     #[test]
     fn table_names_what_was_broken_and_shows_memory_over_time() {
-        let memory = [MemoryOfNode { node: NodeId::new(1), samples: vec![(Duration::from_secs(1), 100 << 20), (Duration::from_secs(80), 140 << 20)] }];
+        let memory =
+            [MemoryOfNode { node: NodeId::new(1), samples: vec![(Duration::from_secs(1), 100 << 20), (Duration::from_secs(80), 140 << 20)] }];
         let table = report().with_verdict(&Verdict { missing: 1_234_567, ..Verdict::default() }).table(&memory);
         assert!(table.contains("1,234,567"), "{table}");
         assert!(table.contains("BROKEN PROMISE"), "{table}");

@@ -11,10 +11,7 @@ pub mod local;
 pub mod receipt;
 pub mod status;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::{fmt, sync::Arc};
 
 use kith_wire::{
     client::{Answer, Page, Pull, Refusal, Request, Send},
@@ -31,17 +28,23 @@ use crate::{
 };
 
 /// The operations of a node. Clones are the same node.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Service {
     router: Router,
     reads: Reads,
     receipts: Receipts,
-    sessions: Arc<AtomicU64>,
+    sessions: Arc<dyn Fn() -> u64 + std::marker::Send + Sync>,
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Service({:?})", self.router)
+    }
 }
 
 impl Service {
-    /// Over a router. `sessions` is the count that `status` shows; the edge keeps it.
-    pub fn new(router: Router, sessions: Arc<AtomicU64>) -> Self {
+    /// Over a router. `sessions` counts those that this node holds.
+    pub fn new(router: Router, sessions: Arc<dyn Fn() -> u64 + std::marker::Send + Sync>) -> Self {
         Self { reads: Reads::new(router.clone()), receipts: Receipts::default(), router, sessions }
     }
     /// The way to leaders.
@@ -51,6 +54,10 @@ impl Service {
     /// Reads, also for other nodes.
     pub fn reads(&self) -> &Reads {
         &self.reads
+    }
+    /// Sessions that this node holds.
+    pub fn sessions(&self) -> u64 {
+        (self.sessions)()
     }
     /// Sends coalesced receipts until dropped.
     pub async fn run_receipts(self) {
@@ -90,7 +97,7 @@ impl Service {
             Request::FindUser { name } => account::find_user(router, &name, deadline).await,
             Request::GetUsers { users } => account::get_users(router, users, deadline).await,
             Request::Discover => Ok(status::edges(router)),
-            Request::Status => Ok(status::cluster(router, self.sessions.load(Ordering::Relaxed)).await),
+            Request::Status => Ok(status::cluster(router, self.sessions()).await),
             Request::EnsureAccount { name, key } => account::ensure(router, &name, &key, deadline).await,
         }
     }

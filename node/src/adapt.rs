@@ -1,0 +1,66 @@
+//! Small adapters between modules that do not know each other: part of the composition root.
+
+use std::sync::Arc;
+
+use futures_util::{FutureExt, future::BoxFuture};
+use kith_wire::{
+    client::{Answer, Page, Pull, Refusal, Request},
+    code::Code,
+    id::{ClusterId, GroupId, MapEpoch, NodeId, Term, UserId},
+    peer::Caller,
+};
+
+use crate::{
+    auth::{self, Claims, TokenKey},
+    clock::{Instant, SharedClock},
+    cluster::map::group_of,
+    fanout::Homes,
+    router::Router,
+    service::Service,
+    session::{Requests, Tokens},
+};
+
+/// Who is home where, as the router knows it.
+pub(crate) struct RouterHomes(pub(crate) Router);
+
+impl Homes for RouterHomes {
+    fn home(&self, user: UserId) -> Option<GroupId> {
+        group_of(&self.0.maps().current(), user.bucket())
+    }
+    fn leader(&self, group: GroupId) -> Option<(NodeId, Term)> {
+        self.0.leader(group)
+    }
+    fn map_epoch(&self) -> MapEpoch {
+        self.0.maps().current().epoch
+    }
+}
+
+/// Requests of sessions, done by the service.
+pub(crate) struct ServiceRequests(pub(crate) Service);
+
+impl Requests for ServiceRequests {
+    fn handle(&self, caller: Caller, request: Request, deadline: Instant) -> BoxFuture<'static, Result<Answer, Refusal>> {
+        let service = self.0.clone();
+        async move { service.handle(&caller, request, deadline).await }.boxed()
+    }
+    fn pull(&self, caller: Caller, pull: Pull, deadline: Instant) -> BoxFuture<'static, Page> {
+        let service = self.0.clone();
+        async move { service.pull(&caller, pull, deadline).await }.boxed()
+    }
+}
+
+/// Tokens of the cluster's key.
+pub(crate) struct ClusterTokens {
+    pub(crate) key: TokenKey,
+    pub(crate) cluster: ClusterId,
+    pub(crate) clock: SharedClock,
+}
+
+impl Tokens for ClusterTokens {
+    fn verify(&self, token: &str) -> Result<Claims, Code> {
+        auth::verify(&self.key, self.cluster, token, self.clock.now()).map_err(auth::TokenError::code)
+    }
+}
+
+/// How many sessions this node holds.
+pub(crate) type SessionCount = Arc<dyn Fn() -> u64 + Send + Sync>;
