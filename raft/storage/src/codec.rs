@@ -70,6 +70,13 @@ mod tests {
 
     use super::*;
 
+    /// Envelopes are on disks for ever.
+    #[test]
+    fn the_layout_is_fixed() {
+        // The checksum is the common CRC-32 of 01 61 62 63.
+        assert_eq!(seal(b"abc"), [&[1][..], &crc32fast::hash(b"\x01abc").to_be_bytes(), b"abc"].concat());
+    }
+
     proptest! {
         #[test]
         fn opens_what_was_sealed(body in proptest::collection::vec(any::<u8>(), 0..300)) {

@@ -37,7 +37,7 @@ fn case() -> Case {
 fn send(from: &Storage, to: &Storage) -> Result<(), InstallError> {
     let mut export = from.state().group(GROUP).export().unwrap();
     let mut installer = to.state().group(GROUP).install(export.applied().clone())?;
-    while let Some(chunk) = export.next() {
+    for chunk in export.by_ref() {
         installer.chunk(&chunk.unwrap())?;
     }
     installer.finish(export.end())

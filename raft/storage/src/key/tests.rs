@@ -116,3 +116,38 @@ fn a_prefix_of_all_ones_still_has_an_end() {
     let (from, to) = whole(GroupId::new(u32::MAX));
     assert!(from < to && [0xff; MAX_BYTES].as_slice() < to.as_slice());
 }
+
+/// Keys are on disks for ever: a changed byte here is a migration.
+#[test]
+fn layouts_are_fixed() {
+    fn hex(key: &RowKey) -> String {
+        encoded(GroupId::new(0x0102_0304), key).1.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+    let channel = ChannelId::direct(UserId::new(1), UserId::new(2));
+    let user = UserId::new(7);
+    let (in_channel, in_user) = (channel.bucket(), user.bucket());
+    let channel_hex = format!("01020304{:02x}{:04x}{channel}", in_channel.region.get(), in_channel.index);
+    let user_hex = format!("01020304{:02x}{:04x}0000000000000007", in_user.region.get(), in_user.index);
+    let (device, nine) = (DeviceId::new(9), "0000000000000009");
+    for (key, expected) in [
+        (RowKey::Record(channel, Seq::new(9)), format!("{channel_hex}{nine}")),
+        (RowKey::Dirty(channel), channel_hex.clone()),
+        (RowKey::Channel(channel), format!("{channel_hex}01")),
+        (RowKey::Roster(channel), format!("{channel_hex}02")),
+        (RowKey::Former(channel, UserId::new(9)), format!("{channel_hex}03{nine}")),
+        (RowKey::Positions(channel, UserId::new(9)), format!("{channel_hex}04{nine}")),
+        (RowKey::Dedup(channel, device), format!("{channel_hex}05{nine}")),
+        (RowKey::User(user), format!("{user_hex}10")),
+        (RowKey::Device(user, device), format!("{user_hex}11{nine}")),
+        (RowKey::Index(user, channel), format!("{user_hex}12{channel}")),
+        (RowKey::IndexByRev(user, UserRev::new(9)), format!("{user_hex}13{nine}")),
+        (RowKey::GroupState, "0102030420".to_owned()),
+        (RowKey::Owned(RegionId::new(5), 6), "0102030421050006".to_owned()),
+        (RowKey::Cluster, "0102030422".to_owned()),
+        (RowKey::Node(NodeId::new(9)), format!("0102030423{nine}")),
+        (RowKey::Group(GroupId::new(9)), "010203042400000009".to_owned()),
+        (RowKey::Run(RegionId::new(5), 6), "0102030425050006".to_owned()),
+    ] {
+        assert_eq!(hex(&key), expected, "{key:?}");
+    }
+}

@@ -108,7 +108,7 @@ fn run(log: &LogDb, group: GroupId, ops: &[Op]) -> Model {
             Op::Purge(ahead) => {
                 // Sometimes beyond the last entry, as after a snapshot.
                 let first = model.purged.map_or(0, |purged| purged.index.get() + 1);
-                let upto = model.entries.get(&(first + ahead)).map_or(id(term, first + ahead), |entry| entry.id);
+                let upto = model.entries.get(&(first + ahead)).map_or_else(|| id(term, first + ahead), |entry| entry.id);
                 model.entries.retain(|index, _| *index > upto.index.get());
                 model.purged = Some(upto);
                 if model.last.is_none_or(|last| last.index < upto.index) {

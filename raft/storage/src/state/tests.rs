@@ -35,10 +35,10 @@ fn rows_and_readers_are_those_of_the_model() {
         let states = states(&script);
         let group = store.state().group(GroupId::new(seed as u32));
         let mut readers = Vec::new();
-        for at in 1..states.len() {
+        for (at, state) in states.iter().enumerate().skip(1) {
             commit(&group, &script, at, at);
             match choice(seed, at) {
-                0..10 => assert_same(&*group, &states[at]),
+                0..10 => assert_same(&*group, state),
                 10..30 => readers.push((at, group.reader().unwrap())),
                 30..35 => store.state().shared.drain().unwrap(),
                 35 => store.state().flush().unwrap(),
