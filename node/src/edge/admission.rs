@@ -20,6 +20,8 @@ use crate::clock::Instant;
 
 /// Addresses that are remembered.
 pub const ADDRESSES_MAX: usize = 16_384;
+/// All of them are looked at once in so long at most: a flood of addresses must not make each attempt cost that.
+const PRUNE_EVERY: Duration = Duration::from_secs(1);
 
 /// What can be chosen.
 #[derive(Clone, Debug)]
@@ -133,6 +135,7 @@ impl Drop for Slot {
 #[derive(Debug, Default)]
 struct Buckets {
     by_address: HashMap<u128, Bucket>,
+    pruned: Option<Instant>,
     others: Option<Bucket>,
 }
 #[derive(Clone, Copy, Debug)]
@@ -144,7 +147,9 @@ struct Bucket {
 impl Buckets {
     fn take(&mut self, address: u128, options: &AdmissionOptions, now: Instant) -> bool {
         let full = Bucket { tokens: f64::from(options.burst), at: now };
-        if self.by_address.len() >= ADDRESSES_MAX && !self.by_address.contains_key(&address) {
+        let crowded = self.by_address.len() >= ADDRESSES_MAX && !self.by_address.contains_key(&address);
+        if crowded && self.pruned.is_none_or(|at| now >= at + PRUNE_EVERY) {
+            self.pruned = Some(now);
             // Who has not come for so long that the bucket is full again needs none.
             let refill = Duration::from_secs_f64(f64::from(options.burst) / f64::from(options.per_second.max(1)));
             self.by_address.retain(|_, bucket| now.saturating_duration_since(bucket.at) < refill);

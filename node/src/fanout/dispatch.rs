@@ -296,7 +296,7 @@ impl Dispatch {
     }
     /// Commands to propose now; ends with [`Dispatch::handle_proposed`].
     pub fn poll_proposals(&mut self, now: Instant) -> Vec<Command> {
-        if self.proposing || !self.proposals_due().is_some_and(|due| due <= now) {
+        if self.proposing || self.proposals_due().is_none_or(|due| due > now) {
             return Vec::new();
         }
         self.proposing = true;

@@ -19,7 +19,7 @@ use kith_machine::{
 };
 use kith_raft::{
     error::ProposeError,
-    failpoint::{FailPoints, point},
+    failpoint::point,
     feed::{AppliedEvent, FeedError},
 };
 use kith_wire::{
@@ -302,7 +302,7 @@ impl Lead {
             self.fanout.tell(node, Tell::Push(frame));
         }
         if let Some(refs) = self.home.poll_round(now) {
-            self.work.push(Box::pin(round(self.seat.clone(), self.fanout.fail_points.clone(), refs)));
+            self.work.push(Box::pin(round(self.seat.clone(), self.fanout.clone(), refs)));
         }
         let commands = self.dispatch.poll_proposals(now);
         if !commands.is_empty() {
@@ -312,8 +312,8 @@ impl Lead {
 }
 
 /// One round of refs: each user's as one command.
-async fn round(seat: Arc<dyn Seat>, fail_points: FailPoints, refs: Vec<(UserId, Vec<Ref>)>) -> Done {
-    if fail_points.hit(point::BEFORE_REF_COMMIT).await.is_err() {
+async fn round(seat: Arc<dyn Seat>, fanout: Arc<Fanout>, refs: Vec<(UserId, Vec<Ref>)>) -> Done {
+    if fanout.fail_points.hit(point::BEFORE_REF_COMMIT).await.is_err() {
         return Done::Round(HashMap::new());
     }
     let merges = refs.into_iter().map(|(user, refs)| {
@@ -329,7 +329,7 @@ async fn round(seat: Arc<dyn Seat>, fail_points: FailPoints, refs: Vec<(UserId, 
         }
     });
     let outcome = stream::iter(merges.collect::<Vec<_>>()).buffer_unordered(PROPOSALS_AT_ONCE).collect().await;
-    if fail_points.hit(point::AFTER_REF_COMMIT).await.is_err() {
+    if fanout.fail_points.hit(point::AFTER_REF_COMMIT).await.is_err() {
         return Done::Round(HashMap::new());
     }
     Done::Round(outcome)
