@@ -86,6 +86,11 @@ pub trait Homes: Send + Sync + 'static {
     fn leader(&self, group: GroupId) -> Option<(NodeId, Term)>;
     /// Changes whenever `home` may answer differently.
     fn map_epoch(&self) -> MapEpoch;
+    /// Whether a node is heard.
+    fn alive(&self, node: NodeId) -> bool {
+        let _ = node;
+        true
+    }
 }
 
 /// Fan-out of one group's channels, for one term.

@@ -52,6 +52,10 @@ const PROPOSALS_AT_ONCE: usize = 512;
 const TRIES: usize = 4;
 /// Messages and events taken in one go before what follows from them is sent.
 const TAKE_AT_ONCE: usize = 64;
+/// Edges are looked at so often.
+const EDGES_EVERY: Duration = Duration::from_secs(1);
+/// An edge that is not heard for so long has lost its sessions: they have moved elsewhere by then.
+const EDGE_GONE: Duration = Duration::from_secs(10);
 /// How long to wait after rows could not be read.
 const UNREADABLE_WAIT: Duration = Duration::from_secs(1);
 
@@ -97,8 +101,6 @@ pub(crate) enum Message {
     Register { from: NodeId, boot: BootEpoch, sessions: Vec<Registration>, answer: RegisterAnswer },
     /// As home: the end of a session.
     Unregister { from: NodeId, user: UserId, device: DeviceId, session: SessionId },
-    /// As home: a node is gone, and its sessions with it.
-    EdgeGone(NodeId),
 }
 
 /// Sessions, in the order in which they were asked for, and the term in which they were registered.
@@ -122,12 +124,16 @@ pub(crate) struct Lead {
     work: FuturesUnordered<BoxFuture<'static, Done>>,
     registering: usize,
     unreadable_until: Option<Instant>,
+    silent: HashMap<NodeId, Instant>,
+    looked: Instant,
 }
 
 impl Lead {
     pub(crate) fn new(fanout: Arc<Fanout>, seat: Arc<dyn Seat>, term: Term, inbox: mpsc::Receiver<Message>) -> Self {
         let group = seat.group();
         Self {
+            silent: HashMap::new(),
+            looked: fanout.clock.instant(),
             dispatch: Dispatch::new(group, term, fanout.metrics.clone()),
             home: Home::new(group, term, fanout.options.round_wait, fanout.metrics.clone()),
             fanout,
@@ -148,7 +154,7 @@ impl Lead {
             self.poll();
             let now = self.fanout.clock.instant();
             let due = [self.dispatch.poll_timeout(now), self.home.poll_timeout(), self.unreadable_until].into_iter().flatten().min();
-            let due = due.unwrap_or(now + Duration::from_secs(60));
+            let due = due.unwrap_or(now + EDGES_EVERY).min(self.looked + EDGES_EVERY);
             // Every branch is cancel safe: each takes something out only when it completes.
             tokio::select! {
                 heard = events.next() => if !self.handle_heard(heard) { return },
@@ -229,7 +235,6 @@ impl Lead {
             }
             Message::Kept(kept) => self.dispatch.handle_kept(&kept, now),
             Message::Unregister { from, user, device, session } => self.home.handle_unregister(from, user, device, session),
-            Message::EdgeGone(node) => self.home.handle_edge_gone(node),
             Message::Register { from, boot, sessions, answer } => self.register(from, boot, sessions, answer),
         }
     }
@@ -274,9 +279,28 @@ impl Lead {
             }
         }
     }
+    /// Sessions live as long as their edge is heard: one that was not for a while has lost its own.
+    fn look_at_edges(&mut self, now: Instant) {
+        if now < self.looked + EDGES_EVERY {
+            return;
+        }
+        self.looked = now;
+        let edges: Vec<_> = self.home.edges().collect();
+        self.silent.retain(|edge, _| edges.contains(edge));
+        for edge in edges {
+            if self.fanout.homes.alive(edge) {
+                self.silent.remove(&edge);
+            } else if now >= *self.silent.entry(edge).or_insert(now) + EDGE_GONE {
+                tracing::info!(group = %self.seat.group(), peer = %edge, "an edge is gone, and its sessions with it");
+                self.silent.remove(&edge);
+                self.home.handle_edge_gone(edge);
+            }
+        }
+    }
     /// Does what follows from what was taken.
     fn poll(&mut self) {
         let now = self.fanout.clock.instant();
+        self.look_at_edges(now);
         if self.unreadable_until.is_none_or(|until| until <= now) {
             self.unreadable_until = None;
             let source = Rows { seat: &*self.seat };

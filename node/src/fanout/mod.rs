@@ -208,13 +208,6 @@ impl Fanout {
     pub fn handle_link_down(&self, node: NodeId) {
         self.local.handle_link_down(node);
     }
-    /// Takes the loss of a node: no beat for longer than its sessions live without one.
-    pub fn handle_node_gone(&self, node: NodeId) {
-        let groups: Vec<_> = self.leads().keys().copied().collect();
-        for group in groups {
-            self.give(group, Message::EdgeGone(node));
-        }
-    }
 
     /// Sends, or says that it could not.
     fn tell(&self, to: NodeId, tell: Tell) -> bool {

@@ -30,6 +30,11 @@ pub const REFS_WAITING_MAX: usize = 4 * limit::REFS_PENDING_MAX;
 /// The longest that refs wait to be merged with others before their round.
 pub const ROUND_WAIT_MAX: Duration = Duration::from_secs(1);
 
+/// A push frame that has grown so large is followed by another: far below what a link takes.
+const PUSH_BYTES: usize = 2 * 1024 * 1024;
+/// What an index row is taken to weigh.
+const ROW_BYTES: usize = 320;
+
 /// The registry and pending refs of one home group, for one term.
 #[derive(Debug)]
 pub struct Home {
@@ -37,7 +42,7 @@ pub struct Home {
     term: Term,
     users: HashMap<UserId, Vec<Live>>,
     boots: HashMap<NodeId, BootEpoch>,
-    pushes: BTreeMap<NodeId, PushFrame>,
+    pushes: BTreeMap<NodeId, Vec<Push>>,
     pending: BTreeMap<UserId, BTreeMap<ChannelId, Vec<Ref>>>,
     refs: usize,
     since: Option<Instant>,
@@ -56,6 +61,13 @@ struct Live {
     edge: NodeId,
     session: SessionId,
     conn: Conn,
+}
+
+/// A frame being filled.
+#[derive(Debug)]
+struct Push {
+    frame: PushFrame,
+    bytes: usize,
 }
 
 /// Whom to tell when refs were committed.
@@ -117,7 +129,7 @@ impl Home {
                 return Err(Code::Replaced);
             }
             let lost = std::mem::replace(old, live);
-            self.push_to(lost.edge).replaced.push(lost.session);
+            self.push_to(lost.edge, 8).replaced.push(lost.session);
             return Ok(());
         }
         if sessions.len() >= limit::DEVICES_MAX {
@@ -134,6 +146,7 @@ impl Home {
     /// Takes the loss of a node: its sessions are gone until it registers them anew.
     pub fn handle_edge_gone(&mut self, edge: NodeId) {
         self.pushes.remove(&edge);
+        self.boots.remove(&edge);
         self.retain(|_, live| live.edge != edge, None);
     }
     /// Takes refs and live records for users of this group.
@@ -161,9 +174,14 @@ impl Home {
     /// Takes a move of a user's index, as it was applied.
     pub fn handle_moved(&mut self, user: UserId, from: UserRev, to: UserRev, rows: &[Arc<IndexRow>]) {
         for (edge, sessions) in self.sessions_by_edge(user) {
-            let rows = rows.iter().map(|row| IndexRow::clone(row)).collect();
-            self.push_to(edge).moves.push(IndexMove { sessions, from, to, rows });
+            let rows: Vec<_> = rows.iter().map(|row| IndexRow::clone(row)).collect();
+            let bytes = 32 + rows.len() * ROW_BYTES;
+            self.push_to(edge, bytes).moves.push(IndexMove { sessions, from, to, rows });
         }
+    }
+    /// Nodes that have registered sessions.
+    pub fn edges(&self) -> impl Iterator<Item = NodeId> {
+        self.boots.keys().copied()
     }
     /// Users that have a session here, sorted.
     pub fn present(&self) -> Vec<UserId> {
@@ -172,9 +190,10 @@ impl Home {
         users
     }
 
-    /// What is to be told to edges: one frame each.
-    pub fn poll_pushes(&mut self) -> BTreeMap<NodeId, PushFrame> {
-        std::mem::take(&mut self.pushes)
+    /// What is to be told to edges: one frame each, more only when it is much.
+    pub fn poll_pushes(&mut self) -> Vec<(NodeId, PushFrame)> {
+        let pushes = std::mem::take(&mut self.pushes).into_iter();
+        pushes.flat_map(|(edge, pushes)| pushes.into_iter().map(move |push| (edge, push.frame))).collect()
     }
     /// When [`Home::poll_round`] may have one.
     pub fn poll_timeout(&self) -> Option<Instant> {
@@ -218,14 +237,14 @@ impl Home {
     }
 
     fn handle_boot(&mut self, edge: NodeId, boot: BootEpoch) -> Result<(), Code> {
-        match self.boots.insert(edge, boot) {
-            Some(known) if known > boot => {
-                self.boots.insert(edge, known);
-                return Err(Code::Disconnected);
-            }
-            Some(known) if known < boot => self.handle_edge_gone(edge),
-            _ => {}
+        let known = self.boots.get(&edge).copied().unwrap_or(boot);
+        if known > boot {
+            return Err(Code::Disconnected);
         }
+        if known < boot {
+            self.handle_edge_gone(edge);
+        }
+        self.boots.insert(edge, boot);
         Ok(())
     }
     fn deliver(&mut self, channel: ChannelId, record: LiveRecord) {
@@ -237,14 +256,15 @@ impl Home {
         }
         for (edge, sessions) in by_edge {
             let delivery = Delivery { channel, prev: Seq::ZERO, body: record.body.clone() };
-            self.push_to(edge).deliveries.push((delivery, sessions));
+            let bytes = limit::STUB_BYTES + 16 * sessions.len();
+            self.push_to(edge, bytes).deliveries.push((delivery, sessions));
         }
     }
     fn show_receipt(&mut self, channel: ChannelId, receipt: &LiveReceipt) {
         for user in &receipt.recipients {
             for (edge, sessions) in self.sessions_by_edge(*user) {
                 let shown = sessions.into_iter().map(|session| (session, channel, receipt.user, receipt.read, receipt.delivered));
-                self.push_to(edge).receipts.extend(shown);
+                self.push_to(edge, 64).receipts.extend(shown);
             }
         }
     }
@@ -270,16 +290,17 @@ impl Home {
         }
         by_edge
     }
-    fn push_to(&mut self, edge: NodeId) -> &mut PushFrame {
+    /// The frame for an edge that takes about so many bytes more.
+    fn push_to(&mut self, edge: NodeId, bytes: usize) -> &mut PushFrame {
         let (home, term) = (self.group, self.term);
-        self.pushes.entry(edge).or_insert_with(|| PushFrame {
-            home,
-            term,
-            deliveries: Vec::new(),
-            moves: Vec::new(),
-            replaced: Vec::new(),
-            receipts: Vec::new(),
-        })
+        let pushes = self.pushes.entry(edge).or_default();
+        if pushes.last().is_none_or(|last| last.bytes + bytes > PUSH_BYTES) {
+            let frame = PushFrame { home, term, deliveries: Vec::new(), moves: Vec::new(), replaced: Vec::new(), receipts: Vec::new() };
+            pushes.push(Push { frame, bytes: 0 });
+        }
+        let last = pushes.len() - 1;
+        pushes[last].bytes += bytes;
+        &mut pushes[last].frame
     }
     fn retain(&mut self, keep: impl Fn(UserId, &Live) -> bool, only: Option<UserId>) {
         let mut lost = 0;

@@ -59,7 +59,7 @@ fn the_higher_connection_of_a_device_wins_and_the_loser_is_told() {
     assert_eq!(home.handle_register(edge(1), boot(1), &session(1, 10, 4)), Ok(()), "itself again");
     assert!(home.poll_pushes().is_empty());
     assert_eq!(home.handle_register(edge(2), boot(1), &session(1, 20, 5)), Ok(()));
-    let pushes = home.poll_pushes();
+    let pushes: BTreeMap<_, _> = home.poll_pushes().into_iter().collect();
     assert_eq!(pushes[&edge(1)].replaced, [SessionId::new(10)]);
     assert_eq!(pushes[&edge(1)].term, Term::new(3));
     assert_eq!(home.handle_register(edge(1), boot(1), &session(2, 11, 1)), Ok(()), "another device");
@@ -106,11 +106,26 @@ fn a_live_record_goes_at_once_to_each_session_once_with_its_own_prev() {
     let recipients = vec![(UserId::new(4), Seq::new(7)), (UserId::new(5), Seq::new(6))];
     let live = ChannelRefs { bodies: vec![LiveRecord { body, recipients }], ..news(0, &[]) };
     home.handle_refs(edge(9), SOURCE, live, Instant::now());
-    let pushes = home.poll_pushes();
+    let pushes: BTreeMap<_, _> = home.poll_pushes().into_iter().collect();
     assert_eq!(pushes.len(), 2);
     assert_eq!(pushes[&edge(1)].deliveries[0].1, [(SessionId::new(10), Seq::new(6))]);
     assert_eq!(pushes[&edge(2)].deliveries[0].1, [(SessionId::new(20), Seq::new(6))]);
     assert_eq!(home.poll_timeout(), None, "there is nothing to commit");
+}
+
+#[test]
+fn what_is_much_goes_in_several_frames_in_order() {
+    let mut home = home();
+    home.handle_register(edge(1), boot(1), &session(1, 10, 1)).unwrap();
+    for seq in 1..=2_000 {
+        let body = DeliveryBody::Stub { at: Position { seq: Seq::new(seq), cnt: seq } };
+        let live = LiveRecord { body, recipients: vec![(UserId::new(5), Seq::new(seq - 1))] };
+        home.handle_refs(edge(9), SOURCE, ChannelRefs { bodies: vec![live], ..news(0, &[]) }, Instant::now());
+    }
+    let pushes = home.poll_pushes();
+    assert!(pushes.len() > 1 && pushes.len() < 8, "{}", pushes.len());
+    let prevs: Vec<_> = pushes.iter().flat_map(|(_, frame)| frame.deliveries.iter().map(|(_, to)| to[0].1.get())).collect();
+    assert_eq!(prevs, (0..2_000).collect::<Vec<_>>());
 }
 
 #[test]
