@@ -33,6 +33,9 @@ impl Homes for RouterHomes {
     fn map_epoch(&self) -> MapEpoch {
         self.0.maps().current().epoch
     }
+    fn alive(&self, node: NodeId) -> bool {
+        self.0.peers().alive(node)
+    }
 }
 
 /// Requests of sessions, done by the service.

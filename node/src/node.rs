@@ -5,7 +5,6 @@
 //! databases, end the lanes; each step has a deadline.
 
 use std::{
-    collections::BTreeSet,
     fs, io,
     net::{SocketAddr, UdpSocket},
     path::PathBuf,
@@ -291,8 +290,7 @@ impl Node {
         controller.start();
         tasks.spawn("service.receipts", service.clone().run_receipts());
         tasks.spawn("telemetry.node", show(metrics.node, service.clone()));
-        tasks.spawn("fanout.keep_registered", fanout.clone().keep_registered());
-        tasks.spawn("fanout.watch_nodes", watch_nodes(fanout, service.clone()));
+        tasks.spawn("fanout.keep_registered", fanout.keep_registered());
         admission.spawn("edge.accept", accept(endpoint.clone(), peers.clone(), edge.clone(), tasks.clone()));
 
         let http_tasks = Tasks::new(Handle::current());
@@ -500,22 +498,6 @@ async fn accept(endpoint: quinn::Endpoint, peers: Peers, edge: Arc<Edge>, tasks:
             }
             drop(handshake);
         });
-    }
-}
-
-/// Tells fan-out of nodes whose beats have stopped: their sessions are gone.
-async fn watch_nodes(fanout: Arc<Fanout>, service: Service) {
-    let mut alive = BTreeSet::new();
-    let mut ticks = tokio::time::interval(Duration::from_millis(500));
-    loop {
-        ticks.tick().await;
-        let router = service.router();
-        let now: BTreeSet<NodeId> = router.maps().current().nodes.keys().copied().filter(|node| router.peers().alive(*node)).collect();
-        for gone in alive.difference(&now) {
-            tracing::info!(peer = %gone, "peer.silent: its beats have stopped");
-            fanout.handle_node_gone(*gone);
-        }
-        alive = now;
     }
 }
 

@@ -87,10 +87,7 @@ pub trait Homes: Send + Sync + 'static {
     /// Changes whenever `home` may answer differently.
     fn map_epoch(&self) -> MapEpoch;
     /// Whether a node is heard.
-    fn alive(&self, node: NodeId) -> bool {
-        let _ = node;
-        true
-    }
+    fn alive(&self, node: NodeId) -> bool;
 }
 
 /// Fan-out of one group's channels, for one term.

@@ -123,7 +123,7 @@ impl Local {
         let entry = table.sessions.remove(&id)?;
         let group = entry.home?;
         table.leave_home(id, group);
-        let (node, _) = entry.with?;
+        let (node, _) = entry.with.or_else(|| table.homes.get(&group).and_then(|home| home.leader))?;
         Some((node, Tell::Unregister { group, user: entry.user, device: entry.device, session: id }))
     }
     /// Puts what a home leader says into outboxes.
@@ -183,12 +183,7 @@ impl Local {
         let mut table = self.lock();
         let Table { sessions, homes, .. } = &mut *table;
         for home in homes.values_mut().filter(|home| home.leader.is_some_and(|(leader, _)| leader == node)) {
-            home.stale = true;
-            for id in &home.sessions {
-                if let Some(entry) = sessions.get_mut(id) {
-                    entry.with = None;
-                }
-            }
+            home.forget(sessions);
         }
     }
     /// Looks at who leads the homes. Gives the sessions to register now; each ends with [`Local::handle_reregistered`].
@@ -197,7 +192,11 @@ impl Local {
         let Table { sessions, homes: known, .. } = &mut *table;
         let mut asks = Vec::new();
         for (group, home) in known {
-            let leader = homes.leader(*group);
+            // Of a leader that is not heard pushes may be lost, and it may have given up this edge.
+            let leader = homes.leader(*group).filter(|(node, _)| homes.alive(*node));
+            if leader.is_none() && !home.stale {
+                home.forget(sessions);
+            }
             match (leader, home.leader) {
                 // A hint that is older than what is known is none.
                 (Some((_, term)), Some((_, known))) if term < known => {}
@@ -321,6 +320,18 @@ impl Table {
     fn leave_home(&mut self, id: SessionId, group: GroupId) {
         if let Some(home) = self.homes.get_mut(&group) {
             home.sessions.remove(&id);
+        }
+    }
+}
+
+impl Home {
+    /// Nothing is known to be registered any more.
+    fn forget(&mut self, sessions: &mut HashMap<SessionId, Entry>) {
+        self.stale = true;
+        for id in &self.sessions {
+            if let Some(entry) = sessions.get_mut(id) {
+                entry.with = None;
+            }
         }
     }
 }

@@ -115,6 +115,18 @@ fn a_new_leader_gets_the_sessions_again_and_a_moved_index_is_pulled() {
 }
 
 #[test]
+fn sessions_of_a_home_that_was_silent_are_registered_again() {
+    let setup = setup();
+    setup.places.lose();
+    assert_eq!(setup.stale(0), []);
+    setup.places.lead(1, 5);
+    let asks = setup.stale(100);
+    assert_eq!(asks[0].leader, (NodeId::new(1), Term::new(5)), "the same leader, which may have given up this edge");
+    setup.local.handle_reregistered(&asks[0], Ok((Term::new(5), vec![at(6)])), setup.now);
+    assert_eq!(setup.told(), [Item::SyncNeeded(UserRev::new(6))]);
+}
+
+#[test]
 fn an_index_that_did_not_move_is_not_pulled() {
     let setup = setup();
     setup.local.handle_link_down(NodeId::new(1));
