@@ -95,13 +95,12 @@ impl Outbox {
         for write in writes {
             let lane = self.lanes.entry(write.channel).or_default();
             lane.numbers.last = lane.numbers.last.max(write.client_seq);
-            // A number settled out of turn left a hole: it needs no answer.
-            while let Some(back) = lane.items.back().filter(|back| back.client_seq.next() < write.client_seq) {
-                let filler = Item { state: State::Settled, ..Item::void(back.client_seq.next()) };
-                lane.items.push_back(filler);
-            }
+            lane.fill(write.client_seq);
             lane.items.push_back(Item { body: Body::Write(write.request), ..Item::void(write.client_seq) });
             self.wake(write.channel);
+        }
+        for lane in self.lanes.values_mut() {
+            lane.fill(lane.numbers.last.next());
         }
     }
     /// Takes a write in; `make` puts its number in. Nothing is sent until the caller has stored what is returned.
@@ -226,6 +225,12 @@ impl Outbox {
 }
 
 impl Lane {
+    /// Makes the items dense up to below `end`: what is not there any more was settled out of turn.
+    fn fill(&mut self, end: ClientSeq) {
+        while let Some(next) = self.items.back().map(|back| back.client_seq.next()).filter(|next| *next < end) {
+            self.items.push_back(Item { state: State::Settled, ..Item::void(next) });
+        }
+    }
     fn index_of(&self, client_seq: ClientSeq) -> Option<usize> {
         let first = self.items.front()?.client_seq.get();
         usize::try_from(client_seq.get().checked_sub(first)?).ok().filter(|index| *index < self.items.len())

@@ -317,6 +317,37 @@ fn a_lost_answer_leads_to_the_same_seq() {
 }
 
 #[test]
+fn a_restart_with_answers_out_of_turn_loses_no_answer() {
+    let mut world = World::new();
+    world.apply(Step::Connect);
+    for _ in 0..2 {
+        world.apply(Step::Serve(0));
+        world.apply(Step::Deliver(0));
+    }
+    (0..4).for_each(|_| world.apply(Step::Send { channel: 0, text: "ok" }));
+    while !world.to_server.is_empty() {
+        world.apply(Step::Serve(0));
+    }
+    // The answer to the first is lost with the app.
+    world.server.out.retain(|frame| matches!(frame, ToClient::Answer { .. }));
+    world.server.out.remove(0);
+    (0..3).for_each(|_| world.apply(Step::Deliver(0)));
+    world.apply(Step::Crash);
+    world.apply(Step::Send { channel: 0, text: "ok" });
+    world.apply(Step::Connect);
+    world.apply(Step::Serve(0));
+    world.apply(Step::Deliver(0));
+    while !world.to_server.is_empty() {
+        world.apply(Step::Serve(0));
+    }
+    world.server.out.retain(|frame| matches!(frame, ToClient::Answer { .. }));
+    // The last one's answer comes before the first one's.
+    world.server.out.reverse();
+    world.settle();
+    world.check();
+}
+
+#[test]
 fn an_old_copy_of_a_store_is_noticed() {
     let mut world = World::new();
     world.apply(Step::Send { channel: 0, text: "ok" });
