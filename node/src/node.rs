@@ -33,7 +33,7 @@ use crate::{
         ClusterFiles,
         controller::{Controller, ControllerDuty},
         files::FilesError,
-        map::Maps,
+        map::{Keep, Maps},
     },
     config::Config,
     edge::{Edge, HANDSHAKE_WITHIN, admission::AdmissionOptions, metrics::EdgeMetrics},
@@ -83,7 +83,7 @@ impl NodeOptions {
             links: Arc::new(AllLinks),
             groups: GroupsConfig::default(),
             store: storage::Options::default(),
-            failpoints: FailPoints::default(),
+            failpoints: Default::default(),
             socket: None,
         }
     }
@@ -223,7 +223,7 @@ impl Node {
                 Arc::new(move || clock.now())
             },
             metrics: raft_metrics.clone(),
-            failpoints: failpoints.clone(),
+            failpoints: FailPoints::clone(&failpoints),
         });
         let router = Router::new(id, maps.clone(), groups.clone(), peers.clone(), clock.clone());
         let local_ops = Local::new(router.clone());
@@ -469,7 +469,7 @@ fn local(storage: &Storage, key: &str) -> Option<Vec<u8>> {
     })
 }
 
-fn keeper(storage: &Arc<Storage>, key: &'static str) -> Arc<dyn Fn(&[u8]) + Send + Sync> {
+fn keeper(storage: &Arc<Storage>, key: &'static str) -> Keep {
     let storage = storage.clone();
     Arc::new(move |value| {
         if let Err(error) = storage.local_put(key, value) {

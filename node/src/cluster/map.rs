@@ -11,8 +11,7 @@ use kith_wire::{
 };
 use tokio::sync::watch;
 
-/// Writes a map to the disk.
-pub type Keep = Arc<dyn Fn(&[u8]) + Send + Sync>;
+pub use crate::peer::known::Keep;
 
 /// The newest map known here.
 #[derive(Clone)]

@@ -111,7 +111,7 @@ pub enum LogFormat {
 #[error("cannot use the settings in {path}")]
 pub struct ConfigError {
     path: PathBuf,
-    source: config::ConfigError,
+    source: Box<config::ConfigError>,
 }
 
 impl Config {
@@ -128,7 +128,7 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn load_with(path: &Path, overrides: &[(String, String)]) -> Result<Self, ConfigError> {
-        let fail = |source| ConfigError { path: path.to_owned(), source };
+        let fail = |source| ConfigError { path: path.to_owned(), source: Box::new(source) };
         let mut layers = config::Config::builder()
             .add_source(File::from(path).format(FileFormat::Toml))
             .add_source(Environment::with_prefix("KITH").prefix_separator("_").separator("__").try_parsing(true).source(Some(sectioned())));

@@ -17,13 +17,16 @@ use kith_wire::{
 
 use crate::router::refuse;
 
+/// Writes what must last to the disk.
+pub type Keep = Arc<dyn Fn(&[u8]) + Send + Sync>;
+
 type Met = BTreeMap<NodeId, (StoreId, BootEpoch)>;
 
 /// The nodes met so far.
 #[derive(Clone)]
 pub struct Known {
     met: Arc<Mutex<Met>>,
-    keep: Arc<dyn Fn(&[u8]) + Send + Sync>,
+    keep: Keep,
 }
 
 impl std::fmt::Debug for Known {
@@ -34,7 +37,7 @@ impl std::fmt::Debug for Known {
 
 impl Known {
     /// From what `keep` was given last, empty at first. `keep` is called with what must be on disk, rarely: a node is met anew.
-    pub fn new(kept: &[u8], keep: Arc<dyn Fn(&[u8]) + Send + Sync>) -> Self {
+    pub fn new(kept: &[u8], keep: Keep) -> Self {
         Self { met: Arc::new(Mutex::new(parse(kept))), keep }
     }
 
