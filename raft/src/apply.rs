@@ -17,7 +17,10 @@ use openraft::{
     EntryPayload, OptionalSend, RaftSnapshotBuilder,
     storage::{EntryResponder, RaftStateMachine},
 };
-use tokio::sync::{oneshot, watch};
+use tokio::{
+    sync::{oneshot, watch},
+    task::spawn_blocking,
+};
 
 use crate::{
     failpoint::{FailPoints, point},
@@ -35,11 +38,22 @@ use crate::{
 /// Entries applied before other tasks of the lane get a turn.
 const ENTRIES_PER_TURN: u32 = 16;
 
+/// Whether entries come out of this node's log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum LogBelow {
+    /// They do: each is waited for.
+    Present,
+    /// openraft's conformance suite applies entries that no log has.
+    #[allow(dead_code)]
+    None,
+}
+
 /// One group's state machine.
 pub(crate) struct Machine {
     pub(crate) group: GroupId,
     pub(crate) storage: Arc<Storage>,
     pub(crate) state: Arc<GroupState>,
+    pub(crate) log: LogBelow,
     /// Term of the last entry applied.
     pub(crate) applied_term: watch::Sender<Term>,
     pub(crate) recent: Arc<Recent>,
@@ -82,9 +96,16 @@ impl Machine {
     }
 
     async fn wait_flushed(&self, index: LogIndex) -> io::Result<()> {
+        if self.log == LogBelow::None {
+            return Ok(());
+        }
         let (done, flushed) = oneshot::channel();
         self.storage.log().flushed_wait(self.group, index, Box::new(move |result| drop(done.send(result))));
         flushed.await.map_err(io::Error::other)?.map_err(io::Error::other)
+    }
+
+    fn flushing(&self) -> Builder {
+        Builder::Flush(Arc::clone(&self.storage), self.state.applied())
     }
 
     fn note_term(&self, term: Term) {
@@ -120,18 +141,19 @@ impl RaftStateMachine<Types> for Machine {
     }
 
     async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<Builder> {
-        let durable = self.durable.get();
-        (force || durable.is_some()).then(|| Builder { durable })
+        match self.durable.get() {
+            _ if force => Some(self.flushing()),
+            durable => durable.map(Builder::Pointer),
+        }
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
-        Builder { durable: self.durable.get() }
+        self.flushing()
     }
 
     async fn install_snapshot(&mut self, meta: &RaftSnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
-        let SnapshotData::Received(received) = snapshot else { return Err(io::Error::other("not a snapshot that was received")) };
         let head = applied_out(meta.last_log_id.as_ref(), &meta.last_membership);
-        received.install().await?;
+        snapshot.install(&self.state, head.clone()).await?;
         self.recent.clear();
         self.note_term(head.last.map_or(Term::default(), |id| id.term));
         self.durable.set(head);
@@ -145,16 +167,26 @@ impl RaftStateMachine<Types> for Machine {
     }
 }
 
-/// Builds what openraft calls a snapshot: a pointer to what the last flush made durable.
-pub(crate) struct Builder {
-    durable: Option<log::Applied>,
+/// Builds what openraft calls a snapshot: a pointer to durable state.
+pub(crate) enum Builder {
+    /// To what the last flush made durable.
+    Pointer(log::Applied),
+    /// To what is applied now, by a flush of its own.
+    Flush(Arc<Storage>, log::Applied),
 }
 
 impl RaftSnapshotBuilder<Types> for Builder {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> io::Result<RaftSnapshot> {
-        let durable = self.durable.take().unwrap_or_default();
-        Ok(RaftSnapshot { meta: snapshot_meta(&durable), snapshot: SnapshotData::Pointer })
+        let durable = match self {
+            Self::Pointer(durable) => durable,
+            Self::Flush(storage, applied) => {
+                let storage = Arc::clone(storage);
+                spawn_blocking(move || storage.state().flush()).await.map_err(io::Error::other)?.map_err(io::Error::other)?;
+                applied
+            }
+        };
+        Ok(RaftSnapshot { meta: snapshot_meta(durable), snapshot: SnapshotData::Pointer })
     }
 }

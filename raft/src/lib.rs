@@ -12,6 +12,8 @@
 mod apply;
 mod beat;
 pub mod config;
+#[cfg(test)]
+mod conformance;
 pub mod error;
 pub mod failpoint;
 pub mod feed;

@@ -26,7 +26,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    apply::Machine,
+    apply::{LogBelow, Machine},
     beat::Beats,
     config::GroupsConfig,
     error::OpenError,
@@ -176,6 +176,7 @@ impl Groups {
             group,
             storage: Arc::clone(&self.storage),
             state: Arc::clone(&state),
+            log: LogBelow::Present,
             applied_term,
             recent: Arc::clone(&recent),
             feed: feed.clone(),

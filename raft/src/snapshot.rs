@@ -38,6 +38,23 @@ impl SnapshotData {
             Self::Pointer | Self::Received(_) => Err("this snapshot cannot be sent"),
         }
     }
+
+    /// Puts it in the place of what the group has; durable on return.
+    pub(crate) async fn install(self, state: &Arc<GroupState>, head: log::Applied) -> io::Result<()> {
+        let state = Arc::clone(state);
+        let install = move || match self {
+            Self::Pointer => Err(io::Error::other("a pointer cannot be installed")),
+            Self::Received(received) => received.installer.finish(received.end).map_err(io::Error::other),
+            Self::Export(mut source) => {
+                let mut installer = state.install(head).map_err(io::Error::other)?;
+                while let Some(chunk) = source.next_chunk().map_err(io::Error::other)? {
+                    installer.chunk(&chunk).map_err(io::Error::other)?;
+                }
+                installer.finish(source.end()).map_err(io::Error::other)
+            }
+        };
+        spawn_blocking(install).await.map_err(io::Error::other)?
+    }
 }
 
 pub(crate) struct ExportSource(pub(crate) Export);
@@ -67,13 +84,6 @@ pub(crate) async fn export(state: &Arc<GroupState>) -> io::Result<Option<RaftSna
 pub(crate) struct Received {
     installer: Installer,
     end: SnapshotEnd,
-}
-
-impl Received {
-    /// Puts it in the place of what the group has; durable on return.
-    pub(crate) async fn install(self) -> io::Result<()> {
-        spawn_blocking(move || self.installer.finish(self.end)).await.map_err(io::Error::other)?.map_err(io::Error::other)
-    }
 }
 
 #[derive(Debug, Error)]
