@@ -86,8 +86,21 @@ impl FeedSender {
         }
     }
 
+    pub(crate) fn source(&self) -> FeedSource {
+        FeedSource { events: self.events.downgrade() }
+    }
+}
+
+/// Where to subscribe. Does not keep the feed open: it ends with the group, not with the last handle.
+#[derive(Clone, Debug)]
+pub(crate) struct FeedSource {
+    events: broadcast::WeakSender<Arc<AppliedEvent>>,
+}
+
+impl FeedSource {
     pub(crate) fn subscribe(&self) -> Feed {
-        Feed { events: self.events.subscribe() }
+        let events = self.events.upgrade().map_or_else(|| broadcast::channel(1).1, |events| events.subscribe());
+        Feed { events }
     }
 }
 
@@ -102,7 +115,7 @@ mod tests {
     #[test]
     fn a_laggard_is_told_and_goes_on_with_the_oldest_kept() {
         let sender = FeedSender::new(4);
-        let mut feed = sender.subscribe();
+        let mut feed = sender.source().subscribe();
         (1..=6).for_each(|index| sender.publish(event(index)));
         assert_eq!(feed.try_next(), Err(FeedError::Lagged(2)));
         for index in 3..=6 {

@@ -34,7 +34,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     config::Timers,
     error::ProposeError,
-    feed::{Feed, FeedSender},
+    feed::{Feed, FeedSource},
     metrics::RaftMetrics,
     proposer::{Proposer, not_leader},
     recent::Recent,
@@ -81,7 +81,7 @@ pub(crate) struct Group {
     pub(crate) leadership: watch::Receiver<Leadership>,
     pub(crate) state: Arc<GroupState>,
     pub(crate) recent: Arc<Recent>,
-    pub(crate) feed: FeedSender,
+    pub(crate) feed: FeedSource,
     pub(crate) timers: Timers,
     pub(crate) lane: Handle,
     pub(crate) tasks: TaskTracker,

@@ -31,7 +31,7 @@ use crate::{
     config::GroupsConfig,
     error::OpenError,
     failpoint::FailPoints,
-    feed::{FEED_EVENTS_MAX, FeedSender},
+    feed::{FEED_EVENTS_MAX, FeedSender, FeedSource},
     flusher::Flusher,
     group::{Group, GroupHandle, Leadership, LeadershipWatcher},
     inbound::{Answers, Inbound},
@@ -171,6 +171,7 @@ impl Groups {
         let (applied_term, applied_term_seen) = watch::channel(state.applied().last.map_or(Term::default(), |id| id.term));
         let recent = Arc::new(Recent::new(self.config.recent, Arc::clone(&self.metrics)));
         let feed = FeedSender::new(FEED_EVENTS_MAX);
+        let feed_source = feed.source();
         let log_store = LogStore::new(Arc::clone(&self.storage), group, self.failpoints.clone());
         let machine = Machine {
             group,
@@ -179,7 +180,7 @@ impl Groups {
             log: LogBelow::Present,
             applied_term,
             recent: Arc::clone(&recent),
-            feed: feed.clone(),
+            feed,
             durable: self.flusher.durable(group),
             failpoints: self.failpoints.clone(),
             metrics: Arc::clone(&self.metrics),
@@ -200,7 +201,7 @@ impl Groups {
             Ok(raft)
         });
         let raft = made.await.map_err(|join| load(Box::new(join)))?.map_err(load)?;
-        let handle = self.start(group, raft, state, recent, feed, applied_term_seen);
+        let handle = self.start(group, raft, state, recent, feed_source, applied_term_seen);
         self.opened().insert(group, handle.clone());
         tracing::info!(node = %self.node, group = %group, lane = lane.index(), "group opened");
         Ok(handle)
@@ -212,7 +213,7 @@ impl Groups {
         raft: Raft,
         state: Arc<kith_storage::GroupState>,
         recent: Arc<Recent>,
-        feed: FeedSender,
+        feed: FeedSource,
         applied_term: watch::Receiver<Term>,
     ) -> GroupHandle {
         let stop = self.stop.child_token();
