@@ -430,6 +430,10 @@ impl LogDb {
         }
         // A purge point is never taken back.
         let last = last.max_by_index(log.purged);
+        let nothing_after = log.last.is_none_or(|newest| last.is_some_and(|last| last.index >= newest.index));
+        if nothing_after {
+            return;
+        }
         log.cut_after(last);
         let (epoch, next) = (log.epoch, last.map_or(0, |last| last.index.get() + 1));
         // After a failure nobody reads this log again: a refused change without a callback needs no answer.
