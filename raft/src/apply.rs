@@ -155,7 +155,7 @@ impl RaftStateMachine<Types> for Machine {
         let head = applied_out(meta.last_log_id.as_ref(), &meta.last_membership);
         snapshot.install(&self.state, head.clone()).await?;
         self.recent.clear();
-        self.note_term(head.last.map_or(Term::default(), |id| id.term));
+        self.note_term(head.last.map_or_else(Term::default, |id| id.term));
         self.durable.set(head);
         self.metrics.snapshots_installed.inc();
         Ok(())

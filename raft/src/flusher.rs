@@ -44,6 +44,11 @@ impl Flusher {
         self.durable.lock().unwrap_or_else(PoisonError::into_inner).entry(group).or_default().clone()
     }
 
+    /// The group is closed: what comes under its number next has another life.
+    pub(crate) fn forget(&self, group: GroupId) {
+        self.durable.lock().unwrap_or_else(PoisonError::into_inner).remove(&group);
+    }
+
     /// One round over these groups. A failed flush is the store's to report; no log is purged then.
     pub(crate) async fn round(&self, groups: &[GroupHandle]) {
         let _round = self.round.lock().await;

@@ -168,7 +168,7 @@ impl Groups {
         if let Some(reason) = state.refusal() {
             return Err(OpenError::NotServing { group, reason });
         }
-        let (applied_term, applied_term_seen) = watch::channel(state.applied().last.map_or(Term::default(), |id| id.term));
+        let (applied_term, applied_term_seen) = watch::channel(state.applied().last.map_or_else(Term::default, |id| id.term));
         let recent = Arc::new(Recent::new(self.config.recent, Arc::clone(&self.metrics)));
         let feed = FeedSender::new(FEED_EVENTS_MAX);
         let feed_source = feed.source();
@@ -268,6 +268,7 @@ impl Groups {
         let Some(handle) = self.opened().remove(&group) else { return };
         self.inbound.close_group(group);
         close(&handle).await;
+        self.flusher.forget(group);
         tracing::info!(node = %self.node, group = %group, "group closed");
     }
 

@@ -257,3 +257,139 @@ fn entry_bytes(entry: &crate::types::RaftLogEntry) -> usize {
         _ => 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
+    use kith_wire::{
+        id::{LogIndex, Term},
+        peer::{Ask, SnapshotHead, Told},
+    };
+    use openraft::entry::RaftEntry;
+
+    use super::*;
+    use crate::{
+        transport::{SnapshotSource, TransportError},
+        types::{RaftLogEntry, RaftVote},
+    };
+
+    /// Keeps what it is told.
+    #[derive(Default)]
+    struct Recorder {
+        tells: Mutex<Vec<Tell>>,
+    }
+
+    impl PeerTransport for Recorder {
+        fn ask(&self, to: NodeId, _: Ask, _: Duration) -> BoxFuture<'static, Result<Told, TransportError>> {
+            async move { Err(TransportError::Unreachable(to)) }.boxed()
+        }
+        fn tell(&self, _: NodeId, tell: Tell) -> Result<(), TransportError> {
+            self.tells.lock().expect("not poisoned").push(tell);
+            Ok(())
+        }
+        fn send_snapshot(&self, to: NodeId, _: SnapshotHead, _: Box<dyn SnapshotSource>) -> BoxFuture<'static, Result<AppendResult, TransportError>> {
+            async move { Err(TransportError::Unreachable(to)) }.boxed()
+        }
+    }
+
+    const GROUP: GroupId = GroupId::new(3);
+    const PEER: NodeId = NodeId::new(2);
+
+    fn id(index: u64) -> log::LogId {
+        log::LogId { term: Term::new(1), index: LogIndex::new(index) }
+    }
+
+    fn request(index: u64) -> AppendEntriesRequest<Types> {
+        AppendEntriesRequest {
+            vote: RaftVote::new_committed(1, 1),
+            prev_log_id: Some(log_id_in(id(index - 1))),
+            entries: vec![RaftLogEntry::new_blank(log_id_in(id(index)))],
+            leader_commit: None,
+        }
+    }
+
+    fn answer(session: u64, index: u64) -> AppendAnswer {
+        AppendAnswer { group: GROUP, session, result: AppendResult::Flushed(Some(id(index))) }
+    }
+
+    fn open<S>(sessions: &Arc<Sessions>, transport: &Arc<Recorder>, requests: S) -> AppendStream<S>
+    where
+        S: Stream<Item = AppendEntriesRequest<Types>> + Unpin,
+    {
+        let transport: Arc<dyn PeerTransport> = Arc::clone(transport) as _;
+        AppendStream::new(GROUP, PEER, Arc::clone(sessions), transport, Duration::from_secs(30), requests)
+    }
+
+    fn sessions() -> Arc<Sessions> {
+        Arc::new(Sessions::new(0, Arc::default()))
+    }
+
+    fn flushed(answer: Option<Answer>) -> Option<u64> {
+        answer.and_then(Result::ok).and_then(Result::ok).flatten().map(|id| id.index)
+    }
+
+    #[tokio::test]
+    async fn it_ends_once_the_requests_have_ended_and_all_answers_are_in() {
+        let (sessions, transport) = (sessions(), Arc::new(Recorder::default()));
+        let mut session = open(&sessions, &transport, stream::iter([request(1), request(2)]));
+        assert!(session.next().now_or_never().is_none(), "both are on their way");
+        assert_eq!(transport.tells.lock().expect("not poisoned").len(), 2);
+        sessions.handle_appended(PEER, answer(session.session, 1));
+        sessions.handle_appended(PEER, answer(session.session, 2));
+        assert_eq!(flushed(session.next().await), Some(1));
+        assert_eq!(flushed(session.next().await), Some(2));
+        assert!(session.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn answers_of_another_session_or_peer_are_not_taken() {
+        let (sessions, transport) = (sessions(), Arc::new(Recorder::default()));
+        let mut old = open(&sessions, &transport, stream::iter([request(1)]));
+        let mut live = open(&sessions, &transport, stream::iter([request(1)]));
+        assert!(old.next().now_or_never().is_none() && live.next().now_or_never().is_none());
+        sessions.handle_appended(PEER, answer(old.session, 1));
+        sessions.handle_appended(NodeId::new(9), answer(live.session, 1));
+        assert!(live.next().now_or_never().is_none(), "nothing of that was for it");
+        assert_eq!(flushed(old.next().await), Some(1));
+        sessions.handle_appended(PEER, answer(live.session, 1));
+        assert_eq!(flushed(live.next().await), Some(1));
+    }
+
+    #[tokio::test]
+    async fn dropping_the_answers_drops_the_requests_and_ends_the_session() {
+        let (sessions, transport) = (sessions(), Arc::new(Recorder::default()));
+        let lock = Arc::new(());
+        let held = Arc::clone(&lock);
+        let requests = Box::pin(stream::iter([request(1)]).chain(stream::pending()).inspect(move |_| drop(Arc::clone(&held))));
+        let mut session = open(&sessions, &transport, requests);
+        assert!(session.next().now_or_never().is_none());
+        let number = session.session;
+        drop(session);
+        assert_eq!(Arc::strong_count(&lock), 1, "the requests are still held");
+        let tells = transport.tells.lock().expect("not poisoned");
+        assert_eq!(tells.last(), Some(&Tell::AppendEnd { group: GROUP, session: number }));
+        assert!(sessions.live().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_lost_link_fails_it_at_once() {
+        let (sessions, transport) = (sessions(), Arc::new(Recorder::default()));
+        let mut session = open(&sessions, &transport, stream::iter([request(1)]).chain(stream::pending()));
+        assert!(session.next().now_or_never().is_none());
+        sessions.handle_link_down(PEER);
+        assert!(matches!(session.next().await, Some(Err(RPCError::Unreachable(_)))));
+        assert!(session.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn the_window_bounds_what_is_on_its_way() {
+        let (sessions, transport) = (sessions(), Arc::new(Recorder::default()));
+        let mut session = open(&sessions, &transport, stream::iter((1..=WINDOW_REQUESTS as u64 + 9).map(request)));
+        assert!(session.next().now_or_never().is_none());
+        assert_eq!(transport.tells.lock().expect("not poisoned").len(), WINDOW_REQUESTS);
+        sessions.handle_appended(PEER, answer(session.session, 1));
+        assert_eq!(flushed(session.next().await), Some(1));
+        assert!(session.next().now_or_never().is_none());
+        assert_eq!(transport.tells.lock().expect("not poisoned").len(), WINDOW_REQUESTS + 1);
+    }
+}

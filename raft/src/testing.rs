@@ -139,7 +139,7 @@ impl MemoryNet {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The groups at the far end, if the way there is open.
+    /// The groups at the far end, if the way there is open and this end is on the network.
     fn reach(&self, from: NodeId, to: NodeId) -> Option<Arc<Groups>> {
         let state = self.state();
         let open = !state.cut.contains(&(from, to)) && state.node(from).is_some();
@@ -181,10 +181,9 @@ async fn carry(net: MemoryNet, from: NodeId, to: NodeId, number: u64, mut queued
     let back = net.clone();
     let answers: Answers = Arc::new(move |answer: AppendAnswer| {
         // Answers come back on the same link, and are lost with it.
-        if back.is_link(from, to, number) && !back.is_half_open(to, from) {
-            if let Some(groups) = back.reach(to, from).and_then(|_| back.state().node(from)) {
-                groups.handle_appended(to, answer);
-            }
+        let way_back = back.is_link(from, to, number) && !back.is_half_open(to, from) && back.reach(to, from).is_some();
+        if let Some(groups) = way_back.then(|| back.state().node(from)).flatten() {
+            groups.handle_appended(to, answer);
         }
     });
     while let Some(tell) = queued.recv().await {
