@@ -280,6 +280,10 @@ async fn an_error_of_apply_stops_that_group_alone() {
     let cluster = Cluster::start(2, config()).await;
     let leader = cluster.leader(group(1)).await;
     let ill = (1..=3).map(node).find(|id| *id != leader).expect("two of them");
+    // The point is the node's: nothing of the other group may be on its way when it is armed.
+    for of in [1, 2] {
+        cluster.converged(group(of)).await;
+    }
     cluster.nodes[&ill].failpoints.arm(point::BEFORE_APPLY, Action::Fail);
     let mut writer = Writer::new(1);
     write(&cluster, 1, &mut writer, 1).await;
