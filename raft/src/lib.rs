@@ -49,5 +49,5 @@ pub use transport::{PeerTransport, SnapshotPart, SnapshotReadError, SnapshotSour
 
 /// The node's disk, for whoever composes a node.
 pub mod storage {
-    pub use kith_storage::{FatalError, Identity, LocalError, NotServing, OpenError, Options, Reader, Storage};
+    pub use kith_storage::{FatalError, Identity, LocalError, NotServing, OpenError, Options, Reader, Storage, check};
 }
