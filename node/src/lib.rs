@@ -17,6 +17,7 @@ pub mod http;
 mod inbound;
 pub mod leadership;
 pub mod node;
+pub mod operator;
 pub mod outbox;
 pub mod peer;
 pub mod router;

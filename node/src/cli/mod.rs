@@ -1,1 +1,171 @@
-//! Verbs of the command line.
+//! Verbs of the command line: one file each, from argument to request to text.
+//!
+//! In: arguments. Out: text for a person, or one JSON object a line with `--json`; an exit code. Invariants: standard output holds only what was
+//! asked for, everything else goes to standard error; an error says what happened and what to do.
+//! Not here: what is done (`operator`, `demo`, the server).
+
+mod chat;
+mod check;
+mod cluster;
+mod demo;
+mod device;
+mod failure;
+mod group;
+mod history;
+mod send;
+mod start;
+mod status;
+mod tail;
+mod token;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, error::ErrorKind};
+use tokio_util::sync::CancellationToken;
+
+use failure::{Exit, Failure};
+
+use crate::supervise::Tasks;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  done, and the answer is bad: a replay lost something, a check found damage
+  2  wrong usage
+  3  no node could be reached, or none answered in time
+  4  the cluster refused
+  5  something on this machine is missing or cannot be used
+130  interrupted before the end";
+
+/// A distributed chat cluster, and the tools to talk to it.
+#[derive(Parser, Debug)]
+#[command(name = "kith", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    Start(start::Args),
+    Demo(demo::Args),
+    Token(token::Args),
+    Group(group::Args),
+    Send(send::Args),
+    Tail(tail::Args),
+    History(history::Args),
+    Chat(chat::Args),
+    Status(status::Args),
+    Check(check::Args),
+}
+
+/// Runs the program with this process's arguments.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let is_answer = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            // Nothing is left to do if even this cannot be printed.
+            let _ = error.print();
+            return if is_answer { ExitCode::SUCCESS } else { Exit::Usage.into() };
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::local("starting threads", &error, "free some memory or processes, then try again").print(false),
+    };
+    let is_json = cli.is_json();
+    let done = runtime.block_on(cli.run());
+    // A line being read from a terminal cannot be cancelled.
+    runtime.shutdown_background();
+    match done {
+        Ok(exit) => exit.into(),
+        Err(failure) => failure.print(is_json),
+    }
+}
+
+impl Cli {
+    async fn run(self) -> Result<Exit, Failure> {
+        let stop = stop_on_signals()?;
+        match self.verb {
+            Verb::Start(args) => start::run(args, stop).await,
+            Verb::Demo(args) => demo::run(args, stop).await,
+            Verb::Check(args) => check::run(args).await,
+            Verb::Token(args) => until(stop, token::run(args)).await,
+            Verb::Group(args) => until(stop, group::run(args)).await,
+            Verb::Send(args) => until(stop, send::run(args)).await,
+            Verb::Tail(args) => tail::run(args, stop).await,
+            Verb::History(args) => until(stop, history::run(args)).await,
+            Verb::Chat(args) => chat::run(args, stop).await,
+            Verb::Status(args) => until(stop, status::run(args)).await,
+        }
+    }
+
+    fn is_json(&self) -> bool {
+        match &self.verb {
+            Verb::Start(args) => args.json,
+            Verb::Demo(args) => args.json,
+            Verb::Check(args) => args.json,
+            Verb::Token(args) => args.cluster.json,
+            Verb::Group(args) => args.cluster.json,
+            Verb::Send(args) => args.cluster.json,
+            Verb::Tail(args) => args.cluster.json,
+            Verb::History(args) => args.cluster.json,
+            Verb::Chat(args) => args.cluster.json,
+            Verb::Status(args) => args.cluster.json,
+        }
+    }
+}
+
+/// Fires with Ctrl-C or SIGTERM.
+fn stop_on_signals() -> Result<CancellationToken, Failure> {
+    let failed = |error: std::io::Error| Failure::local("listening for signals", &error, "this should not happen; please report it");
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).map_err(failed)?;
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    // Lives as long as the process: there is nobody to await it.
+    Tasks::new(tokio::runtime::Handle::current()).spawn("cli.signals", async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        told.cancel();
+    });
+    Ok(stop)
+}
+
+async fn until(stop: CancellationToken, work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => Ok(Exit::Interrupted),
+        done = work => done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_has_json_and_says_what_it_does() {
+        fn check(command: &clap::Command) {
+            assert!(command.get_about().is_some(), "{} says what it does", command.get_name());
+            let subs: Vec<_> = command.get_subcommands().filter(|sub| sub.get_name() != "help").collect();
+            subs.iter().for_each(|sub| check(sub));
+        }
+        let mut command = Cli::command();
+        command.build();
+        check(&command);
+        for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
+            assert!(verb.get_arguments().any(|argument| argument.get_id() == "json"), "{} has --json", verb.get_name());
+        }
+    }
+}

@@ -4,6 +4,10 @@
 //! Invariants: no process and no temporary data outlives it. Bounds: a few days of the replay are active at once; texts that were judged are
 //! forgotten. Not here: the server itself (children run `kith start`), arguments and exit codes (`cli::demo`).
 
+pub mod chaos;
+pub mod driver;
+pub mod nodes;
 pub mod replay;
 pub mod report;
+pub mod run;
 pub mod verdict;

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::verdict::Verdict;
 
 /// The result of a replay. "groups" are Raft groups.
-#[derive(Clone, PartialEq, Serialize, Debug)]
+#[derive(Clone, PartialEq, Default, Serialize, Debug)]
 pub struct Report {
     /// Nodes of the cluster.
     pub nodes: usize,
@@ -52,7 +52,7 @@ pub struct Report {
     pub deliver_ms_p99: f64,
     /// Whether every replica told the same history of every channel.
     pub replicas_equal: bool,
-    /// Length of the whole run.
+    /// From the first account made until everyone was shown everything.
     pub seconds: f64,
 }
 

@@ -1,0 +1,80 @@
+//! `kith chat`: a conversation in a terminal, line by line.
+
+use std::io::IsTerminal;
+
+use kith_client::{Backfill, Event};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    cluster::{ClusterArgs, Names, connect, record_json, record_line},
+    failure::{Exit, Failure, chain},
+};
+
+/// Chat in this terminal: a line is a message, Ctrl-D ends
+#[derive(clap::Args, Debug)]
+pub(super) struct Args {
+    #[command(flatten)]
+    pub(super) cluster: ClusterArgs,
+    /// Who talks
+    #[arg(long = "as", value_name = "NAME")]
+    name: String,
+    /// A user's name, or a group's id or title; the account of a user is made on first use
+    #[arg(long, value_name = "NAME|GROUP")]
+    to: String,
+}
+
+pub(super) async fn run(args: Args, stop: CancellationToken) -> Result<Exit, Failure> {
+    let session = args.cluster.session(&args.name, Backfill::Recent(20)).await?;
+    let client = &session.client;
+    let mut events = client.events();
+    tokio::select! {
+        () = stop.cancelled() => return Ok(Exit::Done),
+        connected = connect(client) => connected?,
+    }
+    let channel = session.conversation(&args.to).await?;
+    let mut names = Names::new(client);
+    if std::io::stdout().is_terminal() && !args.cluster.json {
+        println!("you are {}, talking to {}; a line is a message, Ctrl-D ends", args.name, args.to);
+    }
+    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    let mut last = None;
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            event = events.next() => match event {
+                Some(Event::Record { channel: of, record }) if of == channel.id() => {
+                    names.learn(Names::users_of(&record)).await?;
+                    let line = if args.cluster.json { record_json(of, &record, &names).to_string() } else { record_line(&record, &names) };
+                    println!("{line}");
+                }
+                Some(_) => {}
+                None => {
+                    client.connect().await?;
+                    break;
+                }
+            },
+            line = lines.next_line() => match line {
+                Ok(Some(line)) if line.trim().is_empty() => {}
+                Ok(Some(line)) => match channel.send(line).await {
+                    Ok(outgoing) => last = Some(outgoing),
+                    Err(error) => eprintln!("not sent: {}", chain(&error)),
+                },
+                Ok(None) => break,
+                Err(error) => return Err(Failure::local("reading what you type", &error, "start it in a terminal, or give it lines on standard input")),
+            },
+        }
+    }
+    // What was typed last is waited for; all before it has its answer by then.
+    if let Some(outgoing) = last {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            sent = outgoing.sent() => {
+                sent?;
+            }
+        }
+    }
+    client.close().await;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,82 @@
+//! `kith history`: records of a conversation, from any replica or from a named one.
+
+use kith_client::{
+    Backfill, History,
+    wire::{
+        id::{NodeId, Seq},
+        limit::PAGE_RECORDS_MAX,
+    },
+};
+use serde_json::json;
+
+use super::{
+    cluster::{ClusterArgs, Names, record_json, record_line},
+    failure::{Exit, Failure},
+};
+
+/// Show the newest messages of a conversation, or from a place on
+#[derive(clap::Args, Debug)]
+pub(super) struct Args {
+    #[command(flatten)]
+    pub(super) cluster: ClusterArgs,
+    /// Who reads
+    #[arg(long = "as", value_name = "NAME")]
+    name: String,
+    /// A user's name, or a group's id or title
+    of: String,
+    /// From this seq on, rather than the newest
+    #[arg(long, value_name = "SEQ")]
+    from: Option<u64>,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: u32,
+    /// From this node's replica and no other
+    #[arg(long, value_name = "ID")]
+    node: Option<u64>,
+}
+
+pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
+    let session = args.cluster.session(&args.name, Backfill::Off).await?.connected().await?;
+    let channel = session.conversation(&args.of).await?;
+    let mut names = Names::new(&session.client);
+    let mut want = History { replica: args.node.map(NodeId::new), ..History::default() };
+    if let Some(from) = args.from {
+        want = History { first: Seq::new(from), newest_first: false, ..want };
+    }
+    let mut left = args.limit;
+    let mut pages = Vec::new();
+    while left > 0 {
+        let page = channel.history(History { limit: left.min(PAGE_RECORDS_MAX as u32), ..want }).await?;
+        left = left.saturating_sub(page.records.len() as u32);
+        let covered = page.covered;
+        let head = page.head.seq;
+        pages.push(page);
+        match covered {
+            Some((_, last)) if !want.newest_first && last < head => want.first = last.next(),
+            Some((first, _)) if want.newest_first && first > Seq::new(1) => want.last = first.prev(),
+            _ => break,
+        }
+    }
+    if want.newest_first {
+        pages.reverse();
+    }
+    for page in pages {
+        names.learn(page.records.iter().flat_map(Names::users_of)).await?;
+        for record in &page.records {
+            if args.cluster.json {
+                println!("{}", record_json(channel.id(), record, &names));
+            } else {
+                println!("{}", record_line(record, &names));
+            }
+        }
+        for (first, last) in page.withheld {
+            if args.cluster.json {
+                println!("{}", json!({ "channel": channel.id().to_string(), "withheld": [first.get(), last.get()] }));
+            } else {
+                println!("{first:>6}  * up to {last}: not for {}", session.name);
+            }
+        }
+    }
+    session.client.close().await;
+    Ok(Exit::Done)
+}

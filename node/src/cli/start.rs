@@ -1,0 +1,112 @@
+//! `kith start`: runs a node until it is told to stop.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use tokio::io::AsyncReadExt;
+use tokio_util::sync::CancellationToken;
+
+use super::failure::{Exit, Failure};
+use crate::{
+    Node, NodeOptions,
+    cluster::{ClusterSpec, NodeSpec, bootstrap},
+    config::Config,
+    telemetry,
+};
+
+/// Groups of a single node: they spread over others as it grows.
+const SINGLE_NODE_GROUPS: u32 = 4;
+
+/// Run a node until Ctrl-C or SIGTERM
+///
+/// With --config: a node of a cluster, from its own folder. With --single-node: a cluster of one, made on the first start and kept in --data.
+#[derive(clap::Args, Debug)]
+#[command(group(clap::ArgGroup::new("which").required(true).args(["config", "single_node"])))]
+pub(super) struct Args {
+    /// The node's settings
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A cluster of this node alone
+    #[arg(long)]
+    single_node: bool,
+    /// Folder of the single node's cluster
+    #[arg(long, value_name = "DIR", default_value = "kith-data", requires = "single_node")]
+    data: PathBuf,
+    /// Address of the single node for clients (UDP); used when its cluster is made
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7600", requires = "single_node")]
+    listen: SocketAddr,
+    /// Address of the single node for health and metrics (TCP); used when its cluster is made
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7680", requires = "single_node")]
+    http: SocketAddr,
+    /// A setting that wins over the file and the environment
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    overrides: Vec<String>,
+    /// Stop when standard input closes: for a parent that must not leave this process behind
+    #[arg(long, hide = true)]
+    until_stdin_closes: bool,
+    /// Print JSON, one object a line
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+pub(super) async fn run(args: Args, stop: CancellationToken) -> Result<Exit, Failure> {
+    let file = match &args.config {
+        Some(file) => file.clone(),
+        None => single_node(&args.data, args.listen, args.http)?,
+    };
+    let overrides = args.overrides.iter().map(|text| parse_override(text)).collect::<Result<Vec<_>, _>>()?;
+    let config = Config::load_with(&file, &overrides)
+        .map_err(|error| Failure::local("reading the settings", &error, "correct the file; the message names the keys there are"))?;
+    telemetry::start(&config.log);
+    let node = Node::start(NodeOptions::new(config)).await.map_err(|error| {
+        Failure::local("starting the node", &error, "see that no other process uses its data or its addresses, and that its folder is whole")
+    })?;
+    tell(&args, &node);
+    let mut failed = node.failed();
+    let end = tokio::select! {
+        () = stop.cancelled() => Ok(Exit::Done),
+        () = stdin_closed(), if args.until_stdin_closes => Ok(Exit::Done),
+        Ok(reason) = failed.wait_for(Option::is_some) => {
+            let reason = std::io::Error::other(reason.clone().unwrap_or_default());
+            Err(Failure::local("the node's disk failed, so it stopped", &reason, "see to the disk; the other replicas have taken over; then start it again"))
+        }
+    };
+    node.shutdown().await;
+    end
+}
+
+fn tell(args: &Args, node: &Node) {
+    if args.json {
+        let http = node.http_addr().map(|address| address.to_string());
+        println!("{}", serde_json::json!({ "node": node.id().get(), "address": node.client_addr().to_string(), "http": http }));
+    } else if args.single_node {
+        println!("node {} listens on {}", node.id(), node.client_addr());
+        if let Some(http) = node.http_addr() {
+            println!("health and metrics: http://{http}/readyz http://{http}/metrics");
+        }
+        println!("to talk: kith chat --cluster {} --as ann --to bob", args.data.display());
+    }
+}
+
+/// Makes the cluster of one if it is not there; gives the file of its node.
+fn single_node(data: &Path, listen: SocketAddr, http: SocketAddr) -> Result<PathBuf, Failure> {
+    if !data.join("cluster/cluster.toml").exists() {
+        let node = NodeSpec { id: 1, address: listen.to_string(), http: http.to_string(), region: 0, zone: "a".to_owned(), host: String::new() };
+        bootstrap(data, &ClusterSpec { groups: SINGLE_NODE_GROUPS, nodes: vec![node] })
+            .map_err(|error| Failure::local("making the cluster", &error, "give a folder that can be written: --data DIR"))?;
+    }
+    Ok(data.join("node-1/node.toml"))
+}
+
+fn parse_override(text: &str) -> Result<(String, String), Failure> {
+    let parts = text.split_once('=').map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned()));
+    parts.ok_or_else(|| Failure::usage(format!("{text:?} is not SECTION.KEY=VALUE"), "for example --set log.level=debug"))
+}
+
+async fn stdin_closed() {
+    let mut stdin = tokio::io::stdin();
+    let mut ignored = [0; 64];
+    while let Ok(1..) = stdin.read(&mut ignored).await {}
+}
