@@ -416,13 +416,25 @@ impl Node {
     async fn hand_over_one(&self, group: GroupHandle) -> bool {
         let map = self.service.router().maps().current();
         let Some(row) = map.groups.get(&group.id()) else { return false };
-        let mut others = row.preference.iter().chain(&row.replicas).filter(|node| **node != self.id && self.peers.alive(**node));
-        let Some(to) = others.next() else { return true };
-        if let Err(error) = group.transfer(*to).await {
-            tracing::warn!(group = %group.id(), peer = %to, cause = %error, "node.shutdown: leadership not handed over");
-            return false;
+        let mut others: Vec<NodeId> = Vec::new();
+        for node in row.preference.iter().chain(&row.replicas) {
+            if *node != self.id && !others.contains(node) && self.peers.reachable(*node) {
+                others.push(*node);
+            }
         }
-        group.leader().wait_for(|lead| lead.leader.is_some_and(|leader| leader != self.id)).await.is_ok()
+        let alone = others.is_empty();
+        for to in others {
+            if let Err(error) = group.transfer(to).await {
+                tracing::warn!(group = %group.id(), peer = %to, cause = %error, "node.shutdown: leadership not handed over");
+                return false;
+            }
+            let mut lead = group.leader();
+            let taken = lead.wait_for(|lead| lead.leader.is_some_and(|leader| leader != self.id));
+            if tokio::time::timeout(HAND_OVER_MAX, taken).await.is_ok_and(|taken| taken.is_ok()) {
+                return true;
+            }
+        }
+        alone
     }
 }
 
@@ -585,6 +597,8 @@ impl http::Health for NodeHealth {
 const MAP_KEY: &str = "map";
 /// Key of the nodes met.
 const KNOWN_KEY: &str = "peers";
+/// For one replica to take a leadership; then the next one is asked.
+const HAND_OVER_MAX: Duration = Duration::from_secs(1);
 /// For close frames to leave.
 const CLOSE_FRAMES_MAX: Duration = Duration::from_millis(250);
 /// One step of a shutdown.

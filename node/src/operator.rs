@@ -60,7 +60,8 @@ impl Operator {
     /// # Errors
     /// A file is missing or malformed, or no socket can be bound.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
-        let files = ClusterFiles::load(&folder.join("cluster")).map_err(|source| OpenError::Files { folder: folder.to_owned(), source: Box::new(source) })?;
+        let files =
+            ClusterFiles::load(&folder.join("cluster")).map_err(|source| OpenError::Files { folder: folder.to_owned(), source: Box::new(source) })?;
         let trust = Trust::ca_pem(files.ca_pem.as_bytes())?;
         Ok(Self { endpoint: Endpoint::bind()?, trust, files, folder: folder.to_owned() })
     }

@@ -225,6 +225,11 @@ impl Peers {
         node == self.shared.me.node || self.shared.table.alive(node, self.shared.clock.instant())
     }
 
+    /// Whether the node is alive and the link to it is up: what is asked of it now would arrive.
+    pub fn reachable(&self, node: NodeId) -> bool {
+        node == self.shared.me.node || (self.alive(node) && self.shared.link(node).is_ok_and(|link| link.is_up()))
+    }
+
     /// Who says in its beats that it leads the group.
     pub fn leads(&self, group: GroupId) -> Option<(NodeId, Term)> {
         self.shared.table.leads(group, self.shared.clock.instant())

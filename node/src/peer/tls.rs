@@ -188,8 +188,8 @@ const CLIENT_WINDOW: u32 = 128 * 1024;
 const CLIENT_SEND_WINDOW: u64 = 128 * 1024;
 /// Two missed beats of a client (30 s each, jittered) end its connection.
 const CLIENT_IDLE_MS: u32 = 75_000;
-/// A silent peer connection ends; the election starts no earlier than 1.5 s.
-const PEER_IDLE_MS: u32 = 3_000;
+/// A silent peer connection ends. Elections do not wait for it, and a peer that was started anew resets it at once; a busy machine must not.
+const PEER_IDLE_MS: u32 = 5_000;
 /// Well below the idle time.
 const PEER_KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// Handshakes that wait; further ones are dropped.

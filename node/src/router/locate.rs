@@ -49,7 +49,7 @@ impl Router {
     /// A replica to ask when nobody is known to lead: the next one that is alive, and not the one that was asked last.
     pub(super) fn any_replica(&self, route: &Route, asked: Option<NodeId>) -> Option<NodeId> {
         let after = |node: &NodeId| asked.is_some_and(|asked| *node > asked);
-        let alive = || route.replicas.iter().copied().filter(|node| self.peers.alive(*node));
+        let alive = || route.replicas.iter().copied().filter(|node| self.peers.reachable(*node));
         alive().find(after).or_else(|| alive().find(|node| asked != Some(*node)))
     }
 }

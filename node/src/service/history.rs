@@ -189,7 +189,7 @@ impl Reads {
             places.push(me);
         }
         let leader = self.router.leader(route.group).map(|(node, _)| node);
-        let others = route.replicas.iter().copied().filter(|node| self.router.peers().alive(*node));
+        let others = route.replicas.iter().copied().filter(|node| self.router.peers().reachable(*node));
         for node in leader.into_iter().chain(others) {
             if !places.contains(&node) {
                 places.push(node);

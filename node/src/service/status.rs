@@ -99,7 +99,7 @@ pub fn own(router: &Router, sessions: u64) -> PeerStatus {
 /// Nodes that are up and heard, this one first; at most 8.
 pub fn edges(router: &Router) -> Answer {
     let map = router.maps().current();
-    let mut up: Vec<_> = map.nodes.values().filter(|row| row.state == NodeState::Up && router.peers().alive(row.node)).collect();
+    let mut up: Vec<_> = map.nodes.values().filter(|row| row.state == NodeState::Up && router.peers().reachable(row.node)).collect();
     up.sort_by_key(|row| (row.node != router.node(), row.node));
     let edge = |row: &&kith_wire::log::NodeRow| Edge { node: row.node, address: row.address.clone(), region: row.region, zone: row.zone.clone() };
     Answer::Edges(up.iter().take(limit::EDGES_MAX).map(edge).collect())
