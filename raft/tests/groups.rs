@@ -170,7 +170,8 @@ async fn a_follower_that_was_away_catches_up_by_snapshot_after_a_purge() {
     cluster.start_node(away).await;
     cluster.converged(group(1)).await;
     assert_eq!(head(&cluster, away, 1, writer.channel), 63);
-    assert_eq!(cluster.nodes[&away].metrics.snapshots_installed.get(), 1);
+    // The rows are seen a moment before it is counted.
+    cluster.wait_for("a snapshot to be counted", || cluster.nodes[&away].metrics.snapshots_installed.get() == 1).await;
     // And goes on from there, over a restart as well.
     write(&cluster, 1, &mut writer, 5).await;
     cluster.stop_node(away).await;
