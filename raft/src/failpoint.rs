@@ -37,7 +37,7 @@ mod disarmed {
     use super::FailPointError;
 
     /// The fail points of a node: none in this build.
-    #[derive(Clone, Copy, Debug, Default)]
+    #[derive(Clone, Debug, Default)]
     pub struct FailPoints;
 
     impl FailPoints {
