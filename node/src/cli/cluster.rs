@@ -25,10 +25,10 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct ClusterArgs {
     /// The cluster's folder, made by `kith demo` or `kith start --single-node`
-    #[arg(long, env = "KITH_CLUSTER", default_value = "kith-data", value_name = "DIR")]
+    #[arg(long, global = true, env = "KITH_CLUSTER", default_value = "kith-data", value_name = "DIR")]
     pub(crate) cluster: PathBuf,
     /// Print JSON, one object a line
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub(crate) json: bool,
 }
 
@@ -153,7 +153,7 @@ impl Names {
 
 /// A record as a line for a person.
 pub(crate) fn record_line(record: &Record, names: &Names) -> String {
-    let (seq, sender) = (record.at.seq, names.of(record.sender));
+    let (seq, sender) = (record.at.seq.get(), names.of(record.sender));
     match &record.content {
         Content::Text { text, .. } => format!("{seq:>6}  {sender}: {text}"),
         Content::Created { title, members } => {

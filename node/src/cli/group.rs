@@ -68,7 +68,7 @@ enum Verb {
 pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
     let (Verb::Create { name, .. } | Verb::List { name } | Verb::Add { name, .. } | Verb::Remove { name, .. } | Verb::Leave { name, .. }) =
         &args.verb;
-    let session = args.cluster.session(name, Backfill::Off).await?.connected().await?;
+    let session = args.cluster.session(name, Backfill::Recent(1)).await?.connected().await?;
     let is_json = args.cluster.json;
     match &args.verb {
         Verb::Create { title, members, .. } => create(&session, title, members, is_json).await?,

@@ -36,7 +36,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
-    let session = args.cluster.session(&args.name, Backfill::Off).await?.connected().await?;
+    let session = args.cluster.session(&args.name, Backfill::Recent(1)).await?.connected().await?;
     let channel = session.conversation(&args.of).await?;
     let mut names = Names::new(&session.client);
     let mut want = History { replica: args.node.map(NodeId::new), ..History::default() };

@@ -25,7 +25,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
-    let session = args.cluster.session(&args.name, Backfill::Off).await?.connected().await?;
+    let session = args.cluster.session(&args.name, Backfill::Recent(1)).await?.connected().await?;
     let sent = session.conversation(&args.to).await?.send(args.text.join(" ")).await?.sent().await?;
     session.client.close().await;
     if args.cluster.json {

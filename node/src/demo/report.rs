@@ -116,7 +116,8 @@ fn memory_table(memory: &[MemoryOfNode]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
     let mut head = vec!["memory (MiB)".to_owned()];
-    head.extend(moments.iter().map(|at| format!("{:.0} s", at.as_secs_f64())));
+    let digits = usize::from(end < Duration::from_secs(20));
+    head.extend(moments.iter().map(|at| format!("{:.digits$} s", at.as_secs_f64())));
     head.push("peak".to_owned());
     table.set_header(head);
     for node in memory {
