@@ -92,7 +92,12 @@ impl Report {
         row("order violations", count(self.order_violations), verdict(self.order_violations));
         row("unacked", count(self.unacked), verdict(self.unacked));
         row("replicas equal", (if self.replicas_equal { "yes" } else { "NO" }).to_owned(), verdict(u64::from(!self.replicas_equal)));
-        row("kills", count(self.kills), &if self.kills > 0 { format!("sends resumed within {} ms", self.resume_ms_max) } else { String::new() });
+        let resumed = match (self.kills, self.resume_ms_max) {
+            (0, _) => String::new(),
+            (_, 0) => "nobody sent to the groups that they led".to_owned(),
+            (_, ms) => format!("sends resumed within {ms} ms"),
+        };
+        row("kills", count(self.kills), &resumed);
         row("ack p50 / p99", format!("{:.1} / {:.1} ms", self.ack_ms_p50, self.ack_ms_p99), "from send to ack");
         row("deliver p50 / p99", format!("{:.1} / {:.1} ms", self.deliver_ms_p50, self.deliver_ms_p99), "from send to a receiver");
         row("time", format!("{:.1} s", self.seconds), &format!("{:.0} messages/s", self.messages_sent as f64 / self.seconds.max(0.001)));
