@@ -1,5 +1,7 @@
 //! Sessions and fan-out over real nodes: what one client sends, the others get live, and every home commits.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails says where")]
+
 use std::{collections::BTreeMap, net::UdpSocket, time::Duration};
 
 use kith::{

@@ -50,6 +50,8 @@ const FRAME_BYTES: usize = 1024 * 1024;
 const CHANNELS_PER_POLL: usize = 64;
 /// Dirty rows read in one go.
 const WALK_PAGE: usize = 256;
+/// Users whose homes are remembered. Beyond it all are looked up anew.
+const PLACES_MAX: usize = 65_536;
 /// What a ref is taken to weigh.
 const REF_BYTES: usize = 256;
 
@@ -99,6 +101,7 @@ pub struct Dispatch {
     due: BTreeSet<(Instant, ChannelId)>,
     homes: BTreeMap<GroupId, Home>,
     nodes: BTreeMap<NodeId, Outgoing>,
+    places: Places,
     walk: Walk,
     looked: Option<Instant>,
     fanned: BTreeMap<ChannelId, Seq>,
@@ -150,6 +153,13 @@ struct Outgoing {
     last: Option<Instant>,
 }
 
+/// Homes of users, remembered for one map: to hash an id for each recipient of each record would cost more than all else here.
+#[derive(Debug, Default)]
+struct Places {
+    map_epoch: MapEpoch,
+    homes: HashMap<UserId, GroupId>,
+}
+
 #[derive(Debug)]
 enum Walk {
     From(Option<ChannelId>),
@@ -169,6 +179,7 @@ impl Dispatch {
             due: BTreeSet::new(),
             homes: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            places: Places::default(),
             walk: Walk::From(None),
             looked: None,
             fanned: BTreeMap::new(),
@@ -183,14 +194,16 @@ impl Dispatch {
     /// Takes a record that was applied, with those who may see it.
     pub fn handle_appended(&mut self, channel: ChannelId, record: &Record, recipients: &[(UserId, Seq)], homes: &dyn Homes, now: Instant) {
         self.note_head(channel, record.at.seq, now);
-        let mut places: BTreeMap<(NodeId, GroupId), Vec<(UserId, Seq)>> = BTreeMap::new();
+        self.places.follow(homes);
+        let mut by_home: BTreeMap<GroupId, Vec<(UserId, Seq)>> = BTreeMap::new();
         for (user, prev) in recipients {
-            if let Some((node, home)) = place(homes, *user) {
-                places.entry((node, home)).or_default().push((*user, *prev));
+            if let Some(home) = self.places.home(homes, *user) {
+                by_home.entry(home).or_default().push((*user, *prev));
             }
         }
         let (body, body_bytes) = live_body(record);
-        for ((node, home), recipients) in places {
+        for (home, recipients) in by_home {
+            let Some((node, _)) = homes.leader(home) else { continue };
             let bytes = body_bytes + 16 * recipients.len();
             if let Some(news) = self.live_to(node, home, channel, bytes) {
                 news.bodies.push(LiveRecord { body: body.clone(), recipients });
@@ -205,13 +218,15 @@ impl Dispatch {
         others: &[UserId],
         homes: &dyn Homes,
     ) {
-        let mut places: BTreeMap<(NodeId, GroupId), Vec<UserId>> = BTreeMap::new();
+        self.places.follow(homes);
+        let mut by_home: BTreeMap<GroupId, Vec<UserId>> = BTreeMap::new();
         for other in others {
-            if let Some((node, home)) = place(homes, *other) {
-                places.entry((node, home)).or_default().push(*other);
+            if let Some(home) = self.places.home(homes, *other) {
+                by_home.entry(home).or_default().push(*other);
             }
         }
-        for ((node, home), recipients) in places {
+        for (home, recipients) in by_home {
+            let Some((node, _)) = homes.leader(home) else { continue };
             let bytes = 64 + 8 * recipients.len();
             if let Some(news) = self.live_to(node, home, channel, bytes) {
                 // Latest values: one per user and frame.
@@ -416,7 +431,7 @@ impl Dispatch {
         let Some(progress) = self.channels.get_mut(&channel) else { return Ok(()) };
         progress.due = None;
         progress.computed = Some(now);
-        let map_epoch = homes.map_epoch();
+        let map_epoch = self.places.follow(homes);
         if progress.map_epoch != map_epoch {
             // Who is home where may have changed: what was committed at the old home says nothing of the new one.
             progress.kept.clear();
@@ -425,9 +440,9 @@ impl Dispatch {
         let mut kept: BTreeMap<GroupId, Seq> = BTreeMap::new();
         let mut owed: BTreeSet<GroupId> = BTreeSet::new();
         let mut homeless = false;
-        let known = &mut self.homes;
+        let (known, places) = (&mut self.homes, &mut self.places);
         let news = source.news(channel, &mut |head, user| {
-            let Some(group) = homes.home(user) else {
+            let Some(group) = places.home(homes, user) else {
                 homeless = true;
                 return false;
             };
@@ -456,7 +471,7 @@ impl Dispatch {
         }
         let mut by_home: BTreeMap<GroupId, Vec<(UserId, Ref)>> = BTreeMap::new();
         for (user, new) in news.refs {
-            if let Some(group) = homes.home(user) {
+            if let Some(group) = self.places.home(homes, user) {
                 by_home.entry(group).or_default().push((user, new));
             }
         }
@@ -574,9 +589,24 @@ impl Outgoing {
     }
 }
 
-fn place(homes: &dyn Homes, user: UserId) -> Option<(NodeId, GroupId)> {
-    let home = homes.home(user)?;
-    homes.leader(home).map(|(node, _)| (node, home))
+impl Places {
+    /// Forgets what an older map said. Gives the version of the present one.
+    fn follow(&mut self, homes: &dyn Homes) -> MapEpoch {
+        let map_epoch = homes.map_epoch();
+        if map_epoch != self.map_epoch || self.homes.len() >= PLACES_MAX {
+            self.homes.clear();
+            self.map_epoch = map_epoch;
+        }
+        map_epoch
+    }
+    fn home(&mut self, homes: &dyn Homes, user: UserId) -> Option<GroupId> {
+        if let Some(home) = self.homes.get(&user) {
+            return Some(*home);
+        }
+        let home = homes.home(user)?;
+        self.homes.insert(user, home);
+        Some(home)
+    }
 }
 
 /// A record as it travels to screens, and about how many bytes that is.
