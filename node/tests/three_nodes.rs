@@ -1,4 +1,5 @@
 //! Whole nodes in one process, over real sockets and disks: what each of them does by itself and with the others.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{collections::BTreeMap, net::UdpSocket, path::PathBuf, sync::Arc, time::Duration};
 
