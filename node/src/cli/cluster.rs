@@ -89,7 +89,10 @@ impl Session {
             return Ok(self.client.channel(id));
         }
         let channels = self.client.channels().await?;
-        let titled: Vec<_> = channels.iter().filter(|summary| summary.row.news.title == to && summary.row.news.left.is_none()).collect();
+        let (left, present): (Vec<_>, Vec<_>) =
+            channels.iter().filter(|summary| summary.row.news.title == to).partition(|summary| summary.row.news.left.is_some());
+        // A group that was left can still be read, as far as it was seen.
+        let titled = if present.is_empty() { left } else { present };
         match titled[..] {
             [] => Ok(self.client.direct(to).await?),
             [only] => Ok(self.client.channel(only.channel)),

@@ -95,7 +95,9 @@ impl From<Error> for Failure {
                 (Exit::Refused, "the folder given by --cluster belongs to another cluster than the one that answers: give the right one")
             }
             Code::TokenExpired => (Exit::Refused, "make a new token: `kith token NAME`; if it happens again, compare the clocks of the machines"),
-            Code::NoSuchUser => (Exit::Refused, "check the name; `kith token NAME` makes an account"),
+            Code::NoSuchUser => {
+                (Exit::Refused, "check the name; `kith token NAME` makes an account; a new group has its title in a second, its id works at once")
+            }
             Code::NotMember => (Exit::Refused, "a member can add you: `kith group add --as MEMBER GROUP NAME`; `kith group list` shows your groups"),
             Code::GroupFull => (Exit::Refused, "a group has at most 100 members: remove one, or make another group"),
             Code::LastOwner => (Exit::Refused, "make another member owner first"),

@@ -126,7 +126,8 @@ async fn list(session: &Session, is_json: bool) -> Result<(), Failure> {
         } else {
             let name = with.unwrap_or_else(|| news.title.clone());
             let left = if news.left.is_some() { " (left)" } else { "" };
-            println!("{}  {:>4} unread  {name}{left}: {}: {}", summary.channel, summary.unread, names.of(news.head_sender), news.preview);
+            let last = if news.preview.is_empty() { String::new() } else { format!(": {}: {}", names.of(news.head_sender), news.preview) };
+            println!("{}  {:>4} unread  {name}{left}{last}", summary.channel, summary.unread);
         }
     }
     Ok(())
