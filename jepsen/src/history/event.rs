@@ -1,0 +1,204 @@
+//! One event of a history: a request, or what came of it.
+
+use std::borrow::Cow;
+
+/// Nanoseconds on the harness's one monotonic clock.
+pub type Nanos = u64;
+
+/// What a line says of its operation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// The operation was begun.
+    Invoke,
+    /// It happened.
+    Ok,
+    /// It certainly did not happen. `is_final` is a logged refusal: no retry of the same message may ever land.
+    Fail {
+        /// The refusal was final, so every later attempt must get it too.
+        is_final: bool,
+    },
+    /// Nobody knows: a timeout, a lost connection.
+    Info,
+}
+
+/// Pairs a completion with its invocation where a process has several under way.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Token<'a> {
+    /// A number.
+    Number(u64),
+    /// A text.
+    Text(Cow<'a, str>),
+}
+
+/// A message as a read returned it. `seq` is as the server gave it, 0 included.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Item<'a> {
+    /// Where it stands.
+    pub seq: u64,
+    /// The message; `sys:` in front of what the system itself wrote.
+    pub message: Cow<'a, str>,
+    /// Its bytes, where the reader recorded them.
+    pub payload: Option<Cow<'a, str>>,
+}
+
+/// A range of positions that the server said it withholds, both ends included.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Withheld {
+    /// First position.
+    pub from: u64,
+    /// Last position.
+    pub to: u64,
+}
+
+/// What was asked, with what the answer carried on completions.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Op<'a> {
+    /// A message for a channel. A retry is a new invocation of the same `message`.
+    Send {
+        /// To where.
+        channel: Cow<'a, str>,
+        /// Unique in the whole history.
+        message: Cow<'a, str>,
+        /// The text; on the invocation.
+        payload: Option<Cow<'a, str>>,
+        /// The position, on `ok`.
+        seq: Option<u64>,
+        /// The device's own number for it: with it, the order within a device is checked.
+        client_seq: Option<u64>,
+    },
+    /// A read of a channel from `from` on.
+    Read {
+        /// Of what.
+        channel: Cow<'a, str>,
+        /// First position asked for; absent asks for a tail.
+        from: Option<u64>,
+        /// With it the answer may stop early.
+        limit: Option<u64>,
+        /// Declared linearizable.
+        is_linearizable: bool,
+        /// After heal and the end of load, one of every replica in turn.
+        is_final: bool,
+        /// What came back, on `ok`.
+        items: Vec<Item<'a>>,
+        /// What the server said it withholds.
+        withheld: Vec<Withheld>,
+    },
+    /// A delivery on a device's stream; always `ok`.
+    Received {
+        /// In what.
+        channel: Cow<'a, str>,
+        /// The message.
+        message: Cow<'a, str>,
+        /// Where it stands, if the stream says so.
+        seq: Option<u64>,
+        /// Its bytes.
+        payload: Option<Cow<'a, str>>,
+    },
+    /// Moves the user's read position.
+    CursorSet {
+        /// Of what.
+        channel: Cow<'a, str>,
+        /// To where.
+        position: u64,
+    },
+    /// Reads the user's read position; `position` on `ok`.
+    CursorGet {
+        /// Of what.
+        channel: Cow<'a, str>,
+        /// Where it is.
+        position: Option<u64>,
+        /// Declared linearizable.
+        is_linearizable: bool,
+        /// After heal.
+        is_final: bool,
+    },
+    /// Adds a member; `seq` is the position of its record.
+    MemberAdd {
+        /// To what.
+        channel: Cow<'a, str>,
+        /// Whom.
+        member: Cow<'a, str>,
+        /// Position of the record, on `ok`.
+        seq: Option<u64>,
+    },
+    /// Removes a member; `seq` is the position of its record.
+    MemberRemove {
+        /// From what.
+        channel: Cow<'a, str>,
+        /// Whom.
+        member: Cow<'a, str>,
+        /// Position of the record, on `ok`.
+        seq: Option<u64>,
+    },
+    /// Reads the members; the whole set on `ok`.
+    MembersGet {
+        /// Of what.
+        channel: Cow<'a, str>,
+        /// Who, on `ok`.
+        members: Vec<Cow<'a, str>>,
+        /// Declared linearizable; others are not judged.
+        is_linearizable: bool,
+    },
+    /// Who one node takes for online, after heal; `users` on `ok`.
+    PresenceGet {
+        /// Who.
+        users: Vec<Cow<'a, str>>,
+        /// After heal and the settling time; others are not judged.
+        is_final: bool,
+    },
+}
+
+impl<'a> Op<'a> {
+    /// The name in the field `f`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Op::Send { .. } => "send",
+            Op::Read { .. } => "read",
+            Op::Received { .. } => "subscribe_event",
+            Op::CursorSet { .. } => "cursor_set",
+            Op::CursorGet { .. } => "cursor_get",
+            Op::MemberAdd { .. } => "member_add",
+            Op::MemberRemove { .. } => "member_remove",
+            Op::MembersGet { .. } => "member_read",
+            Op::PresenceGet { .. } => "presence_read",
+        }
+    }
+
+    /// The channel, where there is one.
+    pub fn channel(&self) -> Option<&Cow<'a, str>> {
+        match self {
+            Op::Send { channel, .. }
+            | Op::Read { channel, .. }
+            | Op::Received { channel, .. }
+            | Op::CursorSet { channel, .. }
+            | Op::CursorGet { channel, .. }
+            | Op::MemberAdd { channel, .. }
+            | Op::MemberRemove { channel, .. }
+            | Op::MembersGet { channel, .. } => Some(channel),
+            Op::PresenceGet { .. } => None,
+        }
+    }
+}
+
+/// One line of `history.jsonl`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Event<'a> {
+    /// When.
+    pub time: Nanos,
+    /// One client connection.
+    pub process: u64,
+    /// What this says of the operation.
+    pub outcome: Outcome,
+    /// Pairs it within the process; absent where the process has one at a time.
+    pub token: Option<Token<'a>>,
+    /// The device. One that starts again from nothing has a new name.
+    pub device: Option<Cow<'a, str>>,
+    /// Its user.
+    pub user: Option<Cow<'a, str>>,
+    /// The node that was asked.
+    pub node: Option<Cow<'a, str>>,
+    /// Why, on `fail` and `info`; `not_member` has a meaning of its own.
+    pub error: Option<Cow<'a, str>>,
+    /// What.
+    pub op: Op<'a>,
+}

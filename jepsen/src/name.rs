@@ -1,0 +1,197 @@
+//! The names of everything that can be asked for: nemeses, workloads, mutants; each with one line of text.
+//!
+//! In: text from the command line and from files. Out: closed enums. Invariant: a name is written in one place, here, and parsing what was printed gives the same thing.
+//! Not here: how a fault is made, what a workload sends, when things happen (`plan`), which go together (`matrix`).
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A word that names nothing.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no {kind} is named {name:?}")]
+pub struct UnknownName {
+    /// What was looked for.
+    pub kind: &'static str,
+    /// The word.
+    pub name: String,
+}
+
+/// Whether the product has what this needs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ready {
+    /// It has.
+    Now,
+    /// It does not, or only in part; the text says what is waited for.
+    Later(&'static str),
+}
+
+macro_rules! names {
+    ($(#[$doc:meta])* $kind:literal $Name:ident { $($Variant:ident $name:literal $ready:expr, $text:literal;)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "&'static str")]
+        pub enum $Name {
+            $(#[doc = $text] $Variant,)*
+        }
+        impl $Name {
+            /// All of them, in the order of the design.
+            pub const ALL: &'static [$Name] = &[$($Name::$Variant,)*];
+            /// The name as it is typed.
+            pub fn name(self) -> &'static str {
+                match self { $($Name::$Variant => $name,)* }
+            }
+            /// One line that says what it is.
+            pub fn text(self) -> &'static str {
+                match self { $($Name::$Variant => $text,)* }
+            }
+            /// Whether the product has what it needs.
+            pub fn ready(self) -> Ready {
+                match self { $($Name::$Variant => $ready,)* }
+            }
+        }
+        impl fmt::Display for $Name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.name())
+            }
+        }
+        impl FromStr for $Name {
+            type Err = UnknownName;
+            fn from_str(name: &str) -> Result<Self, UnknownName> {
+                Self::ALL.iter().copied().find(|one| one.name() == name).ok_or_else(|| UnknownName { kind: $kind, name: name.to_owned() })
+            }
+        }
+        impl TryFrom<String> for $Name {
+            type Error = UnknownName;
+            fn try_from(name: String) -> Result<Self, UnknownName> {
+                name.parse()
+            }
+        }
+        impl From<$Name> for &'static str {
+            fn from(one: $Name) -> &'static str {
+                one.name()
+            }
+        }
+    };
+}
+
+names! {
+    /// A kind of fault.
+    "nemesis" Nemesis {
+        None "none" Ready::Now, "nothing at all: the baseline, which finds the harness's own errors";
+        KillOne "kill-one" Ready::Now, "SIGKILL of one node, started again";
+        KillLeader "kill-leader" Ready::Now, "SIGKILL of the node that leads most groups";
+        KillMinority "kill-minority" Ready::Now, "SIGKILL of as many nodes as a majority can spare";
+        KillAll "kill-all" Ready::Now, "SIGKILL of every node at once";
+        Pause "pause" Ready::Now, "SIGSTOP for two election timeouts to 30 s, leader preferred";
+        PartitionLeader "partition-leader" Ready::Now, "the leader hears nobody and is heard by nobody";
+        PartitionHalves "partition-halves" Ready::Now, "two sides, one of them a majority";
+        PartitionRing "partition-ring" Ready::Now, "every node sees a majority, no two the same one (5 nodes)";
+        PartitionOneWay "partition-one-way" Ready::Now, "one node is heard but does not hear, or the other way round";
+        Swizzle "swizzle" Ready::Now, "links of some nodes stop one by one and come back in another order";
+        Packet "packet" Ready::Now, "delay, jitter, reordering, duplicates, loss and corruption on links";
+        Rebind "rebind" Ready::Now, "a client's address or port changes under its connection";
+        PowerCutOne "power-cut-one" Ready::Now, "power cut of one node: what was not fsynced is gone";
+        PowerCutMinority "power-cut-minority" Ready::Now, "power cut of as many nodes as a majority can spare";
+        PowerCutAll "power-cut-all" Ready::Now, "power cut of every node at once";
+        Torn "torn" Ready::Now, "power cut in which a random part of the unsynced sectors survives";
+        FsyncEio "fsync-eio" Ready::Now, "fsync answers EIO: the node must stop";
+        FsyncSlow "fsync-slow" Ready::Now, "fsync takes 0.2 to 2 s";
+        Corrupt "corrupt" Ready::Now, "bit flips and truncation of files of a minority, while it is down";
+        DiskEmpty "disk-empty" Ready::Now, "a node comes back as itself with an empty disk";
+        DiskOld "disk-old" Ready::Now, "a node comes back with an old copy of its disk";
+        DiskFull "disk-full" Ready::Now, "no space left on a node's disk";
+        DiskSlow "disk-slow" Ready::Now, "1 MB/s on a node's disk";
+        ReadOnly "read-only" Ready::Now, "a node's disk becomes read-only";
+        Clock "clock" Ready::Now, "wall clocks jump by up to an hour, strobe, or differ between nodes";
+        Cpu "cpu" Ready::Now, "a tenth of a CPU for a node";
+        Memory "memory" Ready::Now, "a memory limit that the kernel enforces by killing";
+        Member "member" Ready::Later("replacing a dead node by hand is in; growing and shrinking come with cluster life"), "replicas are replaced, added and removed";
+        Rolling "rolling" Ready::Now, "every node is restarted in turn, gracefully";
+        Upgrade "upgrade" Ready::Later("comes with the second on-disk or wire version"), "nodes of two versions, up and back down";
+        Failpoint "failpoint" Ready::Now, "kill or sleep before and after a step of persist, commit, apply, snapshot, ref or outbox";
+    }
+}
+
+names! {
+    /// A kind of load.
+    "workload" Workload {
+        Append "append" Ready::Now, "W1: senders to few hot and many cold channels; whole-log and tail reads";
+        Retry "retry" Ready::Now, "W2: short timeouts, the same send again to another node, clones and rolled-back stores";
+        Devices "devices" Ready::Now, "W3: devices subscribe, leave, resume, start again from nothing, and read slowly";
+        Reads "reads" Ready::Now, "W4: linearizable and follower reads side by side";
+        Membership "membership" Ready::Now, "W5: add, remove, send and read on small groups";
+        Cursors "cursors" Ready::Now, "W6: read positions set and read by several devices";
+        Presence "presence" Ready::Later("comes with presence"), "W7: who is online, after heal";
+        Snapshot "snapshot" Ready::Now, "W8: append under tiny snapshot and log thresholds";
+        Move "move" Ready::Later("comes with bucket moves"), "W9: append while buckets move and groups split";
+    }
+}
+
+names! {
+    /// A node that misbehaves on purpose, to prove that the harness notices.
+    "mutant" Mutant {
+        AckBeforeFsync "ack-before-fsync" MUTANTS, "acknowledges before the log is synced";
+        WalSyncOff "wal-sync-off" MUTANTS, "never syncs the log";
+        AckBeforeMajority "ack-before-majority" MUTANTS, "acknowledges what only the leader has";
+        ReadWithoutIndex "read-without-index" MUTANTS, "a leader answers linearizable reads without asking a majority";
+        DedupInMemory "dedup-in-memory" MUTANTS, "the table of known sends is lost at a restart";
+        DedupNotInSnapshot "dedup-not-in-snapshot" MUTANTS, "the table of known sends is not in the snapshot";
+        SeqBeforeCommit "seq-before-commit" MUTANTS, "gives a seq before the commit: a hole after a leader change";
+        ApplyOutOfOrder "apply-out-of-order" MUTANTS, "a follower applies entries in another order";
+        ChecksumSkipped "checksum-skipped" MUTANTS, "reads on over a checksum that fails";
+        ResumeSkipsOne "resume-skips-one" MUTANTS, "a resumed device misses one message";
+        ResumeRepeatsOne "resume-repeats-one" MUTANTS, "a resumed device gets one message again";
+        FailOnTimeout "fail-on-timeout" MUTANTS, "answers `fail` where it does not know";
+        RemovedMaySend "removed-may-send" MUTANTS, "a removed member may still send";
+        RefAckedEarly "ref-acked-early" MUTANTS, "a ref is acknowledged before it is committed";
+        OutboxDroppedEarly "outbox-dropped-early" MUTANTS, "an outbox forgets before the other side has it";
+        EmptyDiskVotes "empty-disk-votes" MUTANTS, "a node with an empty disk votes as itself";
+        TwoOwners "two-owners" Ready::Later("comes with bucket moves"), "both owners serve a bucket during a move";
+        AckOutOfOrder "ack-out-of-order" MUTANTS, "a device's messages are acknowledged out of order";
+        MemberBeforeDedup "member-before-dedup" MUTANTS, "membership is checked before the table of known sends";
+        RefusalFreesNumber "refusal-frees-number" MUTANTS, "a refused send may be accepted when sent again";
+        IndexRowKeepsRev "index-row-keeps-rev" MUTANTS, "a changed index row keeps its rev";
+        PushLostSilently "push-lost-silently" MUTANTS, "a lost push is not told by `user_rev`";
+        ReadTwoSnapshots "read-two-snapshots" MUTANTS, "a read checks membership in another snapshot than the rows";
+    }
+}
+
+const MUTANTS: Ready = Ready::Later("comes with the feature `mutants` of the node");
+
+impl Nemesis {
+    /// Whether nothing can be acknowledged while it lasts: the floor of acked operations does not count then.
+    pub fn is_total_outage(self) -> bool {
+        matches!(self, Nemesis::KillAll | Nemesis::PowerCutAll | Nemesis::Upgrade)
+    }
+
+    /// Whether a replica is rebuilt from its peers afterwards, which has more time.
+    pub fn rebuilds(self) -> bool {
+        matches!(self, Nemesis::Corrupt | Nemesis::DiskEmpty | Nemesis::DiskOld | Nemesis::Member | Nemesis::Torn)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_printed_parses_to_the_same() {
+        for one in Nemesis::ALL {
+            assert_eq!(one.name().parse(), Ok(*one));
+        }
+        for one in Workload::ALL {
+            assert_eq!(one.name().parse(), Ok(*one));
+        }
+        for one in Mutant::ALL {
+            assert_eq!(one.name().parse(), Ok(*one));
+        }
+        assert_eq!((Nemesis::ALL.len(), Workload::ALL.len()), (32, 9), "the names that were agreed on");
+    }
+
+    #[test]
+    fn an_unknown_name_says_what_was_looked_for() {
+        assert_eq!("kill".parse::<Nemesis>().unwrap_err().to_string(), "no nemesis is named \"kill\"");
+    }
+}

@@ -1,0 +1,105 @@
+//! Each history of the folder triggers what its name says and nothing else: `anomaly/NAME[+NAME][-variant].jsonl`, `lawful/`, `harness/`.
+//! Faults stand beside a history as `….nemesis.jsonl`; every fault there is required to bite.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use kith_jepsen::checker::{Anomaly, Answer, Expect, Verdict, check};
+use kith_jepsen::history::{Reader, Writer, read_faults};
+
+fn folder(name: &str) -> Vec<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/histories").join(name);
+    let mut files: Vec<_> = std::fs::read_dir(path)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.to_string_lossy().ends_with(".jsonl") && !path.to_string_lossy().ends_with(".nemesis.jsonl"))
+        .collect();
+    files.sort();
+    files
+}
+
+fn judge(path: &Path) -> Verdict {
+    let beside = path.with_extension("nemesis.jsonl");
+    let faults = if beside.exists() { read_faults(&beside).unwrap() } else { Vec::new() };
+    let expect = Expect { required: faults.iter().map(|fault| fault.nemesis).collect(), ..Expect::default() };
+    check(Reader::open(path).unwrap(), &faults, &expect)
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().unwrap().to_string_lossy().into_owned()
+}
+
+#[test]
+fn each_anomaly_is_found_and_nothing_else() {
+    let mut wrong = Vec::new();
+    let mut alone = BTreeSet::new();
+    for path in folder("anomaly") {
+        let stem = stem(&path);
+        let expected: BTreeSet<String> = stem.split('-').next().unwrap().split('+').map(str::to_owned).collect();
+        let verdict = judge(&path);
+        let found: BTreeSet<String> = verdict.anomalies.keys().map(|anomaly| anomaly.name().to_owned()).collect();
+        if found != expected || verdict.harness_errors.count > 0 || verdict.valid != Answer::False {
+            wrong.push(format!("{stem}:\n{verdict}"));
+        }
+        if expected.len() == 1 {
+            alone.extend(expected);
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    let missing: Vec<_> = Anomaly::ALL.iter().filter(|anomaly| !alone.contains(anomaly.name())).collect();
+    assert!(missing.is_empty(), "no history triggers only {missing:?}");
+}
+
+#[test]
+fn look_alikes_are_lawful() {
+    let wrong: Vec<_> = folder("lawful")
+        .iter()
+        .map(|path| (stem(path), judge(path)))
+        .filter(|(_, verdict)| !verdict.anomalies.is_empty() || verdict.harness_errors.count > 0)
+        .map(|(stem, verdict)| format!("{stem}:\n{verdict}"))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn an_error_of_the_harness_is_unknown_and_told_apart() {
+    for path in folder("harness") {
+        let verdict = judge(&path);
+        assert_eq!(verdict.valid, Answer::Unknown, "{}:\n{verdict}", stem(&path));
+        assert!(verdict.harness_errors.count > 0 && verdict.reasons[0].starts_with("harness"), "{}:\n{verdict}", stem(&path));
+    }
+}
+
+#[test]
+fn an_error_names_its_line() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/histories/harness/torn_line.jsonl");
+    let verdict = judge(&path);
+    assert_eq!(verdict.harness_errors.examples, ["torn_line.jsonl, line 2: the line is cut short: the writer stopped in the middle"]);
+}
+
+#[test]
+fn a_history_without_final_reads_shows_nothing_about_what_was_kept() {
+    let history = br#"{"process":1,"type":"invoke","f":"send","channel":"c","client_msg_id":"a","value":"x","time":1}
+{"process":1,"type":"ok","f":"send","channel":"c","client_msg_id":"a","seq":1,"time":2}
+"#;
+    let verdict = check(Reader::new(&history[..], Path::new("h")), &[], &Expect::default());
+    assert_eq!(verdict.valid, Answer::Unknown, "{verdict}");
+    assert!(verdict.reasons[0].contains("covered by no final read"), "{verdict}");
+}
+
+#[test]
+fn what_is_written_is_read_again() {
+    for path in ["anomaly", "lawful"].into_iter().flat_map(folder) {
+        let mut first = Reader::open(&path).unwrap();
+        let mut writer = Writer::new(Vec::new());
+        while let Some((_, event)) = first.next().unwrap() {
+            writer.event(&event).unwrap();
+        }
+        let written = writer.into_inner().unwrap();
+        let (mut first, mut second) = (Reader::open(&path).unwrap(), Reader::new(&written[..], &path));
+        while let Some((_, event)) = first.next().unwrap() {
+            assert_eq!(second.next().unwrap().map(|(_, event)| event), Some(event), "{}", path.display());
+        }
+        assert!(second.next().unwrap().is_none());
+    }
+}
