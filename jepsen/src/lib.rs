@@ -6,5 +6,9 @@
 //! Not here: the cluster, the network, the faults themselves (the runner); how Kith works inside, which a black box does not know.
 
 pub mod checker;
+pub mod generate;
 pub mod history;
+pub mod matrix;
 pub mod name;
+pub mod plan;
+pub mod seed;

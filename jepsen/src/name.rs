@@ -161,6 +161,14 @@ names! {
 const MUTANTS: Ready = Ready::Later("comes with the feature `mutants` of the node");
 
 impl Nemesis {
+    /// Reads `a,b+c`: slots in turn, those joined by `+` overlapping.
+    ///
+    /// # Errors
+    /// A word names no nemesis.
+    pub fn slots(text: &str) -> Result<Vec<Vec<Nemesis>>, UnknownName> {
+        text.split(',').map(|slot| slot.split('+').map(|name| name.trim().parse()).collect()).collect()
+    }
+
     /// Whether nothing can be acknowledged while it lasts: the floor of acked operations does not count then.
     pub fn is_total_outage(self) -> bool {
         matches!(self, Nemesis::KillAll | Nemesis::PowerCutAll | Nemesis::Upgrade)
@@ -188,6 +196,15 @@ mod tests {
             assert_eq!(one.name().parse(), Ok(*one));
         }
         assert_eq!((Nemesis::ALL.len(), Workload::ALL.len()), (32, 9), "the names that were agreed on");
+    }
+
+    #[test]
+    fn slots_are_read_in_turn_and_together() {
+        assert_eq!(
+            Nemesis::slots("pause, partition-leader+kill-one"),
+            Ok(vec![vec![Nemesis::Pause], vec![Nemesis::PartitionLeader, Nemesis::KillOne]])
+        );
+        assert!(Nemesis::slots("").is_err());
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Each history of the folder triggers what its name says and nothing else: `anomaly/NAME[+NAME][-variant].jsonl`, `lawful/`, `harness/`.
 //! Faults stand beside a history as `….nemesis.jsonl`; every fault there is required to bite.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

@@ -32,6 +32,7 @@ pub use finding::{Anomaly, Answer, Figures, Findings, Found, Spread, Verdict};
 
 use crate::history::{Event, FaultEvent, HistoryError, Reader};
 use crate::name::Nemesis;
+use crate::plan::Plan;
 
 /// One promise.
 trait Property {
@@ -80,6 +81,13 @@ impl Default for Expect {
             examples_max: 5,
             search_steps_max: 2_000_000,
         }
+    }
+}
+
+impl Expect {
+    /// What a planned run must show: its faults, final reads of all its replicas, 50 acked operations a second.
+    pub fn of(plan: &Plan) -> Self {
+        Self { required: plan.required(), nodes: Some(usize::from(plan.request.nodes)), acked_per_second_min: 50.0, ..Self::default() }
     }
 }
 

@@ -1,0 +1,5 @@
+//! One file per verb: arguments to a call of the library to text. No logic beyond that.
+
+pub(crate) mod check;
+pub(crate) mod list;
+pub(crate) mod plan;
