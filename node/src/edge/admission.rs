@@ -85,7 +85,8 @@ impl Admission {
             self.metrics.reject(EdgeReject::Address);
             return Decision::Refuse;
         }
-        if in_flight >= self.options.handshakes_max || self.connections.load(Ordering::Relaxed) >= self.options.connections_max {
+        // A node that holds all its clients still shakes hands: with its peers, and with the next client, to tell it so.
+        if in_flight >= self.options.handshakes_max {
             self.metrics.reject(EdgeReject::Full);
             return Decision::Refuse;
         }
@@ -219,6 +220,13 @@ mod tests {
         assert!(admission.take_slot().is_none());
         drop(slot);
         assert!(admission.take_slot().is_some());
+    }
+
+    #[test]
+    fn node_that_holds_all_its_clients_still_shakes_hands_with_its_peers() {
+        let admission = admission(AdmissionOptions { connections_max: 1, ..AdmissionOptions::default() });
+        let _slot = admission.take_slot().unwrap();
+        assert!(matches!(admission.admit(ip(1), true, Instant::now()), Decision::Accept(_)));
     }
 
     #[test]
