@@ -28,11 +28,11 @@ test: bootstrap
 	  $(CARGO) install cargo-nextest --locked || {
 	    echo "cargo-nextest could not be installed. Install it by hand (https://nexte.st), then run this again." >&2; exit 1; }
 	fi
-	$(CARGO) nextest run --locked --workspace
+	$(CARGO) nextest run --locked --workspace --features kith-tests/failpoint
 
 verify: bootstrap
 	$(CARGO) fmt --all -- --check
-	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets --features kith-tests/failpoint -- -D warnings
 	$(MAKE) --no-print-directory test
 	$(CARGO) test --locked --workspace --doc
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps

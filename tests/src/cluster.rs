@@ -1,0 +1,424 @@
+//! A cluster of whole nodes in this process.
+//!
+//! In: the verbs of a scenario: start, kill, restart, partition, heal, wait. Out: running nodes with their own folders, certificates and
+//! ports; clients of people who get an account on first use. Invariant: every wait has a deadline and a reason, and its failure prints
+//! what each node knows. Not here: what clients do ([`crate::device`]), whether it was right ([`crate::history`]).
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    net::UdpSocket,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use kith::{
+    Node, NodeOptions,
+    auth::{Claims, token::mint},
+    clock::{Clock, SystemClock},
+    cluster::{ClusterFiles, NodeSpec, bootstrap::bootstrap, files::ClusterSpec},
+    config::Config,
+};
+use kith_client::{Client, Trust};
+use kith_raft::FailPoints;
+use kith_wire::{
+    client::{Answer, Request},
+    id::{Bucket, ChannelId, DeviceId, GroupId, NodeId, UserId},
+    peer::Caller,
+};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::{book::Book, device::Device, links::Links, logs::Logs, setup::Setup};
+
+/// Longest wait of a scenario for anything.
+pub const PATIENCE: Duration = Duration::from_secs(45);
+/// Between two looks at a condition.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Whole nodes in one process.
+pub struct Cluster {
+    folder: tempfile::TempDir,
+    files: ClusterFiles,
+    setup: Setup,
+    links: Arc<Links>,
+    nodes: BTreeMap<u64, Place>,
+    people: Mutex<BTreeMap<String, UserId>>,
+    clients: Mutex<Vec<Client>>,
+    book: Arc<Book>,
+    logs: Logs,
+    allowed: Vec<&'static str>,
+}
+
+/// Where a node is, running or not.
+struct Place {
+    address: String,
+    node: Option<Node>,
+    failpoints: FailPoints,
+}
+
+impl Cluster {
+    /// So many nodes, set up as usual.
+    pub async fn start(nodes: u64) -> Self {
+        Self::start_with(Setup::nodes(nodes)).await
+    }
+
+    /// Makes a cluster and starts its nodes; returns when every group has a leader and the map is logged.
+    ///
+    /// # Panics
+    /// It does not start in time.
+    pub async fn start_with(setup: Setup) -> Self {
+        let logs = Logs::collect();
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let sockets: BTreeMap<u64, UdpSocket> = (1..=setup.nodes).map(|id| (id, UdpSocket::bind("127.0.0.1:0").expect("a free port"))).collect();
+        let address = |socket: &UdpSocket| socket.local_addr().expect("a bound socket").to_string();
+        let spec = ClusterSpec {
+            groups: setup.groups,
+            nodes: sockets
+                .iter()
+                .map(|(id, socket)| NodeSpec {
+                    id: *id,
+                    address: address(socket),
+                    http: String::new(),
+                    region: 0,
+                    zone: format!("zone-{id}"),
+                    host: String::new(),
+                })
+                .collect(),
+        };
+        bootstrap(folder.path(), &spec).expect("a new cluster");
+        let files = ClusterFiles::load(&folder.path().join("cluster")).expect("the cluster's files");
+        let place = |socket: &UdpSocket| Place { address: address(socket), node: None, failpoints: FailPoints::default() };
+        let nodes = sockets.iter().map(|(id, socket)| (*id, place(socket))).collect();
+        let mut cluster = Self {
+            folder,
+            files,
+            setup,
+            links: Arc::default(),
+            nodes,
+            people: Mutex::default(),
+            clients: Mutex::default(),
+            book: Arc::default(),
+            logs,
+            allowed: Vec::new(),
+        };
+        for (id, socket) in sockets {
+            cluster.start_node(id, Some(socket)).await;
+        }
+        cluster.wait_ready().await;
+        cluster
+    }
+
+    // Faults.
+
+    /// Stops a node as a crash would, as far as one process can: nothing is handed over, nobody is told, clients learn it from silence or
+    /// a closed connection. What was not synced is lost with a process only; `node/tests/crash.rs` kills processes.
+    pub async fn kill(&mut self, node: u64) {
+        let place = self.nodes.get_mut(&node).expect("a node of the cluster");
+        let running = place.node.take().expect("a node that runs");
+        running.abort().await;
+    }
+
+    /// Stops several nodes at once, as [`Cluster::kill`].
+    pub async fn kill_all(&mut self) {
+        let running: Vec<Node> = self.nodes.values_mut().filter_map(|place| place.node.take()).collect();
+        let mut aborts = tokio::task::JoinSet::new();
+        for node in running {
+            aborts.spawn(node.abort());
+        }
+        aborts.join_all().await;
+    }
+
+    /// Ends a node in order.
+    pub async fn shut_down(&mut self, node: u64) {
+        let place = self.nodes.get_mut(&node).expect("a node of the cluster");
+        place.node.take().expect("a node that runs").shutdown().await;
+    }
+
+    /// Starts a node that was stopped, with the same data, address and certificate.
+    pub async fn restart(&mut self, node: u64) {
+        self.start_node(node, None).await;
+    }
+
+    /// Cuts the links between two nodes.
+    pub fn partition(&self, a: u64, b: u64) {
+        self.links.cut(NodeId::new(a), NodeId::new(b));
+    }
+
+    /// Cuts a node off from all others; its clients still reach it.
+    pub fn isolate(&self, node: u64) {
+        self.nodes.keys().filter(|other| **other != node).for_each(|other| self.partition(node, *other));
+    }
+
+    /// All links carry traffic again.
+    pub fn heal(&self) {
+        self.links.heal();
+    }
+
+    /// From now on lines that hold this part are expected. Say why in the scenario.
+    pub fn expect_logs(&mut self, part: &'static str) {
+        self.allowed.push(part);
+    }
+
+    // Who and where.
+
+    /// A running node.
+    ///
+    /// # Panics
+    /// It does not run.
+    pub fn node(&self, node: u64) -> &Node {
+        self.nodes.get(&node).and_then(|place| place.node.as_ref()).unwrap_or_else(|| panic!("node {node} does not run"))
+    }
+
+    /// Ids of the nodes that run.
+    pub fn running(&self) -> Vec<u64> {
+        self.nodes.iter().filter(|(_, place)| place.node.is_some()).map(|(id, _)| *id).collect()
+    }
+
+    /// Fail points of a node; they outlive it.
+    pub fn failpoints(&self, node: u64) -> &FailPoints {
+        &self.nodes.get(&node).expect("a node of the cluster").failpoints
+    }
+
+    /// `host:port` of a node.
+    pub fn address(&self, node: u64) -> &str {
+        &self.nodes.get(&node).expect("a node of the cluster").address
+    }
+
+    /// The cluster's files.
+    pub fn files(&self) -> &ClusterFiles {
+        &self.files
+    }
+
+    /// Data directory of a node.
+    pub fn data_dir(&self, node: u64) -> PathBuf {
+        self.folder.path().join(format!("node-{node}/data"))
+    }
+
+    /// The group of a bucket.
+    pub fn group_of(&self, bucket: Bucket) -> GroupId {
+        let node = self.running()[0];
+        self.node(node).service().router().locate(bucket).expect("a map").group
+    }
+
+    /// The group of a conversation.
+    pub fn group_of_room(&self, room: &str) -> GroupId {
+        self.group_of(self.book.room(room).channel.bucket())
+    }
+
+    /// Nodes with a replica of a group, as the map says.
+    pub fn replicas(&self, group: GroupId) -> Vec<u64> {
+        let node = self.running()[0];
+        let map = self.node(node).service().router().maps().current();
+        map.groups.get(&group).map(|row| row.replicas.iter().map(|node| node.get()).collect()).unwrap_or_default()
+    }
+
+    /// The node that serves a group as its leader; waits until there is one.
+    pub async fn leader_of(&self, group: GroupId) -> u64 {
+        self.wait_for(&format!("group {group} has a leader"), async || self.leader_now(group).is_some()).await;
+        self.leader_now(group).expect("it was there a moment ago, and nobody was killed since")
+    }
+
+    /// As [`Cluster::leader_of`], for the group of a conversation.
+    pub async fn leader_of_room(&self, room: &str) -> u64 {
+        self.leader_of(self.group_of_room(room)).await
+    }
+
+    /// A running node that holds a replica of the group and does not lead it.
+    pub async fn follower_of(&self, group: GroupId) -> u64 {
+        let leader = self.leader_of(group).await;
+        let running = self.running();
+        self.replicas(group).into_iter().find(|node| *node != leader && running.contains(node)).expect("a follower that runs")
+    }
+
+    /// The one that serves it in the highest term: a leader that is cut off may believe in itself for a while.
+    pub fn leader_now(&self, group: GroupId) -> Option<u64> {
+        let serving = self.running().into_iter().filter_map(|node| {
+            let lead = self.node(node).groups().get(group)?.leadership();
+            lead.serving.then_some((lead.term, node))
+        });
+        serving.max().map(|(_, node)| node)
+    }
+
+    /// The sum of a node's metric over its labels.
+    pub fn metric(&self, node: u64, name: &str) -> f64 {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, self.node(node).registry()).expect("writing to a string");
+        let of_name = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']));
+        text.lines().filter(of_name).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
+    // People.
+
+    /// A new device of a person, connected. The account is made on first use.
+    pub async fn client(&self, name: &str) -> Device {
+        let device = self.offline_client(name).await;
+        device.connect().await;
+        device
+    }
+
+    /// As [`Cluster::client`], by way of one node as long as that lives.
+    pub async fn client_at(&self, name: &str, node: u64) -> Device {
+        let user = self.user(name).await;
+        let device = Device::make(self, name, user, vec![self.address(node).to_owned()]).await;
+        device.connect().await;
+        device
+    }
+
+    /// A new device of a person that has not gone online yet.
+    pub async fn offline_client(&self, name: &str) -> Device {
+        let user = self.user(name).await;
+        Device::make(self, name, user, self.addresses()).await
+    }
+
+    /// The account of a person, made on first use.
+    pub async fn user(&self, name: &str) -> UserId {
+        let known = self.people().get(name).copied();
+        if let Some(user) = known {
+            return user;
+        }
+        let operator = Caller { user: UserId::new(0), device: DeviceId::new(1), admin: true, trace: 0 };
+        let mut key = [0; 32];
+        key[..name.len().min(32)].copy_from_slice(&name.as_bytes()[..name.len().min(32)]);
+        let node = self.node(self.running()[0]);
+        let made = node.service().handle(&operator, Request::EnsureAccount { name: name.to_owned(), key }, Instant::now() + PATIENCE).await;
+        let Ok(Answer::Account { user, .. }) = made else { panic!("no account for {name}: {made:?}\n{}", self.states()) };
+        self.people().insert(name.to_owned(), user);
+        user
+    }
+
+    /// A token for a person.
+    pub fn token(&self, name: &str, user: UserId) -> String {
+        let now_s = SystemClock.now().get() / 1000;
+        let claims = Claims { user, name: name.to_owned(), cluster: self.files.id, admin: false, expires_s: now_s + 3_600, issued_s: now_s };
+        mint(&self.files.token_key, &claims).expect("a token")
+    }
+
+    /// Whom a client of this cluster believes.
+    pub fn trust(&self) -> Trust {
+        Trust::ca_pem(self.files.ca_pem.as_bytes()).expect("the cluster's own authority")
+    }
+
+    /// Makes a group chat and waits until it is there.
+    pub async fn room(&self, room: &str, creator: &Device, others: &[&Device]) -> ChannelId {
+        let members = others.iter().map(|device| device.user()).collect();
+        creator.make_room(room, members).await
+    }
+
+    /// What was acked so far.
+    pub fn book(&self) -> &Arc<Book> {
+        &self.book
+    }
+
+    pub(crate) fn addresses(&self) -> Vec<String> {
+        self.nodes.values().map(|place| place.address.clone()).collect()
+    }
+
+    pub(crate) fn keep(&self, client: Client) {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner).push(client);
+    }
+
+    // Waiting.
+
+    /// Waits until something holds.
+    ///
+    /// # Panics
+    /// It does not within [`PATIENCE`]; the text says what was waited for, and what each node knows.
+    pub async fn wait_for(&self, reason: &str, mut holds: impl AsyncFnMut() -> bool) {
+        let looking = async {
+            while !holds().await {
+                sleep(LOOK).await;
+            }
+        };
+        if timeout(PATIENCE, looking).await.is_err() {
+            panic!("waited {PATIENCE:?} for: {reason}\n{}", self.states());
+        }
+    }
+
+    /// Waits until every group has a leader that every running node knows, and the map is logged.
+    pub async fn wait_ready(&self) {
+        self.wait_for("every group has a leader, and the map is known everywhere", async || {
+            self.running().iter().all(|node| {
+                let router = self.node(*node).service().router();
+                let map = router.maps().current();
+                map.epoch.get() > 0
+                    && !map.groups.is_empty()
+                    && map.groups.keys().all(|group| self.leader_now(*group).is_some() && router.leader(*group).is_some())
+            })
+        })
+        .await;
+    }
+
+    /// Waits until the replicas of a group that run have applied the same entries with the same result.
+    pub async fn wait_equal(&self, group: GroupId) {
+        self.wait_for(&format!("the replicas of group {group} are equal"), async || {
+            let states: Vec<_> = self.running().iter().filter_map(|node| self.node(*node).groups().get(group)?.status().ok()).collect();
+            let applied = |status: &kith_raft::GroupStatus| (status.applied.map(|id| id.index), status.digest);
+            states.windows(2).all(|pair| applied(&pair[0]) == applied(&pair[1]))
+        })
+        .await;
+    }
+
+    /// What each node knows, for people.
+    pub fn states(&self) -> String {
+        let mut text = format!("cut links: {:?}\n", self.links.cuts());
+        for (id, place) in &self.nodes {
+            let Some(node) = &place.node else {
+                let _ = writeln!(text, "node {id}: stopped");
+                continue;
+            };
+            let router = node.service().router();
+            let _ = writeln!(text, "node {id}: map {}, links up {}", router.maps().current().epoch.get(), node.peers().links_up());
+            for group in node.groups().all() {
+                let _ = match group.status() {
+                    Ok(status) => writeln!(
+                        text,
+                        "  group {}: leader {:?} term {} last {:?} applied {:?} serving {} failed {}",
+                        status.group,
+                        status.leader.map(NodeId::get),
+                        status.term,
+                        status.last.map(|index| index.get()),
+                        status.applied.map(|id| id.index.get()),
+                        group.leadership().serving,
+                        status.failed
+                    ),
+                    Err(error) => writeln!(text, "  group {}: {error}", group.id()),
+                };
+            }
+        }
+        text
+    }
+
+    /// Ends the scenario: no node has logged what nobody expected; then everything stops.
+    ///
+    /// # Panics
+    /// A node has logged an unexpected warning or error.
+    pub async fn finish(mut self) {
+        let unexpected = self.logs.unexpected(&self.allowed);
+        let clients = std::mem::take(&mut *self.clients.lock().unwrap_or_else(PoisonError::into_inner));
+        for client in clients {
+            client.close().await;
+        }
+        self.kill_all().await;
+        assert!(unexpected.is_empty(), "lines that nobody expected:\n{}", unexpected.join("\n"));
+    }
+
+    async fn start_node(&mut self, id: u64, socket: Option<UdpSocket>) {
+        let mut config = Config::load(&self.folder.path().join(format!("node-{id}/node.toml"))).expect("the node's own settings");
+        config.node.lanes = Some(1);
+        config.limits.sessions_max = self.setup.sessions_max;
+        let place = self.nodes.get_mut(&id).expect("a node of the cluster");
+        assert!(place.node.is_none(), "node {id} runs already");
+        let mut options = NodeOptions::new(config);
+        options.links = self.links.clone();
+        options.groups = self.setup.raft;
+        options.store = self.setup.store.clone();
+        options.failpoints = place.failpoints.clone();
+        options.socket = socket;
+        place.node = Some(Node::start(options).await.unwrap_or_else(|error| panic!("node {id} does not start: {error:?}")));
+    }
+
+    fn people(&self) -> MutexGuard<'_, BTreeMap<String, UserId>> {
+        self.people.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,70 @@
+//! What a scenario's cluster is like: how many nodes and groups, how short its timers, how small its bounds.
+
+use std::time::Duration;
+
+use kith_raft::{GroupsConfig, Retention, Timers, storage};
+
+/// How a cluster is set up; the default suits a scenario on a small, busy machine.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Nodes, each in a zone of its own.
+    pub nodes: u64,
+    /// Groups that hold data, besides the meta group.
+    pub groups: u32,
+    /// Timers and bounds of the groups.
+    pub raft: GroupsConfig,
+    /// Sizes of the stores.
+    pub store: storage::Options,
+    /// Sessions of one node.
+    pub sessions_max: usize,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { nodes: 3, groups: 2, raft: GroupsConfig { timers: timers(), ..GroupsConfig::default() }, store: store(), sessions_max: 1_000 }
+    }
+}
+
+impl Setup {
+    /// As the default, with so many nodes.
+    pub fn nodes(nodes: u64) -> Self {
+        Self { nodes, ..Self::default() }
+    }
+
+    /// Flushes often and keeps next to nothing of the log: who was away for long gets a snapshot.
+    #[must_use]
+    pub fn purging(mut self) -> Self {
+        self.raft.retention = Retention { flush_interval: Duration::from_millis(200), keep_entries: 10, purge_entries_min: 10 };
+        self
+    }
+
+    /// So few items may wait at a proposer.
+    #[must_use]
+    pub fn queue_items_max(mut self, items: usize) -> Self {
+        self.raft.proposer.queue_items_max = items;
+        self
+    }
+}
+
+/// A new leader within a second, and none for want of processor time.
+fn timers() -> Timers {
+    Timers {
+        heartbeat: Duration::from_millis(100),
+        election_min: Duration::from_millis(500),
+        election_max: Duration::from_millis(1_000),
+        append_overdue: Duration::from_millis(500),
+        propose_overdue: Duration::from_secs(3),
+    }
+}
+
+/// Three stores share a machine with the tests.
+fn store() -> storage::Options {
+    storage::Options {
+        block_cache_bytes: 48 << 20,
+        write_buffers_bytes: 32 << 20,
+        log_memtable_bytes: 16 << 20,
+        state_memtable_bytes: 4 << 20,
+        row_cache_bytes: 8 << 20,
+        ..storage::Options::default()
+    }
+}

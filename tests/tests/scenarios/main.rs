@@ -1,0 +1,14 @@
+//! Scenarios over whole clusters: one module per theme, one binary, so that it is linked once.
+//!
+//! Each starts its own cluster, does what its name says, and checks every replica against what was acked.
+
+mod chat;
+mod crash;
+#[cfg(feature = "failpoint")]
+mod failpoint;
+mod hostile;
+mod limits;
+mod meta;
+mod overload;
+mod partition;
+mod slow;

@@ -1,0 +1,107 @@
+//! More than fits: refused at once with a delay, never absorbed; and full speed again after.
+
+use std::time::Duration;
+
+use kith_tests::{
+    Cluster, Setup,
+    raw::{Raw, hello},
+};
+use kith_wire::{
+    client::{Answer, Request, Send, ToClient, ToEdge},
+    code::Code,
+    id::{ClientSeq, DeviceId},
+    limit::SESSION_REQUESTS_MAX,
+    peer::Caller,
+};
+use tokio::{task::JoinSet, time::Instant};
+
+const FLOOD: u64 = 2_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flood_is_answered_busy_with_a_delay_and_everything_works_after_it() {
+    let c = Cluster::start_with(Setup::default().queue_items_max(64)).await;
+    let (ann, bob) = (c.client("ann").await, c.client("bob").await);
+    c.room("general", &ann, &[&bob]).await;
+    let leader = c.leader_of_room("general").await;
+    let channel = c.channel_of("general");
+
+    let mut flood = JoinSet::new();
+    for number in 0..FLOOD {
+        let service = c.node(leader).service().clone();
+        let caller = Caller { user: ann.user(), device: DeviceId::new(1_000 + number), admin: false, trace: number };
+        let text = format!("flood {number}");
+        let (client_seq, settled) = (ClientSeq::new(1), ClientSeq::new(1));
+        let send = Send { channel, client_seq, settled, text: text.clone(), reply_to: None, mentions: Vec::new() };
+        flood.spawn(async move { (text, service.handle(&caller, Request::Send(send), Instant::now() + Duration::from_secs(20)).await) });
+    }
+    let (mut taken, mut busy) = (0, 0);
+    for (text, answer) in flood.join_all().await {
+        match answer {
+            Ok(Answer::Sent { seq, .. }) => {
+                c.book().acked(channel, seq, &text);
+                taken += 1;
+            }
+            Err(refusal) if refusal.code == Code::Busy => {
+                assert!(refusal.retry_after_ms.is_some_and(|ms| ms > 0), "busy, and no delay");
+                busy += 1;
+            }
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+    assert!(taken > 0 && busy > 0, "taken {taken}, busy {busy}");
+    assert_eq!(c.metric(leader, "kith_raft_queue_items"), 0.0, "the queue is empty again");
+
+    ann.send_many("general", 500).await;
+    c.check_device(&bob, "general").await;
+    c.check_history().await;
+    c.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn session_with_too_many_requests_waiting_is_told_so_and_loses_none() {
+    let c = Cluster::start(3).await;
+    let user = c.user("ann").await;
+    let mut chat = Raw::to(&c, 1).await.chat().await;
+    chat.send(&ToEdge::Hello(hello(user, &c.token("ann", user), None))).await;
+    assert!(matches!(chat.next().await, Some(ToClient::Welcome(_))));
+    let asked = 4 * SESSION_REQUESTS_MAX as u64;
+    for number in 0..asked {
+        chat.ask(number, Request::FindUser { name: format!("nobody-{number}") }).await;
+    }
+    let (mut answered, mut busy) = (0, 0);
+    while answered + busy < asked {
+        match chat.next().await {
+            Some(ToClient::Answer { answer: Ok(_), .. }) => answered += 1,
+            Some(ToClient::Answer { answer: Err(refusal), .. }) => {
+                assert_eq!(refusal.code, Code::Busy);
+                assert!(refusal.retry_after_ms.is_some_and(|ms| ms > 0), "busy, and no delay");
+                busy += 1;
+            }
+            Some(_) => {}
+            None => panic!("the session was ended"),
+        }
+    }
+    assert!(answered >= SESSION_REQUESTS_MAX as u64, "answered {answered}, busy {busy}");
+    c.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn full_node_tells_the_next_client_that_it_is_busy_and_still_finds_its_peers() {
+    let mut c = Cluster::start_with(Setup { sessions_max: 2, ..Setup::default() }).await;
+    let (ann, bob) = (c.client_at("ann", 1).await, c.client_at("bob", 1).await);
+    let third = Raw::to(&c, 1).await;
+    assert_eq!(third.closed().await, Some(u64::from(Code::Busy.number())));
+
+    // Its places are for clients: a peer that starts again is let in.
+    c.kill(2).await;
+    c.restart(2).await;
+    c.wait_for("the two nodes are linked again", async || c.node(1).peers().links_up() == 2 && c.node(2).peers().links_up() == 2).await;
+
+    ann.go_offline().await;
+    let cid = c.client_at("cid", 1).await;
+    cid.direct("talk", bob.user());
+    cid.send("talk", "there is room again").await;
+    c.wait_device(&bob, "talk").await;
+    c.check_history().await;
+    c.finish().await;
+}
