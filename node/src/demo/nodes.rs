@@ -106,6 +106,12 @@ impl Nodes {
         Ok(Self { folder: folder.to_owned(), binary, spec, running })
     }
 
+    /// The same, with another program as the nodes: a test is not the binary.
+    #[must_use]
+    pub fn with_binary(self, binary: PathBuf) -> Self {
+        Self { binary, ..self }
+    }
+
     /// How the cluster was made.
     pub const fn spec(&self) -> &ClusterSpec {
         &self.spec
