@@ -16,11 +16,7 @@ use kith_raft::{
     FailPoints, GroupHandle, Groups, GroupsConfig, GroupsOptions, Lanes, OpenError, RaftMetrics,
     storage::{self, Storage},
 };
-use kith_wire::{
-    hello::Features,
-    id::NodeId,
-    log::{ClusterMap, Membership},
-};
+use kith_wire::{hello::Features, id::NodeId, log::Membership};
 use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::{net::TcpListener, runtime::Handle, sync::watch, task::JoinError};
@@ -31,6 +27,7 @@ use crate::{
     clock::{SharedClock, SystemClock},
     cluster::{
         ClusterFiles,
+        birth::Birth,
         controller::{Controller, ControllerDuty},
         files::FilesError,
         map::{Keep, Maps},
@@ -169,6 +166,7 @@ impl Node {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(options: NodeOptions) -> Result<Self, StartError> {
+        let election_max = options.groups.timers.election_max;
         let NodeOptions { config, clock, links, groups: groups_config, store, failpoints, socket } = options;
         let files = ClusterFiles::load(&config.cluster.folder)?;
         let id = NodeId::new(config.node.id);
@@ -283,9 +281,16 @@ impl Node {
         let fanout_duty = FanoutDuty { fanout: fanout.clone(), groups: groups.clone(), tasks: tasks.child() };
         let duties: Arc<[Arc<dyn Duty>]> = Arc::new([Arc::new(ControllerDuty::new(controller.clone())), Arc::new(fanout_duty)]);
         peers.follow(&maps.current());
-        for (group, initial) in replicas_of(id, &maps.current()) {
-            let handle = groups.open(group, Some(initial)).await?;
+        for row in maps.current().groups.values().filter(|row| row.replicas.contains(&id)) {
+            let initial = Membership { voters: vec![row.replicas.clone()], learners: Vec::new() };
+            let alone = row.replicas.len() == 1;
+            let handle = groups.open(row.group, alone.then(|| initial.clone())).await?;
             leadership::watch(&tasks, &handle, duties.clone());
+            if !alone {
+                let rank = row.preference.iter().position(|node| *node == id).unwrap_or(row.preference.len());
+                let birth = Birth { handle, initial, rank, patience: 2 * election_max, peers: peers.clone() };
+                tasks.spawn("cluster.birth", birth.run());
+            }
         }
         controller.start();
         tasks.spawn("service.receipts", service.clone().run_receipts());
@@ -488,11 +493,6 @@ fn keeper(storage: &Arc<Storage>, key: &'static str) -> Keep {
             tracing::error!(key, cause = %error, "node: a value cannot be kept");
         }
     })
-}
-
-fn replicas_of(node: NodeId, map: &ClusterMap) -> Vec<(kith_wire::id::GroupId, Membership)> {
-    let held = map.groups.values().filter(|row| row.replicas.contains(&node));
-    held.map(|row| (row.group, Membership { voters: vec![row.replicas.clone()], learners: Vec::new() })).collect()
 }
 
 /// Accepts connections until cancelled and gives each to its side by ALPN.

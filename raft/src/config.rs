@@ -13,9 +13,9 @@ use crate::recent::RecentLimits;
 pub struct Timers {
     /// A leader's heartbeat. Each replica wakes up about five times as often.
     pub heartbeat: Duration,
-    /// A follower that has not heard of a leader for a random time between this ...
+    /// A follower holds its vote for `election_max` after the last beat (the lease), waits a random time between this ...
     pub election_min: Duration,
-    /// ... and this stands for election. Fail-over takes about twice this at worst.
+    /// ... and this, and only then stands for election: fail-over takes between `election_max + election_min` and twice this.
     pub election_max: Duration,
     /// An append session with data on its way and no answer for this long is given up (at least two heartbeats).
     pub append_overdue: Duration,
@@ -26,9 +26,9 @@ pub struct Timers {
 impl Default for Timers {
     fn default() -> Self {
         Self {
-            heartbeat: Duration::from_millis(500),
-            election_min: Duration::from_millis(1_500),
-            election_max: Duration::from_millis(3_000),
+            heartbeat: Duration::from_millis(250),
+            election_min: Duration::from_millis(600),
+            election_max: Duration::from_millis(1_200),
             append_overdue: Duration::from_secs(1),
             propose_overdue: Duration::from_secs(6),
         }

@@ -203,6 +203,23 @@ impl GroupHandle {
         self.0.failed.load(Ordering::Acquire)
     }
 
+    /// Makes a group that was opened without an initial membership; one that exists already is left as it is. One voter's call is
+    /// enough, and two at once only split the first vote.
+    ///
+    /// # Errors
+    /// The group has stopped.
+    pub async fn initialize(&self, initial: &Membership) -> Result<(), ProposeError> {
+        crate::registry::initialize(&self.0.raft, initial).await.map_err(|error| {
+            tracing::warn!(group = %self.id(), cause = %error, "the group could not be made");
+            ProposeError::Stopped
+        })
+    }
+
+    /// Whether the group has been made: its log has a membership.
+    pub async fn is_initialized(&self) -> bool {
+        self.0.raft.is_initialized().await.unwrap_or(false)
+    }
+
     /// Adds a replica that does not vote and waits until it is in the log, not until it has caught up.
     ///
     /// # Errors

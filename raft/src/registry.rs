@@ -149,7 +149,8 @@ impl Groups {
         groups
     }
 
-    /// Opens a group. `initial` makes it when its log is empty: every voter calls with the same value.
+    /// Opens a group. `initial` makes it when its log is empty; without, it waits for another voter to make it, or for
+    /// [`GroupHandle::initialize`].
     ///
     /// # Errors
     /// Its log or state cannot be read, or do not fit each other; the group stays closed.
@@ -391,7 +392,7 @@ impl Groups {
     }
 }
 
-async fn initialize(raft: &Raft, initial: &Membership) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+pub(crate) async fn initialize(raft: &Raft, initial: &Membership) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     if raft.is_initialized().await? {
         return Ok(());
     }

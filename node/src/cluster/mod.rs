@@ -5,6 +5,7 @@
 //! the meta group down. Not here: placement (kith-machine's planner), joining later.
 
 pub mod authority;
+pub mod birth;
 pub mod bootstrap;
 pub mod controller;
 pub mod files;
