@@ -123,8 +123,12 @@ impl<W: Write> Made<W> {
         for node in ["n1", "n2", "n3"] {
             for channel in 0..CHANNELS {
                 let mut from = 1;
-                while self.read(0, channel, from, Some(PAGE as u64), true, Some(node))? > 0 {
-                    from += PAGE as u64;
+                loop {
+                    let count = self.read(0, channel, from, Some(PAGE as u64), true, Some(node))?;
+                    if count == 0 {
+                        break;
+                    }
+                    from += count as u64;
                 }
             }
         }

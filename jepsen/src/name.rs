@@ -171,7 +171,7 @@ impl Nemesis {
 
     /// Whether nothing can be acknowledged while it lasts: the floor of acked operations does not count then.
     pub fn is_total_outage(self) -> bool {
-        matches!(self, Nemesis::KillAll | Nemesis::PowerCutAll | Nemesis::Upgrade)
+        matches!(self, Nemesis::KillAll | Nemesis::PowerCutAll)
     }
 
     /// Whether a replica is rebuilt from its peers afterwards, which has more time.
