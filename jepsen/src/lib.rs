@@ -11,4 +11,5 @@ pub mod history;
 pub mod matrix;
 pub mod name;
 pub mod plan;
+pub mod proof;
 pub mod seed;
