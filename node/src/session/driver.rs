@@ -168,7 +168,11 @@ impl Driver {
                     self.parts.session_metrics.wait.observe(now.saturating_duration_since(begun).as_secs_f64());
                     self.machine.handle_answer(id, answer);
                 }
-                Woken::Opened(opened) => self.opened(*opened),
+                Woken::Opened(opened) => {
+                    self.opened(*opened);
+                    // The welcome goes out before anything that was pushed since the session was registered.
+                    self.follow(now);
+                }
                 Woken::Outbox => self.more = true,
                 Woken::Read(Some(bytes)) => self.read(&bytes, now),
                 Woken::Read(None) | Woken::Lost | Woken::Written(false) => self.ended = Some((End::Left, Code::Disconnected)),

@@ -164,3 +164,22 @@ async fn retry_after_a_lost_ack_gets_the_same_seq() {
     c.check_history().await;
     c.finish().await;
 }
+
+/// A session is registered before it is welcomed, so pushes may be on their way already: none overtakes the welcome.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_comes_before_the_welcome_however_much_is_pushed() {
+    let c = Cluster::start(3).await;
+    let (ann, bob) = (c.client("ann").await, c.client("bob").await);
+    c.room("general", &ann, &[&bob]).await;
+    let talk = ann.talk("general");
+    let token = c.token("bob", bob.user());
+    for number in 1..=100 {
+        let mut chat = Raw::to(&c, number % 3 + 1).await.chat().await;
+        chat.send(&ToEdge::Hello(Hello { conn: Conn::new(number), ..hello(bob.user(), &token, None) })).await;
+        let first = chat.next().await;
+        assert!(matches!(first, Some(ToClient::Welcome(_))), "session {number} began with {first:?}");
+    }
+    talk.stop().await;
+    c.check_device(&bob, "general").await;
+    c.finish().await;
+}
