@@ -6,7 +6,7 @@ use kith_raft::TransportError;
 use kith_wire::{
     client::{Answer, Refusal, Request},
     code::Code,
-    id::{Bucket, NodeId},
+    id::{Bucket, GroupId, NodeId},
     peer::{Ask, Caller, Inner, InnerAnswer, Told},
 };
 
@@ -111,7 +111,11 @@ impl Router {
             Work::Request(caller, request) => Ask::Forward { group: route.group, map_epoch: route.epoch, caller, request },
             Work::Inner(inner) => Ask::Inner { group: route.group, map_epoch: route.epoch, inner },
         };
-        match self.peers.ask(node, ask, (deadline - now).min(ATTEMPT_MAX)).await {
+        let answer = tokio::select! {
+            answer = self.peers.ask(node, ask, (deadline - now).min(ATTEMPT_MAX)) => answer,
+            () = self.succeeded(route.group, node) => return Err(Failure::Unknown),
+        };
+        match answer {
             Ok(Told::Answer(answer)) => Ok(Done::Answer(answer)),
             Ok(Told::Inner(answer)) => Ok(Done::Inner(answer)),
             Ok(_) => Err(Failure::Refused(refuse(Code::Internal))),
@@ -119,6 +123,18 @@ impl Router {
             Err(TransportError::Unreachable(_)) => Err(Failure::NotDone(refuse_for(Code::NoLeader, NO_LEADER_MS), None)),
             Err(TransportError::Full(_)) => Err(Failure::Refused(refuse_for(Code::Busy, BUSY_MS))),
             Err(TransportError::Timeout(_) | TransportError::Lost(_) | TransportError::Source(_)) => Err(Failure::Unknown),
+        }
+    }
+
+    /// Ends once another node is known to lead the group: one that died while it was asked will not answer, and need not be waited for.
+    async fn succeeded(&self, group: GroupId, asked: NodeId) {
+        let leader = self.leader(group);
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let now = self.leader(group);
+            if now != leader && now.is_some_and(|(node, _)| node != asked) {
+                return;
+            }
         }
     }
 }
@@ -149,6 +165,8 @@ const RETRY_MIN: Duration = Duration::from_millis(10);
 const RETRY_MAX: Duration = Duration::from_millis(250);
 /// One attempt at another node: a leader that is cut off is not waited for until the deadline.
 const ATTEMPT_MAX: Duration = Duration::from_millis(2_500);
+/// While an answer is awaited: how often to see whether the one asked still leads. Most answers come sooner.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// About an election.
 const NO_LEADER_MS: u32 = 1_000;
 /// A peer that reads too slowly.
