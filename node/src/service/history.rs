@@ -101,8 +101,11 @@ impl Reads {
                     page => page.map_err(refuse),
                 }
             }
-            // A replica that lags may not know the channel or the membership yet.
-            Err(Code::NotMember) if query.replica.is_none() && !self.router.serves(group) => Err(refuse_for(Code::Behind, RETRY_MS)),
+            // A replica that lags may not know the channel or the membership yet. One that was named is believed if nothing is known to
+            // exist; whether it lags is not told, since that would tell strangers what there is.
+            Err(Code::NotMember) if !self.router.serves(group) && (query.replica.is_none() || query.min_seq > Seq::ZERO) => {
+                Err(refuse_for(Code::Behind, RETRY_MS))
+            }
             Err(Code::Behind) => Err(refuse_for(Code::Behind, RETRY_MS)),
             Err(code) => Err(refuse(code)),
         }
