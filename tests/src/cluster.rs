@@ -114,6 +114,7 @@ impl Cluster {
     /// Stops a node as a crash would, as far as one process can: nothing is handed over, nobody is told, clients learn it from silence or
     /// a closed connection. What was not synced is lost with a process only; `node/tests/crash.rs` kills processes.
     pub async fn kill(&mut self, node: u64) {
+        self.expect_crash();
         let place = self.nodes.get_mut(&node).expect("a node of the cluster");
         let running = place.node.take().expect("a node that runs");
         running.abort().await;
@@ -121,6 +122,7 @@ impl Cluster {
 
     /// Stops several nodes at once, as [`Cluster::kill`].
     pub async fn kill_all(&mut self) {
+        self.expect_crash();
         let running: Vec<Node> = self.nodes.values_mut().filter_map(|place| place.node.take()).collect();
         let mut aborts = tokio::task::JoinSet::new();
         for node in running {
@@ -153,6 +155,11 @@ impl Cluster {
     /// All links carry traffic again.
     pub fn heal(&self) {
         self.links.heal();
+    }
+
+    /// A group that is stopped in the middle of something says so; one that stops by itself is logged by others too.
+    fn expect_crash(&mut self) {
+        self.allowed.extend(["raft stopped", "the proposer ends because the group has stopped"]);
     }
 
     /// From now on lines that hold this part are expected. Say why in the scenario.
@@ -384,6 +391,18 @@ impl Cluster {
                     ),
                     Err(error) => writeln!(text, "  group {}: {error}", group.id()),
                 };
+            }
+        }
+        for (number, client) in self.clients.lock().unwrap_or_else(PoisonError::into_inner).iter().enumerate() {
+            let (me, status, behind) = (client.me(), client.status().get(), client.behind().get());
+            let _ = writeln!(text, "client {number} of {me}, home in group {}: {status:?}, behind in {behind}", self.group_of(me.bucket()));
+        }
+        for node in self.running() {
+            let mut metrics = String::new();
+            if prometheus_client::encoding::text::encode(&mut metrics, self.node(node).registry()).is_ok() {
+                let of_interest = |line: &&str| !line.starts_with('#') && !line.contains("bucket") && !line.ends_with(" 0");
+                let lines = metrics.lines().filter(|line| line.starts_with("kith_fanout") || line.starts_with("kith_session"));
+                let _ = writeln!(text, "node {node}: {}", lines.filter(of_interest).collect::<Vec<_>>().join("; "));
             }
         }
         text
