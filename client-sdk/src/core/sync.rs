@@ -62,6 +62,8 @@ struct Channel {
     delayed_to: Option<Instant>,
     is_ready: bool,
     in_flight: bool,
+    /// Up to where the pull in flight, or the last one, asked.
+    asked: Seq,
     attempts: u32,
 }
 
@@ -223,6 +225,7 @@ impl Sync {
                 continue;
             }
             channel.in_flight = true;
+            channel.asked = cursor.head;
             let query = HistoryQuery {
                 channel: id,
                 first: cursor.max.next(),
@@ -265,7 +268,7 @@ impl Sync {
             }
             (Purpose::Hole(id), Ok(Page::History(page))) => self.history_page(now, spread, id, page, &mut step),
             (Purpose::Hole(id), Ok(_)) => self.pull_again(now, spread, id, None),
-            (Purpose::Hole(id), Err(error)) if error.is_final() => self.close_hole(id, &mut step),
+            (Purpose::Hole(id), Err(error)) if error.is_final() => self.close_hole(now, spread, id, &mut step),
             (Purpose::Hole(id), Err(error)) => self.pull_again(now, spread, id, error.retry_after),
         }
         step
@@ -356,7 +359,7 @@ impl Sync {
         let Some(covered) = page.covered else {
             // Empty there. Either nothing of it is this user's, whatever we were told, or that replica is behind.
             let is_over = self.channels.get(&id).is_some_and(|channel| page.head.seq <= channel.interval.cursor().max);
-            return if is_over { self.close_hole(id, step) } else { self.pull_again(now, spread, id, None) };
+            return if is_over { self.close_hole(now, spread, id, step) } else { self.pull_again(now, spread, id, None) };
         };
         let Some(channel) = self.channels.get_mut(&id) else { return };
         let had_hole = channel.interval.has_hole();
@@ -384,8 +387,13 @@ impl Sync {
         channel.attempts += 1;
         self.want(id, Some(now + delay));
     }
-    fn close_hole(&mut self, id: ChannelId, step: &mut Step) {
+    /// There is nothing for this user in what was asked for.
+    fn close_hole(&mut self, now: Instant, spread: f64, id: ChannelId, step: &mut Step) {
         let Some(channel) = self.channels.get_mut(&id) else { return };
+        if channel.interval.cursor().head > channel.asked {
+            // Meanwhile more was heard of, of which this answer says nothing.
+            return self.pull_again(now, spread, id, None);
+        }
         channel.in_flight = false;
         channel.attempts = 0;
         let had_hole = channel.interval.has_hole();

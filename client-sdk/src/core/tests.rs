@@ -448,3 +448,22 @@ fn a_questions_time_ends_without_a_connection() {
     let output = world.core.poll_output();
     assert!(matches!(output, Some(Output::Replied(replied, Err(Error { code: Code::Timeout, .. }))) if replied == tag), "{output:?}");
 }
+
+#[test]
+fn an_answer_that_nothing_is_there_does_not_deny_what_was_heard_of_meanwhile() {
+    let mut world = World::new();
+    world.apply(Step::Connect);
+    world.apply(Step::Serve(0));
+    world.apply(Step::Deliver(0));
+    let stub = Faults { stub: true, lose_moved: true, ..Faults::default() };
+    world.server.append_other(channel(0), stub);
+    world.apply(Step::Deliver(0));
+    let (id, pull) = world.pulls.remove(0);
+    assert!(matches!(pull, Pull::History(query) if query.last == Seq::new(1)));
+    world.server.append_other(channel(0), stub);
+    world.apply(Step::Deliver(0));
+    world.core.handle_page(world.now, id, Err(Error::new(Code::NotMember, "")));
+    assert_eq!(world.core.behind(), 1, "the second was not asked for yet");
+    world.settle();
+    assert_eq!(world.shown[&channel(0)], [Seq::new(1), Seq::new(2)]);
+}
