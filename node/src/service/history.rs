@@ -56,7 +56,7 @@ impl Reads {
                 break;
             }
         }
-        Err(last)
+        Err(unknown(last))
     }
 
     async fn history_at(
@@ -105,6 +105,11 @@ impl Reads {
             // exist; whether it lags is not told, since that would tell strangers what there is.
             Err(Code::NotMember) if !self.router.serves(group) && (query.replica.is_none() || query.min_seq > Seq::ZERO) => {
                 Err(refuse_for(Code::Behind, RETRY_MS))
+            }
+            // Nor does one that was deposed and has not heard of it.
+            Err(Code::NotMember) if query.replica.is_none() => {
+                handle.read_barrier().await.map_err(not_proposed)?;
+                self.read_history(&handle, caller, query)?.map_err(refuse)
             }
             Err(Code::Behind) => Err(refuse_for(Code::Behind, RETRY_MS)),
             Err(code) => Err(refuse(code)),
@@ -158,7 +163,7 @@ impl Reads {
                 break;
             }
         }
-        Err(last)
+        Err(unknown(last))
     }
 
     /// A page of an index from this node's replica, which must have applied `min_rev`; also what other nodes ask for.
@@ -227,6 +232,12 @@ async fn applied(handle: &GroupHandle, far_enough: impl Fn(&GroupHandle) -> Resu
 /// Refusals that another replica may not give.
 fn is_local_to_replica(code: Code) -> bool {
     matches!(code, Code::Behind | Code::NotFound | Code::NoLeader | Code::NotLeader | Code::Busy | Code::Timeout | Code::Internal)
+}
+
+/// What a client is told when no place had an answer. That a node has no such replica (it is just starting) says nothing of the data: a
+/// client that took it for final would give up what it is owed.
+fn unknown(last: Refusal) -> Refusal {
+    if last.code == Code::NotFound { refuse_for(Code::NoLeader, RETRY_MS) } else { last }
 }
 
 fn unreachable(error: TransportError) -> Refusal {
