@@ -40,8 +40,9 @@ pub const REFS_EVERY: Duration = Duration::from_millis(100);
 pub const FANNED_EVERY: Duration = Duration::from_millis(500);
 /// Refs that are not acked within this are sent again: longer than a home waits before it commits.
 pub const ACK_WITHIN: Duration = Duration::from_secs(5);
-/// First and longest wait before a home that did not ack gets refs again.
-pub const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// First and longest wait before a home that did not ack gets refs again. Short: a ref may be all that tells a device of a record whose
+/// push was lost, and one window of refs in a few seconds is no load.
+pub const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
 /// Homes are looked at so often while something is owed to them.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// A frame that has grown so large does not wait for its time.
@@ -244,13 +245,14 @@ impl Dispatch {
         for (channel, seq, gone) in &kept.kept {
             self.gone.extend(gone.iter().map(|user| (*channel, *user)));
             let home = self.homes.entry(kept.home).or_default();
-            if home.in_flight.get(channel).is_some_and(|sent| sent.seq <= *seq) {
-                if let Some(sent) = home.land(channel) {
-                    self.metrics.refs_wait.observe(now.saturating_duration_since(sent.at).as_secs_f64());
-                    self.metrics.refs_in_flight.dec();
-                }
-                home.backoff = BACKOFF.0;
-                home.blocked = None;
+            // It commits again, though it may have taken so long that this was taken back: no reason to let the rest wait.
+            home.backoff = BACKOFF.0;
+            home.blocked = None;
+            if home.in_flight.get(channel).is_some_and(|sent| sent.seq <= *seq)
+                && let Some(sent) = home.land(channel)
+            {
+                self.metrics.refs_wait.observe(now.saturating_duration_since(sent.at).as_secs_f64());
+                self.metrics.refs_in_flight.dec();
             }
             if let Some(known) = self.channels.get_mut(channel).and_then(|progress| progress.kept.get_mut(&kept.home)) {
                 *known = (*known).max(*seq);
@@ -396,6 +398,7 @@ impl Dispatch {
                 // The new leader knows nothing of what the old one got: all of it goes again, at once.
                 home.leader = leader;
                 home.blocked = None;
+                home.backoff = BACKOFF.0;
                 self.metrics.refs_in_flight.dec_by(home.in_flight.len() as i64);
                 home.recall();
             } else if home.in_flight.values().any(|sent| now >= sent.at + ACK_WITHIN) {

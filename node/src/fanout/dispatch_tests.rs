@@ -373,3 +373,38 @@ fn a_user_that_is_gone_is_told_to_the_channel() {
         [Command::Gone { channel: channel_id(0), user: UserId::new(2) }, Command::Fanned { channel: channel_id(0), seq: Seq::new(1) }]
     );
 }
+
+#[test]
+fn a_home_that_acks_late_is_not_made_to_wait_any_longer() {
+    let mut world = World::new();
+    world.append(0, 2);
+    world.step(20, true);
+    for _ in 0..8 {
+        // Each time the acks come only after the refs were taken back.
+        world.step(u64::try_from(ACK_WITHIN.as_millis()).unwrap() + 100, true);
+    }
+    world.append(1, 4);
+    world.step(120, true);
+    world.deliver_all();
+    world.step(60, true);
+    world.commit(|_| false);
+    world.deliver_all();
+    world.step(60, true);
+    world.deliver_all();
+    world.step(60, true);
+    world.commit(|_| false);
+    assert_eq!(world.committed.get(&(UserId::new(4), channel_id(1))), Some(&1));
+}
+
+#[test]
+fn a_home_that_was_silent_for_minutes_gets_refs_within_seconds_once_it_answers() {
+    let mut world = World::new();
+    world.append(0, 2);
+    for _ in 0..600 {
+        world.step(500, true);
+        world.wire.clear();
+    }
+    let begun = world.now;
+    world.settle();
+    assert!(world.now - begun < Duration::from_secs(15), "{:?}", world.now - begun);
+}
