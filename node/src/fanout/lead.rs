@@ -5,7 +5,11 @@
 //! are dropped (refs come again) and registrations are `Busy`; one round and one batch of `Fanned` under way; [`REGISTERING_MAX`]
 //! registrations. Not here: decisions (`dispatch`, `registry`).
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::{
     StreamExt,
@@ -27,7 +31,7 @@ use kith_wire::{
     code::Code,
     id::{BootEpoch, ChannelId, DeviceId, GroupId, NodeId, Seq, SessionId, Term, UserId, UserRev},
     log::{Command, Item, Ref, UserState},
-    peer::{ChannelRefs, RefsKept, RegisteredSession, Registration, Tell},
+    peer::{ChannelRefs, PushFrame, RefsKept, RegisteredSession, Registration, Tell},
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -110,7 +114,7 @@ pub(crate) type RegisterAnswer = oneshot::Sender<RegisterOutcome>;
 enum Done {
     Round(HashMap<UserId, Merged>),
     Proposed(Vec<Command>),
-    Registered(Vec<Result<RegisteredSession, Refusal>>, Vec<Registration>, NodeId, RegisterAnswer),
+    Registered { attempt: u64, from: NodeId, sessions: Vec<Registration>, results: Vec<Result<RegisteredSession, Refusal>>, answer: RegisterAnswer },
 }
 
 /// The duty of one term.
@@ -123,8 +127,15 @@ pub(crate) struct Lead {
     home: Home,
     work: FuturesUnordered<BoxFuture<'static, Done>>,
     registering: usize,
+    /// The latest registration under way of each session.
+    attempts: HashMap<SessionId, u64>,
+    attempt: u64,
     unreadable_until: Option<Instant>,
     silent: HashMap<NodeId, Instant>,
+    /// How often the link to each edge had broken when its sessions were last told where they stand.
+    breaks: HashMap<NodeId, u64>,
+    /// Edges that may have missed a push.
+    owed: BTreeSet<NodeId>,
     looked: Instant,
 }
 
@@ -133,6 +144,10 @@ impl Lead {
         let group = seat.group();
         Self {
             silent: HashMap::new(),
+            breaks: HashMap::new(),
+            owed: BTreeSet::new(),
+            attempts: HashMap::new(),
+            attempt: 0,
             looked: fanout.clock.instant(),
             dispatch: Dispatch::new(group, term, fanout.metrics.clone()),
             home: Home::new(group, term, fanout.options.round_wait, fanout.metrics.clone()),
@@ -189,7 +204,10 @@ impl Lead {
             Err(FeedError::Lagged(missed)) => {
                 tracing::warn!(group = %self.seat.group(), missed, "fan-out missed events: walking the dirty channels");
                 self.dispatch.handle_lagged();
-                self.tell_all_where_they_stand();
+                // Index moves were missed: a number without rows makes the devices pull.
+                let edges: Vec<_> = self.home.edges().collect();
+                self.owed.extend(edges);
+                self.tell_where_they_stand();
             }
         }
         true
@@ -207,21 +225,34 @@ impl Lead {
             Effect::MapChanged { .. } | Effect::OwnershipChanged => {}
         }
     }
-    /// Index moves were missed: a number without rows makes the devices pull.
-    fn tell_all_where_they_stand(&mut self) {
-        let stand = self.seat.view().and_then(|view| {
-            let users = self.home.present().into_iter();
-            users.map(|user| user_of(&*view, user).map(|row| (user, row))).collect::<Result<Vec<_>, _>>()
-        });
-        match stand {
-            Ok(users) => {
-                for (user, row) in users {
-                    if let Some((_, rev)) = row {
-                        self.home.handle_moved(user, rev, rev, &[]);
+    /// Tells the sessions of edges that may have missed a push where their users' indexes stand: whoever was told less pulls. An edge
+    /// that cannot be told now is told at a later look.
+    fn tell_where_they_stand(&mut self) {
+        for edge in std::mem::take(&mut self.owed) {
+            // Without a link there is no point in reading all those rows.
+            let (home, term) = (self.seat.group(), self.term);
+            let probe = PushFrame { home, term, deliveries: Vec::new(), moves: Vec::new(), replaced: Vec::new(), receipts: Vec::new() };
+            if !self.fanout.tell(edge, Tell::Push(probe)) {
+                self.owed.insert(edge);
+                continue;
+            }
+            let stand = self.seat.view().and_then(|view| {
+                let users = self.home.present(Some(edge)).into_iter();
+                users.map(|user| user_of(&*view, user).map(|row| (user, row))).collect::<Result<Vec<_>, _>>()
+            });
+            match stand {
+                Ok(users) => {
+                    for (user, row) in users {
+                        if let Some((_, rev)) = row {
+                            self.home.handle_stands(edge, user, rev);
+                        }
                     }
                 }
+                Err(error) => {
+                    tracing::error!(group = %self.seat.group(), %error, "cannot read where users stand");
+                    self.owed.insert(edge);
+                }
             }
-            Err(error) => tracing::error!(group = %self.seat.group(), %error, "cannot read where users stand"),
         }
     }
     fn handle_message(&mut self, message: Message) {
@@ -246,6 +277,9 @@ impl Lead {
         // In the registry first: what moves the index from here on is pushed, what moved it before is in the version read below.
         let taken: Vec<_> = sessions.iter().map(|session| self.home.handle_register(from, boot, session)).collect();
         self.registering += 1;
+        self.attempt += 1;
+        let attempt = self.attempt;
+        self.attempts.extend(sessions.iter().map(|session| (session.session, attempt)));
         let seat = self.seat.clone();
         self.work.push(Box::pin(async move {
             let steps = sessions.iter().zip(taken).map(|(session, taken)| {
@@ -256,7 +290,7 @@ impl Lead {
                 }
             });
             let results = stream::iter(steps.collect::<Vec<_>>()).buffered(PROPOSALS_AT_ONCE).collect().await;
-            Done::Registered(results, sessions, from, answer)
+            Done::Registered { attempt, from, sessions, results, answer }
         }));
     }
     fn handle_done(&mut self, done: Done) {
@@ -268,9 +302,14 @@ impl Lead {
                     self.fanout.tell(source, Tell::RefsKept(kept));
                 }
             }
-            Done::Registered(results, sessions, from, answer) => {
+            Done::Registered { attempt, from, sessions, results, answer } => {
                 self.registering -= 1;
                 for (session, result) in sessions.iter().zip(&results) {
+                    // An edge that did not wait for this one has asked again since: the later registration counts.
+                    if self.attempts.get(&session.session) != Some(&attempt) {
+                        continue;
+                    }
+                    self.attempts.remove(&session.session);
                     if result.as_ref().is_err_and(|refusal| refusal.code != Code::Replaced) {
                         self.home.handle_unregister(from, session.user, session.device, session.session);
                     }
@@ -287,15 +326,23 @@ impl Lead {
         self.looked = now;
         let edges: Vec<_> = self.home.edges().collect();
         self.silent.retain(|edge, _| edges.contains(edge));
+        self.breaks.retain(|edge, _| edges.contains(edge));
+        self.owed.retain(|edge| edges.contains(edge));
         for edge in edges {
+            let breaks = self.fanout.breaks(edge);
+            if self.breaks.insert(edge, breaks).unwrap_or_default() != breaks {
+                self.owed.insert(edge);
+            }
             if self.fanout.homes.alive(edge) {
                 self.silent.remove(&edge);
             } else if now >= *self.silent.entry(edge).or_insert(now) + EDGE_GONE {
                 tracing::info!(group = %self.seat.group(), peer = %edge, "an edge is gone, and its sessions with it");
                 self.silent.remove(&edge);
+                self.owed.remove(&edge);
                 self.home.handle_edge_gone(edge);
             }
         }
+        self.tell_where_they_stand();
     }
     /// Does what follows from what was taken.
     fn poll(&mut self) {
@@ -323,7 +370,9 @@ impl Lead {
         }
         for (node, frame) in self.home.poll_pushes() {
             self.fanout.metrics.push_frames.inc();
-            self.fanout.tell(node, Tell::Push(frame));
+            if !self.fanout.tell(node, Tell::Push(frame)) {
+                self.owed.insert(node);
+            }
         }
         if let Some(refs) = self.home.poll_round(now) {
             self.work.push(Box::pin(round(self.seat.clone(), self.fanout.clone(), refs)));
@@ -451,3 +500,7 @@ pub(crate) fn give(fanout: &Fanout, inbox: Option<&mpsc::Sender<Message>>, messa
     };
     fanout.metrics.reject(reject);
 }
+
+#[cfg(test)]
+#[path = "lead_tests.rs"]
+mod tests;

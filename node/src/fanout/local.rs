@@ -56,6 +56,8 @@ pub struct Reregister {
     pub leader: (NodeId, Term),
     /// Whom to register.
     pub sessions: Vec<Registration>,
+    /// How often the home's registrations had been lost when this was asked for.
+    losses: u64,
 }
 
 #[derive(Debug, Default)]
@@ -81,6 +83,7 @@ struct Home {
     leader: Option<(NodeId, Term)>,
     sessions: BTreeSet<SessionId>,
     stale: bool,
+    losses: u64,
     asking: bool,
     retry_at: Option<Instant>,
     backoff: Duration,
@@ -114,6 +117,15 @@ impl Local {
         let home = table.homes.entry(group).or_default();
         if home.leader.is_none_or(|(_, term)| term < with.1) {
             home.leader = Some(with);
+            home.stale = true;
+        }
+    }
+    /// Has a session registered again: what was pushed to it since it was may be lost.
+    pub fn handle_doubt(&self, id: SessionId, group: GroupId) {
+        let mut table = self.lock();
+        let Table { sessions, homes, .. } = &mut *table;
+        if let (Some(entry), Some(home)) = (sessions.get_mut(&id), homes.get_mut(&group)) {
+            entry.with = None;
             home.stale = true;
         }
     }
@@ -160,6 +172,9 @@ impl Local {
             let frame = (!rows.is_empty()).then(|| codec::event(&Event::IndexMoved { from, to, rows }));
             for id in sessions {
                 let Some(entry) = table.sessions.get_mut(&id) else { continue };
+                if frame.is_none() && to <= entry.told {
+                    continue;
+                }
                 entry.told = entry.told.max(to);
                 match &frame {
                     Some(frame) => drop(entry.outbox.push_move(frame.clone(), to, now)),
@@ -236,7 +251,7 @@ impl Local {
                 (home.stale, home.lost, home.warned) = (false, None, false);
             } else {
                 home.asking = true;
-                asks.push(Reregister { group: *group, leader, sessions: batch });
+                asks.push(Reregister { group: *group, leader, sessions: batch, losses: home.losses });
             }
         }
         asks
@@ -267,7 +282,8 @@ impl Local {
             let Some(entry) = sessions.get_mut(&registration.session) else { continue };
             match result {
                 Ok(registered) => {
-                    entry.with = Some(with);
+                    // Lost while this was under way: what was pushed after the registration may be, too.
+                    entry.with = (home.losses == asked.losses).then_some(with);
                     if registered.user_rev > entry.told {
                         entry.told = registered.user_rev;
                         entry.outbox.sync_needed(registered.user_rev);
@@ -328,6 +344,7 @@ impl Home {
     /// Nothing is known to be registered any more.
     fn forget(&mut self, sessions: &mut HashMap<SessionId, Entry>) {
         self.stale = true;
+        self.losses += 1;
         for id in &self.sessions {
             if let Some(entry) = sessions.get_mut(id) {
                 entry.with = None;
@@ -338,7 +355,17 @@ impl Home {
 
 impl Default for Home {
     fn default() -> Self {
-        Self { leader: None, sessions: BTreeSet::new(), stale: false, asking: false, retry_at: None, backoff: RETRY.0, lost: None, warned: false }
+        Self {
+            leader: None,
+            sessions: BTreeSet::new(),
+            stale: false,
+            losses: 0,
+            asking: false,
+            retry_at: None,
+            backoff: RETRY.0,
+            lost: None,
+            warned: false,
+        }
     }
 }
 

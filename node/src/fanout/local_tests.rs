@@ -181,3 +181,35 @@ fn an_index_move_without_rows_makes_the_device_pull() {
     setup.local.handle_push(NodeId::new(1), PushFrame { moves, deliveries: vec![], ..setup.push(5) }, setup.now);
     assert_eq!(setup.told(), [Item::SyncNeeded(rev)]);
 }
+
+#[test]
+fn an_index_that_stands_where_the_device_was_told_is_not_pulled() {
+    let setup = setup();
+    let rev = UserRev::new(3);
+    let moves = vec![IndexMove { sessions: vec![setup.session], from: rev, to: rev, rows: vec![] }];
+    setup.local.handle_push(NodeId::new(1), PushFrame { moves, deliveries: vec![], ..setup.push(5) }, setup.now);
+    assert_eq!(setup.told(), []);
+}
+
+#[test]
+fn a_registration_that_was_under_way_when_the_link_broke_does_not_count() {
+    let setup = setup();
+    setup.local.handle_link_down(NodeId::new(1));
+    let asks = setup.stale(0);
+    setup.local.handle_link_down(NodeId::new(1));
+    setup.local.handle_reregistered(&asks[0], Ok((Term::new(5), vec![at(4)])), setup.now);
+    assert_eq!(setup.told(), [Item::SyncNeeded(UserRev::new(4))], "what it says is true all the same");
+    let again = setup.stale(10);
+    assert_eq!(again[0].sessions, asks[0].sessions);
+    setup.local.handle_reregistered(&again[0], Ok((Term::new(5), vec![at(5)])), setup.now);
+    assert_eq!(setup.told(), [Item::SyncNeeded(UserRev::new(5))]);
+    assert_eq!(setup.stale(20), []);
+}
+
+#[test]
+fn a_first_registration_that_was_under_way_when_the_link_broke_is_repeated() {
+    let setup = setup();
+    setup.local.handle_doubt(setup.session, GROUP);
+    let asks = setup.stale(0);
+    assert_eq!(asks[0].sessions[0].session, setup.session);
+}

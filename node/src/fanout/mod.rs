@@ -76,6 +76,7 @@ pub struct Fanout {
     clock: SharedClock,
     local: Local,
     leads: Mutex<HashMap<GroupId, Led>>,
+    breaks: Mutex<HashMap<NodeId, u64>>,
     options: FanoutOptions,
     fail_points: FailPoints,
     metrics: Arc<FanoutMetrics>,
@@ -119,6 +120,7 @@ impl Fanout {
             clock: parts.clock,
             local: Local::new(parts.boot, parts.metrics.clone()),
             leads: Mutex::default(),
+            breaks: Mutex::default(),
             options: parts.options,
             fail_points: parts.fail_points,
             metrics: parts.metrics,
@@ -206,7 +208,12 @@ impl Fanout {
     }
     /// Takes the loss of the link to a node: its pushes may be lost, and so may ours to it.
     pub fn handle_link_down(&self, node: NodeId) {
+        *self.lock_breaks().entry(node).or_default() += 1;
         self.local.handle_link_down(node);
+    }
+    /// How often a link to or from a node was lost.
+    fn breaks(&self, node: NodeId) -> u64 {
+        self.lock_breaks().get(&node).copied().unwrap_or_default()
     }
 
     /// Sends, or says that it could not.
@@ -255,6 +262,12 @@ impl Fanout {
             Err(_) => Err(refuse_for(Code::NoLeader, 100)),
         }
     }
+    /// As `ask_register`; says also whether the links to that node held meanwhile. If not, what it pushed after it registered may be lost.
+    async fn ask_register_watched(&self, to: NodeId, group: GroupId, sessions: Vec<Registration>) -> (bool, RegisterOutcome) {
+        let before = self.breaks(to);
+        let outcome = self.ask_register(to, group, sessions).await;
+        (self.breaks(to) == before, outcome)
+    }
     async fn open(&self, session: SessionId, registration: Registration) -> Result<Registered, Refusal> {
         let until = self.clock.instant() + OPEN_WITHIN;
         let mut hint: Option<NodeId> = None;
@@ -262,16 +275,19 @@ impl Fanout {
             let group = self.homes.home(registration.user);
             let leader = group.and_then(|group| self.homes.leader(group).map(|(node, _)| node));
             let refusal = match (group, hint.take().or(leader)) {
-                (Some(group), Some(node)) => match self.ask_register(node, group, vec![registration.clone()]).await {
-                    Ok((term, results)) => match results.into_iter().next() {
+                (Some(group), Some(node)) => match self.ask_register_watched(node, group, vec![registration.clone()]).await {
+                    (is_whole, Ok((term, results))) => match results.into_iter().next() {
                         Some(Ok(registered)) => {
                             self.local.note_registered(session, group, (node, term), registered.user_rev);
+                            if !is_whole {
+                                self.local.handle_doubt(session, group);
+                            }
                             return Ok(Registered { session, name: registered.name, user_rev: registered.user_rev });
                         }
                         Some(Err(refusal)) => refusal,
                         None => refuse(Code::Internal),
                     },
-                    Err(refusal) => refusal,
+                    (_, Err(refusal)) => refusal,
                 },
                 _ => refuse_for(Code::NoLeader, 500),
             };
@@ -284,6 +300,10 @@ impl Fanout {
             let wait = refusal.retry_after_ms.map_or(Duration::from_millis(50), |ms| Duration::from_millis(u64::from(ms)));
             tokio::time::sleep(wait.min(Duration::from_millis(500))).await;
         }
+    }
+    fn lock_breaks(&self) -> MutexGuard<'_, HashMap<NodeId, u64>> {
+        // Single additions only.
+        self.breaks.lock().unwrap_or_else(PoisonError::into_inner)
     }
     fn leads(&self) -> MutexGuard<'_, HashMap<GroupId, Led>> {
         // Single inserts and removals only.

@@ -179,13 +179,20 @@ impl Home {
             self.push_to(edge, bytes).moves.push(IndexMove { sessions, from, to, rows });
         }
     }
+    /// Tells a user's sessions of one edge where the index stands: what it was told before may be lost.
+    pub fn handle_stands(&mut self, edge: NodeId, user: UserId, rev: UserRev) {
+        if let Some(sessions) = self.sessions_by_edge(user).remove(&edge) {
+            self.push_to(edge, 32).moves.push(IndexMove { sessions, from: rev, to: rev, rows: Vec::new() });
+        }
+    }
     /// Nodes that have registered sessions.
     pub fn edges(&self) -> impl Iterator<Item = NodeId> {
         self.boots.keys().copied()
     }
-    /// Users that have a session here, sorted.
-    pub fn present(&self) -> Vec<UserId> {
-        let mut users: Vec<_> = self.users.keys().copied().collect();
+    /// Users that have a session at this edge, or at any; sorted.
+    pub fn present(&self, edge: Option<NodeId>) -> Vec<UserId> {
+        let at = |sessions: &[Live]| edge.is_none_or(|edge| sessions.iter().any(|live| live.edge == edge));
+        let mut users: Vec<_> = self.users.iter().filter(|(_, sessions)| at(sessions)).map(|(user, _)| *user).collect();
         users.sort_unstable();
         users
     }

@@ -72,9 +72,9 @@ fn a_late_end_of_the_replaced_session_does_not_end_the_new_one() {
     home.handle_register(edge(1), boot(1), &session(1, 10, 1)).unwrap();
     home.handle_register(edge(2), boot(1), &session(1, 20, 2)).unwrap();
     home.handle_unregister(edge(1), UserId::new(5), DeviceId::new(1), SessionId::new(10));
-    assert_eq!(home.present(), [UserId::new(5)]);
+    assert_eq!(home.present(None), [UserId::new(5)]);
     home.handle_unregister(edge(2), UserId::new(5), DeviceId::new(1), SessionId::new(20));
-    assert!(home.present().is_empty());
+    assert!(home.present(None).is_empty());
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_new_start_of_an_edge_ends_what_the_old_one_held() {
     assert_eq!(home.users[&UserId::new(5)].len(), 1);
     assert_eq!(home.handle_register(edge(1), boot(1), &session(3, 12, 1)), Err(Code::Disconnected), "the old start speaks late");
     home.handle_edge_gone(edge(1));
-    assert!(home.present().is_empty());
+    assert!(home.present(None).is_empty());
 }
 
 #[test]
@@ -183,4 +183,19 @@ fn more_refs_than_fit_are_left_to_their_source() {
     }
     assert!(home.refs <= REFS_WAITING_MAX);
     assert_eq!(home.poll_timeout(), Some(now), "a full set does not wait");
+}
+
+#[test]
+fn only_the_edge_that_may_have_missed_something_is_told_where_its_users_stand() {
+    let mut home = home();
+    home.handle_register(edge(1), boot(1), &session(1, 10, 1)).unwrap();
+    home.handle_register(edge(2), boot(1), &session(2, 20, 1)).unwrap();
+    assert_eq!(home.present(Some(edge(2))), [UserId::new(5)]);
+    assert!(home.present(Some(edge(3))).is_empty());
+    home.handle_stands(edge(2), UserId::new(5), UserRev::new(7));
+    home.handle_stands(edge(3), UserId::new(5), UserRev::new(7));
+    let pushes = home.poll_pushes();
+    assert_eq!(pushes.len(), 1);
+    let told = IndexMove { sessions: vec![SessionId::new(20)], from: UserRev::new(7), to: UserRev::new(7), rows: vec![] };
+    assert_eq!((pushes[0].0, &pushes[0].1.moves[..]), (edge(2), &[told][..]));
 }

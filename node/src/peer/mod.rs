@@ -210,13 +210,14 @@ impl Peers {
     /// # Errors
     /// There is no link, or its queue is full: nothing was sent.
     pub fn tell(&self, to: NodeId, tell: Tell) -> Result<(), TransportError> {
-        if !self.shared.allowed(to) {
-            return Ok(());
-        }
         let class = match tell {
             Tell::Append(_) | Tell::AppendEnd { .. } | Tell::Beat(_) => queue::Class::Raft,
             _ => queue::Class::Fan,
         };
+        if !self.shared.allowed(to) {
+            // Fan-out has no answers to miss: a cut that swallowed its frames in silence would be one that no real link has.
+            return if class == queue::Class::Fan { Err(TransportError::Unreachable(to)) } else { Ok(()) };
+        }
         self.shared.link(to)?.tell(class, tell)
     }
 
