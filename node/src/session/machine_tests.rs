@@ -231,7 +231,10 @@ proptest! {
                     machine.handle_frame(ToEdge::Unreadable { id: RequestId::new(next), refusal: refuse(Code::Unsupported) }, now);
                     if was_live { asked.push(next); }
                 }
-                Op::Again => machine.handle_frame(ToEdge::Request { id: RequestId::new(next), request: Request::Discover }, now),
+                // A number whose answer was given is free again.
+                Op::Again => if !answers.contains(&next) {
+                    machine.handle_frame(ToEdge::Request { id: RequestId::new(next), request: Request::Discover }, now);
+                },
                 Op::Token(ok) => machine.handle_token(if ok { Ok(claims()) } else { Err(Code::BadToken) }),
                 Op::Registered(ok) => {
                     let outcome = if ok { Ok(registered()) } else { Err(refuse(Code::NoLeader)) };
