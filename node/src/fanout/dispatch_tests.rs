@@ -404,6 +404,11 @@ fn a_home_that_was_silent_for_minutes_gets_refs_within_seconds_once_it_answers()
         world.step(500, true);
         world.wire.clear();
     }
+    // It answers from just after refs were lost once more: the longest wait.
+    while world.wire.is_empty() {
+        world.step(500, true);
+    }
+    world.wire.clear();
     let begun = world.now;
     world.settle();
     assert!(world.now - begun < Duration::from_secs(15), "{:?}", world.now - begun);

@@ -253,3 +253,16 @@ const BEHIND_WAIT: Duration = Duration::from_millis(50);
 const ASK_MAX: Duration = Duration::from_secs(5);
 /// Before asking again.
 const RETRY_MS: u32 = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_node_that_has_no_replica_yet_makes_a_read_final() {
+        for code in [Code::NotFound, Code::Behind, Code::NoLeader, Code::NotLeader, Code::Busy, Code::Timeout, Code::Internal] {
+            assert!(is_local_to_replica(code));
+            assert!(!matches!(unknown(refuse(code)).code.number() / 1_000, 3 | 4), "{code} is final for a client");
+        }
+    }
+}
