@@ -8,10 +8,7 @@ use std::{
     },
 };
 
-use kith_raft::{
-    failpoint::FailPoints,
-    transport::{PeerTransport, SnapshotSource, TransportError},
-};
+use kith_raft::transport::{PeerTransport, SnapshotSource, TransportError};
 use kith_wire::{
     id::{Conn, MapEpoch, Timestamp},
     log::UserRow,
@@ -146,7 +143,7 @@ fn setup() -> Setup {
         homes: Arc::new(AllHere),
         clock: clock.clone(),
         options: FanoutOptions::default(),
-        fail_points: FailPoints::default(),
+        fail_points: Default::default(),
         metrics: Arc::new(FanoutMetrics::default()),
     });
     let (_, inbox) = mpsc::channel(1);
