@@ -14,6 +14,7 @@ use kith_wire::{
     client::{Answer, HistoryPage, HistoryQuery, IndexQuery, Page, Pull, Refusal, Request, Send},
     code::Code,
     id::{ChannelId, ClientSeq, DeviceId, NodeId, Seq, UserId, UserRev},
+    log::{Command, Item},
     peer::Caller,
 };
 
@@ -193,6 +194,25 @@ async fn single_node_makes_accounts_groups_and_shows_its_state() {
     let query = IndexQuery { from: UserRev::ZERO, to: UserRev::ZERO, below: None, limit: 10 };
     let page = cluster.nodes[&1].service().pull(&ann, Pull::Index(query), soon()).await;
     assert!(matches!(page, Page::Index { more: false, .. }), "{page:?}");
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn numbers_are_given_up_only_for_a_device_of_the_users_own() {
+    let cluster = Cluster::start(1).await;
+    let (ann, bob) = (cluster.account(1, "ann").await, cluster.account(1, "bob").await);
+    let channel = ChannelId::direct(ann.user, bob.user);
+    cluster.handle(1, &ann, send(channel, 1, "hi")).await.unwrap();
+    let void = |device, number| Request::Void { channel, device, client_seq: ClientSeq::new(number), digest: None };
+    assert_eq!(cluster.handle(1, &ann, void(ann.device, 2)).await, Ok(Answer::Voided));
+
+    let other = DeviceId::from_nonce(ann.user, &[2; 16]);
+    assert_eq!(cluster.handle(1, &ann, void(other, 1)).await.unwrap_err().code, Code::NotAllowed, "her home has not met it");
+    assert_eq!(cluster.handle(1, &ann, void(bob.device, 1)).await.unwrap_err().code, Code::NotAllowed, "it is bob's");
+    let home = cluster.nodes[&1].service().router().locate(ann.user.bucket()).unwrap().group;
+    let met = Command::RegisterDevice { user: ann.user, device: other };
+    cluster.nodes[&1].groups().get(home).unwrap().propose(Item { bucket: Some(ann.user.bucket()), command: met }).await.unwrap();
+    assert_eq!(cluster.handle(1, &ann, void(other, 1)).await, Ok(Answer::Voided), "now it has");
     cluster.end().await;
 }
 

@@ -246,6 +246,8 @@ pub enum Inner {
     FindName { name: String },
     /// Names of users of this group.
     GetUsers { users: Vec<UserId> },
+    /// Is this device one of the user's?
+    HasDevice { user: UserId, device: DeviceId },
 }
 
 /// The answer to an [`Inner`].

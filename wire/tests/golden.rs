@@ -176,10 +176,11 @@ fn messages_have_the_bytes_they_always_had() {
     variants::<Pull>(8).iter().for_each(|value| add("Pull", value.encode()));
     variants::<Page>(9).iter().for_each(|value| add("Page", value.encode()));
     variants::<Ask>(10).into_iter().for_each(|ask| add("ToPeer", ToPeer::Ask { id, deadline_ms: 9, ask }.encode()));
-    variants::<Inner>(11).into_iter().for_each(|inner| {
+    let inner_ask = |inner| {
         let ask = Ask::Inner { group: GroupId::new(1), map_epoch: MapEpoch::new(2), inner };
-        add("ToPeer", ToPeer::Ask { id, deadline_ms: 9, ask }.encode());
-    });
+        ToPeer::Ask { id, deadline_ms: 9, ask }.encode()
+    };
+    variants::<Inner>(11).into_iter().take(8).for_each(|inner| add("ToPeer", inner_ask(inner)));
     variants::<Tell>(12).into_iter().for_each(|tell| add("ToPeer", ToPeer::Tell(tell).encode()));
     variants::<FromPeer>(13).iter().for_each(|value| add("FromPeer", value.encode()));
     variants::<peer::Told>(14).into_iter().for_each(|told| add("FromPeer", FromPeer::Told { id, told: Ok(told) }.encode()));
@@ -187,6 +188,8 @@ fn messages_have_the_bytes_they_always_had() {
     variants::<AppendResult>(16).iter().for_each(|value| add("AppendResult", value.encode()));
     let query = HistoryQuery::sample(&mut Source::new(&[9; 90]));
     add("ToPeer", ToPeer::Ask { id, deadline_ms: 9, ask: Ask::History { group: GroupId::new(1), caller, query } }.encode());
+    // Lines are named by their number: what came later stands last.
+    variants::<Inner>(11).into_iter().skip(8).for_each(|inner| add("ToPeer", inner_ask(inner)));
 
     let new: Vec<(String, String)> = values
         .iter()

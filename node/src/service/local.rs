@@ -147,6 +147,11 @@ impl Local {
                 handle.read_barrier().await.map_err(not_proposed)?;
                 Ok(InnerAnswer::Truth(is_active(&view(&handle)?, user)?.is_some()))
             }
+            Inner::HasDevice { user, device } => {
+                handle.read_barrier().await.map_err(not_proposed)?;
+                let row = view(&handle)?.get(&RowKey::Device(user, device)).map_err(|error| broken(&error))?;
+                Ok(InnerAnswer::Truth(row.is_some()))
+            }
             Inner::FindName { name } => {
                 handle.read_barrier().await.map_err(not_proposed)?;
                 let holding = kith_machine::name::find(&view(&handle)?, &name).map_err(|error| broken(&error))?;

@@ -16,8 +16,9 @@ use std::{fmt, sync::Arc};
 use kith_wire::{
     client::{Answer, Page, Pull, Refusal, Request, Send},
     code::Code,
+    id::DeviceId,
     limit,
-    peer::Caller,
+    peer::{Caller, Inner, InnerAnswer},
 };
 use tracing::Instrument;
 
@@ -79,7 +80,11 @@ impl Service {
         match request {
             Request::Send(Send { channel, .. }) => router.forward(caller, channel.bucket(), request, deadline).await,
             Request::ChangeMembers(ref change) => router.forward(caller, change.channel.bucket(), request, deadline).await,
-            Request::Void { channel, .. } | Request::GetChannel { channel } => router.forward(caller, channel.bucket(), request, deadline).await,
+            Request::GetChannel { channel } => router.forward(caller, channel.bucket(), request, deadline).await,
+            Request::Void { channel, device, .. } => {
+                self.check_device(caller, device, deadline).await?;
+                router.forward(caller, channel.bucket(), request, deadline).await
+            }
             Request::CreateGroup { op, ref members, .. } => {
                 self.check_members(members, deadline).await?;
                 let channel = kith_wire::id::ChannelId::group(caller.user.region(), caller.user, caller.device, op);
@@ -112,6 +117,19 @@ impl Service {
             }
         };
         page.instrument(span).await.unwrap_or_else(Page::Refused)
+    }
+
+    /// A number may be given up for the caller's own device, or for another that their home has met: for one of nobody's, every call
+    /// would leave a row behind.
+    async fn check_device(&self, caller: &Caller, device: DeviceId, deadline: Instant) -> Result<(), Refusal> {
+        if device == caller.device {
+            return Ok(());
+        }
+        match self.router.inner(caller.user.bucket(), Inner::HasDevice { user: caller.user, device }, deadline).await? {
+            InnerAnswer::Truth(true) => Ok(()),
+            InnerAnswer::Truth(false) => Err(refuse(Code::NotAllowed).with_text("this is none of the user's devices")),
+            _ => Err(refuse(Code::Internal)),
+        }
     }
 
     /// A group is made of users that exist; one that is erased later is told to the channel by its home.

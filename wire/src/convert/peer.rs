@@ -119,6 +119,7 @@ union!(Inner => InnerKind {
     ReleaseName: log::NameOfUser { name, user },
     FindName: client::FindUser { name },
     GetUsers: client::GetUsers { users },
+    HasDevice: peer::HasDevice { user, device },
 });
 
 // ---------------------------------------------------------------- answers

@@ -409,6 +409,7 @@ choice!(Inner {
     ReleaseName { name, user }
     FindName { name }
     GetUsers { users }
+    HasDevice { user, device }
 });
 choice!(InnerAnswer { Name { user, confirmed, age_ms } ; Truth Users ; empty Done NoName });
 drawn! {
