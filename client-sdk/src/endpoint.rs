@@ -26,6 +26,9 @@ const PULLS_OPEN_MAX: usize = 64;
 /// A connection that is silent for longer is gone; the edge's value.
 const IDLE_MAX: Duration = Duration::from_secs(75);
 
+/// The last word to the edges takes no longer.
+const FAREWELL_WITHIN: Duration = Duration::from_millis(500);
+
 /// A UDP socket that any number of clients of a process share. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
@@ -44,6 +47,11 @@ impl Endpoint {
         let quic = quinn::Endpoint::new(quinn::EndpointConfig::default(), None, socket, Arc::new(quinn::TokioRuntime))
             .map_err(|error| Error::caused(Code::Disconnected, "starting the QUIC endpoint", error))?;
         Ok(Self { quic, pulls: Arc::new(Semaphore::new(PULLS_OPEN_MAX)) })
+    }
+    /// Ends all connections of all its clients, and waits until the edges were told, at most for a moment: for a process that ends now.
+    pub async fn close(&self) {
+        self.quic.close(VarInt::from_u32(0), b"closed by the app");
+        let _ = tokio::time::timeout(FAREWELL_WITHIN, self.quic.wait_idle()).await;
     }
     /// Moves to a new socket, after a change of network: connections go on.
     pub(crate) fn rebind(&self) -> std::io::Result<()> {

@@ -20,6 +20,7 @@ use kith_wire::{hello::Features, id::NodeId, log::Membership};
 use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::{net::TcpListener, runtime::Handle, sync::watch, task::JoinError};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     adapt::{ClusterTokens, RouterHomes, ServiceRequests, SessionCount},
@@ -250,6 +251,7 @@ impl Node {
             requests: Arc::new(ServiceRequests(service.clone())),
             tokens: Arc::new(ClusterTokens { key: files.token_key.clone(), cluster: files.id, clock }),
             sessions: Arc::new(LocalSessions(fanout.clone())),
+            draining: CancellationToken::new(),
             session_metrics: metrics.session.clone(),
             outbox_metrics: metrics.outbox.clone(),
         };

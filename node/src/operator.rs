@@ -74,6 +74,11 @@ impl Operator {
         &self.folder
     }
 
+    /// Ends the sessions of all its clients, and waits until the nodes were told.
+    pub async fn close(&self) {
+        self.endpoint.close().await;
+    }
+
     /// A token for a user.
     ///
     /// # Errors

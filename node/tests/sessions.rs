@@ -154,3 +154,36 @@ async fn a_text_reaches_every_member_live_also_after_a_node_was_lost() {
     }
     cluster.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_ends_waits_for_no_client_that_is_not_there() {
+    let mut cluster = Cluster::start(1).await;
+    let node = cluster.nodes.remove(&1).unwrap();
+    let (id, key, ca, address) = (cluster.files.id, cluster.files.token_key.clone(), cluster.files.ca_pem.clone(), node.client_addr().to_string());
+    let operator = || {
+        let claims = Claims { user: UserId::new(0), name: "operator".into(), cluster: id, admin: true, expires_s: u64::MAX / 2, issued_s: 0 };
+        let trust = Trust::ca_pem(ca.as_bytes()).unwrap();
+        Client::builder(&address).tokens(mint(&key, &claims).unwrap()).trust(trust)
+    };
+    let there = operator().build().await.unwrap();
+    tokio::time::timeout(WITHIN, there.connect()).await.expect("connected in time").unwrap();
+    // As a process that is killed: its runtime stops, and nothing more is sent.
+    let silent = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let begun = operator();
+    let gone = silent.spawn(async move {
+        let client = begun.build().await.unwrap();
+        tokio::time::timeout(WITHIN, client.connect()).await.expect("connected in time").unwrap();
+        client
+    });
+    let gone = gone.await.unwrap();
+    silent.shutdown_background();
+
+    let registry = node.registry().clone();
+    node.shutdown().await;
+    let mut metrics = String::new();
+    prometheus_client::encoding::text::encode(&mut metrics, &registry).unwrap();
+    let ended: Vec<_> = metrics.lines().filter(|line| line.starts_with("kith_session_ended_total")).collect();
+    // Neither was ended by the deadline: one moved when it was told to, the other did not even acknowledge that.
+    assert!(ended.contains(&"kith_session_ended_total{reason=\"Left\"} 2"), "{ended:?}");
+    drop((gone, there));
+}

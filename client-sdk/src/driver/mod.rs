@@ -23,7 +23,7 @@ use kith_wire::{
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, oneshot, watch},
-    time::{sleep_until, timeout},
+    time::sleep_until,
 };
 
 use self::link::Link;
@@ -40,8 +40,6 @@ use crate::{
 
 /// Commands that wait for the task; more make their callers wait.
 pub(crate) const COMMANDS_MAX: usize = 32;
-/// The last word of a closed client takes no longer.
-const FAREWELL_WITHIN: Duration = Duration::from_millis(500);
 /// Token refusals in a row before the client gives up.
 const AUTH_FAILURES_MAX: u32 = 4;
 /// First and longest time for a handshake: it grows with failures, for a loaded machine is not a dead one.
@@ -159,9 +157,8 @@ impl Driver {
             link.close();
         }
         if self.parts.owns_endpoint {
-            self.parts.endpoint.quic.close(quinn::VarInt::from_u32(0), b"closed by the app");
             // So that a process that ends now still tells the edge; else the session would linger there for its idle time.
-            let _ = timeout(FAREWELL_WITHIN, self.parts.endpoint.quic.wait_idle()).await;
+            self.parts.endpoint.close().await;
         }
         self.parts.status.send_replace(Status::Closed(end));
     }

@@ -1,6 +1,11 @@
 //! Which cluster a verb talks to, and as whom.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use kith_client::{
     Backfill, Channel, Client,
@@ -12,7 +17,6 @@ use kith_client::{
     },
 };
 use serde_json::{Value, json};
-use std::collections::HashMap;
 use tokio::time::timeout;
 
 use super::{device::DeviceFile, failure::Failure};
@@ -30,11 +34,24 @@ pub(crate) struct ClusterArgs {
     /// Print JSON, one object a line
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// What was opened, to be closed however the verb ends.
+    #[arg(skip)]
+    opened: Arc<OnceLock<Operator>>,
 }
 
 impl ClusterArgs {
     pub(crate) fn open(&self) -> Result<Operator, Failure> {
-        Ok(Operator::open(&self.cluster)?)
+        if let Some(operator) = self.opened.get() {
+            return Ok(operator.clone());
+        }
+        let operator = Operator::open(&self.cluster)?;
+        Ok(self.opened.get_or_init(|| operator).clone())
+    }
+    /// Ends all sessions that were begun: a node that is not told keeps them until they have been silent for long.
+    pub(super) async fn close(&self) {
+        if let Some(operator) = self.opened.get() {
+            operator.close().await;
+        }
     }
     /// A connected client with an operator's rights.
     pub(crate) async fn admin(&self) -> Result<(Operator, Client), Failure> {

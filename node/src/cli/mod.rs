@@ -23,6 +23,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, error::ErrorKind};
 use tokio_util::sync::CancellationToken;
 
+use cluster::ClusterArgs;
 use failure::{Exit, Failure};
 
 use crate::supervise::Tasks;
@@ -87,17 +88,24 @@ pub fn main() -> ExitCode {
 impl Cli {
     async fn run(self) -> Result<Exit, Failure> {
         let stop = stop_on_signals()?;
-        match self.verb {
-            Verb::Start(args) => start::run(args, stop).await,
-            Verb::Demo(args) => demo::run(args, stop).await,
-            Verb::Check(args) => check::run(args).await,
-            Verb::Token(args) => until(stop, token::run(args)).await,
-            Verb::Group(args) => until(stop, group::run(args)).await,
-            Verb::Send(args) => until(stop, send::run(args)).await,
-            Verb::Tail(args) => tail::run(args, stop).await,
-            Verb::History(args) => until(stop, history::run(args)).await,
-            Verb::Chat(args) => chat::run(args, stop).await,
-            Verb::Status(args) => until(stop, status::run(args)).await,
+        let cluster = self.cluster();
+        let done = self.verb.run(stop).await;
+        if let Some(cluster) = cluster {
+            cluster.close().await;
+        }
+        done
+    }
+
+    fn cluster(&self) -> Option<ClusterArgs> {
+        match &self.verb {
+            Verb::Start(_) | Verb::Demo(_) | Verb::Check(_) => None,
+            Verb::Token(args) => Some(args.cluster.clone()),
+            Verb::Group(args) => Some(args.cluster.clone()),
+            Verb::Send(args) => Some(args.cluster.clone()),
+            Verb::Tail(args) => Some(args.cluster.clone()),
+            Verb::History(args) => Some(args.cluster.clone()),
+            Verb::Chat(args) => Some(args.cluster.clone()),
+            Verb::Status(args) => Some(args.cluster.clone()),
         }
     }
 
@@ -106,13 +114,24 @@ impl Cli {
             Verb::Start(args) => args.json,
             Verb::Demo(args) => args.json,
             Verb::Check(args) => args.json,
-            Verb::Token(args) => args.cluster.json,
-            Verb::Group(args) => args.cluster.json,
-            Verb::Send(args) => args.cluster.json,
-            Verb::Tail(args) => args.cluster.json,
-            Verb::History(args) => args.cluster.json,
-            Verb::Chat(args) => args.cluster.json,
-            Verb::Status(args) => args.cluster.json,
+            _ => self.cluster().is_some_and(|cluster| cluster.json),
+        }
+    }
+}
+
+impl Verb {
+    async fn run(self, stop: CancellationToken) -> Result<Exit, Failure> {
+        match self {
+            Self::Start(args) => start::run(args, stop).await,
+            Self::Demo(args) => demo::run(args, stop).await,
+            Self::Check(args) => check::run(args).await,
+            Self::Token(args) => until(stop, token::run(args)).await,
+            Self::Group(args) => until(stop, group::run(args)).await,
+            Self::Send(args) => until(stop, send::run(args)).await,
+            Self::Tail(args) => tail::run(args, stop).await,
+            Self::History(args) => until(stop, history::run(args)).await,
+            Self::Chat(args) => chat::run(args, stop).await,
+            Self::Status(args) => until(stop, status::run(args)).await,
         }
     }
 }

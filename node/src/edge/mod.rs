@@ -18,7 +18,6 @@ use std::{
 
 use kith_wire::{code::Code, id::BootEpoch};
 use quinn::{Connection, Incoming, VarInt};
-use tokio_util::sync::CancellationToken;
 
 use self::{
     admission::{Admission, AdmissionOptions, Decision, Handshake, Slot},
@@ -40,7 +39,6 @@ pub struct Edge {
     admission: Arc<Admission>,
     parts: Arc<SessionParts>,
     tasks: Tasks,
-    draining: CancellationToken,
     trace: AtomicU64,
     metrics: Arc<EdgeMetrics>,
 }
@@ -50,14 +48,7 @@ impl Edge {
     pub fn new(options: AdmissionOptions, parts: SessionParts, boot: BootEpoch, tasks: Tasks, metrics: Arc<EdgeMetrics>) -> Self {
         // Names of requests differ between nodes and starts: node, start and session in the upper bits.
         let trace = (parts.identity.node.get() << 48) ^ (boot.get() << 36);
-        Self {
-            admission: Arc::new(Admission::new(options, metrics.clone())),
-            parts: Arc::new(parts),
-            tasks,
-            draining: CancellationToken::new(),
-            trace: AtomicU64::new(trace),
-            metrics,
-        }
+        Self { admission: Arc::new(Admission::new(options, metrics.clone())), parts: Arc::new(parts), tasks, trace: AtomicU64::new(trace), metrics }
     }
     /// Decides over an attempt to connect, by a client or a node: the two are not told apart before the handshake. `None`: it was
     /// answered; else hold the [`Handshake`] until the handshake is over, at most [`HANDSHAKE_WITHIN`].
@@ -77,7 +68,7 @@ impl Edge {
     }
     /// Runs a client's session as a task of the edge. Returns at once.
     pub fn serve(&self, conn: Connection) {
-        let slot = if self.draining.is_cancelled() { Err(Code::Draining) } else { self.admission.take_slot().ok_or(Code::Busy) };
+        let slot = if self.parts.draining.is_cancelled() { Err(Code::Draining) } else { self.admission.take_slot().ok_or(Code::Busy) };
         match slot {
             Err(code) => conn.close(VarInt::from_u32(u32::from(code.number())), code.text().as_bytes()),
             Ok(slot) => {
@@ -90,11 +81,12 @@ impl Edge {
     pub fn connections(&self) -> usize {
         self.tasks.len()
     }
-    /// Takes no new session, tells all to move, waits for them, then ends the rest with a reason. Takes at most `within`.
+    /// Takes no new session, tells all to move, waits for them, then ends the rest with a reason. Takes at most `within`, and no longer than
+    /// the last client that is there needs.
     pub async fn drain(&self, within: Duration) {
-        self.draining.cancel();
+        self.parts.draining.cancel();
         let wait = within / 2;
-        tracing::info!(sessions = self.parts.sessions.count(), "edge.drain");
+        tracing::info!(sessions = self.tasks.len(), "edge.drain");
         self.parts.sessions.go_away(wait);
         if !self.gone(wait).await {
             self.parts.sessions.close_all(&refuse(Code::Draining));

@@ -2,7 +2,9 @@
 //!
 //! In: a connection. Out: nothing; returns when the session has ended and its registration is undone. One task a session; requests are
 //! futures in it, first polled in order. Everything that is ready goes out in one write. Bounds: while [`WRITE_BYTES_MAX`] wait to be
-//! written, the client's requests are not read and its outbox is not drained. On cancel the client is told. Not here: rules (`machine`).
+//! written, the client's requests are not read and its outbox is not drained. On cancel the client is told. While the node drains, a
+//! session that is idle when it should have moved is ended, and so is one whose client does not even acknowledge that it is told.
+//! Not here: rules (`machine`).
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -15,6 +17,7 @@ use kith_wire::{
     id::{RequestId, SessionId, UserId, UserRev},
 };
 use quinn::{Connection, RecvStream, SendStream, VarInt};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Requests, Sessions, Tokens, codec,
@@ -41,6 +44,10 @@ const BYE_WITHIN: Duration = Duration::from_secs(2);
 const CHUNKS_PER_WRITE: usize = 64;
 /// Bytes asked of the stream in one read.
 const READ_BYTES: usize = 64 * 1024;
+/// While draining: for a client to acknowledge what it is told, at least and at most; three round trips where it is known.
+const ACK_WITHIN: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
+/// While draining: from when a client should have moved until it is made to.
+const MOVE_WITHIN: Duration = Duration::from_millis(250);
 /// The chat stream goes before bulk streams.
 const CHAT_PRIORITY: i32 = 10;
 
@@ -56,6 +63,8 @@ pub struct SessionParts {
     pub tokens: Arc<dyn Tokens>,
     /// Registration.
     pub sessions: Arc<dyn Sessions>,
+    /// Fires when the node takes no more sessions and wants these to move.
+    pub draining: CancellationToken,
     /// Counters.
     pub session_metrics: Arc<SessionMetrics>,
     /// Counters.
@@ -70,10 +79,11 @@ impl std::fmt::Debug for SessionParts {
 
 /// Runs a session on a connection until it ends. `trace` seeds the names of its requests in the nodes' logs.
 pub async fn run(parts: Arc<SessionParts>, conn: Connection, trace: u64) {
-    let accepted = tokio::time::timeout(HELLO_WITHIN, conn.accept_bi()).await;
-    let Ok(Ok((send, recv))) = accepted else {
-        close(&conn, Code::Timeout);
-        return;
+    let accepted = parts.draining.run_until_cancelled(tokio::time::timeout(HELLO_WITHIN, conn.accept_bi())).await;
+    let (send, recv) = match accepted {
+        Some(Ok(Ok(streams))) => streams,
+        Some(_) => return close(&conn, Code::Timeout),
+        None => return close(&conn, Code::Draining),
     };
     let _ = send.set_priority(CHAT_PRIORITY);
     let driver = Driver::new(parts, conn, send, recv, trace);
@@ -98,7 +108,19 @@ struct Driver {
     out: Out,
     more: bool,
     welcomed: Option<Welcomed>,
+    drain: Option<Drain>,
     ended: Option<(End, Code)>,
+}
+
+/// The node drains, and this session is to go.
+#[derive(Clone, Copy)]
+struct Drain {
+    /// Datagrams received when it began.
+    heard: u64,
+    /// A client that was not heard since is not there.
+    ack_by: Option<Instant>,
+    /// The client was told to have moved by then.
+    move_by: Option<Instant>,
 }
 
 /// Undoes a registration when the session ends, however it ends.
@@ -134,6 +156,7 @@ enum Woken {
     Read(Option<Bytes>),
     Written(bool),
     Lost,
+    Draining,
     Due,
 }
 
@@ -151,6 +174,7 @@ impl Driver {
             out: Out::new(now),
             more: false,
             welcomed: None,
+            drain: None,
             ended: None,
             parts,
             conn,
@@ -180,9 +204,11 @@ impl Driver {
                     self.out.moved = now;
                     self.parts.session_metrics.frames_per_write.observe(f64::from(std::mem::take(&mut self.out.frames)));
                 }
+                Woken::Draining => self.begin_drain(now),
                 Woken::Due => self.machine.handle_timeout(now),
             }
             self.drain_outbox(now);
+            self.leave(now);
             self.follow(now);
             if self.out.is_stuck(now) {
                 self.ended = Some((End::Silent, Code::Timeout));
@@ -196,7 +222,7 @@ impl Driver {
     async fn next(&mut self) -> Woken {
         let room = self.out.bytes < WRITE_BYTES_MAX;
         let now = self.parts.clock.instant();
-        let due = self.machine.poll_timeout().into_iter().chain(self.out.stuck_at()).min().unwrap_or(now + STUCK_MAX);
+        let due = self.machine.poll_timeout().into_iter().chain(self.out.stuck_at()).chain(self.leave_at(now)).min().unwrap_or(now + STUCK_MAX);
         tokio::select! {
             biased;
             Some(answered) = self.answers.next(), if !self.answers.is_empty() => Woken::Answered(answered),
@@ -214,6 +240,7 @@ impl Driver {
                 Woken::Lost
             }
             written = write(&mut self.send, &mut self.out), if !self.out.is_empty() => Woken::Written(written),
+            () = self.parts.draining.cancelled(), if self.drain.is_none() => Woken::Draining,
             () = tokio::time::sleep_until(due) => Woken::Due,
         }
     }
@@ -257,10 +284,50 @@ impl Driver {
             match item {
                 Item::Frame(frame) => self.out.push_bytes(frame, now),
                 Item::SyncNeeded(to) => self.out.push(&ToClient::Event(Event::SyncNeeded { to }), now),
-                Item::GoAway(after_ms) => self.out.push(&ToClient::Event(Event::GoAway { after_ms }), now),
+                Item::GoAway(after_ms) => self.go_away(after_ms, now),
                 Item::Bye(why) => self.machine.handle_close(why),
             }
         }
+    }
+    /// Tells the client to move. A session that is registered is told by its outbox, in its turn; one that is not is told here.
+    fn begin_drain(&mut self, now: Instant) {
+        let ack_by = now + (self.conn.rtt() * 3).clamp(ACK_WITHIN.0, ACK_WITHIN.1);
+        self.drain = Some(Drain { heard: self.heard(), ack_by: Some(ack_by), move_by: None });
+        if self.machine.caller().is_none() {
+            self.machine.handle_close(refuse(Code::Draining));
+        } else if self.registration.is_none() {
+            self.go_away(0, now);
+        }
+    }
+    fn go_away(&mut self, after_ms: u32, now: Instant) {
+        self.out.push(&ToClient::Event(Event::GoAway { after_ms }), now);
+        if let Some(drain) = &mut self.drain {
+            drain.move_by = Some(now + Duration::from_millis(u64::from(after_ms)) + MOVE_WITHIN);
+        }
+    }
+    /// When to look whether the session is to be ended because the node drains.
+    fn leave_at(&self, now: Instant) -> Option<Instant> {
+        let drain = self.drain?;
+        // One that is not idle yet ends with its last answer, which wakes the driver.
+        let move_by = drain.move_by.filter(|at| *at > now || self.is_idle());
+        drain.ack_by.into_iter().chain(move_by).min()
+    }
+    /// While draining: ends the session if nobody is there, or if its time to move has passed and it waits for nothing.
+    fn leave(&mut self, now: Instant) {
+        let heard = self.heard();
+        let is_idle = self.is_idle();
+        let Some(drain) = &mut self.drain else { return };
+        if drain.ack_by.take_if(|by| *by <= now).is_some() && heard == drain.heard {
+            self.ended = Some((End::Left, Code::Draining));
+        } else if is_idle && drain.move_by.is_some_and(|by| by <= now) {
+            self.machine.handle_close(refuse(Code::Draining));
+        }
+    }
+    fn is_idle(&self) -> bool {
+        self.machine.waiting() == 0 && self.out.is_empty()
+    }
+    fn heard(&self) -> u64 {
+        self.conn.stats().udp_rx.datagrams
     }
     /// Does what the machine asks for.
     fn follow(&mut self, now: Instant) {
