@@ -21,6 +21,7 @@ use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::{net::TcpListener, runtime::Handle, sync::watch, task::JoinError};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::{
     adapt::{ClusterTokens, RouterHomes, ServiceRequests, SessionCount},
@@ -502,7 +503,8 @@ async fn accept(endpoint: quinn::Endpoint, peers: Peers, edge: Arc<Edge>, tasks:
     while let Some(incoming) = endpoint.accept().await {
         let Some((incoming, handshake)) = edge.admit(incoming) else { continue };
         let (peers, edge) = (peers.clone(), edge.clone());
-        tasks.spawn("edge.handshake", async move {
+        let span = tracing::debug_span!("edge.accept", node = %peers.node());
+        let shake = async move {
             let Ok(connecting) = incoming.accept() else { return };
             match tokio::time::timeout(HANDSHAKE_WITHIN, connecting).await {
                 Ok(Ok(connection)) if tls::alpn(&connection).as_deref() == Some(tls::ALPN_PEER) => peers.accept(connection),
@@ -511,7 +513,8 @@ async fn accept(endpoint: quinn::Endpoint, peers: Peers, edge: Arc<Edge>, tasks:
                 Err(_) => tracing::debug!("edge.handshake took too long"),
             }
             drop(handshake);
-        });
+        };
+        tasks.spawn("edge.handshake", shake.instrument(span));
     }
 }
 

@@ -1,7 +1,13 @@
 //! Whole nodes in one process, over real sockets and disks: what each of them does by itself and with the others.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{collections::BTreeMap, net::UdpSocket, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::UdpSocket,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use kith::{
     Node, NodeOptions,
@@ -16,6 +22,12 @@ use kith_wire::{
     id::{ChannelId, ClientSeq, DeviceId, NodeId, Seq, UserId, UserRev},
     log::{Command, Item},
     peer::Caller,
+};
+use tracing::field::{Field, Visit};
+use tracing_subscriber::{
+    layer::{Context, Layer, SubscriberExt},
+    registry::LookupSpan,
+    util::SubscriberInitExt,
 };
 
 struct Cluster {
@@ -233,4 +245,61 @@ async fn node_of_another_cluster_is_refused_and_does_no_harm() {
     assert_eq!(other.nodes[&1].peers().links_up(), 0);
     cluster.end().await;
     other.end().await;
+}
+
+/// Names of the spans that were opened, with the node and the request that they or those around them are about.
+#[derive(Clone, Default)]
+struct Spans(Arc<Mutex<Vec<(&'static str, Fields)>>>);
+
+#[derive(Clone, Default, PartialEq, Debug)]
+struct Fields {
+    node: Option<String>,
+    request: Option<String>,
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        match field.name() {
+            "node" => self.node = Some(format!("{value:?}")),
+            "request" => self.request = Some(format!("{value:?}")),
+            _ => {}
+        }
+    }
+}
+
+impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
+    fn on_new_span(&self, attributes: &tracing::span::Attributes<'_>, id: &tracing::span::Id, context: Context<'_, S>) {
+        let Some(span) = context.span(id) else { return };
+        let mut fields = span.parent().and_then(|parent| parent.extensions().get::<Fields>().cloned()).unwrap_or_default();
+        attributes.record(&mut fields);
+        self.0.lock().unwrap().push((attributes.metadata().name(), fields.clone()));
+        span.extensions_mut().insert(fields);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_has_one_name_on_its_way_from_the_edge_to_the_leaders_log() {
+    let spans = Spans::default();
+    let ours = tracing_subscriber::filter::Targets::new().with_target("kith", tracing::Level::DEBUG).with_target("kith_raft", tracing::Level::DEBUG);
+    tracing_subscriber::registry().with(spans.clone().with_filter(ours)).try_init().expect("a process of its own");
+    let cluster = Cluster::start(3).await;
+    let (ann, bob) = (cluster.account(1, "ann").await, cluster.account(1, "bob").await);
+    let channel = ChannelId::direct(ann.user, bob.user);
+    let group = cluster.nodes[&1].service().router().locate(channel.bucket()).unwrap().group;
+    let leads = |node: &u64| cluster.nodes[node].groups().get(group).unwrap().leadership().serving;
+    let edge = (1..=3).find(|node| !leads(node)).unwrap();
+    let caller = Caller { trace: 424_242, ..ann };
+    cluster.handle(edge, &caller, send(channel, 1, "who was this?")).await.unwrap();
+
+    let of_request = |name: &str| {
+        let seen = spans.0.lock().unwrap();
+        let fields = seen.iter().filter(|(span, fields)| *span == name && fields.request.as_deref() == Some("424242"));
+        fields.filter_map(|(_, fields)| fields.node.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!((of_request("service.request"), of_request("router.forward")), (vec![edge.to_string()], vec![edge.to_string()]));
+    let proposed = of_request("raft.propose");
+    // More than one only if the leader changed meanwhile.
+    let leader = proposed.last().expect("it was proposed somewhere");
+    assert!(*leader != edge.to_string() && of_request("peer.ask").contains(leader), "{proposed:?}");
+    cluster.end().await;
 }

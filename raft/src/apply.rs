@@ -21,6 +21,7 @@ use tokio::{
     sync::{oneshot, watch},
     task::spawn_blocking,
 };
+use tracing::Instrument;
 
 use crate::{
     failpoint::{FailPoints, point},
@@ -127,7 +128,9 @@ impl RaftStateMachine<Types> for Machine {
     {
         let mut in_turn = 0;
         while let Some((entry, responder)) = entries.try_next().await? {
-            let replies = self.apply_entry(log_id_out(&entry.log_id), entry.payload).await?;
+            let id = log_id_out(&entry.log_id);
+            let span = tracing::trace_span!("raft.apply", group = %self.group, term = %id.term, index = %id.index);
+            let replies = self.apply_entry(id, entry.payload).instrument(span).await?;
             if let Some(responder) = responder {
                 responder.send(Replies(replies));
             }

@@ -30,6 +30,7 @@ use openraft::{
 };
 use tokio::{runtime::Handle, sync::watch, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument;
 
 use crate::{
     config::Timers,
@@ -110,7 +111,8 @@ impl GroupHandle {
     /// # Errors
     /// See [`ProposeError`]; only `Unknown` leaves open whether it was logged.
     pub async fn propose(&self, item: Item) -> Result<Reply, ProposeError> {
-        self.0.proposer.propose(self.0.me, item).await
+        let span = tracing::debug_span!("raft.propose", node = %self.0.me, group = %self.0.id);
+        self.0.proposer.propose(self.0.me, item).instrument(span).await
     }
 
     /// Who leads now, and every change of it.

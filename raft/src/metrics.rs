@@ -9,8 +9,10 @@ use std::{
 };
 
 use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue},
     metrics::{
         counter::Counter,
+        family::Family,
         gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
     },
@@ -55,8 +57,8 @@ pub struct RaftMetrics {
     pub queue_items: Gauge,
     /// Seconds an item waited at its proposer.
     pub queue_wait_seconds: Histogram,
-    /// Items refused because a proposer's queue was full.
-    pub queue_rejects: Counter,
+    /// Items that no proposer's queue took, by reason.
+    pub queue_rejects: Family<QueueRejectLabel, Counter>,
     /// Items whose fate was not known when their proposer gave up on them.
     pub unknown: Counter,
     /// Seconds of applying one entry, without waiting for the disk.
@@ -102,7 +104,7 @@ impl Default for RaftMetrics {
             propose_seconds: seconds(),
             queue_items: Gauge::default(),
             queue_wait_seconds: seconds(),
-            queue_rejects: Counter::default(),
+            queue_rejects: Family::default(),
             unknown: Counter::default(),
             apply_seconds: seconds(),
             applied_entries: Counter::default(),
@@ -124,7 +126,34 @@ impl Default for RaftMetrics {
     }
 }
 
+/// Why a proposer's queue did not take an item.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, EncodeLabelValue)]
+pub enum QueueReject {
+    /// It holds as many as it may.
+    Items,
+    /// It holds as many bytes as it may.
+    Bytes,
+    /// This node does not lead the group.
+    NotLeader,
+    /// The group is closed.
+    Stopped,
+}
+
+/// Label of [`RaftMetrics::queue_rejects`].
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+pub struct QueueRejectLabel {
+    /// Why.
+    pub reason: QueueReject,
+}
+
 impl RaftMetrics {
+    pub(crate) fn reject(&self, reason: QueueReject) {
+        self.queue_rejects.get_or_create(&QueueRejectLabel { reason }).inc();
+    }
+    /// Items that were not taken for this reason.
+    pub fn rejected(&self, reason: QueueReject) -> u64 {
+        self.queue_rejects.get_or_create(&QueueRejectLabel { reason }).get()
+    }
     /// Registers all series, as `kith_raft_*`.
     pub fn register(&self, registry: &mut Registry) {
         let r = registry.sub_registry_with_prefix("kith_raft");
@@ -133,7 +162,10 @@ impl RaftMetrics {
         r.register("propose_seconds", "From proposing an entry until it was applied here", self.propose_seconds.clone());
         r.register("queue_items", "Items that wait at proposers", self.queue_items.clone());
         r.register("queue_wait_seconds", "How long an item waited at its proposer", self.queue_wait_seconds.clone());
-        r.register("queue_rejects", "Items refused because a proposer's queue was full", self.queue_rejects.clone());
+        for reason in [QueueReject::Items, QueueReject::Bytes, QueueReject::NotLeader, QueueReject::Stopped] {
+            drop(self.queue_rejects.get_or_create(&QueueRejectLabel { reason }));
+        }
+        r.register("queue_rejects", "Items that no proposer's queue took, by reason", self.queue_rejects.clone());
         r.register("unknown", "Items whose fate was not known when their proposer gave up on them", self.unknown.clone());
         r.register("apply_seconds", "Applying one entry, without waiting for the disk", self.apply_seconds.clone());
         r.register("applied_entries", "Entries applied", self.applied_entries.clone());
@@ -146,7 +178,7 @@ impl RaftMetrics {
         r.register("heartbeats", "Heartbeats sent", self.heartbeats.clone());
         r.register("recent_hits", "Recent history served from memory", self.recent_hits.clone());
         r.register("recent_misses", "Recent history that had to be read", self.recent_misses.clone());
-        r.register("recent_bytes_max", "Most bytes that one group's recent history has taken", self.recent_bytes.0.clone());
+        r.register("recent_max_bytes", "Most bytes that one group's recent history has taken", self.recent_bytes.0.clone());
         r.register("snapshots_sent", "Snapshots sent to a follower", self.snapshots_sent.clone());
         r.register("snapshots_installed", "Snapshots installed", self.snapshots_installed.clone());
         r.register("led_groups", "Groups that this node leads", self.led_groups.clone());

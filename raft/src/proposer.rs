@@ -26,12 +26,13 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use crate::{
     config::ProposerLimits,
     error::ProposeError,
     group::Leadership,
-    metrics::{RaftMetrics, Stopwatch},
+    metrics::{QueueReject, RaftMetrics, Stopwatch},
     types::{Proposal, Raft, Replies, Types},
 };
 
@@ -46,7 +47,22 @@ struct Waiting {
     item: Item,
     weight: usize,
     since: Stopwatch,
+    asker: Asker,
+}
+
+/// Who waits for an item's reply.
+#[derive(Debug)]
+struct Asker {
     answer: oneshot::Sender<Answer>,
+    /// The span that it asked in: says to which entry its request went.
+    span: Span,
+}
+
+impl Asker {
+    fn answer(self, answer: Answer) {
+        // One that has given up is no fault.
+        let _ = self.answer.send(answer);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -78,6 +94,7 @@ impl Proposer {
     pub(crate) async fn propose(&self, me: NodeId, item: Item) -> Answer {
         let lead = *self.leadership.borrow();
         if lead.leader != Some(me) {
+            self.metrics.reject(QueueReject::NotLeader);
             return Err(not_leader(lead));
         }
         let answered = self.enqueue(item)?;
@@ -89,16 +106,20 @@ impl Proposer {
         let (answer, answered) = oneshot::channel();
         let mut queue = self.queue();
         if queue.closed {
+            self.metrics.reject(QueueReject::Stopped);
             return Err(ProposeError::Stopped);
         }
-        let full =
-            queue.items.len() >= self.limits.queue_items_max || (queue.bytes + weight > self.limits.queue_bytes_max && !queue.items.is_empty());
-        if full {
-            self.metrics.queue_rejects.inc();
+        let full = match () {
+            () if queue.items.len() >= self.limits.queue_items_max => Some(QueueReject::Items),
+            () if queue.bytes + weight > self.limits.queue_bytes_max && !queue.items.is_empty() => Some(QueueReject::Bytes),
+            () => None,
+        };
+        if let Some(reason) = full {
+            self.metrics.reject(reason);
             return Err(ProposeError::Busy { retry_after: queue.time_to_drain() });
         }
         queue.bytes += weight;
-        queue.items.push_back(Waiting { item, weight, since: Stopwatch::start(), answer });
+        queue.items.push_back(Waiting { item, weight, since: Stopwatch::start(), asker: Asker { answer, span: Span::current() } });
         drop(queue);
         self.metrics.queue_items.inc();
         self.some.notify_one();
@@ -121,7 +142,7 @@ impl Proposer {
         let left = std::mem::take(&mut queue.items);
         drop(queue);
         self.metrics.queue_items.dec_by(left.len() as i64);
-        left.into_iter().for_each(|waiting| drop(waiting.answer.send(Err(ProposeError::Stopped))));
+        left.into_iter().for_each(|waiting| waiting.asker.answer(Err(ProposeError::Stopped)));
     }
 
     async fn propose_all(&self, raft: &Raft, now: &Now, overdue: Duration) {
@@ -165,19 +186,19 @@ impl Proposer {
 
     async fn propose_batch(&self, raft: &Raft, now: &Now, overdue: Duration, waiting: Vec<Waiting>) -> Result<(), Stopped> {
         let round = Stopwatch::start();
-        let mut answers = Vec::with_capacity(waiting.len());
+        let mut askers = Vec::with_capacity(waiting.len());
         let mut batch = Batch { now: now(), items: Vec::with_capacity(waiting.len()) };
         for waiting in waiting {
             self.metrics.queue_wait_seconds.observe(waiting.since.elapsed().as_secs_f64());
             batch.items.push(waiting.item);
-            answers.push(waiting.answer);
+            askers.push(waiting.asker);
         }
         let bytes = batch.encode();
         drop(batch);
-        self.metrics.batch_items.observe(answers.len() as f64);
+        self.metrics.batch_items.observe(askers.len() as f64);
         self.metrics.batch_bytes.observe(bytes.len() as f64);
-        let count = answers.len();
-        let stopped = self.settle(answers, self.written(raft, bytes, overdue).await);
+        let count = askers.len();
+        let stopped = self.settle(askers, self.written(raft, bytes, overdue).await);
         self.metrics.propose_seconds.observe(round.elapsed().as_secs_f64());
         let mut queue = self.queue();
         queue.last_items = count;
@@ -197,30 +218,33 @@ impl Proposer {
         }
     }
 
-    fn settle(&self, answers: Vec<oneshot::Sender<Answer>>, written: Option<Written>) -> Result<(), Stopped> {
-        let all = |error: ProposeError, answers: Vec<oneshot::Sender<Answer>>| {
+    fn settle(&self, askers: Vec<Asker>, written: Option<Written>) -> Result<(), Stopped> {
+        let all = |error: ProposeError, askers: Vec<Asker>| {
             if error == ProposeError::Unknown {
-                self.metrics.unknown.inc_by(answers.len() as u64);
+                self.metrics.unknown.inc_by(askers.len() as u64);
             }
-            answers.into_iter().for_each(|answer| drop(answer.send(Err(error))));
+            askers.into_iter().for_each(|asker| asker.answer(Err(error)));
         };
         match written {
-            Some(Ok(ClientWriteResponse { data: Replies(replies), .. })) => {
-                assert_eq!(replies.len(), answers.len(), "apply gives one reply per item");
-                answers.into_iter().zip(replies).for_each(|(answer, reply)| drop(answer.send(Ok(reply))));
+            Some(Ok(ClientWriteResponse { log_id, data: Replies(replies), .. })) => {
+                assert_eq!(replies.len(), askers.len(), "apply gives one reply per item");
+                for (asker, reply) in askers.into_iter().zip(replies) {
+                    tracing::debug!(parent: &asker.span, term = log_id.leader_id.term, index = log_id.index, "raft.applied");
+                    asker.answer(Ok(reply));
+                }
                 Ok(())
             }
             Some(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(ForwardToLeader { leader_id, .. })))) => {
                 let lead = *self.leadership.borrow();
-                all(ProposeError::NotLeader { leader: leader_id.map(NodeId::new), term: lead.term }, answers);
+                all(ProposeError::NotLeader { leader: leader_id.map(NodeId::new), term: lead.term }, askers);
                 Ok(())
             }
             Some(Err(RaftError::APIError(_))) | None => {
-                all(ProposeError::Unknown, answers);
+                all(ProposeError::Unknown, askers);
                 Ok(())
             }
             Some(Err(RaftError::Fatal(_))) => {
-                all(ProposeError::Unknown, answers);
+                all(ProposeError::Unknown, askers);
                 Err(Stopped)
             }
         }
@@ -290,7 +314,7 @@ mod tests {
         let _waiting = (0..3).map(|_| proposer.enqueue(item()).expect("room")).collect::<Vec<_>>();
         let Err(ProposeError::Busy { retry_after }) = proposer.enqueue(item()) else { panic!("expected busy") };
         assert!(retry_after > Duration::ZERO);
-        assert_eq!(proposer.metrics.queue_rejects.get(), 1);
+        assert_eq!(proposer.metrics.rejected(QueueReject::Items), 1);
         assert_eq!(proposer.take_batch().len(), 3);
         assert_eq!(proposer.queue().bytes, 0);
         proposer.enqueue(item()).expect("room again");

@@ -199,7 +199,10 @@ impl Lead {
 
     fn handle_heard(&mut self, heard: Result<Arc<AppliedEvent>, FeedError>) -> bool {
         match heard {
-            Ok(event) => event.effects.iter().for_each(|effect| self.handle_effect(effect)),
+            Ok(event) => {
+                let span = tracing::trace_span!("fanout.dispatch", node = %self.fanout.node, group = %self.seat.group(), term = %event.term, index = %event.index);
+                span.in_scope(|| event.effects.iter().for_each(|effect| self.handle_effect(effect)));
+            }
             Err(FeedError::Closed) => return false,
             Err(FeedError::Lagged(missed)) => {
                 tracing::warn!(group = %self.seat.group(), missed, "fan-out missed events: walking the dirty channels");
@@ -216,6 +219,7 @@ impl Lead {
         let homes = &*self.fanout.homes;
         match effect {
             Effect::Appended { channel, record, recipients } => {
+                tracing::trace!(seq = %record.at.seq, recipients = recipients.len(), "fanout.dispatch: a record");
                 self.dispatch.handle_appended(*channel, record, recipients, homes, self.fanout.clock.instant());
             }
             Effect::Receipt { channel, user, read, delivered, others } => {
@@ -354,6 +358,7 @@ impl Lead {
             match self.dispatch.poll_frames(&source, &*self.fanout.homes, now) {
                 Ok(frames) => {
                     for (node, frame) in frames {
+                        tracing::trace!(group = %self.seat.group(), term = %self.term, peer = %node, channels = frame.channels.len(), "fanout.refs");
                         self.fanout.metrics.ref_frames.inc();
                         let owed: Vec<_> = frame.channels.iter().filter(|news| news.seq > Seq::ZERO).map(|news| news.home).collect();
                         if !self.fanout.tell(node, Tell::Refs(frame)) {

@@ -146,6 +146,7 @@ impl Local {
             self.metrics.reject(FanoutReject::Stale);
             return;
         }
+        tracing::trace!(peer = %from, group = %frame.home, term = %frame.term, deliveries = frame.deliveries.len(), "fanout.push");
         for (mut delivery, mut sessions) in frame.deliveries {
             sessions.sort_unstable_by_key(|(_, prev)| *prev);
             let mut encoded: Option<(Seq, Bytes)> = None;

@@ -233,6 +233,7 @@ impl Fanout {
         give(self, inbox.as_ref(), message);
     }
     async fn register_here(&self, from: NodeId, group: GroupId, boot: BootEpoch, sessions: Vec<Registration>) -> RegisterOutcome {
+        tracing::debug!(node = %self.node, group = %group, peer = %from, sessions = sessions.len(), "fanout.register");
         let not_leader =
             || Refusal { leader: self.homes.leader(group).map(|(node, _)| node).filter(|node| *node != self.node), ..refuse(Code::NotLeader) };
         let Some(inbox) = self.leads().get(&group).map(|led| led.inbox.clone()) else { return Err(not_leader()) };

@@ -210,6 +210,7 @@ impl Accepted {
             return;
         };
         let deadline = self.shared.clock.instant() + Duration::from_millis(u64::from(deadline_ms));
+        let span = tracing::debug_span!("peer.ask", node = %self.shared.me.node, peer = %self.from, request = trace_of(&ask));
         let answer = inbound.ask(self.from, ask, deadline);
         let (shared, queue, from) = (self.shared.clone(), self.queue.clone(), self.from);
         let task = async move {
@@ -221,7 +222,15 @@ impl Accepted {
             }
             drop(permit);
         };
-        self.tasks.spawn("peer.ask", task.in_current_span());
+        self.tasks.spawn("peer.ask", task.instrument(span));
+    }
+}
+
+/// The request that an ask is part of.
+fn trace_of(ask: &Ask) -> Option<u64> {
+    match ask {
+        Ask::Forward { caller, .. } | Ask::History { caller, .. } | Ask::Index { caller, .. } => Some(caller.trace),
+        _ => None,
     }
 }
 

@@ -193,6 +193,11 @@ impl Peers {
         });
     }
 
+    /// This node.
+    pub fn node(&self) -> NodeId {
+        self.shared.me.node
+    }
+
     /// Asks another node, at most so long. The question is queued in the first poll, in order with those before it.
     ///
     /// # Errors

@@ -10,6 +10,8 @@ use kith_wire::{
     peer::{Ask, Caller, Inner, InnerAnswer, Told},
 };
 
+use tracing::Instrument;
+
 use super::{Route, Router, refuse, refuse_for};
 use crate::clock::{Instant, jitter};
 
@@ -40,7 +42,8 @@ impl Router {
     /// # Errors
     /// The leader's refusal; `NoLeader`, `Busy` with a delay; `OutcomeUnknown` once it may have been proposed.
     pub async fn forward(&self, caller: &Caller, bucket: Bucket, request: Request, deadline: Instant) -> Result<Answer, Refusal> {
-        match self.lead(bucket, Work::Request(caller.clone(), request), deadline).await? {
+        let span = tracing::debug_span!("router.forward", node = %self.node, request = caller.trace);
+        match self.lead(bucket, Work::Request(caller.clone(), request), deadline).instrument(span).await? {
             Done::Answer(answer) => Ok(answer),
             Done::Inner(_) => Err(refuse(Code::Internal)),
         }
@@ -68,6 +71,7 @@ impl Router {
                     // One that has just said it does not lead, and nobody else is known: ask around.
                     match known.or_else(|| self.any_replica(&route, asked)) {
                         Some(node) => {
+                            tracing::debug!(group = %route.group, peer = %node, "router.locate");
                             asked = Some(node);
                             self.attempt(node, &route, work.clone(), deadline).await
                         }

@@ -70,7 +70,7 @@ impl Service {
     /// # Errors
     /// A refusal with a stable code; `OutcomeUnknown` when the deadline passed after it may have been proposed.
     pub async fn handle(&self, caller: &Caller, request: Request, deadline: Instant) -> Result<Answer, Refusal> {
-        let span = tracing::debug_span!("service.request", request = caller.trace);
+        let span = tracing::debug_span!("service.request", node = %self.router.node(), request = caller.trace);
         self.dispatch(caller, request, deadline).instrument(span).await
     }
 
@@ -109,7 +109,7 @@ impl Service {
 
     /// Answers one bulk stream.
     pub async fn pull(&self, caller: &Caller, pull: Pull, deadline: Instant) -> Page {
-        let span = tracing::debug_span!("service.pull", request = caller.trace);
+        let span = tracing::debug_span!("service.pull", node = %self.router.node(), request = caller.trace);
         let page = async {
             match pull {
                 Pull::History(query) => self.reads.history(caller, query, deadline).await.map(Page::History),

@@ -18,6 +18,7 @@ use kith_wire::{
 };
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::{
     Requests, Sessions, Tokens, codec,
@@ -358,11 +359,14 @@ impl Driver {
                     self.opening = Some(opening);
                 }
                 Action::Start { id, caller, request } => {
+                    let session = self.registration.as_ref().map_or(0, |registration| registration.id.get());
+                    let span = tracing::debug_span!("session.request", node = %self.parts.identity.node, session, request = caller.trace);
                     let answer = self.parts.requests.handle(caller, request, now + ANSWER_WITHIN);
-                    self.answers.push(Box::pin(async move {
+                    let answered = async move {
                         let answer = tokio::time::timeout(ANSWER_WITHIN + Duration::from_secs(1), answer).await;
                         (id, now, answer.unwrap_or_else(|_| Err(refuse(Code::OutcomeUnknown))))
-                    }));
+                    };
+                    self.answers.push(Box::pin(answered.instrument(span)));
                 }
                 Action::End { why, code } => self.ended = Some((why, code)),
             }
