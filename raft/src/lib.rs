@@ -41,7 +41,7 @@ pub use feed::{AppliedEvent, Feed, FeedError};
 pub use group::{GroupHandle, GroupStatus, Leadership};
 pub use inbound::Answers;
 pub use lanes::{LaneId, Lanes};
-pub use metrics::RaftMetrics;
+pub use metrics::{QueueReject, RaftMetrics};
 pub use proposer::Now;
 pub use recent::{Recent, RecentLimits};
 pub use registry::{Groups, GroupsOptions};

@@ -243,7 +243,7 @@ async fn a_full_proposer_says_busy_and_takes_again_afterwards() {
     failpoints.arm(point::BEFORE_APPLY, Action::Pause);
     let mut writers = (1..=40).map(Writer::new).collect::<Vec<_>>();
     let release = async {
-        cluster.wait_for("rejects", || cluster.nodes[&leader].metrics.queue_rejects.get() > 0).await;
+        cluster.wait_for("rejects", || cluster.nodes[&leader].metrics.rejected(kith_raft::QueueReject::Items) > 0).await;
         failpoints.release(point::BEFORE_APPLY);
     };
     let (replies, ()) = tokio::join!(join_all(writers.iter_mut().map(|w| handle.propose(item(w.text("many"))))), release);
