@@ -27,12 +27,28 @@ pub type SharedClock = Arc<dyn Clock>;
 pub struct SystemClock;
 
 impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the clock seam")]
     fn now(&self) -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
     fn instant(&self) -> Instant {
         Instant::now()
+    }
+}
+
+/// Measures from when it is made, for metrics only: nothing may hang on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Begins now.
+    pub fn start() -> Self {
+        Self(SystemClock.instant())
+    }
+    /// Since the start.
+    pub fn elapsed(self) -> Duration {
+        self.0.elapsed()
     }
 }
 

@@ -16,6 +16,7 @@ pub mod fanout;
 pub mod http;
 mod inbound;
 pub mod leadership;
+mod metrics;
 pub mod node;
 pub mod operator;
 pub mod outbox;

@@ -13,7 +13,7 @@ use std::{
 };
 
 use kith_raft::{
-    FailPoints, GroupHandle, Groups, GroupsConfig, GroupsOptions, Lanes, OpenError, RaftMetrics,
+    FailPoints, GroupHandle, Groups, GroupsConfig, GroupsOptions, Lanes, OpenError,
     storage::{self, Storage},
 };
 use kith_wire::{hello::Features, id::NodeId, log::Membership};
@@ -35,22 +35,19 @@ use crate::{
         map::{Keep, Maps},
     },
     config::Config,
-    edge::{Edge, HANDSHAKE_WITHIN, admission::AdmissionOptions, metrics::EdgeMetrics},
-    fanout::{Fanout, FanoutOptions, FanoutParts, LocalSessions, metrics::FanoutMetrics, seat::FanoutDuty},
+    edge::{Edge, HANDSHAKE_WITHIN, admission::AdmissionOptions},
+    fanout::{Fanout, FanoutOptions, FanoutParts, LocalSessions, seat::FanoutDuty},
     http,
     inbound::Dispatch,
     leadership::{self, Duty},
+    metrics::AllMetrics,
     peer::{
         AllLinks, Known, LinkPolicy, Me, Peers, PeersOptions, endpoint,
         tls::{self, Identity, TlsError},
     },
     router::{LocalOps, Router},
     service::{Service, local::Local},
-    session::{
-        self,
-        driver::SessionParts,
-        metrics::{OutboxMetrics, SessionMetrics},
-    },
+    session::{self, driver::SessionParts},
     supervise::Tasks,
     telemetry::{NodeMetrics, rss_bytes},
 };
@@ -200,6 +197,8 @@ impl Node {
         let client_addr = endpoint.local_addr().map_err(|source| StartError::Listen { address: config.node.listen, source })?;
         let maps = Maps::new(first_map.clone(), local(&storage, MAP_KEY).as_deref(), keeper(&storage, MAP_KEY));
         let store_identity = storage.identity();
+        let metrics = AllMetrics::default();
+        let registry = Arc::new(metrics.registry(&storage));
         let peers = Peers::new(PeersOptions {
             me: Me { node: id, cluster: files.id, store: store_identity.store, boot: store_identity.boot },
             endpoint: endpoint.clone(),
@@ -208,9 +207,9 @@ impl Node {
             policy: links,
             known: Known::new(&local(&storage, KNOWN_KEY).unwrap_or_default(), keeper(&storage, KNOWN_KEY)),
             tasks: tasks.child(),
+            metrics: metrics.peer.clone(),
         });
 
-        let raft_metrics = Arc::new(RaftMetrics::default());
         let groups = Groups::new(GroupsOptions {
             node: id,
             cluster: files.id.to_string(),
@@ -222,15 +221,13 @@ impl Node {
                 let clock = clock.clone();
                 Arc::new(move || clock.now())
             },
-            metrics: raft_metrics.clone(),
+            metrics: metrics.raft.clone(),
             failpoints: FailPoints::clone(&failpoints),
         });
         let router = Router::new(id, maps.clone(), groups.clone(), peers.clone(), clock.clone());
         let local_ops = Local::new(router.clone());
         let ops: Arc<dyn LocalOps> = Arc::new(local_ops.clone());
         router.attach(&ops);
-        let metrics = AllMetrics::default();
-        let registry = Arc::new(metrics.registry(&raft_metrics));
         let fanout = Fanout::new(FanoutParts {
             node: id,
             boot: store_identity.boot,
@@ -518,42 +515,12 @@ async fn accept(endpoint: quinn::Endpoint, peers: Peers, edge: Arc<Edge>, tasks:
     }
 }
 
-/// The metrics of all modules of the node.
-#[derive(Default)]
-struct AllMetrics {
-    node: NodeMetrics,
-    edge: Arc<EdgeMetrics>,
-    session: Arc<SessionMetrics>,
-    outbox: Arc<OutboxMetrics>,
-    fanout: Arc<FanoutMetrics>,
-}
-
-impl AllMetrics {
-    fn registry(&self, raft: &RaftMetrics) -> Registry {
-        let mut registry = Registry::default();
-        raft.register(&mut registry);
-        self.node.register(&mut registry);
-        self.edge.register(&mut registry);
-        self.session.register(&mut registry);
-        self.outbox.register(&mut registry);
-        self.fanout.register(&mut registry);
-        registry
-    }
-}
-
 async fn show(metrics: NodeMetrics, service: Service) {
     let as_gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     loop {
         ticks.tick().await;
-        let peers = service.router().peers();
-        let (frames, bytes, rejects) = peers.depth();
         metrics.map_epoch.set(as_gauge(service.router().maps().current().epoch.get()));
-        metrics.links_up.set(as_gauge(peers.links_up() as u64));
-        metrics.queue_frames.set(as_gauge(frames as u64));
-        metrics.queue_bytes.set(as_gauge(bytes as u64));
-        metrics.queue_rejects.set(as_gauge(rejects));
-        metrics.ask_rejects.set(as_gauge(peers.busy()));
         metrics.rss_bytes.set(as_gauge(rss_bytes().unwrap_or_default()));
     }
 }

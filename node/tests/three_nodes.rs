@@ -14,6 +14,7 @@ use kith::{
     clock::Instant,
     cluster::{ClusterSpec, NodeSpec, bootstrap},
     config::{Config, LogConfig},
+    peer::metrics::DialFailure,
 };
 use kith_raft::{GroupsConfig, Timers};
 use kith_wire::{
@@ -242,6 +243,9 @@ async fn node_of_another_cluster_is_refused_and_does_no_harm() {
     let ann = cluster.account(1, "ann").await;
     let bob = cluster.account(1, "bob").await;
     cluster.handle(1, &ann, send(ChannelId::direct(ann.user, bob.user), 1, "fine")).await.unwrap();
+    let refused =
+        || [DialFailure::Untrusted, DialFailure::Refused].map(|why| other.nodes[&1].peers().metrics().dials_failed(why)).iter().sum::<u64>();
+    wait_for("the dial was refused", async || refused() > 0).await;
     assert_eq!(other.nodes[&1].peers().links_up(), 0);
     cluster.end().await;
     other.end().await;

@@ -42,6 +42,9 @@ impl EdgeMetrics {
     }
     /// Puts all into a registry, as `kith_edge_*`.
     pub fn register(&self, registry: &mut Registry) {
+        for reason in [EdgeReject::Retry, EdgeReject::Address, EdgeReject::Full] {
+            drop(self.rejects.get_or_create(&EdgeRejectLabel { reason }));
+        }
         let registry = registry.sub_registry_with_prefix("kith_edge");
         registry.register("handshakes", "Handshakes in flight", self.handshakes.clone());
         registry.register("connections", "Connections of clients", self.connections.clone());

@@ -107,6 +107,9 @@ pub(crate) enum Message {
     Unregister { from: NodeId, user: UserId, device: DeviceId, session: SessionId },
 }
 
+/// A message, and since when it waits.
+pub(crate) type Waiting = (Instant, Message);
+
 /// Sessions, in the order in which they were asked for, and the term in which they were registered.
 pub(crate) type RegisterOutcome = Result<(Term, Vec<Result<RegisteredSession, Refusal>>), Refusal>;
 pub(crate) type RegisterAnswer = oneshot::Sender<RegisterOutcome>;
@@ -122,7 +125,7 @@ pub(crate) struct Lead {
     fanout: Arc<Fanout>,
     seat: Arc<dyn Seat>,
     term: Term,
-    inbox: mpsc::Receiver<Message>,
+    inbox: mpsc::Receiver<Waiting>,
     dispatch: Dispatch,
     home: Home,
     work: FuturesUnordered<BoxFuture<'static, Done>>,
@@ -140,7 +143,7 @@ pub(crate) struct Lead {
 }
 
 impl Lead {
-    pub(crate) fn new(fanout: Arc<Fanout>, seat: Arc<dyn Seat>, term: Term, inbox: mpsc::Receiver<Message>) -> Self {
+    pub(crate) fn new(fanout: Arc<Fanout>, seat: Arc<dyn Seat>, term: Term, inbox: mpsc::Receiver<Waiting>) -> Self {
         let group = seat.group();
         Self {
             silent: HashMap::new(),
@@ -259,9 +262,10 @@ impl Lead {
             }
         }
     }
-    fn handle_message(&mut self, message: Message) {
-        self.fanout.metrics.inbox_depth.dec();
+    fn handle_message(&mut self, (since, message): Waiting) {
         let now = self.fanout.clock.instant();
+        self.fanout.metrics.inbox_depth.dec();
+        self.fanout.metrics.inbox_wait.observe(now.saturating_duration_since(since).as_secs_f64());
         match message {
             Message::Refs { from, source, news } => {
                 for news in news {
@@ -494,8 +498,8 @@ impl Source for Rows<'_> {
 }
 
 /// Counts what is dropped because a group's inbox is full or nobody leads it here.
-pub(crate) fn give(fanout: &Fanout, inbox: Option<&mpsc::Sender<Message>>, message: Message) {
-    let reject = match inbox.map(|inbox| inbox.try_send(message)) {
+pub(crate) fn give(fanout: &Fanout, inbox: Option<&mpsc::Sender<Waiting>>, message: Message) {
+    let reject = match inbox.map(|inbox| inbox.try_send((fanout.clock.instant(), message))) {
         Some(Ok(())) => {
             fanout.metrics.inbox_depth.inc();
             return;

@@ -20,6 +20,10 @@ pub struct FanoutMetrics {
     pub refs_in_flight: Gauge,
     /// Refs at home leaders that wait for their commit.
     pub refs_pending: Gauge,
+    /// Seconds that refs waited at home leaders for their round.
+    pub refs_pending_wait: Histogram,
+    /// Seconds that messages waited in inboxes.
+    pub inbox_wait: Histogram,
     /// Seconds from refs sent to refs acked.
     pub refs_wait: Histogram,
     /// Messages waiting for the leaders of this node's groups.
@@ -59,6 +63,10 @@ pub enum FanoutReject {
     Resent,
 }
 
+impl FanoutReject {
+    const ALL: [Self; 7] = [Self::LiveFull, Self::RefsFull, Self::InboxFull, Self::NotLeader, Self::Stale, Self::LinkFull, Self::Resent];
+}
+
 /// Label of [`FanoutMetrics::rejects`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 pub struct FanoutRejectLabel {
@@ -72,6 +80,8 @@ impl Default for FanoutMetrics {
             dirty: Gauge::default(),
             refs_in_flight: Gauge::default(),
             refs_pending: Gauge::default(),
+            refs_pending_wait: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
+            inbox_wait: Histogram::new(exponential_buckets(0.000_05, 4.0, 10)),
             refs_wait: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
             inbox_depth: Gauge::default(),
             rejects: Family::default(),
@@ -96,8 +106,13 @@ impl FanoutMetrics {
         registry.register("dirty", "Channels with refs not yet committed by every home", self.dirty.clone());
         registry.register("refs_in_flight", "Channel refs sent to home leaders and not acked", self.refs_in_flight.clone());
         registry.register("refs_pending", "Refs at home leaders that wait for their commit", self.refs_pending.clone());
+        registry.register("refs_pending_wait_seconds", "How long refs waited at a home leader for their round", self.refs_pending_wait.clone());
+        registry.register("inbox_wait_seconds", "How long frames waited for the leaders of this node's groups", self.inbox_wait.clone());
         registry.register("refs_seconds", "From refs sent to refs acked", self.refs_wait.clone());
         registry.register("inbox_depth", "Frames waiting for the leaders of this node's groups", self.inbox_depth.clone());
+        for reason in FanoutReject::ALL {
+            drop(self.rejects.get_or_create(&FanoutRejectLabel { reason }));
+        }
         registry.register("rejects", "What was dropped, to be sent again or pulled, by reason", self.rejects.clone());
         registry.register("ref_frames", "Ref frames sent", self.ref_frames.clone());
         registry.register("push_frames", "Push frames sent", self.push_frames.clone());

@@ -36,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{dispatch::Homes, lead::Seat, local::Local};
 use self::{
-    lead::{INBOX_MAX, Lead, Message, RegisterOutcome, give},
+    lead::{INBOX_MAX, Lead, Message, RegisterOutcome, Waiting, give},
     local::Reregister,
     metrics::{FanoutMetrics, FanoutReject},
 };
@@ -85,7 +85,7 @@ pub struct Fanout {
 #[derive(Debug)]
 struct Led {
     term: Term,
-    inbox: mpsc::Sender<Message>,
+    inbox: mpsc::Sender<Waiting>,
     cancel: CancellationToken,
 }
 
@@ -238,7 +238,7 @@ impl Fanout {
             || Refusal { leader: self.homes.leader(group).map(|(node, _)| node).filter(|node| *node != self.node), ..refuse(Code::NotLeader) };
         let Some(inbox) = self.leads().get(&group).map(|led| led.inbox.clone()) else { return Err(not_leader()) };
         let (answer, answered) = oneshot::channel();
-        match inbox.try_send(Message::Register { from, boot, sessions, answer }) {
+        match inbox.try_send((self.clock.instant(), Message::Register { from, boot, sessions, answer })) {
             Ok(()) => {
                 self.metrics.inbox_depth.inc();
             }

@@ -212,7 +212,9 @@ impl Home {
     /// Refs to commit now: one command a user. Ends with [`Home::handle_round_done`].
     pub fn poll_round(&mut self, now: Instant) -> Option<Vec<(UserId, Vec<Ref>)>> {
         self.poll_timeout().filter(|due| *due <= now)?;
-        self.since = None;
+        if let Some(since) = self.since.take() {
+            self.metrics.refs_pending_wait.observe(now.saturating_duration_since(since).as_secs_f64());
+        }
         self.set_refs(0);
         self.round_begun = Some(now);
         self.committing = Some(std::mem::take(&mut self.acks));

@@ -15,12 +15,14 @@ use kith_wire::{
     limit,
     peer::{Ask, FromPeer, PeerHello, Tell, ToPeer},
 };
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Semaphore;
 use tracing::Instrument;
 
 use super::{
     Inbound, Shared,
     link::{chain, close_code},
+    metrics::ClassLabel,
     queue::{Class, FrameQueue},
     snapshot,
     stream::{StreamError, drain, read_frame},
@@ -110,7 +112,7 @@ async fn run(
     mut recv: quinn::RecvStream,
     mut decoder: Decoder,
 ) -> StreamError {
-    let queue = Arc::new(FrameQueue::default());
+    let queue = Arc::new(FrameQueue::new(shared.metrics.clone()));
     let accepted = Accepted {
         shared: shared.clone(),
         tasks: tasks.clone(),
@@ -203,7 +205,7 @@ impl Accepted {
             class => (class, &self.asks),
         };
         let Ok(permit) = permits.clone().try_acquire_owned() else {
-            self.shared.busy.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            self.shared.metrics.ask_rejects.get_or_create(&ClassLabel { class }).inc();
             let told = Err(refuse_for(Code::Busy, BUSY_MS));
             // A full queue means that the asker is told by its own deadline.
             let _ = self.queue.push(class, Kind::FromPeer, FromPeer::Told { id, told }.encode());
@@ -213,6 +215,7 @@ impl Accepted {
         let span = tracing::debug_span!("peer.ask", node = %self.shared.me.node, peer = %self.from, request = trace_of(&ask));
         let answer = inbound.ask(self.from, ask, deadline);
         let (shared, queue, from) = (self.shared.clone(), self.queue.clone(), self.from);
+        let running = Running::new(self.shared.metrics.asks.get_or_create_owned(&ClassLabel { class }));
         let task = async move {
             let told = tokio::time::timeout_at(deadline, answer).await.unwrap_or_else(|_| Err(refuse(Code::Timeout)));
             if shared.allowed(from)
@@ -220,9 +223,23 @@ impl Accepted {
             {
                 tracing::debug!(peer = %from, cause = %error, "peer.answer not sent");
             }
-            drop(permit);
+            drop((permit, running));
         };
         self.tasks.spawn("peer.ask", task.instrument(span));
+    }
+}
+
+/// Counts an ask while it runs, however it ends.
+struct Running(Gauge);
+impl Running {
+    fn new(gauge: Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

@@ -25,6 +25,7 @@ use tokio::sync::oneshot;
 
 use super::{
     Shared, beat,
+    metrics::DialFailure,
     queue::{Class, FrameQueue, PushError},
     stream::{StreamError, drain, read_frame},
     tls,
@@ -66,14 +67,6 @@ impl Link {
     /// The connection, when up.
     pub(super) fn connection(&self) -> Option<quinn::Connection> {
         lock(&self.live).as_ref().map(|live| live.connection.clone())
-    }
-
-    /// Frames and bytes that wait, and pushes refused.
-    pub fn depth(&self) -> (usize, usize, u64) {
-        lock(&self.live).as_ref().map_or((0, 0, 0), |live| {
-            let (frames, bytes) = live.queue.depth();
-            (frames, bytes, live.queue.shed())
-        })
     }
 
     /// Queues news.
@@ -119,6 +112,7 @@ impl Link {
                     attempt = 0;
                     tracing::info!(node = %shared.me.node, peer = %self.to, "peer.link up");
                     *lock(&self.live) = Some(live.clone());
+                    shared.metrics.links_up.inc();
                     if let Some(inbound) = shared.inbound() {
                         inbound.link_up(self.to);
                     }
@@ -126,7 +120,10 @@ impl Link {
                     self.down(&live, &shared);
                     tracing::info!(node = %shared.me.node, peer = %self.to, cause = %chain(&ended), "peer.link down");
                 }
-                Err(error) => tracing::debug!(node = %shared.me.node, peer = %self.to, cause = %chain(&error), "peer.link cannot dial"),
+                Err(error) => {
+                    shared.metrics.dial_failed(why(&error));
+                    tracing::debug!(node = %shared.me.node, peer = %self.to, cause = %chain(&error), "peer.link cannot dial");
+                }
             }
             attempt = attempt.saturating_add(1);
             let ceiling = RETRY_MAX.min(RETRY_MIN * 2_u32.saturating_pow(attempt.min(8)));
@@ -164,7 +161,7 @@ impl Link {
             }
             _ => return Err(StreamError::Content("the peer did not begin with its hello")),
         }
-        Ok((Live { connection, queue: Arc::new(FrameQueue::default()) }, send, recv, decoder))
+        Ok((Live { connection, queue: Arc::new(FrameQueue::new(shared.metrics.clone())) }, send, recv, decoder))
     }
 
     async fn serve(
@@ -230,13 +227,23 @@ impl Link {
     }
 
     fn down(&self, live: &Live, shared: &Shared) {
-        *lock(&self.live) = None;
+        if lock(&self.live).take().is_some() {
+            shared.metrics.links_up.dec();
+        }
         live.queue.close();
         live.connection.close(quinn::VarInt::from_u32(0), b"");
         lock(&self.pending).clear();
         if let Some(inbound) = shared.inbound() {
             inbound.link_down(self.to);
         }
+    }
+}
+
+fn why(error: &StreamError) -> DialFailure {
+    match error {
+        StreamError::Content(_) => DialFailure::Refused,
+        StreamError::Connection(quinn::ConnectionError::TransportError(_) | quinn::ConnectionError::ConnectionClosed(_)) => DialFailure::Untrusted,
+        _ => DialFailure::Unreachable,
     }
 }
 

@@ -11,6 +11,7 @@ pub mod endpoint;
 pub mod inbound;
 pub mod known;
 pub mod link;
+pub mod metrics;
 pub mod queue;
 pub mod snapshot;
 pub mod stream;
@@ -37,6 +38,7 @@ use kith_wire::{
 pub use known::Known;
 pub use link::Link;
 
+use self::metrics::PeerMetrics;
 use crate::{clock::SharedClock, supervise::Tasks};
 
 /// Who this node is to its peers.
@@ -83,6 +85,8 @@ pub struct PeersOptions {
     pub known: Known,
     /// Owner of all tasks here.
     pub tasks: Tasks,
+    /// Counters.
+    pub metrics: Arc<PeerMetrics>,
 }
 
 /// The links of a node to all others.
@@ -112,13 +116,13 @@ pub(crate) struct Shared {
     accepted_count: AtomicU64,
     map_epoch: AtomicU64,
     table: beat::Table,
-    busy: AtomicU64,
+    metrics: Arc<PeerMetrics>,
 }
 
 impl Peers {
     /// Links of a node, none dialled yet.
     pub fn new(options: PeersOptions) -> Self {
-        let PeersOptions { me, endpoint, dialler, clock, policy, known, tasks } = options;
+        let PeersOptions { me, endpoint, dialler, clock, policy, known, tasks, metrics } = options;
         let shared = Shared {
             me,
             endpoint,
@@ -133,7 +137,7 @@ impl Peers {
             accepted_count: AtomicU64::new(0),
             map_epoch: AtomicU64::new(0),
             table: beat::Table::default(),
-            busy: AtomicU64::new(0),
+            metrics,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -251,23 +255,14 @@ impl Peers {
         self.shared.known.of(node)
     }
 
-    /// Frames, bytes, and refused pushes of all outbound queues.
-    pub fn depth(&self) -> (usize, usize, u64) {
-        let links = self.shared.links.read().unwrap_or_else(PoisonError::into_inner);
-        links.values().fold((0, 0, 0), |sum, (link, _)| {
-            let (frames, bytes, shed) = link.depth();
-            (sum.0 + frames, sum.1 + bytes, sum.2 + shed)
-        })
-    }
-
     /// Links that are up.
     pub fn links_up(&self) -> usize {
         self.shared.links.read().unwrap_or_else(PoisonError::into_inner).values().filter(|(link, _)| link.is_up()).count()
     }
 
-    /// Inbound asks refused because a link had too many.
-    pub fn busy(&self) -> u64 {
-        self.shared.busy.load(Ordering::Relaxed)
+    /// Counters.
+    pub fn metrics(&self) -> &PeerMetrics {
+        &self.shared.metrics
     }
 
     /// Ends all links and lets go of who took what came in.

@@ -5,19 +5,20 @@
 
 use std::{
     collections::VecDeque,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::{Bytes, BytesMut};
 use kith_wire::frame::{Framing, Kind, encode};
+use prometheus_client::encoding::EncodeLabelValue;
 use thiserror::Error;
 use tokio::sync::Notify;
 
+use super::metrics::{ClassLabel, PeerMetrics, QueueLabel, QueueReject};
+use crate::clock::Stopwatch;
+
 /// What a frame is, and so with whom it shares a bound.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, EncodeLabelValue)]
 pub enum Class {
     /// Raft, beats.
     Raft,
@@ -25,6 +26,11 @@ pub enum Class {
     Ask,
     /// Fan-out.
     Fan,
+}
+
+impl Class {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Raft, Self::Ask, Self::Fan];
 }
 
 /// The class's bound is reached, or the stream has ended.
@@ -39,11 +45,11 @@ pub enum PushError {
 }
 
 /// The queue of one stream.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct FrameQueue {
     state: Mutex<State>,
     wake: Notify,
-    shed: AtomicU64,
+    metrics: Arc<PeerMetrics>,
 }
 
 #[derive(Debug, Default)]
@@ -54,11 +60,16 @@ struct State {
 
 #[derive(Debug, Default)]
 struct Lane {
-    frames: VecDeque<(Kind, Bytes)>,
+    frames: VecDeque<(Kind, Bytes, Stopwatch)>,
     bytes: usize,
 }
 
 impl FrameQueue {
+    /// An empty queue.
+    pub fn new(metrics: Arc<PeerMetrics>) -> Self {
+        Self { state: Mutex::default(), wake: Notify::new(), metrics }
+    }
+
     /// Queues a body; never waits.
     ///
     /// # Errors
@@ -66,16 +77,19 @@ impl FrameQueue {
     pub fn push(&self, class: Class, kind: Kind, body: Bytes) -> Result<(), PushError> {
         let mut state = self.lock();
         if state.closed {
+            drop(state);
+            self.reject(class, QueueReject::Closed);
             return Err(PushError::Closed);
         }
         let lane = &mut state.classes[class as usize];
         if lane.frames.len() >= CLASS_FRAMES_MAX || (lane.bytes + body.len() > CLASS_BYTES_MAX && !lane.frames.is_empty()) {
             drop(state);
-            self.shed.fetch_add(1, Ordering::Relaxed);
+            self.reject(class, QueueReject::Full);
             return Err(PushError::Full);
         }
+        self.count(class, 1, body.len() as i64);
         lane.bytes += body.len();
-        lane.frames.push_back((kind, body));
+        lane.frames.push_back((kind, body, Stopwatch::start()));
         drop(state);
         self.wake.notify_one();
         Ok(())
@@ -106,9 +120,12 @@ impl FrameQueue {
         self.lock().classes.iter().fold((0, 0), |(frames, bytes), lane| (frames + lane.frames.len(), bytes + lane.bytes))
     }
 
-    /// Pushes refused because a class was full.
-    pub fn shed(&self) -> u64 {
-        self.shed.load(Ordering::Relaxed)
+    fn reject(&self, class: Class, reason: QueueReject) {
+        self.metrics.queue_rejects.get_or_create(&QueueLabel { class, reason }).inc();
+    }
+    fn count(&self, class: Class, frames: i64, bytes: i64) {
+        self.metrics.queue_frames.get_or_create(&ClassLabel { class }).inc_by(frames);
+        self.metrics.queue_bytes.get_or_create(&ClassLabel { class }).inc_by(bytes);
     }
 
     fn take(&self) -> Option<Bytes> {
@@ -116,14 +133,18 @@ impl FrameQueue {
         let mut bytes = 0;
         {
             let mut state = self.lock();
-            for (lane, share) in state.classes.iter_mut().zip(SHARES) {
-                let mut taken = 0;
+            for ((lane, share), class) in state.classes.iter_mut().zip(SHARES).zip(Class::ALL) {
+                let (mut taken, before) = (0, (lane.frames.len(), lane.bytes));
                 while taken < share
-                    && let Some((kind, body)) = lane.frames.pop_front()
+                    && let Some((kind, body, since)) = lane.frames.pop_front()
                 {
                     lane.bytes -= body.len();
                     taken += body.len() + OVERHEAD_BYTES;
+                    self.metrics.queue_wait.get_or_create(&ClassLabel { class }).observe(since.elapsed().as_secs_f64());
                     picked.push((kind, body));
+                }
+                if taken > 0 {
+                    self.count(class, lane.frames.len() as i64 - before.0 as i64, lane.bytes as i64 - before.1 as i64);
                 }
                 bytes += taken;
             }
@@ -140,6 +161,15 @@ impl FrameQueue {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for FrameQueue {
+    fn drop(&mut self) {
+        let left = std::mem::take(&mut self.lock().classes);
+        for (lane, class) in left.iter().zip(Class::ALL) {
+            self.count(class, -(lane.frames.len() as i64), -(lane.bytes as i64));
+        }
     }
 }
 
@@ -160,7 +190,7 @@ mod tests {
 
     #[tokio::test]
     async fn raft_frames_leave_before_asks_that_came_first() {
-        let queue = FrameQueue::default();
+        let queue = FrameQueue::new(Arc::default());
         queue.push(Class::Ask, Kind::ToPeer, Bytes::from_static(b"ask")).unwrap();
         queue.push(Class::Raft, Kind::ToPeer, Bytes::from_static(b"raft")).unwrap();
         let mut decoder = Decoder::new(Framing::Checked, 1_000);
@@ -172,16 +202,20 @@ mod tests {
 
     #[tokio::test]
     async fn full_class_refuses_and_leaves_the_others_open() {
-        let queue = FrameQueue::default();
+        let metrics: Arc<PeerMetrics> = Arc::default();
+        let queue = FrameQueue::new(metrics.clone());
         for _ in 0..CLASS_FRAMES_MAX {
             queue.push(Class::Ask, Kind::ToPeer, Bytes::new()).unwrap();
         }
         assert_eq!(queue.push(Class::Ask, Kind::ToPeer, Bytes::new()), Err(PushError::Full));
-        assert_eq!(queue.shed(), 1);
+        assert_eq!(metrics.queue_rejects.get_or_create(&QueueLabel { class: Class::Ask, reason: QueueReject::Full }).get(), 1);
+        let waiting = metrics.queue_frames.clone();
+        assert_eq!(waiting.get_or_create(&ClassLabel { class: Class::Ask }).get(), CLASS_FRAMES_MAX as i64);
         queue.push(Class::Raft, Kind::ToPeer, Bytes::new()).unwrap();
         queue.close();
         assert_eq!(queue.push(Class::Raft, Kind::ToPeer, Bytes::new()), Err(PushError::Closed));
         while queue.next().await.is_some() {}
         assert_eq!(queue.depth(), (0, 0));
+        assert_eq!(waiting.get_or_create(&ClassLabel { class: Class::Ask }).get(), 0);
     }
 }

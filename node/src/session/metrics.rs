@@ -122,6 +122,12 @@ impl SessionMetrics {
     }
     /// Puts all into a registry, as `kith_session_*`.
     pub fn register(&self, registry: &mut Registry) {
+        for reason in [End::Left, End::Silent, End::Protocol, End::Refused, End::Replaced, End::Draining] {
+            drop(self.ended.get_or_create(&EndLabel { reason }));
+        }
+        for reason in [SessionReject::Busy, SessionReject::Unsupported] {
+            drop(self.rejects.get_or_create(&SessionRejectLabel { reason }));
+        }
         let registry = registry.sub_registry_with_prefix("kith_session");
         registry.register("open", "Sessions that are open", self.open.clone());
         registry.register("opened", "Sessions ever opened", self.opened.clone());
@@ -146,6 +152,9 @@ impl OutboxMetrics {
     }
     /// Puts all into a registry, as `kith_outbox_*`.
     pub fn register(&self, registry: &mut Registry) {
+        for reason in [OutboxReject::Live, OutboxReject::Move] {
+            drop(self.rejects.get_or_create(&OutboxRejectLabel { reason }));
+        }
         let registry = registry.sub_registry_with_prefix("kith_outbox");
         registry.register("depth", "Frames queued for clients", self.depth.clone());
         registry.register("wait_seconds", "Time of a frame in its outbox", self.wait.clone());

@@ -12,7 +12,6 @@ use std::{
         Arc, Condvar, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::Instant,
 };
 
 use kith_wire::{id::GroupId, log::LogId};
@@ -24,7 +23,7 @@ use crate::{
     fatal::{Fatal, FatalError, Panicked},
     key,
     log::{Done, LogDb, MetaField, SharedLog, WriteFailed, entry_key},
-    metrics::LogCounters,
+    metrics::{LogCounters, Stopwatch},
     options::Options,
     sync::{lock, wait, wait_for},
 };
@@ -74,7 +73,7 @@ impl Change {
 
 #[derive(Default)]
 struct Waiting {
-    jobs: VecDeque<Job>,
+    jobs: VecDeque<(Job, Stopwatch)>,
     bytes: usize,
     committed: BTreeMap<GroupId, LogId>,
     is_idle: bool,
@@ -128,7 +127,7 @@ impl Queue {
             return Err((error, job.done));
         }
         waiting.bytes += job.change.bytes();
-        waiting.jobs.push_back(job);
+        waiting.jobs.push_back((job, Stopwatch::start()));
         if std::mem::take(&mut waiting.is_idle) {
             self.work.notify_one();
         }
@@ -167,7 +166,7 @@ impl Queue {
         let jobs = std::mem::take(&mut waiting.jobs);
         drop(waiting);
         self.room.notify_all();
-        jobs.into()
+        jobs.into_iter().map(|(job, _)| job).collect()
     }
 
     /// Waits for work. `None`: closing, and nothing is left.
@@ -183,13 +182,14 @@ impl Queue {
         }
         waiting.is_idle = false;
         let (mut jobs, mut bytes) = (Vec::new(), 0);
-        while let Some(job) = waiting.jobs.front() {
+        while let Some((job, since)) = waiting.jobs.front() {
             let more = job.change.bytes();
             if !jobs.is_empty() && (bytes + more > options.log_batch_bytes_max || jobs.len() >= options.log_batch_jobs_max) {
                 break;
             }
             bytes += more;
-            jobs.extend(waiting.jobs.pop_front());
+            self.counters.queue_wait_micros.record_micros(since.elapsed());
+            jobs.extend(waiting.jobs.pop_front().map(|(job, _)| job));
         }
         waiting.bytes -= bytes;
         let committed = std::mem::take(&mut waiting.committed);
@@ -220,7 +220,7 @@ impl Writer {
     fn write_until_closed(&self) {
         let write_options = synced();
         while let Some((jobs, committed)) = self.queue.next_batch(&self.options) {
-            let started = Instant::now();
+            let started = Stopwatch::start();
             let (count, written) = (jobs.len(), self.write(&jobs, committed, &write_options));
             let bytes = match written {
                 Ok(bytes) => bytes,
@@ -238,7 +238,7 @@ impl Writer {
     }
 
     /// Under load a short gap lets the next batch fill: fewer syncs, lower latency.
-    fn pause(&self, started: Instant) {
+    fn pause(&self, started: Stopwatch) {
         let Some(left) = self.options.log_sync_gap.checked_sub(started.elapsed()) else { return };
         let waiting = lock(&self.queue.waiting);
         if !waiting.is_closing && waiting.bytes < self.options.log_batch_bytes_max {

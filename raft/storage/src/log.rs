@@ -507,6 +507,7 @@ impl LogDb {
             written_bytes: self.counters.written_bytes.load(std::sync::atomic::Ordering::Relaxed),
             jobs_per_sync: self.counters.jobs_per_sync.read(),
             sync_micros: self.counters.sync_micros.read(),
+            queue_wait_micros: self.counters.queue_wait_micros.read(),
         }
     }
 
