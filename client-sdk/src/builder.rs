@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use kith_wire::{
@@ -15,6 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     client::{Client, Shared},
+    clock,
     core::{Backfill, Config, Core, Dial, RetryPolicy},
     driver::{COMMANDS_MAX, Driver, Parts},
     endpoint::{Endpoint, Trust},
@@ -180,7 +181,7 @@ impl ClientBuilder {
             patience: self.patience,
             seed: rand::rng().random(),
         };
-        let core = Core::new(config, snapshot, Instant::now());
+        let core = Core::new(config, snapshot, clock::now());
         let feed = Arc::new(Feed::default());
         let (status, status_seen) = watch::channel(Status::Offline);
         let (behind, behind_seen) = watch::channel(core.behind());
@@ -200,6 +201,7 @@ impl ClientBuilder {
             behind,
             seed: rand::rng().random(),
         };
+        #[expect(clippy::disallowed_methods, reason = "the one task of a client; the client owns its handle and awaits it")]
         let task = AbortOnDropHandle::new(tokio::spawn(Driver::new(parts).run(inbox)));
         Ok(Client::new(Shared {
             me: user,

@@ -22,11 +22,13 @@
 //! # Ok(())
 //! # }
 //! ```
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests drive the core by the real clock and spawn"))]
 #![deny(missing_docs)]
 
 mod builder;
 mod channel;
 mod client;
+mod clock;
 mod core;
 mod driver;
 mod endpoint;

@@ -31,6 +31,7 @@ struct State {
 impl Talk {
     pub(crate) fn start(name: &str, channel: Channel, book: Arc<Book>, count: u64) -> Self {
         let state = Arc::<State>::default();
+        #[expect(clippy::disallowed_methods, reason = "a talk owns its one task, and awaits it")]
         let task = tokio::spawn(talk(name.to_owned(), channel, book, count, state.clone()));
         Self { state, task }
     }

@@ -28,6 +28,7 @@ use tokio::{
 
 use self::link::Link;
 use crate::{
+    clock,
     core::{Core, Dial, Fate, Output, PullId, Reply, Show, Tag, What},
     endpoint::{Endpoint, Trust},
     error::Error,
@@ -145,7 +146,7 @@ impl Driver {
             for _ in 0..COMMANDS_MAX {
                 match commands.try_recv() {
                     Ok(Command::Close) => is_closing = true,
-                    Ok(command) => self.command(Instant::now(), command),
+                    Ok(command) => self.command(clock::now(), command),
                     Err(_) => break,
                 }
             }
@@ -166,7 +167,7 @@ impl Driver {
     /// Waits for one thing. Every branch is cancel safe: channels, quinn's reads and writes, a notification, a timer; the dial future
     /// is kept and polled again.
     async fn wait(&mut self, commands: &mut mpsc::Receiver<Command>) -> Happened {
-        let now = Instant::now();
+        let now = clock::now();
         let dial_at = match self.phase {
             Phase::Down => Some(self.parts.dial.not_before().unwrap_or(now)),
             _ => None,
@@ -203,7 +204,7 @@ impl Driver {
 
     /// `Ok(false)`: the client is to close.
     fn apply(&mut self, happened: Happened) -> Result<bool, Error> {
-        let now = Instant::now();
+        let now = clock::now();
         match happened {
             Happened::Command(None | Some(Command::Close)) => return Ok(false),
             Happened::Command(Some(command)) => self.command(now, command),
@@ -290,7 +291,7 @@ impl Driver {
     /// Takes everything out of the core: changes into the store, then outputs, frames and pulls.
     async fn drain(&mut self) -> Result<(), Error> {
         loop {
-            let now = Instant::now();
+            let now = clock::now();
             if let Some(changes) = self.parts.core.poll_changes() {
                 self.parts.store.commit(changes).await.map_err(|error| Error::caused(Code::Internal, "writing to the local store", error))?;
                 for (done, outgoing) in self.stored.drain(..) {
