@@ -26,6 +26,14 @@ enum Verb {
     List(cli::list::Args),
     /// Print the plan of a run, or the runs of a matrix, without running anything.
     Plan(cli::plan::Args),
+    /// Start a cluster, hurt it under load, and judge what clients saw.
+    Run(cli::run::Args),
+    /// Make a run again from its plan.
+    Replay(cli::run::ReplayArgs),
+    /// Make all runs of a selection; goes on where it stopped.
+    Matrix(cli::matrix::Args),
+    /// Remove the namespaces and mounts of runs that crashed.
+    Clean,
 }
 
 fn main() -> ExitCode {
@@ -42,6 +50,10 @@ fn main() -> ExitCode {
         Verb::Check(args) => cli::check::run(&args),
         Verb::List(args) => cli::list::run(&args),
         Verb::Plan(args) => cli::plan::run(&args),
+        Verb::Run(args) => cli::run::run(&args),
+        Verb::Replay(args) => cli::run::replay(&args),
+        Verb::Matrix(args) => cli::matrix::run(&args),
+        Verb::Clean => Ok(cli::run::clean()),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -2,4 +2,6 @@
 
 pub(crate) mod check;
 pub(crate) mod list;
+pub(crate) mod matrix;
 pub(crate) mod plan;
+pub(crate) mod run;

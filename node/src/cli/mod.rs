@@ -12,6 +12,7 @@ mod device;
 mod failure;
 mod group;
 mod history;
+mod make;
 mod send;
 mod start;
 mod status;
@@ -58,6 +59,7 @@ enum Verb {
     Chat(chat::Args),
     Status(status::Args),
     Check(check::Args),
+    Cluster(make::Args),
 }
 
 /// Runs the program with this process's arguments.
@@ -98,7 +100,7 @@ impl Cli {
 
     fn cluster(&self) -> Option<ClusterArgs> {
         match &self.verb {
-            Verb::Start(_) | Verb::Demo(_) | Verb::Check(_) => None,
+            Verb::Start(_) | Verb::Demo(_) | Verb::Check(_) | Verb::Cluster(_) => None,
             Verb::Token(args) => Some(args.cluster.clone()),
             Verb::Group(args) => Some(args.cluster.clone()),
             Verb::Send(args) => Some(args.cluster.clone()),
@@ -114,6 +116,7 @@ impl Cli {
             Verb::Start(args) => args.json,
             Verb::Demo(args) => args.json,
             Verb::Check(args) => args.json,
+            Verb::Cluster(args) => args.json,
             _ => self.cluster().is_some_and(|cluster| cluster.json),
         }
     }
@@ -125,6 +128,7 @@ impl Verb {
             Self::Start(args) => start::run(args, stop).await,
             Self::Demo(args) => demo::run(args, stop).await,
             Self::Check(args) => check::run(args).await,
+            Self::Cluster(args) => make::run(&args),
             Self::Token(args) => until(stop, token::run(args)).await,
             Self::Group(args) => until(stop, group::run(args)).await,
             Self::Send(args) => until(stop, send::run(args)).await,

@@ -1,0 +1,206 @@
+//! Faults: made, undone, and each with the proof that it bit.
+//!
+//! In: a planned fault. Out: the same fault in place, then healed, with evidence. Invariants: what cannot be made here is an error, which is written as
+//! skipped, never as installed; undoing leaves every node running, connected and with a disk that can be written. Not here: when (`plan`, `run`).
+
+mod partition;
+mod slow;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use nix::sys::signal::Signal;
+use tokio::task::JoinHandle;
+
+use crate::history::Evidence;
+use crate::lab::{Before, Lab};
+use crate::name::Nemesis;
+use crate::plan::{Fault, Target};
+
+/// How long a restarted node may take until it serves.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+
+/// A fault in place.
+#[derive(Debug)]
+pub(crate) struct Active {
+    pub(crate) nemesis: Nemesis,
+    /// Whom, as the fault's lines say.
+    pub(crate) target: String,
+    /// Nodes that may end because of it.
+    pub(crate) hit: Vec<usize>,
+    /// What is known already.
+    pub(crate) evidence: Evidence,
+    undo: Undo,
+}
+
+#[derive(Debug)]
+enum Undo {
+    Restart,
+    Continue,
+    Connect { before: u64, swizzle: Option<JoinHandle<()>> },
+    Power(Vec<(usize, Before)>),
+    Rolling(JoinHandle<anyhow::Result<u64>>),
+    Drain,
+    Remount,
+    Trace(slow::Trace),
+    Clock,
+}
+
+fn bit(count: u64, note: &str) -> Evidence {
+    Evidence { bit: Some(count), note: note.to_owned(), ..Evidence::default() }
+}
+
+/// Makes a fault.
+///
+/// # Errors
+/// It cannot be made here; then nothing is in place.
+pub(crate) async fn install(lab: &Arc<Lab>, fault: &Fault) -> anyhow::Result<Active> {
+    let hit: Vec<usize> = match &fault.target {
+        Target::Leader => vec![match lab.leader().await {
+            Some(leader) => leader,
+            None => (fault.shape.seed % lab.nodes.len() as u64) as usize,
+        }],
+        Target::Nodes(nodes) => nodes.iter().map(|at| usize::from(*at)).collect(),
+        Target::All => (0..lab.nodes.len()).collect(),
+        Target::Clients => Vec::new(),
+    };
+    let target =
+        if hit.len() == lab.nodes.len() { "all".to_owned() } else { hit.iter().map(|at| lab.nodes[*at].name()).collect::<Vec<_>>().join(",") };
+    let nodes = || hit.iter().map(|at| &lab.nodes[*at]);
+    let mut evidence = Evidence::default();
+    let undo = match fault.nemesis {
+        Nemesis::KillOne | Nemesis::KillLeader | Nemesis::KillMinority | Nemesis::KillAll => {
+            // All signals first: nobody is to notice that another is gone.
+            for node in nodes() {
+                node.signal(Signal::SIGKILL).ok();
+            }
+            let mut killed = 0;
+            for node in nodes() {
+                killed += u64::from(node.kill()?);
+            }
+            evidence = bit(killed, "processes ended by SIGKILL");
+            Undo::Restart
+        }
+        Nemesis::Pause => {
+            nodes().try_for_each(|node| node.signal(Signal::SIGSTOP))?;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            evidence = bit(nodes().filter(|node| node.is_stopped()).count() as u64, "processes in state T");
+            Undo::Continue
+        }
+        Nemesis::PartitionLeader | Nemesis::PartitionHalves | Nemesis::PartitionRing | Nemesis::PartitionOneWay | Nemesis::Swizzle => {
+            let before = partition::dropped(lab)?;
+            match partition::install(lab, fault, &hit) {
+                Ok(swizzle) => Undo::Connect { before, swizzle },
+                Err(error) => {
+                    partition::heal(lab)?;
+                    return Err(error);
+                }
+            }
+        }
+        Nemesis::PowerCutOne | Nemesis::PowerCutMinority | Nemesis::PowerCutAll => {
+            // The disks first, all of them: what the processes still write has nowhere to go.
+            let cut: Vec<_> = hit.iter().map(|at| (*at, lab.nodes[*at].disk.cut())).collect();
+            for node in nodes() {
+                node.kill()?;
+            }
+            let cut: anyhow::Result<Vec<_>> = cut.into_iter().map(|(at, before)| Ok((at, before?))).collect();
+            Undo::Power(cut.context("cutting the power")?)
+        }
+        Nemesis::Rolling => Undo::Rolling(tokio::spawn(rolling(Arc::clone(lab)))),
+        Nemesis::DiskFull => {
+            let mut taken = 0;
+            for node in nodes() {
+                taken += node.disk.fill()?;
+            }
+            evidence = bit(taken, "bytes taken, none left");
+            Undo::Drain
+        }
+        Nemesis::ReadOnly => {
+            let mut count = 0;
+            for node in nodes() {
+                node.disk.make_read_only()?;
+                count += u64::from(!node.disk.is_writable());
+            }
+            evidence = bit(count, "disks that refuse writes");
+            Undo::Remount
+        }
+        Nemesis::FsyncSlow | Nemesis::FsyncEio => {
+            let pid = nodes().next().and_then(|node| node.pid()).context("the node does not run")?;
+            Undo::Trace(slow::Trace::attach(pid, fault)?)
+        }
+        Nemesis::Clock => {
+            nodes().try_for_each(|node| node.shift_clock(fault.shape.shift_ms))?;
+            evidence = bit(hit.len() as u64, "wall clocks that were shifted");
+            Undo::Clock
+        }
+        other => bail!("{other} is not there yet"),
+    };
+    Ok(Active { nemesis: fault.nemesis, target, hit, evidence, undo })
+}
+
+/// Undoes it; gives what it did over its whole life.
+///
+/// # Errors
+/// Something could not be undone, which ends the run.
+pub(crate) async fn heal(lab: &Arc<Lab>, active: Active) -> anyhow::Result<Evidence> {
+    let Active { hit, evidence, undo, .. } = active;
+    let nodes = || hit.iter().map(|at| &lab.nodes[*at]);
+    let evidence = match undo {
+        Undo::Restart => evidence,
+        Undo::Continue => {
+            // A node that was killed meanwhile needs no waking.
+            nodes().for_each(|node| drop(node.signal(Signal::SIGCONT)));
+            evidence
+        }
+        Undo::Connect { before, swizzle } => {
+            if let Some(swizzle) = swizzle {
+                swizzle.abort();
+                // Aborted or done: either is an end.
+                let _ = swizzle.await;
+            }
+            partition::heal(lab)?;
+            bit(partition::dropped(lab)?.saturating_sub(before), "packets dropped")
+        }
+        Undo::Power(cut) => {
+            let mut lost = 0;
+            for (at, before) in cut {
+                lost += lab.nodes[at].disk.restored(&before)?;
+            }
+            bit(lost, "bytes lost that were not synced")
+        }
+        Undo::Rolling(task) => bit(task.await.context("a rolling restart broke off")??, "nodes stopped by themselves and started again"),
+        Undo::Drain => {
+            nodes().for_each(|node| node.disk.drain());
+            let ended = nodes().filter(|node| node.pid().is_none()).count();
+            Evidence { note: format!("{}; {ended} nodes stopped", evidence.note), ..evidence }
+        }
+        Undo::Remount => {
+            let ended = nodes().filter(|node| node.pid().is_none()).count();
+            for node in nodes() {
+                node.kill()?;
+                node.disk.unmount()?;
+                node.disk.repair();
+                node.disk.mount()?;
+            }
+            Evidence { note: format!("{}; {ended} nodes stopped by themselves", evidence.note), ..evidence }
+        }
+        Undo::Trace(trace) => bit(trace.detach().await?, "calls of fsync and fdatasync that were delayed or refused"),
+        Undo::Clock => {
+            nodes().try_for_each(|node| node.shift_clock(0))?;
+            evidence
+        }
+    };
+    nodes().try_for_each(|node| node.start())?;
+    Ok(evidence)
+}
+
+async fn rolling(lab: Arc<Lab>) -> anyhow::Result<u64> {
+    let mut graceful = 0;
+    for node in &lab.nodes {
+        graceful += u64::from(node.stop().await?);
+        node.start()?;
+        node.ready(READY_WITHIN).await?;
+    }
+    Ok(graceful)
+}

@@ -1,0 +1,169 @@
+//! Writes what happens during a run: one clock, one file for clients, one for faults.
+//!
+//! Invariants: a line is stamped under the lock of its file, so times never go back; what could not be written is remembered and makes the run unknown.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crate::history::{Event, Evidence, FaultEvent, FaultOutcome, Item, Nanos, Op, Outcome, Token, Withheld, Writer};
+use crate::name::Nemesis;
+
+/// Milliseconds since 1970, to match the nodes' logs with the run's own clock.
+pub fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// The files of a run.
+#[derive(Debug)]
+pub struct Recorder {
+    begun: OnceLock<(Instant, u64)>,
+    history: Mutex<Out>,
+    faults: Mutex<Out>,
+    processes: AtomicU64,
+}
+
+struct Out {
+    writer: Writer<BufWriter<File>>,
+    failed: Option<io::Error>,
+}
+
+impl std::fmt::Debug for Out {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Out").field("failed", &self.failed).finish_non_exhaustive()
+    }
+}
+
+impl Recorder {
+    /// Makes the files in a folder.
+    ///
+    /// # Errors
+    /// They cannot be made.
+    pub fn create(folder: &Path) -> io::Result<Self> {
+        let out = |name: &str| -> io::Result<Mutex<Out>> {
+            let writer = Writer::new(BufWriter::with_capacity(1 << 20, File::create(folder.join(name))?));
+            Ok(Mutex::new(Out { writer, failed: None }))
+        };
+        Ok(Self { begun: OnceLock::new(), history: out("history.jsonl")?, faults: out("nemesis.jsonl")?, processes: AtomicU64::new(0) })
+    }
+
+    /// Time 0 is now, unless something was written before; gives it as others tell time.
+    pub fn begin(&self) -> u64 {
+        self.begun.get_or_init(|| (Instant::now(), unix_ms())).1
+    }
+
+    fn now(&self) -> Nanos {
+        self.begun.get_or_init(|| (Instant::now(), unix_ms())).0.elapsed().as_nanos() as u64
+    }
+
+    /// Writes a fault line.
+    pub fn fault(&self, nemesis: Nemesis, target: &str, outcome: FaultOutcome, evidence: Evidence) {
+        let mut out = lock(&self.faults);
+        let event = FaultEvent { time: self.now(), nemesis, target: target.to_owned(), outcome, evidence };
+        let done = out.writer.fault(&event).and_then(|()| out.writer.flush());
+        keep(&mut out, done);
+    }
+
+    fn event(&self, make: impl FnOnce(Nanos) -> Event<'static>) {
+        let mut out = lock(&self.history);
+        let event = make(self.now());
+        let done = out.writer.event(&event);
+        keep(&mut out, done);
+    }
+
+    /// Hands everything to the files.
+    ///
+    /// # Errors
+    /// Something could not be written, now or before.
+    pub fn finish(&self) -> io::Result<()> {
+        for out in [&self.history, &self.faults] {
+            let mut out = lock(out);
+            if let Some(error) = out.failed.take() {
+                return Err(error);
+            }
+            out.writer.flush()?;
+        }
+        Ok(())
+    }
+}
+
+fn keep(out: &mut Out, done: io::Result<()>) {
+    if let Err(error) = done {
+        out.failed.get_or_insert(error);
+    }
+}
+
+fn lock(out: &Mutex<Out>) -> MutexGuard<'_, Out> {
+    // A line half written by a panic makes the file unreadable, which the check says.
+    out.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One process of the history: a device's client.
+#[derive(Debug)]
+pub struct Voice {
+    recorder: Arc<Recorder>,
+    process: u64,
+    device: String,
+    user: String,
+    /// The node that is asked, where the client chose it.
+    node: Option<String>,
+    ops: AtomicU64,
+}
+
+impl Voice {
+    /// A new process of a device.
+    pub fn new(recorder: &Arc<Recorder>, device: &str, user: &str, node: Option<String>) -> Self {
+        let process = recorder.processes.fetch_add(1, Ordering::Relaxed);
+        Self { recorder: Arc::clone(recorder), process, device: device.to_owned(), user: user.to_owned(), node, ops: AtomicU64::new(0) }
+    }
+
+    /// Begins an operation.
+    pub fn begin(&self, op: Op<'static>) -> u64 {
+        let token = self.ops.fetch_add(1, Ordering::Relaxed);
+        self.write(Outcome::Invoke, Some(token), op, None);
+        token
+    }
+
+    /// Ends it.
+    pub fn end(&self, token: u64, outcome: Outcome, op: Op<'static>, error: Option<String>) {
+        self.write(outcome, Some(token), op, error);
+    }
+
+    /// Something arrived on the device's stream.
+    pub fn received(&self, channel: &str, message: String, seq: u64, payload: Option<String>) {
+        let op = Op::Received { channel: own(channel), message: Cow::Owned(message), seq: Some(seq), payload: payload.map(Cow::Owned) };
+        self.write(Outcome::Ok, None, op, None);
+    }
+
+    fn write(&self, outcome: Outcome, token: Option<u64>, op: Op<'static>, error: Option<String>) {
+        self.recorder.event(|time| Event {
+            time,
+            process: self.process,
+            outcome,
+            token: token.map(Token::Number),
+            device: Some(Cow::Owned(self.device.clone())),
+            user: Some(Cow::Owned(self.user.clone())),
+            node: self.node.clone().map(Cow::Owned),
+            error: error.map(Cow::Owned),
+            op,
+        });
+    }
+}
+
+fn own(text: &str) -> Cow<'static, str> {
+    Cow::Owned(text.to_owned())
+}
+
+/// A send as the history names it.
+pub fn send(channel: &str, message: &str, payload: Option<&str>, seq: Option<u64>, client_seq: Option<u64>) -> Op<'static> {
+    Op::Send { channel: own(channel), message: own(message), payload: payload.map(own), seq, client_seq }
+}
+
+/// A read as the history names it.
+pub fn read(channel: &str, from: Option<u64>, limit: Option<u64>, is_final: bool, items: Vec<Item<'static>>, withheld: Vec<Withheld>) -> Op<'static> {
+    Op::Read { channel: own(channel), from, limit, is_linearizable: false, is_final, items, withheld }
+}

@@ -1,0 +1,256 @@
+//! One run: a plan, a lab, loads, faults in their time, final reads, the verdict.
+//!
+//! In: a request, the binary under test. Out: a folder with everything that was seen, and an [`Answer`].
+//! Invariants: the lab is removed however the run ends; an error of the harness makes the answer unknown, never true. Bounds: those of the plan.
+//! Not here: what happens when (`plan`), how a fault is made (`nemesis`), what is right (`checker`).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::checker::{Answer, Checker, Expect, Verdict, check};
+use crate::history::{Evidence, FaultOutcome, Reader, read_faults};
+use crate::lab::{self, Lab};
+use crate::name::Nemesis;
+use crate::nemesis::{self, Active};
+use crate::plan::{Fault, Plan};
+use crate::record::Recorder;
+use crate::workload::{self, Bench, Loads, Phase};
+
+/// How long the cluster may take to start.
+const START_WITHIN: Duration = Duration::from_secs(60);
+/// How long loads may take to end: devices catch up in that time.
+const END_WITHIN: Duration = Duration::from_secs(120);
+/// How long final reads go on while replicas differ.
+const FINAL_READS_WITHIN: Duration = Duration::from_secs(60);
+
+/// What `run.json` says.
+#[derive(Debug, Serialize)]
+pub struct Summary {
+    /// The command that repeats it.
+    pub command: String,
+    /// Version of this harness.
+    pub version: String,
+    /// The binary under test.
+    pub binary: PathBuf,
+    /// Time 0 of the history, in milliseconds since 1970; 0 where nothing was begun.
+    pub started_unix_ms: u64,
+    /// The answer: the verdict's, unless the harness failed or a node ended by itself.
+    pub answer: Answer,
+    /// Why the run shows nothing, where the harness failed or this machine lacks something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
+    /// Nodes that ended although no fault explains it.
+    pub ended: Vec<String>,
+    /// The verdict on the history.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+}
+
+/// What the running part leaves behind.
+#[derive(Debug, Default)]
+struct Seen {
+    started_unix_ms: u64,
+    ended: Vec<String>,
+}
+
+/// Makes a run. Everything it saw is in `folder` afterwards.
+///
+/// # Errors
+/// The folder cannot be written.
+pub fn run(plan: &Plan, folder: &Path, binary: &Path) -> anyhow::Result<Summary> {
+    fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    let folder = folder.canonicalize().with_context(|| format!("finding {}", folder.display()))?;
+    fs::write(folder.join("plan.json"), serde_json::to_vec_pretty(plan)?).context("writing the plan")?;
+    let request = &plan.request;
+    let workloads: Vec<&str> = request.workloads.iter().map(|one| one.name()).collect();
+    let slots: Vec<String> = request.slots.iter().map(|slot| slot.iter().map(|one| one.name()).collect::<Vec<_>>().join("+")).collect();
+    let mut summary = Summary {
+        command: format!(
+            "kith-jepsen run --workload {} --nemesis {} --nodes {} --seconds {} --seed {}",
+            workloads.join(","),
+            slots.join(","),
+            request.nodes,
+            request.seconds,
+            request.seed
+        ),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        binary: binary.to_owned(),
+        started_unix_ms: 0,
+        answer: Answer::Unknown,
+        failed: None,
+        ended: Vec::new(),
+        verdict: None,
+    };
+    let recorder = Arc::new(Recorder::create(&folder).context("making the files of the run")?);
+    let mut seen = Seen::default();
+    let done = match lab::lacks() {
+        Some(reason) => Err(anyhow::Error::msg(reason)),
+        None => in_lab(plan, &folder, binary, &recorder, &mut seen),
+    };
+    let done = done.and_then(|()| recorder.finish().context("writing what was seen"));
+    summary.started_unix_ms = seen.started_unix_ms;
+    summary.ended = seen.ended;
+    match done {
+        Ok(()) => {
+            let verdict = judge(&folder, plan);
+            summary.answer = if summary.ended.is_empty() || verdict.valid == Answer::Unknown { verdict.valid } else { Answer::False };
+            summary.verdict = Some(verdict);
+        }
+        Err(error) => {
+            // What there is may help to see why.
+            recorder.finish().ok();
+            summary.failed = Some(format!("{error:#}"));
+        }
+    }
+    fs::write(folder.join("run.json"), serde_json::to_vec_pretty(&summary)?).context("writing the summary")?;
+    // The page is for people: a run without one is still a run.
+    if let Err(error) = crate::report::write(&folder) {
+        eprintln!("warning: no page: {error:#}");
+    }
+    Ok(summary)
+}
+
+fn judge(folder: &Path, plan: &Plan) -> Verdict {
+    let expect = Expect::of(plan);
+    let broken = |error| {
+        let mut checker = Checker::new(&expect, &[]);
+        checker.broken(&error);
+        checker.finish()
+    };
+    match read_faults(&folder.join("nemesis.jsonl")) {
+        Ok(faults) => match Reader::open(&folder.join("history.jsonl")) {
+            Ok(reader) => check(reader, &faults, &expect),
+            Err(error) => broken(error),
+        },
+        Err(error) => broken(error),
+    }
+}
+
+fn in_lab(plan: &Plan, folder: &Path, binary: &Path, recorder: &Arc<Recorder>, seen: &mut Seen) -> anyhow::Result<()> {
+    lab::clean();
+    let shifts_clocks = plan.required().contains(&Nemesis::Clock) && lab::can_shift_clocks();
+    let lab = Lab::make(folder, plan.request.nodes, binary, shifts_clocks).context("making the lab")?;
+    let lab = Arc::new(lab);
+    let done = lab.enter().and_then(|()| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("starting threads")?;
+        let done = runtime.block_on(drive(plan, &lab, recorder, seen));
+        runtime.shutdown_timeout(Duration::from_secs(5));
+        done
+    });
+    match Arc::try_unwrap(lab) {
+        Ok(lab) => lab.remove(),
+        Err(_) => eprintln!("warning: something still uses the lab; `kith-jepsen clean` removes it"),
+    }
+    done
+}
+
+async fn drive(plan: &Plan, lab: &Arc<Lab>, recorder: &Arc<Recorder>, seen: &mut Seen) -> anyhow::Result<()> {
+    lab.nodes.iter().try_for_each(|node| node.start())?;
+    for node in &lab.nodes {
+        node.ready(START_WITHIN).await.context("starting the cluster")?;
+    }
+    let bench = Arc::new(Bench::new(Arc::clone(lab), Arc::clone(recorder), plan.request.seed)?);
+    let (phase, phase_seen) = watch::channel(Phase::Preparing);
+    let mut loads = Loads { tasks: JoinSet::new(), phase: phase_seen };
+    let audits = workload::start(&bench, &plan.request.workloads, &mut loads).await.context("preparing the loads")?;
+    seen.started_unix_ms = recorder.begin();
+    phase.send_replace(Phase::Faults);
+    faults(plan, lab, recorder, seen, &mut loads).await?;
+    phase.send_replace(Phase::Healed);
+    let rest = plan.final_reads_at_ms.saturating_sub(plan.heal_at_ms);
+    tokio::time::sleep(Duration::from_millis(rest)).await;
+    note_ended(lab, &[], seen);
+    phase.send_replace(Phase::Stopped);
+    let ended = tokio::time::timeout(END_WITHIN, async {
+        while let Some(done) = loads.tasks.join_next().await {
+            done.context("a load broke off")?.context("a load failed")?;
+        }
+        anyhow::Ok(())
+    });
+    ended.await.context("the loads did not end")??;
+    for node in &lab.nodes {
+        node.ready(START_WITHIN).await.context("before the final reads")?;
+    }
+    workload::final_reads(&bench, &audits, FINAL_READS_WITHIN).await.context("reading in the end")?;
+    note_ended(lab, &[], seen);
+    for node in &lab.nodes {
+        node.stop().await?;
+    }
+    Ok(())
+}
+
+/// Makes and heals each fault in its time, and all at the end.
+async fn faults(plan: &Plan, lab: &Arc<Lab>, recorder: &Arc<Recorder>, seen: &mut Seen, loads: &mut Loads) -> anyhow::Result<()> {
+    let start = Instant::now();
+    let at = |ms: u64| start + Duration::from_millis(ms);
+    let mut waiting: Vec<&Fault> = plan.faults.iter().rev().collect();
+    let mut active: Vec<(u64, Active)> = Vec::new();
+    loop {
+        let heal_next = active.iter().map(|(heal_at, _)| *heal_at).min();
+        let install_next = waiting.last().map(|fault| fault.install_at_ms);
+        let next = heal_next.into_iter().chain(install_next).min().unwrap_or(plan.heal_at_ms).min(plan.heal_at_ms);
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep_until(at(next)) => break,
+                Some(done) = loads.tasks.join_next() => done.context("a load broke off")?.context("a load failed")?,
+            }
+        }
+        note_ended(lab, &active, seen);
+        if next >= plan.heal_at_ms {
+            break;
+        }
+        if heal_next == Some(next) {
+            if let Some(which) = active.iter().position(|(heal_at, _)| *heal_at == next) {
+                heal(lab, recorder, active.remove(which).1).await?;
+            }
+        } else if let Some(fault) = waiting.pop() {
+            match nemesis::install(lab, fault).await {
+                Ok(one) => {
+                    eprintln!("{:7.1} s  {} at {}", start.elapsed().as_secs_f64(), one.nemesis, one.target);
+                    recorder.fault(one.nemesis, &one.target, FaultOutcome::Installed, one.evidence.clone());
+                    active.push((fault.heal_at_ms, one));
+                }
+                Err(error) => {
+                    eprintln!("{:7.1} s  {} skipped: {error:#}", start.elapsed().as_secs_f64(), fault.nemesis);
+                    let evidence = Evidence { note: format!("{error:#}"), ..Evidence::default() };
+                    recorder.fault(fault.nemesis, "", FaultOutcome::Skipped, evidence);
+                }
+            }
+        }
+    }
+    for (_, one) in active {
+        heal(lab, recorder, one).await?;
+    }
+    lab.nodes.iter().try_for_each(|node| node.start())
+}
+
+async fn heal(lab: &Arc<Lab>, recorder: &Recorder, one: Active) -> anyhow::Result<()> {
+    let (nemesis, target) = (one.nemesis, one.target.clone());
+    let evidence = nemesis::heal(lab, one).await.with_context(|| format!("healing {nemesis}"))?;
+    recorder.fault(nemesis, &target, FaultOutcome::Healed, evidence);
+    Ok(())
+}
+
+/// Notes nodes that ended although no fault in place explains it, and starts them again.
+fn note_ended(lab: &Lab, active: &[(u64, Active)], seen: &mut Seen) {
+    for (at, node) in lab.nodes.iter().enumerate() {
+        // A rolling restart stops nodes in its own time, and starts them again.
+        if active.iter().any(|(_, one)| one.hit.contains(&at)) {
+            continue;
+        }
+        if let Some(status) = node.ended() {
+            seen.ended.push(format!("{} ended by itself: {status}", node.name()));
+            if let Err(error) = node.start() {
+                eprintln!("warning: {error:#}");
+            }
+        }
+    }
+}

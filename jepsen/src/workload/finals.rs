@@ -1,0 +1,87 @@
+//! Final reads: every channel from every replica in turn, until all agree or the time for it is over.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kith_client::wire::code::Code;
+use kith_client::wire::id::{NodeId, Seq};
+use kith_client::{Backfill, Client};
+
+use super::{Audit, Bench, text};
+use crate::history::Outcome;
+use crate::record::{self, Voice};
+
+/// Between two passes.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Reads until all replicas agree; gives whether they did.
+pub(crate) async fn final_reads(bench: &Arc<Bench>, audits: &[Audit], within: Duration) -> anyhow::Result<bool> {
+    let deadline = Instant::now() + within;
+    // Each replica is asked through a node that is not it, and through itself: the way there must not matter.
+    let mut readers = Vec::new();
+    for (n, audit) in audits.iter().enumerate() {
+        let client = bench.client(&audit.reader, n, Backfill::Off)?.build().await?;
+        let _ = tokio::time::timeout(Duration::from_secs(10), client.connect()).await;
+        readers.push(client);
+    }
+    let mut absent: BTreeSet<(String, u64)> = BTreeSet::new();
+    let agreed = loop {
+        let mut is_equal = true;
+        for (audit, client) in audits.iter().zip(&readers) {
+            is_equal &= pass(bench, audit, client, &mut absent, deadline).await;
+        }
+        if is_equal {
+            break true;
+        }
+        if Instant::now() >= deadline {
+            break false;
+        }
+        tokio::time::sleep(PAUSE).await;
+    };
+    for reader in readers {
+        reader.close().await;
+    }
+    Ok(agreed)
+}
+
+async fn pass(bench: &Bench, audit: &Audit, client: &Client, absent: &mut BTreeSet<(String, u64)>, deadline: Instant) -> bool {
+    let voices: Vec<Voice> = bench
+        .lab
+        .nodes
+        .iter()
+        .map(|node| Voice::new(&bench.recorder, &format!("final-{}-{}", audit.reader.name, node.name()), &audit.reader.name, Some(node.name())))
+        .collect();
+    let mut is_equal = true;
+    for room in &audit.rooms {
+        let mut heads: BTreeMap<u64, usize> = BTreeMap::new();
+        for (node, voice) in bench.lab.nodes.iter().zip(&voices) {
+            if absent.contains(&(room.name.clone(), node.id)) {
+                continue;
+            }
+            let token = voice.begin(record::read(&room.name, Some(1), None, true, Vec::new(), Vec::new()));
+            match client.channel(room.id).whole_history(Some(NodeId::new(node.id)), Seq::ZERO).await {
+                Ok(records) => {
+                    *heads.entry(records.last().map_or(0, |record| record.at.seq.get())).or_default() += 1;
+                    let items = records.iter().map(text::item).collect();
+                    voice.end(token, Outcome::Ok, record::read(&room.name, Some(1), None, true, items, Vec::new()), None);
+                }
+                Err(error) => {
+                    let op = record::read(&room.name, Some(1), None, true, Vec::new(), Vec::new());
+                    voice.end(token, Outcome::Fail { is_final: false }, op, Some(error.to_string()));
+                    if error.code == Code::NotFound {
+                        // It has no replica of this channel.
+                        absent.insert((room.name.clone(), node.id));
+                    } else {
+                        is_equal = false;
+                    }
+                }
+            }
+            if Instant::now() >= deadline {
+                return false;
+            }
+        }
+        is_equal &= heads.len() <= 1 && heads.values().sum::<usize>() >= bench.lab.nodes.len().min(3);
+    }
+    is_equal
+}

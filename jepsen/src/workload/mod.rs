@@ -1,0 +1,178 @@
+//! Loads: what clients do while faults come and go, all of it recorded.
+//!
+//! In: a running cluster, the phase of the run. Out: lines of the history. Invariants: what is not known is written as `info` or left without an end, never as
+//! `fail`; a load ends soon after the phase says so. Bounds: writes under way per device, named in each load. Not here: judging (`checker`).
+
+mod append;
+mod devices;
+mod finals;
+mod raw;
+mod retry;
+mod text;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use kith_client::wire::id::{ChannelId, UserId};
+use kith_client::{Backfill, Client, ClientBuilder, Endpoint, NewChannel, RetryPolicy, Trust};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+pub(crate) use finals::final_reads;
+
+use crate::lab::{Lab, PORT};
+use crate::name::Workload;
+use crate::record::Recorder;
+
+/// How far a run is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Phase {
+    /// Accounts and channels are being made.
+    Preparing,
+    /// Load, with faults.
+    Faults,
+    /// All is healed, the load goes on.
+    Healed,
+    /// No new operations.
+    Stopped,
+}
+
+/// Waits until the run is as far as this.
+pub(crate) async fn reached(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
+    // A run that is gone has stopped.
+    let _ = phase.wait_for(|phase| *phase >= wanted).await;
+}
+
+/// The tasks of all loads; each begins with the load.
+#[derive(Debug)]
+pub(crate) struct Loads {
+    pub(crate) tasks: JoinSet<anyhow::Result<()>>,
+    pub(crate) phase: watch::Receiver<Phase>,
+}
+
+impl Loads {
+    fn spawn(&mut self, work: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
+        let mut phase = self.phase.clone();
+        self.tasks.spawn(async move {
+            reached(&mut phase, Phase::Faults).await;
+            work.await
+        });
+    }
+}
+
+/// What loads share.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    pub(crate) lab: Arc<Lab>,
+    pub(crate) recorder: Arc<Recorder>,
+    pub(crate) seed: u64,
+    pub(crate) ca_pem: Vec<u8>,
+    trust: Trust,
+}
+
+/// A user, with a token.
+#[derive(Clone, Debug)]
+pub(crate) struct Account {
+    pub(crate) user: UserId,
+    pub(crate) name: String,
+    pub(crate) token: String,
+}
+
+/// A channel and who may read all of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Room {
+    pub(crate) id: ChannelId,
+    pub(crate) name: String,
+}
+
+/// How long making accounts and channels may take.
+const PREPARE_WITHIN: Duration = Duration::from_secs(20);
+/// Tries to make an account: the first may come before the cluster's first leaders.
+const ACCOUNT_TRIES: u32 = 5;
+
+impl Bench {
+    pub(crate) fn new(lab: Arc<Lab>, recorder: Arc<Recorder>, seed: u64) -> anyhow::Result<Self> {
+        let ca_pem = std::fs::read(lab.cluster().join("cluster/ca.pem")).context("reading the cluster's CA")?;
+        let trust = Trust::ca_pem(&ca_pem)?;
+        Ok(Self { lab, recorder, seed, ca_pem, trust })
+    }
+
+    /// The account of a name, made through the product's own command line.
+    pub(crate) async fn account(&self, name: &str) -> anyhow::Result<Account> {
+        let mut tries = 0;
+        let answer = loop {
+            tries += 1;
+            match self.lab.kith(&["token", name], PREPARE_WITHIN).await {
+                Ok(answer) => break answer,
+                Err(error) if tries >= ACCOUNT_TRIES => return Err(error.context("making an account")),
+                Err(_) => tokio::time::sleep(Duration::from_millis(300)).await,
+            }
+        };
+        let text =
+            |key: &str| answer.get(key).and_then(serde_json::Value::as_str).map(str::to_owned).with_context(|| format!("no {key} in the answer"));
+        let user = text("user")?;
+        let raw = user.strip_prefix('u').and_then(|digits| u64::from_str_radix(digits, 16).ok()).context("reading a user's id")?;
+        Ok(Account { user: UserId::new(raw), name: name.to_owned(), token: text("token")? })
+    }
+
+    /// Addresses, the one of `first` in front.
+    fn addresses(&self, first: usize) -> Vec<String> {
+        let mut all: Vec<String> = self.lab.nodes.iter().map(|node| format!("{}:{PORT}", node.place.address)).collect();
+        let turn = first % all.len().max(1);
+        all.rotate_left(turn);
+        all
+    }
+
+    /// Begins a client that dials node `first` first and has a socket of its own.
+    pub(crate) fn client(&self, account: &Account, first: usize, backfill: Backfill) -> anyhow::Result<ClientBuilder> {
+        let addresses = self.addresses(first);
+        let (head, rest) = addresses.split_first().context("a lab without nodes")?;
+        Ok(Client::builder(head)
+            .seeds(rest)
+            .user(account.user)
+            .tokens(account.token.clone())
+            .trust(self.trust.clone())
+            .endpoint(Endpoint::bind()?)
+            .backfill(backfill)
+            .heartbeat(Duration::from_secs(3))
+            .patience(Duration::from_millis(750))
+            .request_timeout(Duration::from_secs(5))
+            .retry(RetryPolicy { min: Duration::from_millis(200), max: Duration::from_secs(2) }))
+    }
+
+    /// Makes group channels with these members.
+    pub(crate) async fn rooms(&self, maker: &Account, members: &[UserId], names: impl IntoIterator<Item = String>) -> anyhow::Result<Vec<Room>> {
+        let client = self.client(maker, 0, Backfill::Off)?.request_timeout(PREPARE_WITHIN).build().await?;
+        tokio::time::timeout(PREPARE_WITHIN, client.connect()).await.context("connecting the first client")??;
+        let mut rooms = Vec::new();
+        for name in names {
+            let others = members.iter().copied().filter(|user| *user != maker.user);
+            let channel = client.create_channel(NewChannel::group(name.as_str()).members(others)).await.context("making a channel")?;
+            rooms.push(Room { id: channel.id(), name });
+        }
+        client.close().await;
+        Ok(rooms)
+    }
+}
+
+/// What final reads must cover: channels with somebody who may read them.
+#[derive(Clone, Debug)]
+pub(crate) struct Audit {
+    pub(crate) reader: Account,
+    pub(crate) rooms: Vec<Room>,
+}
+
+/// Prepares and starts the loads; gives what is to be read in the end.
+pub(crate) async fn start(bench: &Arc<Bench>, workloads: &[Workload], loads: &mut Loads) -> anyhow::Result<Vec<Audit>> {
+    let mut audits = Vec::new();
+    for workload in workloads {
+        audits.push(match workload {
+            Workload::Append => append::start(bench, loads).await?,
+            Workload::Retry => retry::start(bench, loads).await?,
+            Workload::Devices => devices::start(bench, loads).await?,
+            other => anyhow::bail!("the workload {other} is not there yet"),
+        });
+    }
+    Ok(audits)
+}
