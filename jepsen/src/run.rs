@@ -108,6 +108,10 @@ pub fn run(plan: &Plan, folder: &Path, binary: &Path) -> anyhow::Result<Summary>
             // What there is may help to see why.
             recorder.finish().ok();
             summary.failed = Some(format!("{error:#}"));
+            // A node that does not come back is no failure of the harness.
+            if !summary.ended.is_empty() {
+                summary.answer = Answer::False;
+            }
         }
     }
     fs::write(folder.join("run.json"), serde_json::to_vec_pretty(&summary)?).context("writing the summary")?;

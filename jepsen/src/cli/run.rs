@@ -102,7 +102,7 @@ fn tell(summary: &Summary, out: &Path) {
         println!("{ended}");
     }
     match &summary.failed {
-        Some(reason) => println!("verdict: unknown\n  {reason}"),
+        Some(reason) => println!("answer: {}\n  {reason}", summary.answer),
         None if !summary.ended.is_empty() => println!("answer: {} (a node ended although no fault explains it)", summary.answer),
         None => {}
     }
