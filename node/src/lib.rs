@@ -27,4 +27,6 @@ pub mod session;
 pub mod supervise;
 pub mod telemetry;
 
+#[cfg(feature = "mutants")]
+pub use kith_machine::mutant::UnknownMutant;
 pub use node::{Node, NodeOptions, StartError};

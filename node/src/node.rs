@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use kith_machine::mutant::Quirk;
 use kith_raft::{
     FailPoints, GroupHandle, Groups, GroupsConfig, GroupsOptions, Lanes, OpenError,
     storage::{self, Storage},
@@ -66,6 +67,8 @@ pub struct NodeOptions {
     pub store: storage::Options,
     /// Fail points; an empty value without the feature.
     pub failpoints: FailPoints,
+    /// What is wrong with this node; an empty value without the feature.
+    pub quirk: Quirk,
     /// The bound socket, when the starter has one; else the configured address is bound.
     pub socket: Option<UdpSocket>,
 }
@@ -80,6 +83,7 @@ impl NodeOptions {
             groups: GroupsConfig::default(),
             store: storage::Options::default(),
             failpoints: Default::default(),
+            quirk: Quirk::default(),
             socket: None,
         }
     }
@@ -166,7 +170,8 @@ impl Node {
     /// See [`StartError`].
     pub async fn start(options: NodeOptions) -> Result<Self, StartError> {
         let election_max = options.groups.timers.election_max;
-        let NodeOptions { config, clock, links, groups: groups_config, store, failpoints, socket } = options;
+        let NodeOptions { config, clock, links, groups: groups_config, mut store, failpoints, quirk, socket } = options;
+        store.quirk = quirk;
         let files = ClusterFiles::load(&config.cluster.folder)?;
         let id = NodeId::new(config.node.id);
         let first_map = files.first_map();

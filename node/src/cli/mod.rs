@@ -22,6 +22,8 @@ mod token;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, error::ErrorKind};
+pub use kith_machine::mutant::Quirk;
+use kith_raft::FailPoints;
 use tokio_util::sync::CancellationToken;
 
 use cluster::ClusterArgs;
@@ -62,8 +64,22 @@ enum Verb {
     Cluster(make::Args),
 }
 
+/// What is wrong with the node that the program starts: nothing, and nothing that could be, in every build that is shipped.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    /// What it does wrong.
+    pub quirk: Quirk,
+    /// Where it fails.
+    pub failpoints: FailPoints,
+}
+
 /// Runs the program with this process's arguments.
 pub fn main() -> ExitCode {
+    main_with(Faults::default())
+}
+
+/// As [`main`], with faults.
+pub fn main_with(faults: Faults) -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -78,7 +94,7 @@ pub fn main() -> ExitCode {
         Err(error) => return Failure::local("starting threads", &error, "free some memory or processes, then try again").print(false),
     };
     let is_json = cli.is_json();
-    let done = runtime.block_on(cli.run());
+    let done = runtime.block_on(cli.run(faults));
     // A line being read from a terminal cannot be cancelled.
     runtime.shutdown_background();
     match done {
@@ -88,10 +104,10 @@ pub fn main() -> ExitCode {
 }
 
 impl Cli {
-    async fn run(self) -> Result<Exit, Failure> {
+    async fn run(self, faults: Faults) -> Result<Exit, Failure> {
         let stop = stop_on_signals()?;
         let cluster = self.cluster();
-        let done = self.verb.run(stop).await;
+        let done = self.verb.run(stop, faults).await;
         if let Some(cluster) = cluster {
             cluster.close().await;
         }
@@ -123,9 +139,9 @@ impl Cli {
 }
 
 impl Verb {
-    async fn run(self, stop: CancellationToken) -> Result<Exit, Failure> {
+    async fn run(self, stop: CancellationToken, faults: Faults) -> Result<Exit, Failure> {
         match self {
-            Self::Start(args) => start::run(args, stop).await,
+            Self::Start(args) => start::run(args, stop, faults).await,
             Self::Demo(args) => demo::run(args, stop).await,
             Self::Check(args) => check::run(args).await,
             Self::Cluster(args) => make::run(&args),

@@ -8,7 +8,10 @@ use std::{
 use tokio::io::AsyncReadExt;
 use tokio_util::sync::CancellationToken;
 
-use super::failure::{Exit, Failure};
+use super::{
+    Faults,
+    failure::{Exit, Failure},
+};
 use crate::{
     Node, NodeOptions,
     cluster::{ClusterSpec, NodeSpec, bootstrap},
@@ -51,7 +54,7 @@ pub(super) struct Args {
     pub(super) json: bool,
 }
 
-pub(super) async fn run(args: Args, stop: CancellationToken) -> Result<Exit, Failure> {
+pub(super) async fn run(args: Args, stop: CancellationToken, faults: Faults) -> Result<Exit, Failure> {
     let file = match &args.config {
         Some(file) => file.clone(),
         None => single_node(&args.data, args.listen, args.http)?,
@@ -60,7 +63,8 @@ pub(super) async fn run(args: Args, stop: CancellationToken) -> Result<Exit, Fai
     let config = Config::load_with(&file, &overrides)
         .map_err(|error| Failure::local("reading the settings", &error, "correct the file; the message names the keys there are"))?;
     telemetry::start(&config.log);
-    let node = Node::start(NodeOptions::new(config)).await.map_err(|error| {
+    let Faults { quirk, failpoints } = faults;
+    let node = Node::start(NodeOptions { quirk, failpoints, ..NodeOptions::new(config) }).await.map_err(|error| {
         Failure::local("starting the node", &error, "see that no other process uses its data or its addresses, and that its folder is whole")
     })?;
     tell(&args, &node);

@@ -29,6 +29,7 @@ mod digest;
 pub mod effect;
 pub mod invariant;
 pub mod meta;
+pub mod mutant;
 pub mod name;
 mod overlay;
 pub mod own;

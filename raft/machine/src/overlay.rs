@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::mutant::Quirk;
 use crate::view::{Held, Row, RowKey, RowValue, Scan, StateView, ViewError, WriteSet, required, row};
 
 /// A view and what was written since.
@@ -35,6 +36,10 @@ impl<'a> Overlay<'a> {
 }
 
 impl StateView for Overlay<'_> {
+    fn quirk(&self) -> Quirk {
+        self.base.quirk()
+    }
+
     fn get(&self, key: &RowKey) -> Result<Option<Arc<Row>>, ViewError> {
         match self.writes.rows.get(key) {
             Some(written) => Ok(written.clone()),

@@ -13,6 +13,8 @@ use kith_wire::{
 };
 use thiserror::Error;
 
+use crate::mutant::Quirk;
+
 /// Names a row of a group.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum RowKey {
@@ -203,6 +205,10 @@ pub trait StateView {
     /// # Errors
     /// A row cannot be read.
     fn scan(&self, scan: &Scan, reverse: bool, limit: usize) -> Result<Vec<(RowKey, Arc<Row>)>, ViewError>;
+    /// What is wrong with the node that reads: nothing in any build that is shipped.
+    fn quirk(&self) -> Quirk {
+        Quirk::default()
+    }
 }
 
 /// Rows to write: `None` deletes. Ordered, so that equal sets encode equally.

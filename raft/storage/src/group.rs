@@ -11,6 +11,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use kith_machine::mutant::Quirk;
 use kith_machine::view::{Row, RowKey, Scan, StateView, ViewError, WriteSet};
 use kith_wire::{id::GroupId, log::Applied};
 use thiserror::Error;
@@ -230,6 +231,10 @@ pub enum CommitError {
 }
 
 impl StateView for GroupState {
+    fn quirk(&self) -> Quirk {
+        self.shared.quirk
+    }
+
     fn get(&self, key: &RowKey) -> Result<Option<Arc<Row>>, ViewError> {
         let held = self.serving(key)?;
         if let Some(row) = overlay::find(held.overlay.layers(), key) {
@@ -276,6 +281,10 @@ impl Reader {
 }
 
 impl StateView for Reader {
+    fn quirk(&self) -> Quirk {
+        self.group.quirk()
+    }
+
     fn get(&self, key: &RowKey) -> Result<Option<Arc<Row>>, ViewError> {
         if let Some(row) = overlay::find(&self.layers, key) {
             return Ok(row.clone());

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use kith_machine::mutant::Quirk;
+
 /// How a store is opened. The defaults suit a machine of two cores and a few GiB; nothing here changes what is on the disk.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -29,6 +31,8 @@ pub struct Options {
     pub overlay_bytes_max: usize,
     /// Pause between two batches of the state writer.
     pub state_write_interval: Duration,
+    /// What is wrong with this node; an empty value without the feature.
+    pub quirk: Quirk,
 }
 
 impl Default for Options {
@@ -46,6 +50,7 @@ impl Default for Options {
             log_tail_bytes: 8 << 20,
             overlay_bytes_max: 64 << 20,
             state_write_interval: Duration::from_millis(10),
+            quirk: Quirk::default(),
         }
     }
 }

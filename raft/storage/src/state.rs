@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use kith_machine::mutant::Quirk;
 use kith_wire::{
     id::GroupId,
     log::{Applied, LogId},
@@ -90,6 +91,7 @@ pub(crate) struct Shared {
     progress: Condvar,
     overlay_bytes_max: i64,
     interval: Duration,
+    pub(crate) quirk: Quirk,
 }
 
 impl Shared {
@@ -218,6 +220,7 @@ impl StateDb {
             progress: Condvar::new(),
             overlay_bytes_max: i64::try_from(options.overlay_bytes_max).unwrap_or(i64::MAX),
             interval: options.state_write_interval,
+            quirk: options.quirk,
             databases,
             local,
             log,

@@ -1,0 +1,30 @@
+//! Mutants are in `kith-fault` alone.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+/// What would be in a binary that has mutants.
+#[cfg(not(feature = "mutants"))]
+const TRACES: &[&str] = &["KITH_MUTANT", "no mutant is named", "ack-before-fsync", "dedup-in-memory", "resume-skips-one", "read-two-snapshots"];
+
+#[cfg(not(feature = "mutants"))]
+#[test]
+fn the_shipped_binary_has_no_mutants() {
+    assert_eq!(size_of::<kith::cli::Quirk>(), 0);
+    let binary = std::fs::read(env!("CARGO_BIN_EXE_kith")).unwrap();
+    let has = |text: &str| binary.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(has("until-stdin-closes"), "texts are found where they are");
+    let found: Vec<_> = TRACES.iter().filter(|text| has(text)).collect();
+    assert!(found.is_empty(), "{found:?}");
+}
+
+#[cfg(all(feature = "mutants", feature = "failpoint"))]
+#[test]
+fn an_unknown_mutant_is_refused_with_the_names_there_are() {
+    use std::process::Command;
+
+    let run = |mutant: &str| Command::new(env!("CARGO_BIN_EXE_kith-fault")).env("KITH_MUTANT", mutant).arg("--version").output().unwrap();
+    let refused = run("be-evil");
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{told}");
+    assert!(told.contains("\"be-evil\"") && told.contains("ack-before-fsync") && told.contains("read-two-snapshots"), "{told}");
+    assert!(run("ack-before-fsync").status.success());
+}

@@ -1,0 +1,109 @@
+//! A node that misbehaves on purpose, so that the fault harness is seen to notice.
+//!
+//! In: the name of a mutant, at the start of `kith-fault`. Out: [`Quirk`], a value that is handed down with the options of whoever asks it. There is no global.
+//! Invariant: without the cargo feature `mutants` a [`Quirk`] has no size, is never anything, and no name is in the binary. Each mutant is one plausible
+//! mistake, at one place: what its line says, nothing more. Not here: which run must catch it (`kith-jepsen mutants`).
+
+macro_rules! mutants {
+    ($($Variant:ident $name:literal $text:literal;)*) => {
+        /// One way to be wrong.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum Mutant {
+            $(#[doc = $text] $Variant,)*
+        }
+        #[cfg(feature = "mutants")]
+        impl Mutant {
+            /// All of them, in the order of the design.
+            pub const ALL: &'static [Mutant] = &[$(Mutant::$Variant,)*];
+            /// Its name.
+            pub fn name(self) -> &'static str {
+                match self { $(Mutant::$Variant => $name,)* }
+            }
+        }
+    };
+}
+
+mutants! {
+    AckBeforeFsync "ack-before-fsync" "A batch of the log is confirmed once it is written, and synced with the next one.";
+    WalSyncOff "wal-sync-off" "The log is never synced.";
+    AckBeforeMajority "ack-before-majority" "A send is acknowledged when the leader's own log has it.";
+    ReadWithoutIndex "read-without-index" "A leader does not ask a majority whether it still is one.";
+    DedupInMemory "dedup-in-memory" "A device's numbers are not read back from the disk.";
+    DedupNotInSnapshot "dedup-not-in-snapshot" "A snapshot has no numbers of devices.";
+    SeqBeforeCommit "seq-before-commit" "A leader gives out seqs when it proposes; those of entries that are lost are never used again.";
+    ApplyOutOfOrder "apply-out-of-order" "A follower applies the items of a batch in another order.";
+    ChecksumSkipped "checksum-skipped" "A stored value whose checksum fails is taken as it is.";
+    ResumeSkipsOne "resume-skips-one" "A history pull begins one record late where a device goes on.";
+    ResumeRepeatsOne "resume-repeats-one" "A record that was pushed before the session was resumed is pushed again.";
+    FailOnTimeout "fail-on-timeout" "A send whose fate is unknown is refused for good.";
+    RemovedMaySend "removed-may-send" "Who is no member any more may still send.";
+    RefAckedEarly "ref-acked-early" "A home leader acknowledges refs when they come, not when they are committed.";
+    OutboxDroppedEarly "outbox-dropped-early" "A channel's leader forgets refs when it has sent them.";
+    EmptyDiskVotes "empty-disk-votes" "A node whose disk is another one than its peers know takes part as itself.";
+    AckOutOfOrder "ack-out-of-order" "A device's number is accepted although those before it are missing.";
+    MemberBeforeDedup "member-before-dedup" "Membership is checked before the table of known sends.";
+    RefusalFreesNumber "refusal-frees-number" "A refused send leaves its number free.";
+    IndexRowKeepsRev "index-row-keeps-rev" "A row of a user's index that changes keeps its rev.";
+    PushLostSilently "push-lost-silently" "A session that lost pushes is not told to pull.";
+    ReadTwoSnapshots "read-two-snapshots" "A read checks membership in an earlier view than the one that it reads rows from.";
+}
+
+#[cfg(feature = "mutants")]
+pub use faulty::{Quirk, UnknownMutant};
+#[cfg(not(feature = "mutants"))]
+pub use sound::Quirk;
+
+#[cfg(not(feature = "mutants"))]
+mod sound {
+    use super::Mutant;
+
+    /// What is wrong with this node: nothing in this build.
+    #[derive(Clone, Copy, Debug, Default)]
+    pub struct Quirk;
+
+    impl Quirk {
+        /// Whether the node is this mutant: never in this build.
+        #[inline(always)]
+        pub fn is(self, _mutant: Mutant) -> bool {
+            false
+        }
+    }
+
+    // The whole price of mutants in a build that is shipped.
+    const _: () = assert!(size_of::<Quirk>() == 0, "mutants are absent from this build");
+}
+
+#[cfg(feature = "mutants")]
+mod faulty {
+    use std::str::FromStr;
+
+    use thiserror::Error;
+
+    use super::Mutant;
+
+    /// What is wrong with this node: nothing, or one thing.
+    #[derive(Clone, Copy, Debug, Default)]
+    pub struct Quirk(Option<Mutant>);
+
+    impl Quirk {
+        /// Whether the node is this mutant.
+        pub fn is(self, mutant: Mutant) -> bool {
+            self.0 == Some(mutant)
+        }
+    }
+
+    /// A word that names no mutant.
+    #[derive(Debug, PartialEq, Eq, Error)]
+    #[error("no mutant is named {name:?}; there are: {}", Mutant::ALL.iter().map(|one| one.name()).collect::<Vec<_>>().join(", "))]
+    pub struct UnknownMutant {
+        name: String,
+    }
+
+    impl FromStr for Quirk {
+        type Err = UnknownMutant;
+        fn from_str(name: &str) -> Result<Self, UnknownMutant> {
+            let found = Mutant::ALL.iter().copied().find(|one| one.name() == name);
+            found.map(|mutant| Self(Some(mutant))).ok_or_else(|| UnknownMutant { name: name.to_owned() })
+        }
+    }
+}
