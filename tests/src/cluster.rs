@@ -197,6 +197,12 @@ impl Cluster {
         &self.files
     }
 
+    /// What a node shows to its peers: its certificate and key, in PEM.
+    pub fn node_identity(&self, node: u64) -> (String, String) {
+        let read = |file: &str| std::fs::read_to_string(self.folder.path().join(format!("node-{node}/{file}"))).expect("a file of the node");
+        (read("cert.pem"), read("key.pem"))
+    }
+
     /// Data directory of a node.
     pub fn data_dir(&self, node: u64) -> PathBuf {
         self.folder.path().join(format!("node-{node}/data"))

@@ -124,12 +124,17 @@ impl Device {
 
     /// Goes on sending until it is told to stop, many texts at a time.
     pub fn talk(&self, room: &str) -> Talk {
-        Talk::start(&self.name, self.channel(room), self.book.clone(), u64::MAX)
+        Talk::start(&self.name, self.channel(room), self.book.clone(), u64::MAX, 0)
     }
 
     /// Sends so many texts, many at a time, and waits for all acks.
     pub async fn send_many(&self, room: &str, count: u64) {
-        Talk::start(&self.name, self.channel(room), self.book.clone(), count).wait().await;
+        self.send_many_of(room, count, 0).await;
+    }
+
+    /// As [`Device::send_many`], with texts of at least so many bytes.
+    pub async fn send_many_of(&self, room: &str, count: u64, bytes: usize) {
+        Talk::start(&self.name, self.channel(room), self.book.clone(), count, bytes).wait().await;
     }
 
     /// Everything that the device holds of a conversation, by rising seq.

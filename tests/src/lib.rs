@@ -13,6 +13,7 @@ pub mod device;
 pub mod history;
 pub mod links;
 pub mod logs;
+pub mod memory;
 pub mod raw;
 pub mod setup;
 pub mod talk;

@@ -6,16 +6,17 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use kith_wire::{
-    client::{Hello, Page, Pull, Request, ToClient, ToEdge},
+    client::{Hello, Page, Pull, Refusal, Request, ToClient, ToEdge},
     frame::{self, Decoder, Framing, Kind},
     hello,
     id::{ClusterId, Conn, DeviceId, RequestId, UserId, UserRev},
     limit,
+    peer::{FromPeer, PeerHello, ToPeer},
 };
 use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream, TransportConfig, VarInt, crypto::rustls::QuicClientConfig};
 use rustls::{
     RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 use tokio::time::timeout;
 
@@ -46,9 +47,17 @@ impl Raw {
     /// # Errors
     /// The node refuses, or is not believed.
     pub async fn connect(address: &str, ca_pem: &str, alpn: &[u8]) -> Result<Self, ConnectionError> {
+        Self::connect_as(None, address, ca_pem, alpn).await
+    }
+
+    /// As [`Raw::connect`], with a certificate and its key, in PEM, to show.
+    ///
+    /// # Errors
+    /// The node refuses, or is not believed.
+    pub async fn connect_as(identity: Option<(&str, &str)>, address: &str, ca_pem: &str, alpn: &[u8]) -> Result<Self, ConnectionError> {
         let endpoint = Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a socket");
         let address = address.parse().expect("an address");
-        let connecting = endpoint.connect_with(config(ca_pem, alpn), address, "127.0.0.1").expect("a sound configuration");
+        let connecting = endpoint.connect_with(config(identity, ca_pem, alpn), address, "127.0.0.1").expect("a sound configuration");
         let connection = connecting.await?;
         Ok(Self { _endpoint: endpoint, connection })
     }
@@ -74,6 +83,28 @@ impl Raw {
 }
 
 impl Chat {
+    /// Says hello as a node does; gives the refusal, or `None` where the other side takes it.
+    ///
+    /// # Panics
+    /// Neither comes.
+    pub async fn greet_as_node(&mut self, hello: PeerHello) -> Option<Refusal> {
+        let mut out = BytesMut::new();
+        frame::encode(Framing::Checked, Kind::ToPeer, &ToPeer::Hello(hello).encode(), &mut out);
+        self.send_bytes(&out).await;
+        let mut decoder = Decoder::new(Framing::Checked, limit::PEER_FRAME_BYTES_MAX);
+        loop {
+            if let Some(frame) = decoder.poll().expect("nodes send sound frames") {
+                return match FromPeer::decode(&frame.body).expect("nodes send sound messages") {
+                    FromPeer::Bye(refusal) => Some(refusal),
+                    FromPeer::Hello(_) => None,
+                    other => panic!("instead of an answer to hello: {other:?}"),
+                };
+            }
+            let read = timeout(PATIENCE, self.recv.read_chunk(16 * 1024, true)).await.expect("the node says something");
+            decoder.push(&read.expect("an open stream").expect("a reason before the end").bytes);
+        }
+    }
+
     /// Sends a frame.
     pub async fn send(&mut self, frame: &ToEdge) {
         let mut out = BytesMut::new();
@@ -141,14 +172,21 @@ pub fn hello(user: UserId, token: &str, cluster: Option<ClusterId>) -> Hello {
     }
 }
 
-fn config(ca_pem: &str, alpn: &[u8]) -> ClientConfig {
+fn config(identity: Option<(&str, &str)>, ca_pem: &str, alpn: &[u8]) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
         roots.add(certificate.expect("PEM")).expect("a certificate");
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS13]).expect("TLS 1.3");
-    let mut tls = tls.with_root_certificates(roots).with_no_client_auth();
+    let tls = tls.with_root_certificates(roots);
+    let mut tls = match identity {
+        None => tls.with_no_client_auth(),
+        Some((cert, key)) => {
+            let chain = CertificateDer::pem_slice_iter(cert.as_bytes()).map(|one| one.expect("PEM")).collect();
+            tls.with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key")).expect("a certificate and its key")
+        }
+    };
     tls.alpn_protocols = vec![alpn.to_vec()];
     let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).expect("TLS 1.3")));
     let mut transport = TransportConfig::default();

@@ -29,10 +29,10 @@ struct State {
 }
 
 impl Talk {
-    pub(crate) fn start(name: &str, channel: Channel, book: Arc<Book>, count: u64) -> Self {
+    pub(crate) fn start(name: &str, channel: Channel, book: Arc<Book>, count: u64, bytes: usize) -> Self {
         let state = Arc::<State>::default();
         #[expect(clippy::disallowed_methods, reason = "a talk owns its one task, and awaits it")]
-        let task = tokio::spawn(talk(name.to_owned(), channel, book, count, state.clone()));
+        let task = tokio::spawn(talk(name.to_owned(), channel, book, count, bytes, state.clone()));
         Self { state, task }
     }
 
@@ -59,7 +59,7 @@ impl Talk {
     }
 }
 
-async fn talk(name: String, channel: Channel, book: Arc<Book>, count: u64, state: Arc<State>) {
+async fn talk(name: String, channel: Channel, book: Arc<Book>, count: u64, bytes: usize, state: Arc<State>) {
     let mut under_way: VecDeque<(String, Outgoing)> = VecDeque::with_capacity(WINDOW);
     let (talk, mut number) = (book.next_talk(), 0);
     while number < count && !state.is_over.load(Ordering::Relaxed) {
@@ -68,7 +68,7 @@ async fn talk(name: String, channel: Channel, book: Arc<Book>, count: u64, state
         }
         number += 1;
         // A text is used once in a scenario, also when the same person talks again.
-        let text = format!("{name}, talk {talk}, text {number}");
+        let text = format!("{:.<bytes$}", format!("{name}, talk {talk}, text {number} "));
         let outgoing = channel.send(text.as_str()).await.unwrap_or_else(|error| panic!("{name} cannot talk: {error}"));
         under_way.push_back((text, outgoing));
     }

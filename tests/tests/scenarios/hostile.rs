@@ -3,12 +3,14 @@
 use kith::auth::{Claims, TokenKey, token::mint};
 use kith_tests::{
     Cluster,
-    raw::{Raw, hello},
+    raw::{self, Raw},
 };
 use kith_wire::{
     client::{ToClient, ToEdge},
     code::Code,
-    id::{ClusterId, UserId},
+    hello,
+    id::{BootEpoch, ClusterId, MapEpoch, NodeId, StoreId, UserId},
+    peer::PeerHello,
 };
 
 async fn bye(c: &Cluster, frame: &ToEdge) -> Option<Code> {
@@ -38,7 +40,7 @@ async fn hello_that_is_not_ours_is_refused_by_reason() {
         ("expired", sign(ours, &claims(c.files().id, 1)), None, Code::TokenExpired),
         ("meant for another cluster", token.clone(), Some(ClusterId::new([9; 16])), Code::WrongCluster),
     ] {
-        assert_eq!(bye(&c, &ToEdge::Hello(hello(user, &token, cluster))).await, Some(expected), "{what}");
+        assert_eq!(bye(&c, &ToEdge::Hello(raw::hello(user, &token, cluster))).await, Some(expected), "{what}");
     }
     assert_eq!(bye(&c, &ToEdge::Beat).await, Some(Code::BadFrame), "a beat before Hello");
 
@@ -123,6 +125,55 @@ async fn client_believes_only_its_own_cluster_and_nodes_only_their_own_peers() {
     let user = c.user("ann").await;
     assert_ne!(user, UserId::new(0));
     c.client("ann").await;
+    other.finish().await;
+    c.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificate_of_another_cluster_or_of_another_node_opens_no_peer_link() {
+    let (mut c, mut other) = (Cluster::start(3).await, Cluster::start(1).await);
+    for cluster in [&mut c, &mut other] {
+        cluster.expect_logs("peer.hello: not taken");
+        cluster.expect_logs("peer.hello: refused");
+    }
+    let ca = c.files().ca_pem.clone();
+    let hello = |cluster, node| PeerHello {
+        version: hello::CURRENT,
+        cluster,
+        node: NodeId::new(node),
+        store: StoreId::new([5; 16]),
+        boot: BootEpoch::new(1_000),
+        map_epoch: MapEpoch::new(0),
+    };
+
+    // Sound where it was made, and signed by an authority that this cluster does not know: no handshake ends well, whatever is claimed in it.
+    let (cert, key) = other.node_identity(1);
+    if let Ok(foreign) = Raw::connect_as(Some((&cert, &key)), c.address(1), &ca, b"kith-peer/1").await {
+        // In TLS 1.3 the client may be done before the server has looked at its certificate; then the connection ends.
+        assert_eq!(foreign.closed().await, None, "the handshake failed, nobody said goodbye in the protocol");
+    }
+
+    // A certificate of this cluster: for its own node, and for this cluster only. Its holder speaks well, and claims too much.
+    let (cert, key) = c.node_identity(2);
+    for (claimed, code) in [
+        (hello(c.files().id, 3), Code::BadToken),
+        (hello(c.files().id, 9), Code::BadToken),
+        (hello(other.files().id, 2), Code::WrongCluster),
+        // The node that it is for, from a data directory that the cluster has never seen: an emptied disk.
+        (hello(c.files().id, 2), Code::Revoked),
+    ] {
+        let mut link = Raw::connect_as(Some((&cert, &key)), c.address(1), &ca, b"kith-peer/1").await.expect("a handshake").chat().await;
+        let refusal = link.greet_as_node(claimed.clone()).await;
+        assert_eq!(refusal.map(|refusal| refusal.code), Some(code), "{claimed:?}");
+    }
+
+    // The real one was not pushed aside.
+    let (ann, bob) = (c.client_at("ann", 2).await, c.client("bob").await);
+    c.room("general", &ann, &[&bob]).await;
+    ann.send("general", "still linked").await;
+    c.wait_device(&bob, "general").await;
+    assert_eq!(c.node(1).peers().links_up(), 2);
+    c.check_history().await;
     other.finish().await;
     c.finish().await;
 }

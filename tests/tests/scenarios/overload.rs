@@ -57,6 +57,46 @@ async fn flood_is_answered_busy_with_a_delay_and_everything_works_after_it() {
     c.finish().await;
 }
 
+/// What is refused is not kept: memory after many floods is what it was after the first.
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_does_not_grow_with_what_is_refused() {
+    const ROUNDS: u64 = 6;
+    const TEXT_BYTES: usize = 30_000;
+    /// A third of what is offered after the first round.
+    const GROWTH_MAX: u64 = (ROUNDS - 1) * FLOOD * TEXT_BYTES as u64 / 3;
+    let c = Cluster::start_with(Setup::default().queue_items_max(4)).await;
+    let (ann, bob) = (c.client("ann").await, c.client("bob").await);
+    c.room("general", &ann, &[&bob]).await;
+    let leader = c.leader_of_room("general").await;
+    let channel = c.channel_of("general");
+    let (mut busy, mut rss) = (0, Vec::new());
+    for round in 0..ROUNDS {
+        let mut flood = JoinSet::new();
+        for number in 0..FLOOD {
+            let service = c.node(leader).service().clone();
+            let caller = Caller { user: ann.user(), device: DeviceId::new(1_000 + round * FLOOD + number), admin: false, trace: number };
+            let text = format!("{round} {number} {}", "x".repeat(TEXT_BYTES));
+            let (client_seq, settled) = (ClientSeq::new(1), ClientSeq::new(1));
+            let send = Send { channel, client_seq, settled, text: text.clone(), reply_to: None, mentions: Vec::new() };
+            flood.spawn(async move { (text, service.handle(&caller, Request::Send(send), Instant::now() + Duration::from_secs(20)).await) });
+        }
+        while let Some(done) = flood.join_next().await {
+            match done.expect("a request that is answered") {
+                (text, Ok(Answer::Sent { seq, .. })) => c.book().acked(channel, seq, &text),
+                (_, Err(refusal)) if refusal.code == Code::Busy => busy += 1,
+                (text, other) => panic!("{}: {other:?}", &text[..20]),
+            }
+        }
+        rss.push(kith_tests::memory::resident_bytes());
+    }
+    println!("refused {busy}; resident after each round, MiB: {:?}", rss.iter().map(|bytes| bytes >> 20).collect::<Vec<_>>());
+    assert!(busy > ROUNDS * FLOOD / 2, "busy {busy}: this was no flood");
+    let growth = rss[rss.len() - 1].saturating_sub(rss[0]);
+    assert!(growth < GROWTH_MAX, "resident memory grew by {} MiB, over {} MiB", growth >> 20, GROWTH_MAX >> 20);
+    c.check_history().await;
+    c.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn session_with_too_many_requests_waiting_is_told_so_and_loses_none() {
     let c = Cluster::start(3).await;

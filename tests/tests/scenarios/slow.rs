@@ -53,6 +53,54 @@ async fn client_that_does_not_read_costs_a_bounded_queue_and_is_told_to_pull() {
     c.finish().await;
 }
 
+/// Many that do not read cost the process no more than their bounds, whatever is sent to them.
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_does_not_grow_with_what_is_sent_to_clients_that_do_not_read() {
+    const READERS: usize = 16;
+    const TEXT_BYTES: usize = 3_000;
+    const ROUND: u64 = 2_000;
+    const ROUNDS: u64 = 3;
+    /// A third of what the readers are sent after the first round, were it kept for each.
+    const GROWTH_MAX: u64 = (ROUNDS - 1) * ROUND * (READERS * TEXT_BYTES) as u64 / 3;
+    let c = Cluster::start(3).await;
+    let ann = c.client_at("ann", 2).await;
+    let mut chats = Vec::new();
+    let mut readers = Vec::new();
+    for number in 0..READERS {
+        let name = format!("reader-{number}");
+        let user = c.user(&name).await;
+        let mut chat = Raw::to(&c, 1).await.chat().await;
+        chat.send(&ToEdge::Hello(hello(user, &c.token(&name, user), None))).await;
+        assert!(matches!(chat.next().await, Some(ToClient::Welcome(_))));
+        chats.push(chat);
+        readers.push(user);
+    }
+    ann.make_room("general", readers).await;
+
+    let mut rss = Vec::new();
+    for _ in 0..ROUNDS {
+        ann.send_many_of("general", ROUND, TEXT_BYTES).await;
+        rss.push(kith_tests::memory::resident_bytes());
+    }
+    assert!(c.metric(1, "kith_outbox_rejects_total") > 0.0, "pushes to the clients were dropped");
+    assert!(c.metric(1, "kith_outbox_depth") <= (READERS * OUTBOX_FRAMES_MAX) as f64, "a queue for each session");
+    // The first round fills caches, memtables and queues to their bounds.
+    let growth = rss[rss.len() - 1].saturating_sub(rss[0]);
+    println!("resident after each round, MiB: {:?}", rss.iter().map(|bytes| bytes >> 20).collect::<Vec<_>>());
+    assert!(growth < GROWTH_MAX, "resident memory grew by {} MiB, over {} MiB", growth >> 20, GROWTH_MAX >> 20);
+    for chat in &mut chats {
+        loop {
+            match chat.next().await {
+                Some(ToClient::Event(Event::SyncNeeded { .. })) => break,
+                Some(_) => {}
+                None => panic!("the session was ended"),
+            }
+        }
+    }
+    c.check_history().await;
+    c.finish().await;
+}
+
 /// The same with the SDK: an app that does not look at its events for a while is complete and in order when it does.
 #[tokio::test(flavor = "multi_thread")]
 async fn app_that_does_not_look_for_a_while_sees_every_record_once_and_in_order() {
