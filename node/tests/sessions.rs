@@ -2,18 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
 
-use std::{collections::BTreeMap, net::UdpSocket, time::Duration};
+mod common;
 
-use kith::{
-    Node, NodeOptions,
-    auth::{Claims, mint},
-    clock::Instant,
-    cluster::{ClusterFiles, ClusterSpec, NodeSpec, bootstrap},
-    config::{Config, LogConfig},
-};
+use common::{Cluster, WITHIN, wait_for};
+use kith::auth::{Claims, mint};
 use kith_client::{Client, Event, Events, NewChannel, Trust};
 use kith_machine::view::{Scan, StateView};
-use kith_raft::{GroupsConfig, Timers};
 use kith_wire::{
     client::{Answer, Request},
     id::{ChannelId, DeviceId, UserId},
@@ -21,81 +15,25 @@ use kith_wire::{
     peer::Caller,
 };
 
-struct Cluster {
-    dir: tempfile::TempDir,
-    files: ClusterFiles,
-    nodes: BTreeMap<u64, Node>,
+/// A device of an account that is made if need be, connected to this node first.
+async fn client(cluster: &Cluster, name: &str, node: u64) -> (Client, Events) {
+    let user = cluster.account(node, name).await.user;
+    let claims = Claims { user, name: name.into(), cluster: cluster.files.id, admin: false, expires_s: u64::MAX / 2, issued_s: 0 };
+    let token = mint(&cluster.files.token_key, &claims).unwrap();
+    let trust = Trust::ca_pem(cluster.files.ca_pem.as_bytes()).unwrap();
+    let client = Client::builder(&cluster.nodes[&node].client_addr().to_string()).tokens(token).trust(trust).build().await.unwrap();
+    let events = client.events();
+    tokio::time::timeout(WITHIN, client.connect()).await.expect("connected in time").unwrap();
+    (client, events)
 }
 
-impl Cluster {
-    async fn start(count: u64) -> Self {
-        kith::telemetry::start(&LogConfig { level: std::env::var("KITH_TEST_LOG").unwrap_or_else(|_| "warn".into()), ..LogConfig::default() });
-        let dir = tempfile::tempdir().unwrap();
-        let sockets: BTreeMap<u64, UdpSocket> = (1..=count).map(|id| (id, UdpSocket::bind("127.0.0.1:0").unwrap())).collect();
-        let node = |(id, socket): (&u64, &UdpSocket)| NodeSpec {
-            id: *id,
-            address: socket.local_addr().unwrap().to_string(),
-            http: "127.0.0.1:0".into(),
-            region: 0,
-            zone: format!("zone-{id}"),
-            host: String::new(),
-        };
-        bootstrap(dir.path(), &ClusterSpec { groups: 3, nodes: sockets.iter().map(node).collect() }).unwrap();
-        let files = ClusterFiles::load(&dir.path().join("cluster")).unwrap();
-        let mut cluster = Self { dir, files, nodes: BTreeMap::new() };
-        for (id, socket) in sockets {
-            cluster.start_node(id, Some(socket)).await;
-        }
-        cluster
-    }
-    async fn start_node(&mut self, id: u64, socket: Option<UdpSocket>) {
-        let mut config = Config::load(&self.dir.path().join(format!("node-{id}/node.toml"))).unwrap();
-        config.node.lanes = Some(1);
-        let groups = GroupsConfig { timers: Timers::fast(), ..GroupsConfig::default() };
-        let node = Node::start(NodeOptions { groups, socket, ..NodeOptions::new(config) }).await.unwrap();
-        self.nodes.insert(id, node);
-    }
-    /// A device of an account that is made if need be, connected to this node first.
-    async fn client(&self, name: &str, node: u64) -> (Client, Events) {
-        let operator = Caller { user: UserId::new(0), device: DeviceId::new(0), admin: true, trace: 1 };
-        let mut key = [9; 32];
-        key[..name.len()].copy_from_slice(name.as_bytes());
-        let ensure = Request::EnsureAccount { name: name.into(), key };
-        let answer = self.nodes[&node].service().handle(&operator, ensure, soon()).await.unwrap();
-        let Answer::Account { user, .. } = answer else { panic!("{answer:?}") };
-        let claims = Claims { user, name: name.into(), cluster: self.files.id, admin: false, expires_s: u64::MAX / 2, issued_s: 0 };
-        let token = mint(&self.files.token_key, &claims).unwrap();
-        let trust = Trust::ca_pem(self.files.ca_pem.as_bytes()).unwrap();
-        let client = Client::builder(&self.nodes[&node].client_addr().to_string()).tokens(token).trust(trust).build().await.unwrap();
-        let events = client.events();
-        tokio::time::timeout(WITHIN, client.connect()).await.expect("connected in time").unwrap();
-        (client, events)
-    }
-    /// No leader owes anything to any home.
-    fn is_fanned_out(&self) -> bool {
-        let groups = self.nodes.values().flat_map(|node| node.groups().all());
-        groups.filter(|group| group.leadership().serving).all(|group| {
-            let dirty = group.reader().and_then(|view| view.scan(&Scan::Dirty(None), false, 1));
-            dirty.is_ok_and(|rows| rows.is_empty())
-        })
-    }
-    async fn end(self) {
-        for (_, node) in self.nodes {
-            node.shutdown().await;
-        }
-    }
-}
-
-fn soon() -> Instant {
-    Instant::now() + WITHIN
-}
-
-async fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = soon();
-    while !holds() {
-        assert!(Instant::now() < deadline, "waited in vain: {what}");
-        tokio::task::yield_now().await;
-    }
+/// No leader owes anything to any home.
+fn is_fanned_out(cluster: &Cluster) -> bool {
+    let groups = cluster.nodes.values().flat_map(|node| node.groups().all());
+    groups.filter(|group| group.leadership().serving).all(|group| {
+        let dirty = group.reader().and_then(|view| view.scan(&Scan::Dirty(None), false, 1));
+        dirty.is_ok_and(|rows| rows.is_empty())
+    })
 }
 
 /// The next texts of a channel.
@@ -114,14 +52,12 @@ async fn texts(events: &mut Events, of: ChannelId, count: usize) -> Vec<String> 
     texts
 }
 
-const WITHIN: Duration = Duration::from_secs(30);
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_text_reaches_every_member_live_also_after_a_node_was_lost() {
     let mut cluster = Cluster::start(3).await;
-    let (ann, mut at_ann) = cluster.client("ann", 1).await;
-    let (bob, mut at_bob) = cluster.client("bob", 2).await;
-    let (carol, mut at_carol) = cluster.client("carol", 3).await;
+    let (ann, mut at_ann) = client(&cluster, "ann", 1).await;
+    let (bob, mut at_bob) = client(&cluster, "bob", 2).await;
+    let (carol, mut at_carol) = client(&cluster, "carol", 3).await;
     let group = ann.create_channel(NewChannel::group("team").members([bob.me(), carol.me()])).await.unwrap();
     let mut wanted = Vec::new();
     for number in 0..60 {
@@ -132,7 +68,7 @@ async fn a_text_reaches_every_member_live_also_after_a_node_was_lost() {
     for events in [&mut at_ann, &mut at_bob, &mut at_carol] {
         assert_eq!(texts(events, group.id(), wanted.len()).await, wanted);
     }
-    wait_for("every home has committed", || cluster.is_fanned_out()).await;
+    wait_for("every home has committed", async || is_fanned_out(&cluster)).await;
     let row = bob.channels().await.unwrap().into_iter().find(|row| row.channel == group.id());
     assert!(row.is_some(), "bob's index names the group");
 
@@ -148,7 +84,7 @@ async fn a_text_reaches_every_member_live_also_after_a_node_was_lost() {
     for events in [&mut at_ann, &mut at_bob, &mut at_carol] {
         assert_eq!(texts(events, group.id(), 1).await, ["all back"]);
     }
-    wait_for("every home has committed again", || cluster.is_fanned_out()).await;
+    wait_for("every home has committed again", async || is_fanned_out(&cluster)).await;
     for client in [ann, bob, carol] {
         client.close().await;
     }

@@ -1,22 +1,12 @@
 //! Whole nodes in one process, over real sockets and disks: what each of them does by itself and with the others.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{
-    collections::BTreeMap,
-    net::UdpSocket,
-    path::PathBuf,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+mod common;
 
-use kith::{
-    Node, NodeOptions,
-    clock::Instant,
-    cluster::{ClusterSpec, NodeSpec, bootstrap},
-    config::{Config, LogConfig},
-    peer::metrics::DialFailure,
-};
-use kith_raft::{GroupsConfig, Timers};
+use std::sync::{Arc, Mutex};
+
+use common::{Cluster, soon, wait_for};
+use kith::peer::metrics::DialFailure;
 use kith_wire::{
     client::{Answer, HistoryPage, HistoryQuery, IndexQuery, Page, Pull, Refusal, Request, Send},
     code::Code,
@@ -31,81 +21,28 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-struct Cluster {
-    dir: tempfile::TempDir,
-    nodes: BTreeMap<u64, Node>,
-}
-
-impl Cluster {
-    async fn start(count: u64) -> Self {
-        kith::telemetry::start(&LogConfig { level: std::env::var("KITH_TEST_LOG").unwrap_or_else(|_| "warn".into()), ..LogConfig::default() });
-        let dir = tempfile::tempdir().unwrap();
-        let sockets: BTreeMap<u64, UdpSocket> = (1..=count).map(|id| (id, UdpSocket::bind("127.0.0.1:0").unwrap())).collect();
-        let node = |(id, socket): (&u64, &UdpSocket)| NodeSpec {
-            id: *id,
-            address: socket.local_addr().unwrap().to_string(),
-            http: "127.0.0.1:0".into(),
-            region: 0,
-            zone: format!("zone-{id}"),
-            host: String::new(),
-        };
-        bootstrap(dir.path(), &ClusterSpec { groups: 3, nodes: sockets.iter().map(node).collect() }).unwrap();
-        let mut cluster = Self { dir, nodes: BTreeMap::new() };
-        for (id, socket) in sockets {
-            cluster.start_node(id, Some(socket)).await;
-        }
-        cluster
+async fn history(
+    cluster: &Cluster,
+    node: u64,
+    caller: &Caller,
+    channel: ChannelId,
+    replica: Option<u64>,
+    min_seq: u64,
+) -> Result<HistoryPage, Refusal> {
+    let query = HistoryQuery {
+        channel,
+        first: Seq::new(1),
+        last: Seq::new(u64::MAX),
+        newest_first: false,
+        limit: 1_000,
+        min_seq: Seq::new(min_seq),
+        replica: replica.map(NodeId::new),
+    };
+    match cluster.nodes[&node].service().pull(caller, Pull::History(query), soon()).await {
+        Page::History(page) => Ok(page),
+        Page::Refused(refusal) => Err(refusal),
+        other => panic!("{other:?}"),
     }
-
-    async fn start_node(&mut self, id: u64, socket: Option<UdpSocket>) {
-        let path: PathBuf = self.dir.path().join(format!("node-{id}/node.toml"));
-        let groups = GroupsConfig { timers: Timers::fast(), ..GroupsConfig::default() };
-        let mut config = Config::load(&path).unwrap();
-        config.node.lanes = Some(1);
-        let node = Node::start(NodeOptions { groups, socket, ..NodeOptions::new(config) }).await.unwrap();
-        self.nodes.insert(id, node);
-    }
-
-    async fn handle(&self, node: u64, caller: &Caller, request: Request) -> Result<Answer, Refusal> {
-        self.nodes[&node].service().handle(caller, request, soon()).await
-    }
-
-    async fn account(&self, node: u64, name: &str) -> Caller {
-        let operator = Caller { user: UserId::new(0), device: DeviceId::new(0), admin: true, trace: 1 };
-        let mut key = [7; 32];
-        key[..name.len()].copy_from_slice(name.as_bytes());
-        match self.handle(node, &operator, Request::EnsureAccount { name: name.into(), key }).await.unwrap() {
-            Answer::Account { user, .. } => Caller { user, device: DeviceId::from_nonce(user, &[1; 16]), admin: false, trace: 2 },
-            other => panic!("{other:?}"),
-        }
-    }
-
-    async fn history(&self, node: u64, caller: &Caller, channel: ChannelId, replica: Option<u64>, min_seq: u64) -> Result<HistoryPage, Refusal> {
-        let query = HistoryQuery {
-            channel,
-            first: Seq::new(1),
-            last: Seq::new(u64::MAX),
-            newest_first: false,
-            limit: 1_000,
-            min_seq: Seq::new(min_seq),
-            replica: replica.map(NodeId::new),
-        };
-        match self.nodes[&node].service().pull(caller, Pull::History(query), soon()).await {
-            Page::History(page) => Ok(page),
-            Page::Refused(refusal) => Err(refusal),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    async fn end(self) {
-        for (_, node) in self.nodes {
-            node.shutdown().await;
-        }
-    }
-}
-
-fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(20)
 }
 
 fn send(channel: ChannelId, number: u64, text: &str) -> Request {
@@ -119,15 +56,6 @@ fn texts(page: &HistoryPage) -> Vec<(u64, String)> {
         other => format!("{other:?}"),
     };
     page.records.iter().map(|record| (record.at.seq.get(), text(record))).collect()
-}
-
-/// Waits for a condition, with a deadline and a reason.
-async fn wait_for<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
-    let deadline = soon();
-    while !holds().await {
-        assert!(Instant::now() < deadline, "waited in vain: {what}");
-        tokio::task::yield_now().await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -152,14 +80,14 @@ async fn sends_at_any_node_are_acked_in_order_and_equal_on_all_replicas_also_aft
             let cluster = &cluster;
             let (bob, wanted) = (&bob, &wanted);
             wait_for("each replica has it all", async || {
-                cluster.history(asked, bob, channel, Some(replica), 30).await.is_ok_and(|page| texts(&page) == *wanted)
+                history(&cluster, asked, bob, channel, Some(replica), 30).await.is_ok_and(|page| texts(&page) == *wanted)
             })
             .await;
         }
-        assert_eq!(texts(&cluster.history(asked, &ann, channel, None, 30).await.unwrap()), wanted);
+        assert_eq!(texts(&history(&cluster, asked, &ann, channel, None, 30).await.unwrap()), wanted);
     }
     let stranger = cluster.account(3, "eve").await;
-    assert_eq!(cluster.history(1, &stranger, channel, None, 0).await.unwrap_err().code, Code::NotMember);
+    assert_eq!(history(&cluster, 1, &stranger, channel, None, 0).await.unwrap_err().code, Code::NotMember);
 
     let node = cluster.nodes.remove(&2).unwrap();
     node.shutdown().await;
@@ -169,7 +97,7 @@ async fn sends_at_any_node_are_acked_in_order_and_equal_on_all_replicas_also_aft
     wanted.push((31, "back".into()));
     let (cluster_ref, ann_ref) = (&cluster, &ann);
     wait_for("the restarted replica has it all", async || {
-        cluster_ref.history(1, ann_ref, channel, Some(2), 31).await.is_ok_and(|page| texts(&page) == wanted)
+        history(cluster_ref, 1, ann_ref, channel, Some(2), 31).await.is_ok_and(|page| texts(&page) == wanted)
     })
     .await;
     cluster.end().await;

@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::Context;
 use kith_jepsen::matrix::{Run, Selection, runs};
 use kith_jepsen::name::Ready;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::run::binary;
 
@@ -67,6 +67,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         sums.add(&summary);
     }
     sums.tell();
+    let path = args.out.join("matrix.json");
+    fs::write(&path, serde_json::to_vec_pretty(&sums.figures(&missing))?).with_context(|| format!("writing {}", path.display()))?;
     if !missing.is_empty() {
         println!("not made, since it is not there yet: {}", missing.join(", "));
     }
@@ -130,8 +132,26 @@ impl Sums {
         }
     }
 
-    fn tell(&mut self) {
-        self.recoveries.sort_unstable();
+    /// The same for programs.
+    fn figures(&self, missing: &[String]) -> Value {
+        let [held, broken, unknown] = self.counts;
+        json!({
+            "runs": { "true": held, "false": broken, "unknown": unknown },
+            "operations": { "invoked": self.invoked, "acked": self.acked, "fate_unknown": self.unknown },
+            "faults": { "installed": self.installed, "bit": self.bit },
+            "recovery_ms": { "p50": self.recovery_p50(), "max": self.recovery_max },
+            "missing": missing,
+        })
+    }
+
+    /// The middle one of the runs' medians.
+    fn recovery_p50(&self) -> u64 {
+        let mut sorted = self.recoveries.clone();
+        sorted.sort_unstable();
+        sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+    }
+
+    fn tell(&self) {
         let [held, broken, unknown] = self.counts;
         println!("{} runs: {held} true, {broken} false, {unknown} unknown", held + broken + unknown);
         println!(
@@ -141,7 +161,7 @@ impl Sums {
             self.unknown * 1_000 / self.invoked.max(1),
             self.bit,
             self.installed,
-            self.recoveries.get(self.recoveries.len() / 2).copied().unwrap_or_default(),
+            self.recovery_p50(),
             self.recovery_max
         );
     }

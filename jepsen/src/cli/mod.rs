@@ -4,4 +4,5 @@ pub(crate) mod check;
 pub(crate) mod list;
 pub(crate) mod matrix;
 pub(crate) mod plan;
+mod request;
 pub(crate) mod run;

@@ -6,30 +6,15 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use kith_jepsen::checker::Answer;
 use kith_jepsen::lab;
-use kith_jepsen::name::{Nemesis, Workload};
-use kith_jepsen::plan::{Plan, Request};
+use kith_jepsen::plan::Plan;
 use kith_jepsen::run::{Summary, run as make};
+
+use super::request::Asked;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Loads, together.
-    #[arg(long, value_delimiter = ',', default_value = "append")]
-    workload: Vec<Workload>,
-    /// Faults in turn; those joined by `+` overlap.
-    #[arg(long, default_value = "none")]
-    nemesis: String,
-    /// Nodes.
-    #[arg(long, default_value_t = 3)]
-    nodes: u8,
-    /// Length of the load.
-    #[arg(long, default_value_t = 60)]
-    seconds: u64,
-    /// All chance of the plan and of the loads comes from it.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// The slots in random order, a quarter of them quiet: for long runs.
-    #[arg(long)]
-    shifting: bool,
+    #[command(flatten)]
+    asked: Asked,
     #[command(flatten)]
     to: To,
 }
@@ -54,10 +39,7 @@ pub(crate) struct ReplayArgs {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let slots = Nemesis::slots(&args.nemesis).context("reading --nemesis")?;
-    let request =
-        Request { seed: args.seed, workloads: args.workload.clone(), slots, nodes: args.nodes, seconds: args.seconds, is_shifting: args.shifting };
-    execute(&Plan::of(request).context("planning the run")?, &args.to)
+    execute(&args.asked.plan()?, &args.to)
 }
 
 pub(crate) fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
