@@ -9,10 +9,8 @@ use kith::auth::{Claims, mint};
 use kith_client::{Client, Event, Events, NewChannel, Trust};
 use kith_machine::view::{Scan, StateView};
 use kith_wire::{
-    client::{Answer, Request},
-    id::{ChannelId, DeviceId, UserId},
+    id::{ChannelId, UserId},
     log::Content,
-    peer::Caller,
 };
 
 /// A device of an account that is made if need be, connected to this node first.

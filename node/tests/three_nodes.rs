@@ -95,9 +95,8 @@ async fn sends_at_any_node_are_acked_in_order_and_equal_on_all_replicas_also_aft
     let answer = cluster.handle(2, &ann, send(channel, 16, "back")).await.unwrap();
     assert!(matches!(answer, Answer::Sent { seq, .. } if seq == Seq::new(31)), "{answer:?}");
     wanted.push((31, "back".into()));
-    let (cluster_ref, ann_ref) = (&cluster, &ann);
     wait_for("the restarted replica has it all", async || {
-        history(cluster_ref, 1, ann_ref, channel, Some(2), 31).await.is_ok_and(|page| texts(&page) == wanted)
+        history(&cluster, 1, &ann, channel, Some(2), 31).await.is_ok_and(|page| texts(&page) == wanted)
     })
     .await;
     cluster.end().await;

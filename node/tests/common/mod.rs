@@ -20,16 +20,16 @@ use kith_wire::{
 };
 
 /// Longest wait for anything.
-pub const WITHIN: Duration = Duration::from_secs(30);
+pub(crate) const WITHIN: Duration = Duration::from_secs(30);
 
-pub struct Cluster {
-    pub dir: tempfile::TempDir,
-    pub files: ClusterFiles,
-    pub nodes: BTreeMap<u64, Node>,
+pub(crate) struct Cluster {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) files: ClusterFiles,
+    pub(crate) nodes: BTreeMap<u64, Node>,
 }
 
 impl Cluster {
-    pub async fn start(count: u64) -> Self {
+    pub(crate) async fn start(count: u64) -> Self {
         kith::telemetry::start(&LogConfig { level: std::env::var("KITH_TEST_LOG").unwrap_or_else(|_| "warn".into()), ..LogConfig::default() });
         let dir = tempfile::tempdir().unwrap();
         let sockets: BTreeMap<u64, UdpSocket> = (1..=count).map(|id| (id, UdpSocket::bind("127.0.0.1:0").unwrap())).collect();
@@ -50,7 +50,7 @@ impl Cluster {
         cluster
     }
 
-    pub async fn start_node(&mut self, id: u64, socket: Option<UdpSocket>) {
+    pub(crate) async fn start_node(&mut self, id: u64, socket: Option<UdpSocket>) {
         let mut config = Config::load(&self.dir.path().join(format!("node-{id}/node.toml"))).unwrap();
         config.node.lanes = Some(1);
         let groups = GroupsConfig { timers: Timers::fast(), ..GroupsConfig::default() };
@@ -58,12 +58,12 @@ impl Cluster {
         self.nodes.insert(id, node);
     }
 
-    pub async fn handle(&self, node: u64, caller: &Caller, request: Request) -> Result<Answer, Refusal> {
+    pub(crate) async fn handle(&self, node: u64, caller: &Caller, request: Request) -> Result<Answer, Refusal> {
         self.nodes[&node].service().handle(caller, request, soon()).await
     }
 
     /// A device of an account that is made if need be.
-    pub async fn account(&self, node: u64, name: &str) -> Caller {
+    pub(crate) async fn account(&self, node: u64, name: &str) -> Caller {
         let operator = Caller { user: UserId::new(0), device: DeviceId::new(0), admin: true, trace: 1 };
         let mut key = [7; 32];
         key[..name.len()].copy_from_slice(name.as_bytes());
@@ -73,19 +73,19 @@ impl Cluster {
         }
     }
 
-    pub async fn end(self) {
+    pub(crate) async fn end(self) {
         for (_, node) in self.nodes {
             node.shutdown().await;
         }
     }
 }
 
-pub fn soon() -> Instant {
+pub(crate) fn soon() -> Instant {
     Instant::now() + WITHIN
 }
 
 /// Waits for a condition, with a deadline and a reason.
-pub async fn wait_for(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(crate) async fn wait_for(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = soon();
     while !holds().await {
         assert!(Instant::now() < deadline, "waited in vain: {what}");
