@@ -239,7 +239,7 @@ impl Node {
             links: Arc::new(peers.clone()),
             homes: Arc::new(RouterHomes(router.clone())),
             clock: clock.clone(),
-            options: FanoutOptions::default(),
+            options: FanoutOptions { quirk, ..FanoutOptions::default() },
             fail_points: failpoints,
             metrics: metrics.fanout.clone(),
         });

@@ -7,7 +7,12 @@
 use std::{io, sync::Arc};
 
 use futures_util::{Stream, TryStreamExt};
-use kith_machine::{Meta, reply::Reply, view::WriteSet};
+use kith_machine::{
+    Meta,
+    mutant::Mutant,
+    reply::Reply,
+    view::{StateView, WriteSet},
+};
 use kith_storage::{GroupState, Storage};
 use kith_wire::{
     id::{GroupId, LogIndex, Term},
@@ -31,8 +36,8 @@ use crate::{
     recent::Recent,
     snapshot::{self, SnapshotData},
     types::{
-        RaftLogId, RaftSnapshot, RaftSnapshotMeta, RaftStoredMembership, Replies, Types, applied_in, applied_out, log_id_out, membership_out,
-        snapshot_meta,
+        Proposal, RaftLogId, RaftSnapshot, RaftSnapshotMeta, RaftStoredMembership, Replies, Types, applied_in, applied_out, log_id_out,
+        membership_out, snapshot_meta,
     },
 };
 
@@ -96,6 +101,20 @@ impl Machine {
         Ok(replies)
     }
 
+    /// What a follower applies: as it is, unless the node is a mutant.
+    fn disordered(&self, payload: EntryPayload<Proposal, u64, ()>) -> EntryPayload<Proposal, u64, ()> {
+        match payload {
+            EntryPayload::Normal(proposal) if self.state.quirk().is(Mutant::ApplyOutOfOrder) => {
+                let reversed = log::Batch::decode_bytes(proposal.0.clone()).map(|mut batch| {
+                    batch.items.reverse();
+                    Proposal(batch.encode())
+                });
+                EntryPayload::Normal(reversed.unwrap_or(proposal))
+            }
+            other => other,
+        }
+    }
+
     async fn wait_flushed(&self, index: LogIndex) -> io::Result<()> {
         if self.log == LogBelow::None {
             return Ok(());
@@ -130,7 +149,8 @@ impl RaftStateMachine<Types> for Machine {
         while let Some((entry, responder)) = entries.try_next().await? {
             let id = log_id_out(&entry.log_id);
             let span = tracing::trace_span!("raft.apply", group = %self.group, term = %id.term, index = %id.index);
-            let replies = self.apply_entry(id, entry.payload).instrument(span).await?;
+            let payload = if responder.is_none() { self.disordered(entry.payload) } else { entry.payload };
+            let replies = self.apply_entry(id, payload).instrument(span).await?;
             if let Some(responder) = responder {
                 responder.send(Replies(replies));
             }

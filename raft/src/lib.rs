@@ -23,6 +23,7 @@ mod inbound;
 pub mod lanes;
 mod log_store;
 pub mod metrics;
+mod mutant;
 mod network;
 mod proposer;
 pub mod recent;

@@ -33,6 +33,7 @@ use crate::{
     error::ProposeError,
     group::Leadership,
     metrics::{QueueReject, RaftMetrics, Stopwatch},
+    mutant::Hasty,
     types::{Proposal, Raft, Replies, Types},
 };
 
@@ -127,8 +128,8 @@ impl Proposer {
     }
 
     /// The group's proposing task. Ends when told to stop or when openraft has; all who wait are told `Stopped`.
-    pub(crate) async fn run(self: Arc<Self>, raft: Raft, now: Now, overdue: Duration, stop: CancellationToken) {
-        let end = stop.run_until_cancelled(self.propose_all(&raft, &now, overdue)).await;
+    pub(crate) async fn run(self: Arc<Self>, raft: Raft, now: Now, overdue: Duration, hasty: Hasty, stop: CancellationToken) {
+        let end = stop.run_until_cancelled(self.propose_all(&raft, &now, overdue, &hasty)).await;
         if end.is_some() {
             tracing::warn!("the proposer ends because the group has stopped");
         }
@@ -145,7 +146,7 @@ impl Proposer {
         left.into_iter().for_each(|waiting| waiting.asker.answer(Err(ProposeError::Stopped)));
     }
 
-    async fn propose_all(&self, raft: &Raft, now: &Now, overdue: Duration) {
+    async fn propose_all(&self, raft: &Raft, now: &Now, overdue: Duration, hasty: &Hasty) {
         let mut in_company = false;
         loop {
             self.wait_for_some().await;
@@ -154,7 +155,7 @@ impl Proposer {
             }
             let batch = self.take_batch();
             in_company = batch.len() > 1;
-            if self.propose_batch(raft, now, overdue, batch).await.is_err() {
+            if self.propose_batch(raft, now, overdue, hasty, batch).await.is_err() {
                 return;
             }
         }
@@ -184,7 +185,7 @@ impl Proposer {
         batch
     }
 
-    async fn propose_batch(&self, raft: &Raft, now: &Now, overdue: Duration, waiting: Vec<Waiting>) -> Result<(), Stopped> {
+    async fn propose_batch(&self, raft: &Raft, now: &Now, overdue: Duration, hasty: &Hasty, waiting: Vec<Waiting>) -> Result<(), Stopped> {
         let round = Stopwatch::start();
         let mut askers = Vec::with_capacity(waiting.len());
         let mut batch = Batch { now: now(), items: Vec::with_capacity(waiting.len()) };
@@ -193,11 +194,15 @@ impl Proposer {
             batch.items.push(waiting.item);
             askers.push(waiting.asker);
         }
+        hasty.number(&mut batch, &self.leadership);
         let bytes = batch.encode();
         drop(batch);
         self.metrics.batch_items.observe(askers.len() as f64);
         self.metrics.batch_bytes.observe(bytes.len() as f64);
         let count = askers.len();
+        if let Some(replies) = hasty.answers(&bytes, &self.leadership) {
+            std::mem::take(&mut askers).into_iter().zip(replies).for_each(|(asker, reply)| asker.answer(Ok(reply)));
+        }
         let stopped = self.settle(askers, self.written(raft, bytes, overdue).await);
         self.metrics.propose_seconds.observe(round.elapsed().as_secs_f64());
         let mut queue = self.queue();
@@ -227,7 +232,7 @@ impl Proposer {
         };
         match written {
             Some(Ok(ClientWriteResponse { log_id, data: Replies(replies), .. })) => {
-                assert_eq!(replies.len(), askers.len(), "apply gives one reply per item");
+                assert!(replies.len() == askers.len() || askers.is_empty(), "apply gives one reply per item");
                 for (asker, reply) in askers.into_iter().zip(replies) {
                     tracing::debug!(parent: &asker.span, term = log_id.leader_id.term, index = log_id.index, "raft.applied");
                     asker.answer(Ok(reply));

@@ -10,6 +10,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
+use kith_machine::mutant::Quirk;
 use kith_storage::Storage;
 use kith_wire::{
     client::Refusal,
@@ -38,6 +39,7 @@ use crate::{
     lanes::Lanes,
     log_store::LogStore,
     metrics::RaftMetrics,
+    mutant::Hasty,
     network::{Network, SNAPSHOTS_MAX, Shared},
     proposer::{Now, Proposer},
     recent::Recent,
@@ -221,6 +223,7 @@ impl Groups {
         let (leadership, leadership_seen) = watch::channel(Leadership::default());
         let failed = Arc::new(AtomicBool::new(false));
         let proposer = Arc::new(Proposer::new(self.config.proposer, leadership_seen.clone(), Arc::clone(&self.metrics)));
+        let hasty = Hasty::new(Arc::clone(&state));
         let handle = GroupHandle(Arc::new(Group {
             id: group,
             me: self.node,
@@ -249,8 +252,13 @@ impl Groups {
         let tasks = &handle.0.tasks;
         // These two end by themselves: the one when openraft has stopped, the other when told to.
         tasks.spawn_on(watcher.run(), &handle.0.lane);
-        tasks.spawn_on(proposer.run(raft, Arc::clone(&self.now), self.config.timers.propose_overdue, stop), &handle.0.lane);
+        tasks.spawn_on(proposer.run(raft, Arc::clone(&self.now), self.config.timers.propose_overdue, hasty, stop), &handle.0.lane);
         handle
+    }
+
+    /// What is wrong with this node; nothing in any build that is shipped.
+    pub fn quirk(&self) -> Quirk {
+        self.storage.quirk()
     }
 
     /// An open group.

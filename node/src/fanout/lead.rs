@@ -18,6 +18,7 @@ use futures_util::{
 };
 use kith_machine::{
     effect::Effect,
+    mutant::Mutant,
     reply::Reply,
     view::{Row, RowKey, Scan, StateView, ViewError},
 };
@@ -200,6 +201,9 @@ impl Lead {
         }
     }
 
+    fn is(&self, mutant: Mutant) -> bool {
+        self.fanout.options.quirk.is(mutant)
+    }
     fn handle_heard(&mut self, heard: Result<Arc<AppliedEvent>, FeedError>) -> bool {
         match heard {
             Ok(event) => {
@@ -235,6 +239,9 @@ impl Lead {
     /// Tells the sessions of edges that may have missed a push where their users' indexes stand: whoever was told less pulls. An edge
     /// that cannot be told now is told at a later look.
     fn tell_where_they_stand(&mut self) {
+        if self.is(Mutant::PushLostSilently) {
+            return self.owed.clear();
+        }
         for edge in std::mem::take(&mut self.owed) {
             // Without a link there is no point in reading all those rows.
             let (home, term) = (self.seat.group(), self.term);
@@ -268,6 +275,10 @@ impl Lead {
         self.fanout.metrics.inbox_wait.observe(now.saturating_duration_since(since).as_secs_f64());
         match message {
             Message::Refs { from, source, news } => {
+                if self.is(Mutant::RefAckedEarly) {
+                    let kept = news.iter().filter(|news| news.seq > Seq::ZERO).map(|news| (news.channel, news.seq, Vec::new())).collect();
+                    self.fanout.tell(from, Tell::RefsKept(RefsKept { source, home: self.seat.group(), kept }));
+                }
                 for news in news {
                     self.home.handle_refs(from, source, news, now);
                 }
@@ -288,13 +299,15 @@ impl Lead {
         self.attempt += 1;
         let attempt = self.attempt;
         self.attempts.extend(sessions.iter().map(|session| (session.session, attempt)));
-        let seat = self.seat.clone();
+        let (seat, is_silent) = (self.seat.clone(), self.is(Mutant::PushLostSilently));
         self.work.push(Box::pin(async move {
             let steps = sessions.iter().zip(taken).map(|(session, taken)| {
                 let seat = seat.clone();
                 async move {
                     taken.map_err(refuse)?;
-                    note_device(&*seat, session).await
+                    let registered = note_device(&*seat, session).await?;
+                    let user_rev = if is_silent && !session.new { UserRev::ZERO } else { registered.user_rev };
+                    Ok(RegisteredSession { user_rev, ..registered })
                 }
             });
             let results = stream::iter(steps.collect::<Vec<_>>()).buffered(PROPOSALS_AT_ONCE).collect().await;
@@ -364,9 +377,14 @@ impl Lead {
                     for (node, frame) in frames {
                         tracing::trace!(group = %self.seat.group(), term = %self.term, peer = %node, channels = frame.channels.len(), "fanout.refs");
                         self.fanout.metrics.ref_frames.inc();
+                        let forgotten = self.is(Mutant::OutboxDroppedEarly).then(|| frame.channels.clone());
                         let owed: Vec<_> = frame.channels.iter().filter(|news| news.seq > Seq::ZERO).map(|news| news.home).collect();
                         if !self.fanout.tell(node, Tell::Refs(frame)) {
                             self.dispatch.handle_unsent(&owed, now);
+                        }
+                        for news in forgotten.into_iter().flatten().filter(|news| news.seq > Seq::ZERO) {
+                            let kept = vec![(news.channel, news.seq, Vec::new())];
+                            self.dispatch.handle_kept(&RefsKept { source: self.seat.group(), home: news.home, kept }, now);
                         }
                     }
                 }

@@ -21,6 +21,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use kith_machine::mutant::Quirk;
 use kith_raft::{
     failpoint::FailPoints,
     transport::{PeerTransport, TransportError},
@@ -60,10 +61,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 pub struct FanoutOptions {
     /// Refs wait at least so long at the home leader to be merged with others. Default 50 ms; at most 1 s.
     pub round_wait: Duration,
+    /// What is wrong with this node; an empty value without the feature.
+    pub quirk: Quirk,
 }
 impl Default for FanoutOptions {
     fn default() -> Self {
-        Self { round_wait: Duration::from_millis(50) }
+        Self { round_wait: Duration::from_millis(50), quirk: Quirk::default() }
     }
 }
 

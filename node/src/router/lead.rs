@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kith_machine::mutant::Mutant;
 use kith_raft::TransportError;
 use kith_wire::{
     client::{Answer, Refusal, Request},
@@ -87,6 +88,7 @@ impl Router {
                     last = refusal;
                     hint = at.filter(|at| Some(*at) != asked);
                 }
+                Err(Failure::Unknown) if self.groups.quirk().is(Mutant::FailOnTimeout) => return Err(refuse(Code::NotAllowed)),
                 Err(Failure::Unknown) => may_be_done = true,
             }
             let pause = jitter(wait / 2, wait);

@@ -18,6 +18,7 @@ use thiserror::Error;
 
 use crate::{
     effect::Effect,
+    mutant::Mutant,
     overlay::Overlay,
     own::Owned,
     reply::Reply,
@@ -170,6 +171,12 @@ struct Context<'a> {
     now: Timestamp,
     owned: Owned,
     map_changed: bool,
+}
+
+impl Context<'_> {
+    fn is(&self, mutant: Mutant) -> bool {
+        self.rows.quirk().is(mutant)
+    }
 }
 
 fn apply_item(ctx: &mut Context<'_>, item: Item) -> Result<Reply, ViewError> {

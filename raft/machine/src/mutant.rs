@@ -4,6 +4,8 @@
 //! Invariant: without the cargo feature `mutants` a [`Quirk`] has no size, is never anything, and no name is in the binary. Each mutant is one plausible
 //! mistake, at one place: what its line says, nothing more. Not here: which run must catch it (`kith-jepsen mutants`).
 
+use kith_wire::id::{ClientSeq, Seq};
+
 macro_rules! mutants {
     ($($Variant:ident $name:literal $text:literal;)*) => {
         /// One way to be wrong.
@@ -47,6 +49,24 @@ mutants! {
     PushLostSilently "push-lost-silently" "A session that lost pushes is not told to pull.";
     ReadTwoSnapshots "read-two-snapshots" "A read checks membership in an earlier view than the one that it reads rows from.";
 }
+
+/// As [`Mutant::SeqBeforeCommit`], the leader writes the seq that it gives above a number that has room for it: entries have no field for one.
+pub fn give_seq(settled: ClientSeq, seq: Seq) -> ClientSeq {
+    ClientSeq::new((settled.get() & SETTLED) | (seq.get() << SETTLED.count_ones()))
+}
+
+/// What a number is without the seq above it.
+pub(crate) fn settled(quirk: Quirk, settled: ClientSeq) -> ClientSeq {
+    if quirk.is(Mutant::SeqBeforeCommit) { ClientSeq::new(settled.get() & SETTLED) } else { settled }
+}
+
+/// The head that the given seq follows; never below the real one.
+pub(crate) fn head(quirk: Quirk, head: Seq, settled: ClientSeq) -> Seq {
+    if quirk.is(Mutant::SeqBeforeCommit) { head.max(Seq::new((settled.get() >> SETTLED.count_ones()).saturating_sub(1))) } else { head }
+}
+
+/// Numbers are far below this.
+const SETTLED: u64 = (1 << 32) - 1;
 
 #[cfg(feature = "mutants")]
 pub use faulty::{Quirk, UnknownMutant};

@@ -7,6 +7,7 @@
 
 use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
 
+use kith_machine::mutant::Quirk;
 use kith_machine::{
     invariant::{self, Violation},
     view::{Row, RowKey, Scan, StateView, ViewError},
@@ -237,7 +238,7 @@ impl Check {
         value: &[u8],
         before: Option<(GroupId, LogIndex, Option<Term>)>,
     ) -> (GroupId, LogIndex, Option<Term>) {
-        let entry = parse_entry(group, index, value);
+        let entry = parse_entry(Quirk::default(), group, index, value);
         let found = self.group(group);
         found.entries += 1;
         let purged = found.log.purged;

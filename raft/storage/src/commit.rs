@@ -12,8 +12,10 @@ use std::{
         Arc, Condvar, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
+use kith_machine::mutant::Mutant;
 use kith_wire::{id::GroupId, log::LogId};
 use rocksdb::{WriteBatch, WriteOptions};
 
@@ -28,6 +30,8 @@ use crate::{
     sync::{lock, wait, wait_for},
 };
 
+/// How much later the sync comes of a mutant that does not wait for it.
+const LATE_SYNC: Duration = Duration::from_millis(300);
 /// Beyond so many entries a purge also drops whole files.
 const PURGE_FILES_MIN: u64 = 10_000;
 
@@ -218,10 +222,18 @@ impl Writer {
     }
 
     fn write_until_closed(&self) {
-        let write_options = synced();
+        let (synced, unsynced) = (synced(), WriteOptions::default());
+        let quirk = self.options.quirk;
+        let mut last_synced = Stopwatch::start();
         while let Some((jobs, committed)) = self.queue.next_batch(&self.options) {
             let started = Stopwatch::start();
-            let (count, written) = (jobs.len(), self.write(&jobs, committed, &write_options));
+            // What may be lost with the power: nothing, unless this node is a mutant.
+            let is_late = quirk.is(Mutant::AckBeforeFsync) && last_synced.elapsed() < LATE_SYNC;
+            let options = if is_late || quirk.is(Mutant::WalSyncOff) { &unsynced } else { &synced };
+            if !is_late {
+                last_synced = Stopwatch::start();
+            }
+            let (count, written) = (jobs.len(), self.write(&jobs, committed, options));
             let bytes = match written {
                 Ok(bytes) => bytes,
                 Err(error) => return self.give_up(jobs, &error),

@@ -11,10 +11,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use kith_machine::mutant::{Mutant, Quirk};
 use kith_wire::id::{BootEpoch, StoreId};
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Options as DbOptions, WriteBatch,
-    WriteBufferManager, WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Options as DbOptions, ReadOptions,
+    WriteBatch, WriteBufferManager, WriteOptions,
 };
 use thiserror::Error;
 
@@ -81,6 +82,7 @@ pub(crate) struct Databases {
     pub(crate) log: DB,
     pub(crate) state: DB,
     pub(crate) dir: PathBuf,
+    pub(crate) quirk: Quirk,
     _lock: File,
 }
 
@@ -90,11 +92,11 @@ impl Databases {
         let lock = lock(dir)?;
         let cache = Cache::new_lru_cache(options.block_cache_bytes);
         let buffers = WriteBufferManager::new_write_buffer_manager_with_cache(options.write_buffers_bytes, false, cache.clone());
-        let log = DB::open_cf_descriptors(&log_options(&buffers), dir.join("log"), log_families(options, &cache))
+        let log = DB::open_cf_descriptors(&log_options(&buffers, options.quirk), dir.join("log"), log_families(options, &cache))
             .map_err(|source| OpenError::Database { database: "log", source })?;
         let state = DB::open_cf_descriptors(&state_options(&buffers), dir.join("state"), state_families(options, &cache))
             .map_err(|source| OpenError::Database { database: "state", source })?;
-        Ok(Self { log, state, dir: dir.to_owned(), _lock: lock })
+        Ok(Self { log, state, dir: dir.to_owned(), quirk: options.quirk, _lock: lock })
     }
 
     /// Opens both for reading only, as the offline check does. What is in the log's WAL is seen, nothing is changed.
@@ -102,11 +104,18 @@ impl Databases {
         let lock = lock(dir)?;
         let cache = Cache::new_lru_cache(options.block_cache_bytes);
         let buffers = WriteBufferManager::new_write_buffer_manager_with_cache(options.write_buffers_bytes, false, cache.clone());
-        let log = DB::open_cf_descriptors_read_only(&log_options(&buffers), dir.join("log"), log_families(options, &cache), false)
+        let log = DB::open_cf_descriptors_read_only(&log_options(&buffers, options.quirk), dir.join("log"), log_families(options, &cache), false)
             .map_err(|source| OpenError::Database { database: "log", source })?;
         let state = DB::open_cf_descriptors_read_only(&state_options(&buffers), dir.join("state"), state_families(options, &cache), false)
             .map_err(|source| OpenError::Database { database: "state", source })?;
-        Ok(Self { log, state, dir: dir.to_owned(), _lock: lock })
+        Ok(Self { log, state, dir: dir.to_owned(), quirk: options.quirk, _lock: lock })
+    }
+
+    /// Options of every read of rows and entries.
+    pub(crate) fn read_options(&self) -> ReadOptions {
+        let mut options = ReadOptions::default();
+        options.set_verify_checksums(!self.quirk.is(Mutant::ChecksumSkipped));
+        options
     }
 
     pub(crate) fn log_cf(&self, name: &'static str) -> &ColumnFamily {
@@ -201,9 +210,11 @@ fn common(buffers: &WriteBufferManager) -> DbOptions {
     options
 }
 
-fn log_options(buffers: &WriteBufferManager) -> DbOptions {
+fn log_options(buffers: &WriteBufferManager, quirk: Quirk) -> DbOptions {
     let mut options = common(buffers);
-    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    let reads_on = quirk.is(Mutant::ChecksumSkipped);
+    options.set_wal_recovery_mode(if reads_on { DBRecoveryMode::SkipAnyCorruptedRecord } else { DBRecoveryMode::PointInTime });
+    options.set_paranoid_checks(!reads_on);
     options.set_recycle_log_file_num(4);
     options.set_manual_wal_flush(false);
     options.set_enable_pipelined_write(false);

@@ -4,7 +4,10 @@
 //! Bound: `limit::SNAPSHOT_CHUNK_BYTES` per chunk, one row always fits. Not here: sending.
 
 use bytes::Bytes;
-use kith_machine::view::ViewError;
+use kith_machine::{
+    mutant::{Mutant, Quirk},
+    view::{RowKey, ViewError},
+};
 use kith_wire::{id::GroupId, limit::SNAPSHOT_CHUNK_BYTES, log::Applied, peer::SnapshotEnd};
 use rocksdb::ReadOptions;
 use thiserror::Error;
@@ -44,6 +47,7 @@ pub struct Export {
     /// Family to read next, and from which key on.
     next: Option<(usize, Vec<u8>)>,
     tally: Tally,
+    quirk: Quirk,
 }
 
 impl GroupState {
@@ -65,7 +69,7 @@ impl GroupState {
         let value = databases.state.get_cf_opt(databases.applied_cf(), self.id().get().to_be_bytes(), &options)?;
         let applied = value.as_deref().map(parse_applied).transpose()?.unwrap_or_default();
         let next = Some((0, key::whole(self.id()).0));
-        Ok(Export { pinned, group: self.id(), applied, next, tally: Tally::default() })
+        Ok(Export { pinned, group: self.id(), applied, next, tally: Tally::default(), quirk: self.shared.quirk })
     }
 }
 
@@ -88,6 +92,10 @@ impl Export {
             let mut rows = Source::Pinned(&self.pinned).rows(*family, from, key::whole(self.group).1);
             rows.seek_to_first();
             while let Some((key, value)) = rows.item() {
+                if self.quirk.is(Mutant::DedupNotInSnapshot) && matches!(key::decode(*family, key), Ok((_, RowKey::Dedup(..)))) {
+                    rows.next();
+                    continue;
+                }
                 if count > 0 && out.len() + key.len() + value.len() + 8 > SNAPSHOT_CHUNK_BYTES {
                     self.next = Some((at, key.to_vec()));
                     return Ok(Some(finish(out, count)));

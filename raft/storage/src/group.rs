@@ -11,7 +11,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use kith_machine::mutant::Quirk;
+use kith_machine::mutant::{Mutant, Quirk};
 use kith_machine::view::{Row, RowKey, Scan, StateView, ViewError, WriteSet};
 use kith_wire::{id::GroupId, log::Applied};
 use thiserror::Error;
@@ -213,6 +213,9 @@ impl GroupState {
             }
         }
         self.shared.counters.cache_misses.fetch_add(1, Ordering::Relaxed);
+        if self.quirk().is(Mutant::DedupInMemory) && matches!(key, RowKey::Dedup(..)) {
+            return Ok(None);
+        }
         let row = source.get(self.group, key)?;
         self.keep(cache_key, row.clone(), drops);
         Ok(row)

@@ -50,6 +50,7 @@ pub use metrics::{Histogram, LogMetrics, StateMetrics};
 pub use options::Options;
 pub use state::{AppliedError, StateDb};
 
+use kith_machine::mutant::Quirk;
 use kith_wire::{id::GroupId, log::Applied};
 
 use crate::{commit::Queue, db::Databases, fatal::Fatal, group::Phase, local::Local, metrics::LogCounters, sync::lock};
@@ -104,6 +105,11 @@ impl Storage {
     /// What this directory is, and how often it was started.
     pub fn identity(&self) -> Identity {
         self.identity
+    }
+
+    /// What is wrong with this node; nothing in any build that is shipped.
+    pub fn quirk(&self) -> Quirk {
+        self.state.shared.quirk
     }
 
     /// The raft logs.

@@ -12,11 +12,11 @@ use std::{
     sync::{Arc, Mutex, RwLock},
 };
 
+use kith_machine::mutant::Quirk;
 use kith_wire::{
     id::{GroupId, LogIndex},
     log::{Entry, LogId, Vote},
 };
-use rocksdb::ReadOptions;
 use thiserror::Error;
 
 use crate::{
@@ -124,8 +124,8 @@ pub(crate) fn parse_entry_key(key: &[u8]) -> Result<(GroupId, LogIndex), ReadErr
     Ok((GroupId::new(u32::from_be_bytes(*group)), LogIndex::new(u64::from_be_bytes(*index))))
 }
 
-pub(crate) fn parse_entry(group: GroupId, index: LogIndex, value: &[u8]) -> Result<Entry, ReadError> {
-    let body = codec::open(value).map_err(|source| ReadError::Envelope { group, index, source })?;
+pub(crate) fn parse_entry(quirk: Quirk, group: GroupId, index: LogIndex, value: &[u8]) -> Result<Entry, ReadError> {
+    let body = codec::open_as(quirk, value).map_err(|source| ReadError::Envelope { group, index, source })?;
     let entry = Entry::decode(body).map_err(|source| ReadError::Entry { group, index, source: source.into() })?;
     // An entry under another's key is as good as none.
     if entry.id.index == index { Ok(entry) } else { Err(ReadError::Hole { group, index }) }
@@ -347,7 +347,7 @@ impl LogDb {
 
     /// Reads `from..=to` as far as it is dense; gives back how many.
     fn read_disk(&self, group: GroupId, from: u64, to: u64, bytes_max: usize, bytes: &mut usize, entries: &mut Vec<Entry>) -> Result<u64, ReadError> {
-        let mut options = ReadOptions::default();
+        let mut options = self.databases.read_options();
         options.set_iterate_range(entry_key(group, from).to_vec()..crate::key::after_prefix(&entry_key(group, to)));
         let mut rows = self.databases.log.raw_iterator_cf_opt(self.databases.log_cf(CF_LOG), options);
         rows.seek_to_first();
@@ -357,7 +357,7 @@ impl LogDb {
             if index.get() != from + found || (*bytes >= bytes_max && !entries.is_empty()) {
                 break;
             }
-            entries.push(parse_entry(group, index, value)?);
+            entries.push(parse_entry(self.databases.quirk, group, index, value)?);
             *bytes += value.len();
             found += 1;
             rows.next();
@@ -574,7 +574,7 @@ pub(crate) fn scan_bounds(databases: &Databases) -> Result<BTreeMap<GroupId, Fou
         let (_, index) = parse_entry_key(key)?;
         let found = groups.entry(group).or_default();
         found.first = Some(first.get());
-        found.bounds.last = Some(parse_entry(group, index, value)?.id);
+        found.bounds.last = Some(parse_entry(databases.quirk, group, index, value)?.id);
         rows.seek(crate::key::after_prefix(&group.get().to_be_bytes()));
     }
     rows.status().map_err(|source| ReadError::Database { group: GroupId::META, source })?;

@@ -7,7 +7,7 @@ use std::{cmp::Ordering, sync::Arc};
 
 use kith_machine::view::{Row, RowKey, Scan, ViewError};
 use kith_wire::id::GroupId;
-use rocksdb::{DBPinnableSlice, DBRawIterator, ReadOptions, Snapshot};
+use rocksdb::{DBPinnableSlice, DBRawIterator, Snapshot};
 
 use crate::{
     db::Databases,
@@ -51,9 +51,9 @@ impl<'a> Source<'a> {
         let databases = self.databases();
         let cf = databases.state_cf(family);
         match self {
-            Self::Latest(_) => databases.state.get_pinned_cf(cf, key),
+            Self::Latest(_) => databases.state.get_pinned_cf_opt(cf, key, &databases.read_options()),
             Self::Pinned(pinned) => {
-                let mut options = ReadOptions::default();
+                let mut options = databases.read_options();
                 options.set_snapshot(pinned.borrow_dependent());
                 databases.state.get_pinned_cf_opt(cf, key, &options)
             }
@@ -63,7 +63,7 @@ impl<'a> Source<'a> {
     /// Rows from the first key, inclusive, to the second, exclusive.
     pub(crate) fn rows(self, family: key::Family, from: Vec<u8>, to: Vec<u8>) -> DBRawIterator<'a> {
         let databases = self.databases();
-        let mut options = ReadOptions::default();
+        let mut options = databases.read_options();
         options.set_iterate_range(from..to);
         if let Self::Pinned(pinned) = self {
             options.set_snapshot(pinned.borrow_dependent());
@@ -75,8 +75,9 @@ impl<'a> Source<'a> {
     pub(crate) fn get(self, group: GroupId, key: &RowKey) -> Result<Option<Arc<Row>>, ViewError> {
         let mut bytes = Vec::with_capacity(64);
         let family = key::encode(group, key, &mut bytes);
+        let databases = self.databases();
         let Some(value) = self.value(family, &bytes).map_err(|error| view_error(key, error))? else { return Ok(None) };
-        let row = row::decode(key, &value).map_err(|error| view_error(key, error))?;
+        let row = row::decode_as(databases.quirk, key, &value).map_err(|error| view_error(key, error))?;
         Ok(Some(Arc::new(row)))
     }
 }
@@ -119,7 +120,7 @@ pub(crate) fn scan(
         };
         if order == Ordering::Greater {
             if let (Some(key), Some(value)) = (head.take(), stored.value()) {
-                let row = row::decode(&key, value).map_err(|error| view_error(&key, error))?;
+                let row = row::decode_as(source.databases().quirk, &key, value).map_err(|error| view_error(&key, error))?;
                 rows.push((key, Arc::new(row)));
             }
         } else if let Some((key, Some(row))) = newer.next() {

@@ -4,7 +4,10 @@
 
 use std::{error::Error, sync::Arc};
 
-use kith_machine::view::{Row, RowKey, ViewError};
+use kith_machine::{
+    mutant::Quirk,
+    view::{Row, RowKey, ViewError},
+};
 use kith_wire::{
     id::ChannelId,
     log::{
@@ -56,10 +59,15 @@ pub(crate) fn encode(row: &Row, out: &mut Vec<u8>) {
 /// # Errors
 /// The value is damaged or of another kind.
 pub(crate) fn decode(key: &RowKey, value: &[u8]) -> Result<Row, RowError> {
+    decode_as(Quirk::default(), key, value)
+}
+
+/// As [`decode`], for whoever may be a mutant.
+pub(crate) fn decode_as(quirk: Quirk, key: &RowKey, value: &[u8]) -> Result<Row, RowError> {
     fn body<E: Error + Send + Sync + 'static>(error: E) -> RowError {
         RowError::Body(Box::new(error))
     }
-    let bytes = codec::open(value)?;
+    let bytes = codec::open_as(quirk, value)?;
     Ok(match key {
         RowKey::Channel(_) => Row::Channel(ChannelRow::decode(bytes).map_err(body)?),
         RowKey::Roster(_) => Row::Roster(RosterRow::decode(bytes).map_err(body)?),

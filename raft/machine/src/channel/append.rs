@@ -13,8 +13,9 @@ use super::dedup::{self, Number};
 use crate::{
     Context,
     effect::Effect,
+    mutant::{self, Mutant},
     reply::Reply,
-    view::{RowKey, ViewError},
+    view::{RowKey, StateView, ViewError},
 };
 
 /// A record before it has a place.
@@ -27,6 +28,12 @@ pub(crate) struct Draft {
 
 /// Adds a record of content. The first one makes a direct channel.
 pub(crate) fn append(ctx: &mut Context<'_>, channel: ChannelId, author: &Author, content: Content, peer: PeerCheck) -> Result<Reply, ViewError> {
+    if ctx.is(Mutant::MemberBeforeDedup)
+        && let Some(roster) = ctx.rows.row::<RosterRow>(&RowKey::Roster(channel))?
+        && member(&roster, author.user).is_none()
+    {
+        return Ok(Reply::Rejected(Code::NotMember));
+    }
     let ring = match dedup::number(ctx, channel, author)? {
         Number::Next(ring) => ring,
         Number::Answered(reply) => return Ok(reply),
@@ -34,7 +41,11 @@ pub(crate) fn append(ctx: &mut Context<'_>, channel: ChannelId, author: &Author,
     let (mut state, roster) = match ctx.rows.row::<ChannelRow>(&RowKey::Channel(channel))? {
         Some(state) => {
             let roster = ctx.rows.required::<RosterRow>(&RowKey::Roster(channel))?;
-            let refused = standing(&state, &roster, author.user).err().or_else(|| refused_content(&content, state.head.seq));
+            let mut unfit = standing(&state, &roster, author.user).err();
+            if ctx.is(Mutant::RemovedMaySend) && ctx.rows.get(&RowKey::Former(channel, author.user))?.is_some() {
+                unfit = None;
+            }
+            let refused = unfit.or_else(|| refused_content(&content, state.head.seq));
             if let Some(code) = refused {
                 return Ok(ring.refuse(ctx, channel, author, code));
             }
@@ -49,6 +60,7 @@ pub(crate) fn append(ctx: &mut Context<'_>, channel: ChannelId, author: &Author,
             (ChannelRow::default(), ctx.rows.required::<RosterRow>(&RowKey::Roster(channel))?)
         }
     };
+    state.head.seq = mutant::head(ctx.rows.quirk(), state.head.seq, author.settled);
     let record = push(ctx, channel, &mut state, Draft { sender: author.user, device: author.device, client_seq: author.client_seq, content })?;
     note_mentions(ctx, channel, &roster, &record)?;
     let recipients = recipients(&roster.members, record.at.seq);

@@ -14,8 +14,9 @@ use kith_wire::{
 use super::append::sent;
 use crate::{
     Context,
+    mutant::{self, Mutant},
     reply::Reply,
-    view::{RowKey, ViewError},
+    view::{RowKey, StateView, ViewError},
 };
 
 /// How a device's number stands.
@@ -38,8 +39,9 @@ impl Ring {
     /// Uses up the author's number.
     pub(crate) fn use_up(mut self, ctx: &mut Context<'_>, channel: ChannelId, author: &Author, outcome: Outcome) {
         let row = &mut self.0;
-        row.ring.retain(|entry| entry.client_seq >= author.settled);
-        row.last = author.client_seq;
+        let settled = mutant::settled(ctx.rows.quirk(), author.settled);
+        row.ring.retain(|entry| entry.client_seq >= settled);
+        row.last = if ctx.is(Mutant::AckOutOfOrder) { row.last.max(author.client_seq) } else { author.client_seq };
         row.ring.push(DedupEntry { client_seq: author.client_seq, digest: author.digest, outcome });
         let over = row.ring.len().saturating_sub(limit::DEDUP_RING);
         row.ring.drain(..over);
@@ -48,7 +50,7 @@ impl Ring {
 
     /// Refuses the author's write: a final refusal is logged and uses up the number, a retryable one uses nothing.
     pub(crate) fn refuse(self, ctx: &mut Context<'_>, channel: ChannelId, author: &Author, code: Code) -> Reply {
-        if code.retry() == Retry::Never {
+        if code.retry() == Retry::Never && !ctx.is(Mutant::RefusalFreesNumber) {
             self.use_up(ctx, channel, author, Outcome::Refused(code));
         }
         Reply::Rejected(code)
@@ -97,11 +99,14 @@ fn locate(
     if let Some(entry) = row.and_then(|row| row.ring.iter().find(|entry| entry.client_seq == client_seq)) {
         return Ok(Number::Answered(stored_answer(ctx, channel, entry, digest)?));
     }
-    if client_seq <= last {
+    // A table that is empty takes any number for the first; one without order takes any that it has not seen.
+    let takes_any = (row.is_none() && ctx.is(Mutant::DedupInMemory))
+        || (ctx.is(Mutant::AckOutOfOrder) && client_seq.get() + limit::DEDUP_RING as u64 > last.get());
+    if client_seq <= last && !takes_any {
         return Ok(Number::Answered(Reply::Rejected(Code::TooOld)));
     }
     let expected = last.next();
-    if client_seq != expected {
+    if client_seq != expected && !takes_any {
         return Ok(Number::Answered(Reply::OutOfSequence { expected }));
     }
     Ok(Number::Next(Ring(row.map_or_else(|| DedupRow { user, last, ring: Vec::new() }, DedupRow::clone))))

@@ -14,6 +14,7 @@ use kith_wire::{
 };
 
 use super::append::member;
+use crate::mutant::Mutant;
 use crate::view::{Held, Missing, Row, RowKey, Scan, StateView, ViewError, required, row};
 
 /// What a user may see of a channel, at one moment.
@@ -82,7 +83,7 @@ pub fn history_from(
     node: NodeId,
     fetch: impl FnMut(RangeInclusive<Seq>, bool, usize) -> Result<Vec<Arc<Row>>, ViewError>,
 ) -> Result<Result<HistoryPage, Code>, ViewError> {
-    let Some(visible) = visibility(view, query.channel, user)? else { return Ok(Err(Code::NotMember)) };
+    let Some(mut visible) = visibility(view, query.channel, user)? else { return Ok(Err(Code::NotMember)) };
     if visible.state.head.seq < query.min_seq {
         return Ok(Err(Code::Behind));
     }
@@ -90,9 +91,18 @@ pub fn history_from(
         seq if seq == visible.state.head.seq => visible.state.head,
         seq => required::<Record>(view, &RowKey::Record(query.channel, seq))?.at,
     };
-    let assembly = Assembly { channel: query.channel, budget: Budget::of(query.limit), reverse: query.newest_first, fetch };
+    let (quirk, goes_on) = (view.quirk(), query.first > Seq::ZERO.next() && !query.newest_first);
+    let mut first = query.first.max(Seq::ZERO.next());
+    if quirk.is(Mutant::ResumeSkipsOne) && goes_on {
+        visible.ranges.iter_mut().for_each(|(start, _)| *start = (*start).max(first.next()));
+    }
+    if quirk.is(Mutant::ResumeRepeatsOne) && goes_on {
+        first = first.prev();
+    }
+    let allows_holes = quirk.is(Mutant::SeqBeforeCommit);
+    let assembly = Assembly { channel: query.channel, budget: Budget::of(query.limit), reverse: query.newest_first, allows_holes, fetch };
     let page = HistoryPage { node, head, incarnation: visible.state.incarnation, records: Vec::new(), withheld: Vec::new(), covered: None };
-    assembly.fill(page, &visible, query.first.max(Seq::ZERO.next()), query.last.min(head.seq)).map(Ok)
+    assembly.fill(page, &visible, first, query.last.min(head.seq)).map(Ok)
 }
 
 /// The channel's row, roster and the positions of its members, for those who list members.
@@ -155,6 +165,7 @@ struct Assembly<F> {
     channel: ChannelId,
     budget: Budget,
     reverse: bool,
+    allows_holes: bool,
     fetch: F,
 }
 
@@ -214,6 +225,9 @@ impl<F: FnMut(RangeInclusive<Seq>, bool, usize) -> Result<Vec<Arc<Row>>, ViewErr
             for row in rows {
                 let key = RowKey::Record(self.channel, expected);
                 let record = Held::<Record>::new(&key, row)?;
+                if self.allows_holes {
+                    expected = record.at.seq;
+                }
                 if record.at.seq != expected {
                     return Err(ViewError::of(&key, Missing));
                 }

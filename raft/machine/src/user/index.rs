@@ -16,6 +16,7 @@ use kith_wire::{
 use crate::{
     Context,
     effect::Effect,
+    mutant::Mutant,
     reply::Reply,
     view::{Held, RowKey, Scan, StateView, ViewError, required, row},
 };
@@ -113,8 +114,12 @@ impl Moving {
             }
             ctx.rows.delete(RowKey::IndexByRev(self.user, old.rev));
         }
-        self.account.rev = self.account.rev.next();
-        let row = IndexRow { rev: self.account.rev, news, read };
+        let rev = match old {
+            Some(old) if ctx.is(Mutant::IndexRowKeepsRev) => old.rev,
+            _ => self.account.rev.next(),
+        };
+        self.account.rev = self.account.rev.max(rev);
+        let row = IndexRow { rev, news, read };
         let channel = row.news.channel;
         ctx.rows.put(RowKey::IndexByRev(self.user, row.rev), channel);
         ctx.rows.put(RowKey::Index(self.user, channel), row.clone());
