@@ -90,8 +90,8 @@ names! {
         PartitionRing "partition-ring" Ready::Now, "every node sees a majority, no two the same one (5 nodes)";
         PartitionOneWay "partition-one-way" Ready::Now, "one node is heard but does not hear, or the other way round";
         Swizzle "swizzle" Ready::Now, "links of some nodes stop one by one and come back in another order";
-        Packet "packet" UNMADE, "delay, jitter, reordering, duplicates, loss and corruption on links";
-        Rebind "rebind" UNMADE, "a client's address or port changes under its connection";
+        Packet "packet" Ready::Now, "delay, jitter, reordering, duplicates, loss and corruption on links";
+        Rebind "rebind" Ready::Now, "a client's address or port changes under its connection, its datagrams come again, its node is another";
         PowerCutOne "power-cut-one" Ready::Now, "power cut of one node: what was not fsynced is gone";
         PowerCutMinority "power-cut-minority" Ready::Now, "power cut of as many nodes as a majority can spare";
         PowerCutAll "power-cut-all" Ready::Now, "power cut of every node at once";

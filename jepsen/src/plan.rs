@@ -86,7 +86,7 @@ pub struct Shape {
     /// Shift of a wall clock.
     #[serde(skip_serializing_if = "is_zero_signed")]
     pub shift_ms: i64,
-    /// How many times within the fault: clock strobes, repeated kills.
+    /// How many times within the fault: clock strobes, repeated kills. Of a fail point: which in a row it is, so that each part has its turn.
     #[serde(skip_serializing_if = "is_zero")]
     pub times: u64,
     /// Sectors that survive, of a hundred; CPU of a hundred.
@@ -195,7 +195,10 @@ impl Plan {
             for nemesis in slot.iter().copied().filter(|nemesis| *nemesis != Nemesis::None && !is_quiet) {
                 // Those of one slot begin a little apart, so that either may come first.
                 let begin = now + chance.within(0, length / 4);
-                let (target, shape) = aim(nemesis, request.nodes, length, &mut chance);
+                let (target, mut shape) = aim(nemesis, request.nodes, length, &mut chance);
+                if nemesis == Nemesis::Failpoint {
+                    shape.times = faults.iter().filter(|fault: &&Fault| fault.nemesis == nemesis).count() as u64;
+                }
                 faults.push(Fault { nemesis, target, shape, install_at_ms: begin, heal_at_ms: now + length });
             }
             let rest = chance.within(length / 4, length / 2).max(300);
@@ -219,7 +222,8 @@ impl Plan {
 fn length(nemesis: Nemesis, most: u64, chance: &mut Chance) -> u64 {
     let (from, to) = match nemesis {
         Nemesis::KillOne | Nemesis::KillLeader | Nemesis::KillMinority | Nemesis::KillAll => (500, 6_000),
-        Nemesis::PowerCutOne | Nemesis::PowerCutMinority | Nemesis::PowerCutAll | Nemesis::Torn | Nemesis::Failpoint => (1_000, 8_000),
+        Nemesis::PowerCutOne | Nemesis::PowerCutMinority | Nemesis::PowerCutAll | Nemesis::Torn => (1_000, 8_000),
+        Nemesis::Failpoint => (4_000, 12_000),
         Nemesis::Pause => (2_000, 30_000),
         Nemesis::Rolling | Nemesis::Upgrade | Nemesis::Member => (10_000, 40_000),
         Nemesis::Corrupt | Nemesis::DiskEmpty | Nemesis::DiskOld => (3_000, 15_000),

@@ -17,13 +17,15 @@ use tokio::time::Instant;
 
 use crate::checker::{Answer, Checker, Expect, Verdict, check};
 use crate::history::{Evidence, FaultOutcome, Reader, read_faults};
-use crate::lab::{self, Lab};
+use crate::lab::{self, Lab, Setup};
 use crate::name::Nemesis;
 use crate::nemesis::{self, Active};
 use crate::plan::{Fault, Plan};
 use crate::record::Recorder;
 use crate::workload::{self, Bench, Loads, Phase};
 
+/// The build with fail points.
+const FAULT_BINARY: &str = "kith-fault";
 /// How long the cluster may take to start.
 const START_WITHIN: Duration = Duration::from_secs(60);
 /// How long loads may take to end: devices catch up in that time.
@@ -93,7 +95,7 @@ pub fn run(plan: &Plan, folder: &Path, binary: &Path) -> anyhow::Result<Summary>
     let mut seen = Seen::default();
     let done = match lab::lacks() {
         Some(reason) => Err(anyhow::Error::msg(reason)),
-        None => in_lab(plan, &folder, binary, &recorder, &mut seen),
+        None => under_test(plan, binary).and_then(|binary| in_lab(plan, &folder, &binary, &recorder, &mut seen)),
     };
     let done = done.and_then(|()| recorder.finish().context("writing what was seen"));
     summary.started_unix_ms = seen.started_unix_ms;
@@ -138,10 +140,23 @@ fn judge(folder: &Path, plan: &Plan) -> Verdict {
     }
 }
 
+/// The binary that nodes are started from: one with fail points where the plan needs them, from the folder of the one that was named.
+fn under_test(plan: &Plan, binary: &Path) -> anyhow::Result<PathBuf> {
+    let is_fault = binary.file_name().is_some_and(|name| name == FAULT_BINARY);
+    if is_fault || !plan.required().contains(&Nemesis::Failpoint) {
+        return Ok(binary.to_owned());
+    }
+    let other = binary.with_file_name(FAULT_BINARY);
+    let why = || {
+        format!("no {FAULT_BINARY} beside the binary under test: `cargo build -p kith --features failpoint,mutants --bin {FAULT_BINARY}` makes it")
+    };
+    anyhow::ensure!(other.is_file(), why());
+    Ok(other)
+}
+
 fn in_lab(plan: &Plan, folder: &Path, binary: &Path, recorder: &Arc<Recorder>, seen: &mut Seen) -> anyhow::Result<()> {
     lab::clean();
-    let shifts_clocks = plan.required().contains(&Nemesis::Clock) && lab::can_shift_clocks();
-    let lab = Lab::make(folder, plan.request.nodes, binary, shifts_clocks).context("making the lab")?;
+    let lab = Lab::make(folder, plan.request.nodes, binary, Setup::of(plan)).context("making the lab")?;
     let lab = Arc::new(lab);
     let done = lab.enter().and_then(|()| {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("starting threads")?;
@@ -213,7 +228,7 @@ async fn faults(plan: &Plan, lab: &Arc<Lab>, recorder: &Arc<Recorder>, seen: &mu
         }
         if heal_next == Some(next) {
             if let Some(which) = active.iter().position(|(heal_at, _)| *heal_at == next) {
-                heal(lab, recorder, active.remove(which).1).await?;
+                heal(lab, recorder, active.remove(which).1, seen).await?;
             }
         } else if let Some(fault) = waiting.pop() {
             match nemesis::install(lab, fault).await {
@@ -231,15 +246,16 @@ async fn faults(plan: &Plan, lab: &Arc<Lab>, recorder: &Arc<Recorder>, seen: &mu
         }
     }
     for (_, one) in active {
-        heal(lab, recorder, one).await?;
+        heal(lab, recorder, one, seen).await?;
     }
     lab.nodes.iter().try_for_each(|node| node.start())
 }
 
-async fn heal(lab: &Arc<Lab>, recorder: &Recorder, one: Active) -> anyhow::Result<()> {
-    let (nemesis, target) = (one.nemesis, one.target.clone());
-    let evidence = nemesis::heal(lab, one).await.with_context(|| format!("healing {nemesis}"))?;
-    recorder.fault(nemesis, &target, FaultOutcome::Healed, evidence);
+async fn heal(lab: &Arc<Lab>, recorder: &Recorder, one: Active, seen: &mut Seen) -> anyhow::Result<()> {
+    let (which, target) = (one.nemesis, one.target.clone());
+    let evidence = nemesis::heal(lab, one).await.with_context(|| format!("healing {which}"))?;
+    seen.ended.extend(evidence.more.get(nemesis::ENDED).and_then(|ended| ended.as_str()).map(str::to_owned));
+    recorder.fault(which, &target, FaultOutcome::Healed, evidence);
     Ok(())
 }
 

@@ -8,6 +8,7 @@ mod disk;
 mod net;
 mod node;
 pub(crate) mod shell;
+mod switch;
 mod sys;
 
 use std::fs;
@@ -17,10 +18,14 @@ use std::sync::Mutex;
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::name::Nemesis;
+use crate::plan::Plan;
+
 pub use disk::{Before, Disk};
 pub use net::Place;
 pub use node::Node;
 pub(crate) use node::PORT;
+pub use switch::{Counters, Moves, Rule, Switch};
 
 /// Where runs are noted.
 const NOTES: &str = "/run/kith-jepsen";
@@ -30,6 +35,10 @@ const TOOLS: &[&str] = &["ip", "nft", "nsenter", "mount", "umount", "mkfs.ext4",
 const GROUPS: u32 = 8;
 /// The library that shifts wall clocks.
 pub(crate) const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+
+/// Last byte of the clients' address, and of those that rebinding moves them to.
+const CLIENTS_LAST: u8 = 100;
+const CLIENTS_ELSEWHERE: std::ops::RangeInclusive<u8> = 101..=104;
 
 /// What this machine lacks; none if it has all that a run needs.
 pub fn lacks() -> Option<String> {
@@ -56,6 +65,26 @@ pub fn can_shift_clocks() -> bool {
     Path::new(FAKETIME).exists()
 }
 
+/// What a lab is made with, beyond nodes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Setup {
+    /// Wall clocks can be shifted.
+    pub shifts_clocks: bool,
+    /// Packets go through a switch of the harness instead of a bridge of the kernel.
+    pub is_switched: bool,
+}
+
+impl Setup {
+    /// What a plan needs.
+    pub fn of(plan: &Plan) -> Self {
+        let required = plan.required();
+        Self {
+            shifts_clocks: required.contains(&Nemesis::Clock) && can_shift_clocks(),
+            is_switched: required.iter().any(|one| matches!(one, Nemesis::Packet | Nemesis::Rebind)),
+        }
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct Note {
     process: u32,
@@ -75,6 +104,8 @@ pub struct Lab {
     pub nodes: Vec<Node>,
     /// Where the clients are.
     pub clients: Place,
+    /// The harness's own switch, where the run has one.
+    pub switch: Option<Switch>,
 }
 
 impl Lab {
@@ -82,21 +113,19 @@ impl Lab {
     ///
     /// # Errors
     /// This machine refuses something; what was made until then is removed.
-    pub fn make(folder: &Path, nodes: u8, binary: &Path, shifts_clocks: bool) -> anyhow::Result<Self> {
+    pub fn make(folder: &Path, nodes: u8, binary: &Path, setup: Setup) -> anyhow::Result<Self> {
         let run = format!("{:06x}", (u64::from(std::process::id()) ^ crate::record::unix_ms()) & 0xff_ffff);
         fs::create_dir_all(NOTES).with_context(|| format!("making {NOTES}"))?;
         let note = Note { process: std::process::id(), started: started(std::process::id()).unwrap_or_default(), folder: folder.to_owned() };
         fs::write(Path::new(NOTES).join(&run), serde_json::to_vec(&note)?).context("noting the run")?;
-        Self::make_noted(&run, folder, nodes, binary, shifts_clocks).inspect_err(|_| sweep(&run, folder))
+        Self::make_noted(&run, folder, nodes, binary, setup).inspect_err(|_| sweep(&run, folder))
     }
 
-    fn make_noted(run: &str, folder: &Path, count: u8, binary: &Path, shifts_clocks: bool) -> anyhow::Result<Self> {
+    fn make_noted(run: &str, folder: &Path, count: u8, binary: &Path, setup: Setup) -> anyhow::Result<Self> {
         let cluster = folder.join("cluster");
         let logs = folder.join("logs");
         fs::create_dir_all(&logs).context("making the folder of logs")?;
-        let switch = net::make_switch(run)?;
-        let clients = net::make_place(run, &switch, "cl", 100)?;
-        let places = (1..=count).map(|id| net::make_place(run, &switch, &format!("n{id}"), id)).collect::<Result<Vec<_>, _>>()?;
+        let (places, clients, switch) = if setup.is_switched { switched(run, count)? } else { bridged(run, count)? };
         let list: Vec<String> = places.iter().enumerate().map(|(at, place)| format!("{}={}:{PORT}", at + 1, place.address)).collect();
         let nodes_arg = list.join(",");
         let groups = GROUPS.to_string();
@@ -106,7 +135,7 @@ impl Lab {
         let mut nodes = Vec::new();
         for (at, place) in places.into_iter().enumerate() {
             let id = at as u64 + 1;
-            let clock = shifts_clocks.then(|| folder.join(format!("clock-n{id}")));
+            let clock = setup.shifts_clocks.then(|| folder.join(format!("clock-n{id}")));
             if let Some(clock) = &clock {
                 fs::write(clock, "+0\n").context("making a clock's file")?;
             }
@@ -118,10 +147,26 @@ impl Lab {
                 config: cluster.join(format!("node-{id}/node.toml")),
                 log: logs.join(format!("n{id}.log")),
                 clock,
+                orders: Mutex::new(None),
                 running: Mutex::new(None),
             });
         }
-        Ok(Self { run: run.to_owned(), folder: folder.to_owned(), binary: binary.to_owned(), nodes, clients })
+        Ok(Self { run: run.to_owned(), folder: folder.to_owned(), binary: binary.to_owned(), nodes, clients, switch })
+    }
+
+    /// The harness's own switch.
+    ///
+    /// # Errors
+    /// The run has none.
+    pub fn switch(&self) -> anyhow::Result<&Switch> {
+        self.switch.as_ref().context("this run's packets do not go through a switch of the harness")
+    }
+
+    /// An address at which nodes may see the clients, other than their own.
+    pub fn elsewhere(&self, draw: u64) -> std::net::Ipv4Addr {
+        let count = u64::from(CLIENTS_ELSEWHERE.end() - CLIENTS_ELSEWHERE.start()) + 1;
+        let [a, b, c, _] = self.clients.address.octets();
+        std::net::Ipv4Addr::new(a, b, c, CLIENTS_ELSEWHERE.start() + (draw % count) as u8)
     }
 
     /// Moves this thread, and those that it starts, to where the clients are.
@@ -171,6 +216,24 @@ impl Lab {
         sweep(&self.run, &self.folder);
         disks.iter().for_each(Disk::remove);
     }
+}
+
+type Wired = (Vec<Place>, Place, Option<Switch>);
+
+fn bridged(run: &str, count: u8) -> anyhow::Result<Wired> {
+    let bridge = net::make_bridge(run)?;
+    let clients = net::make_place(run, &bridge, "cl", CLIENTS_LAST)?;
+    let places = (1..=count).map(|id| net::make_place(run, &bridge, &format!("n{id}"), id)).collect::<Result<Vec<_>, _>>()?;
+    Ok((places, clients, None))
+}
+
+fn switched(run: &str, count: u8) -> anyhow::Result<Wired> {
+    let (clients, clients_port) = net::make_place_on_switch(run, "cl", CLIENTS_LAST)?;
+    CLIENTS_ELSEWHERE.clone().try_for_each(|last| clients.also_at(last))?;
+    let made = (1..=count).map(|id| net::make_place_on_switch(run, &format!("n{id}"), id)).collect::<Result<Vec<_>, _>>()?;
+    let (places, ports) = made.into_iter().unzip();
+    let switch = Switch::start(ports, clients_port, clients.address)?;
+    Ok((places, clients, Some(switch)))
 }
 
 /// Removes what runs left whose process is gone. Gives how many there were.

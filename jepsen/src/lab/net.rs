@@ -1,4 +1,4 @@
-//! Network namespaces on a bridge of their own, and partitions between them. Nothing of the machine's own interfaces is touched.
+//! Network namespaces on a bridge of their own, or on the harness's switch, and partitions between them. Nothing of the machine's own interfaces is touched.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use super::shell;
+use super::switch::{self, Port};
 
 /// Names of all namespaces begin with it.
 pub(super) const PREFIX: &str = "kithj-";
@@ -24,23 +25,42 @@ pub(super) fn file(namespace: &str) -> PathBuf {
     PathBuf::from("/run/netns").join(namespace)
 }
 
-/// Makes the switch.
-pub(super) fn make_switch(run: &str) -> anyhow::Result<String> {
-    let switch = format!("{PREFIX}{run}-sw");
-    shell::words(&format!("ip netns add {switch}")).context("making a network namespace")?;
-    shell::words(&format!("ip -n {switch} link add br0 type bridge"))?;
-    shell::words(&format!("ip -n {switch} link set br0 up"))?;
-    Ok(switch)
+/// Makes the bridge.
+pub(super) fn make_bridge(run: &str) -> anyhow::Result<String> {
+    let bridge = format!("{PREFIX}{run}-sw");
+    shell::words(&format!("ip netns add {bridge}")).context("making a network namespace")?;
+    shell::words(&format!("ip -n {bridge} link add br0 type bridge"))?;
+    shell::words(&format!("ip -n {bridge} link set br0 up"))?;
+    Ok(bridge)
 }
 
-/// Makes a place with a name and a last byte of its address.
-pub(super) fn make_place(run: &str, switch: &str, name: &str, last: u8) -> anyhow::Result<Place> {
+/// Makes a place with a name and a last byte of its address, on the bridge.
+pub(super) fn make_place(run: &str, bridge: &str, name: &str, last: u8) -> anyhow::Result<Place> {
+    let namespace = make_namespace(run, name)?;
+    shell::words(&format!("ip link add v{last} netns {bridge} type veth peer name eth0 netns {namespace}"))?;
+    shell::words(&format!("ip -n {bridge} link set v{last} master br0 up"))?;
+    connect(namespace, last)
+}
+
+/// Makes a place whose cable ends in this process.
+pub(super) fn make_place_on_switch(run: &str, name: &str, last: u8) -> anyhow::Result<(Place, Port)> {
+    let namespace = make_namespace(run, name)?;
+    let port = Port::open(&file(&namespace), "eth0", last)?;
+    let card: Vec<String> = switch::card(last).iter().map(|byte| format!("{byte:02x}")).collect();
+    // The kernel keeps frames while the switch is not scheduled, rather than lose some that no rule asked for.
+    shell::words(&format!("ip -n {namespace} link set eth0 address {} txqueuelen 4096", card.join(":")))?;
+    Ok((connect(namespace, last)?, port))
+}
+
+fn make_namespace(run: &str, name: &str) -> anyhow::Result<String> {
     let namespace = format!("{PREFIX}{run}-{name}");
+    shell::words(&format!("ip netns add {namespace}")).context("making a network namespace")?;
+    Ok(namespace)
+}
+
+fn connect(namespace: String, last: u8) -> anyhow::Result<Place> {
     let address = Ipv4Addr::new(10, 77, 0, last);
-    shell::words(&format!("ip netns add {namespace}"))?;
-    shell::words(&format!("ip link add v{last} netns {switch} type veth peer name eth0 netns {namespace}"))?;
     for line in [
-        format!("ip -n {switch} link set v{last} master br0 up"),
         format!("ip -n {namespace} addr add {address}/24 dev eth0"),
         format!("ip -n {namespace} link set eth0 up"),
         format!("ip -n {namespace} link set lo up"),
@@ -58,6 +78,14 @@ fn nft(namespace: &str, rules: &str) -> anyhow::Result<String> {
 }
 
 impl Place {
+    /// Answers at another address too, with this last byte.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub(super) fn also_at(&self, last: u8) -> anyhow::Result<()> {
+        shell::words(&format!("ip -n {} addr add 10.77.0.{last}/24 dev eth0", self.namespace)).map(drop)
+    }
+
     /// Stops hearing these.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! One node: a process of the built binary in its own namespace, with its own disk.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -22,6 +22,10 @@ pub(crate) const PORT: u16 = 7600;
 pub(crate) const HTTP_PORT: u16 = 7680;
 /// How long a node may take to stop by itself.
 const STOP_WITHIN: Duration = Duration::from_secs(15);
+/// Names what a build with fail points is to do at them.
+const FAIL_POINTS: &str = "KITH_FAILPOINTS";
+/// Read of a log at most.
+const LOG_BYTES_MAX: u64 = 16 << 20;
 /// Between two looks.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -39,6 +43,8 @@ pub struct Node {
     pub(super) log: PathBuf,
     /// File that shifts its wall clock, where the run does that.
     pub(super) clock: Option<PathBuf>,
+    /// What it is told to do at its fail points when it starts next.
+    pub(super) orders: Mutex<Option<String>>,
     pub(super) running: Mutex<Option<Running>>,
 }
 
@@ -82,10 +88,45 @@ impl Node {
                 .env("FAKETIME_NO_CACHE", "1")
                 .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
         }
+        if let Some(orders) = self.orders.lock().unwrap_or_else(PoisonError::into_inner).as_deref() {
+            command.env(FAIL_POINTS, orders);
+        }
         let mut child = command.stdin(Stdio::piped()).stdout(log).stderr(log_too).spawn().context("starting a node")?;
         let stdin = child.stdin.take();
         *running = Some(Running { child, stdin });
         Ok(())
+    }
+
+    /// Sets what it is told to do at its fail points when it starts next.
+    pub fn order(&self, orders: Option<String>) {
+        *self.orders.lock().unwrap_or_else(PoisonError::into_inner) = orders;
+    }
+
+    /// The fail points of its binary, each with its part, one a line.
+    ///
+    /// # Errors
+    /// The binary has none.
+    pub fn fail_points(&self) -> anyhow::Result<String> {
+        let output = Command::new(&self.binary).env(FAIL_POINTS, "list").arg("--version").output().context("running the binary under test")?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// How much it has written to its log.
+    pub fn log_bytes(&self) -> u64 {
+        std::fs::metadata(&self.log).map_or(0, |meta| meta.len())
+    }
+
+    /// What it has written to its log from there on; the last [`LOG_BYTES_MAX`] of it.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn log_since(&self, from: u64) -> anyhow::Result<String> {
+        let mut file = File::open(&self.log).context("reading a node's log")?;
+        let from = from.max(self.log_bytes().saturating_sub(LOG_BYTES_MAX));
+        file.seek(SeekFrom::Start(from)).context("reading a node's log")?;
+        let mut text = Vec::new();
+        file.take(LOG_BYTES_MAX).read_to_end(&mut text).context("reading a node's log")?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
     /// Its process, if it runs.

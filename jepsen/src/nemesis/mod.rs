@@ -3,7 +3,10 @@
 //! In: a planned fault. Out: the same fault in place, then healed, with evidence. Invariants: what cannot be made here is an error, which is written as
 //! skipped, never as installed; undoing leaves every node running, connected and with a disk that can be written. Not here: when (`plan`, `run`).
 
+mod failpoint;
+mod packet;
 mod partition;
+mod rebind;
 mod slow;
 
 use std::sync::Arc;
@@ -14,12 +17,15 @@ use nix::sys::signal::Signal;
 use tokio::task::JoinHandle;
 
 use crate::history::Evidence;
-use crate::lab::{Before, Lab};
+use crate::lab::{Before, Counters, Lab};
 use crate::name::Nemesis;
 use crate::plan::{Fault, Target};
 
 /// How long a restarted node may take until it serves.
 const READY_WITHIN: Duration = Duration::from_secs(30);
+
+/// In evidence: a node that ended although the fault does not explain it.
+pub(crate) const ENDED: &str = "ended";
 
 /// A fault in place.
 #[derive(Debug)]
@@ -45,6 +51,9 @@ enum Undo {
     Remount,
     Trace(slow::Trace),
     Clock,
+    Packets(Counters),
+    Rebinding(rebind::Rebinding),
+    Orders(failpoint::Orders),
 }
 
 fn bit(count: u64, note: &str) -> Evidence {
@@ -56,7 +65,7 @@ fn bit(count: u64, note: &str) -> Evidence {
 /// # Errors
 /// It cannot be made here; then nothing is in place.
 pub(crate) async fn install(lab: &Arc<Lab>, fault: &Fault) -> anyhow::Result<Active> {
-    let hit: Vec<usize> = match &fault.target {
+    let mut hit: Vec<usize> = match &fault.target {
         Target::Leader => vec![match lab.leader().await {
             Some(leader) => leader,
             None => (fault.shape.seed % lab.nodes.len() as u64) as usize,
@@ -65,8 +74,13 @@ pub(crate) async fn install(lab: &Arc<Lab>, fault: &Fault) -> anyhow::Result<Act
         Target::All => (0..lab.nodes.len()).collect(),
         Target::Clients => Vec::new(),
     };
-    let target =
-        if hit.len() == lab.nodes.len() { "all".to_owned() } else { hit.iter().map(|at| lab.nodes[*at].name()).collect::<Vec<_>>().join(",") };
+    let target = if fault.target == Target::Clients {
+        "clients".to_owned()
+    } else if hit.len() == lab.nodes.len() {
+        "all".to_owned()
+    } else {
+        hit.iter().map(|at| lab.nodes[*at].name()).collect::<Vec<_>>().join(",")
+    };
     let nodes = || hit.iter().map(|at| &lab.nodes[*at]);
     let mut evidence = Evidence::default();
     let undo = match fault.nemesis {
@@ -134,6 +148,14 @@ pub(crate) async fn install(lab: &Arc<Lab>, fault: &Fault) -> anyhow::Result<Act
             evidence = bit(hit.len() as u64, "wall clocks that were shifted");
             Undo::Clock
         }
+        Nemesis::Packet => Undo::Packets(packet::install(lab, fault, &hit)?),
+        Nemesis::Rebind => Undo::Rebinding(rebind::install(lab, fault)?),
+        Nemesis::Failpoint => {
+            let first = *hit.first().context("a fail point without a node")?;
+            let (orders, may_end) = failpoint::install(lab, fault, first)?;
+            hit = may_end;
+            Undo::Orders(orders)
+        }
         other => bail!("{other} is not there yet"),
     };
     Ok(Active { nemesis: fault.nemesis, target, hit, evidence, undo })
@@ -190,6 +212,9 @@ pub(crate) async fn heal(lab: &Arc<Lab>, active: Active) -> anyhow::Result<Evide
             nodes().try_for_each(|node| node.shift_clock(0))?;
             evidence
         }
+        Undo::Packets(before) => packet::heal(lab, &before)?,
+        Undo::Rebinding(rebinding) => rebind::heal(lab, rebinding).await?,
+        Undo::Orders(orders) => failpoint::heal(lab, orders).await?,
     };
     nodes().try_for_each(|node| node.start())?;
     Ok(evidence)
