@@ -1,13 +1,13 @@
 //! `kith chat`: a conversation in a terminal, line by line.
 
-use std::io::IsTerminal;
+use std::{io::IsTerminal, time::Duration};
 
-use kith_client::{Backfill, Event};
+use kith_client::{Backfill, Channel, Event, wire::code::Code};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    cluster::{ClusterArgs, Names, connect, record_json, record_line},
+    cluster::{ClusterArgs, Names, Session, connect, record_json, record_line},
     failure::{Exit, Failure, chain},
 };
 
@@ -19,9 +19,29 @@ pub(super) struct Args {
     /// Who talks
     #[arg(long = "as", value_name = "NAME")]
     name: String,
-    /// A user's name, or a group's id or title; the account of a user is made on first use
+    /// A user's name, or a group's id or title; on a terminal it waits for a user who is not there yet
     #[arg(long, value_name = "NAME|GROUP")]
     to: String,
+}
+
+/// Between two looks for a user who has no account yet.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The conversation; a person at a terminal waits until the other has an account, as with two terminals one is always first.
+async fn partner(session: &Session, args: &Args, waits: bool) -> Result<Channel, Failure> {
+    let mut is_told = false;
+    loop {
+        match session.conversation(&args.to).await {
+            Err(failure) if waits && failure.code() == Some(Code::NoSuchUser) => {
+                if !is_told {
+                    println!("nobody is named {0:?} yet; waiting for `kith chat --as {0} --to {1}` (Ctrl-C ends)", args.to, args.name);
+                    is_told = true;
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+            found => return found,
+        }
+    }
 }
 
 pub(super) async fn run(args: Args, stop: CancellationToken) -> Result<Exit, Failure> {
@@ -32,9 +52,13 @@ pub(super) async fn run(args: Args, stop: CancellationToken) -> Result<Exit, Fai
         () = stop.cancelled() => return Ok(Exit::Done),
         connected = connect(client) => connected?,
     }
-    let channel = session.conversation(&args.to).await?;
+    let is_on_terminal = std::io::stdout().is_terminal() && !args.cluster.json;
+    let channel = tokio::select! {
+        () = stop.cancelled() => return Ok(Exit::Done),
+        found = partner(&session, &args, is_on_terminal) => found?,
+    };
     let mut names = Names::new(client);
-    if std::io::stdout().is_terminal() && !args.cluster.json {
+    if is_on_terminal {
         println!("you are {}, talking to {}; a line is a message, Ctrl-D ends", args.name, args.to);
     }
     let mut lines = BufReader::new(tokio::io::stdin()).lines();

@@ -64,6 +64,10 @@ impl Failure {
     pub(crate) fn local(what: &str, cause: &(dyn StdError + 'static), hint: &str) -> Self {
         Self { exit: Exit::Local, code: None, what: format!("{what}: {}", chain(cause)), hint: hint.to_owned() }
     }
+    /// The code of the cluster's refusal, where it was one.
+    pub(crate) fn code(&self) -> Option<Code> {
+        self.code
+    }
     /// No answer in time.
     pub(crate) fn unreachable(what: impl Into<String>) -> Self {
         Self { exit: Exit::Unreachable, code: None, what: what.into(), hint: UNREACHABLE_HINT.to_owned() }
