@@ -1,5 +1,6 @@
 //! The command line of the harness.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -34,6 +35,14 @@ enum Verb {
     Matrix(cli::matrix::Args),
     /// Remove the namespaces and mounts of runs that crashed.
     Clean,
+    /// Be a disk: a file that is slow, refuses, or loses what was not flushed, as told on standard input.
+    #[command(hide = true)]
+    ServeDisk {
+        /// What survives.
+        image: PathBuf,
+        /// Where the file appears.
+        folder: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -54,6 +63,7 @@ fn main() -> ExitCode {
         Verb::Replay(args) => cli::run::replay(&args),
         Verb::Matrix(args) => cli::matrix::run(&args),
         Verb::Clean => Ok(cli::run::clean()),
+        Verb::ServeDisk { image, folder } => kith_jepsen::lab::serve_disk(&image, &folder).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

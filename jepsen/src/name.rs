@@ -95,18 +95,18 @@ names! {
         PowerCutOne "power-cut-one" Ready::Now, "power cut of one node: what was not fsynced is gone";
         PowerCutMinority "power-cut-minority" Ready::Now, "power cut of as many nodes as a majority can spare";
         PowerCutAll "power-cut-all" Ready::Now, "power cut of every node at once";
-        Torn "torn" UNMADE, "power cut in which a random part of the unsynced sectors survives";
+        Torn "torn" Ready::Now, "power cut in which a random part of the unsynced sectors survives";
         FsyncEio "fsync-eio" Ready::Now, "fsync answers EIO: the node must stop";
         FsyncSlow "fsync-slow" Ready::Now, "fsync takes 0.2 to 2 s";
         Corrupt "corrupt" REPAIR, "bit flips and truncation of files of a minority, while it is down";
         DiskEmpty "disk-empty" REPAIR, "a node comes back as itself with an empty disk";
         DiskOld "disk-old" REPAIR, "a node comes back with an old copy of its disk";
         DiskFull "disk-full" Ready::Now, "no space left on a node's disk";
-        DiskSlow "disk-slow" UNMADE, "1 MB/s on a node's disk";
+        DiskSlow "disk-slow" Ready::Now, "1 MB/s on a node's disk";
         ReadOnly "read-only" Ready::Now, "a node's disk becomes read-only";
         Clock "clock" Ready::Now, "wall clocks jump by up to an hour, strobe, or differ between nodes";
-        Cpu "cpu" UNMADE, "a tenth of a CPU for a node";
-        Memory "memory" UNMADE, "a memory limit that the kernel enforces by killing";
+        Cpu "cpu" Ready::Now, "a tenth of a CPU for a node";
+        Memory "memory" Ready::Now, "a memory limit that the kernel enforces by killing";
         Member "member" Ready::Later("replacing a dead node by hand is in; growing and shrinking come with cluster life"), "replicas are replaced, added and removed";
         Rolling "rolling" Ready::Now, "every node is restarted in turn, gracefully";
         Upgrade "upgrade" Ready::Later("comes with the second on-disk or wire version"), "nodes of two versions, up and back down";
@@ -158,7 +158,6 @@ names! {
     }
 }
 
-const UNMADE: Ready = Ready::Later("the harness does not make it yet");
 const REPAIR: Ready = Ready::Later("comes with the repair of a replica from its peers");
 const UNLOADED: Ready = Ready::Later("the harness does not drive it yet");
 const MUTANTS: Ready = Ready::Later("comes with the feature `mutants` of the node");
@@ -175,6 +174,11 @@ impl Nemesis {
     /// Whether nothing can be acknowledged while it lasts: the floor of acked operations does not count then.
     pub fn is_total_outage(self) -> bool {
         matches!(self, Nemesis::KillAll | Nemesis::PowerCutAll)
+    }
+
+    /// Whether it is made by disks that are programs, which only runs that need them have.
+    pub fn needs_served_disks(self) -> bool {
+        matches!(self, Nemesis::Torn | Nemesis::DiskSlow)
     }
 
     /// Whether a replica is rebuilt from its peers afterwards, which has more time.

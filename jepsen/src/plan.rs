@@ -301,7 +301,12 @@ fn aim(nemesis: Nemesis, nodes: u8, length: u64, chance: &mut Chance) -> (Target
             shape.delay_ms = chance.within(200, 2_000);
             leader_or_one
         }
-        Nemesis::FsyncEio | Nemesis::DiskFull | Nemesis::DiskSlow | Nemesis::ReadOnly | Nemesis::Failpoint => leader_or_one,
+        Nemesis::DiskSlow => {
+            // Besides its bandwidth: of each request.
+            shape.delay_ms = chance.within(0, 50);
+            leader_or_one
+        }
+        Nemesis::FsyncEio | Nemesis::DiskFull | Nemesis::ReadOnly | Nemesis::Failpoint => leader_or_one,
         Nemesis::Clock => {
             let shift = chance.within(1_000, 3_600_000) as i64;
             shape.shift_ms = if chance.percent(50) { shift } else { -shift };

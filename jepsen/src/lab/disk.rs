@@ -1,11 +1,17 @@
 //! A node's own disk: an ext4 file system in a file. It can lose what was not synced.
+//!
+//! In: a folder. Out: a mount point. Where a run asks for it, the file is served by a program of its own (`drive`), which can also tear and be slow;
+//! else the kernel works on the image itself. Not here: when (`nemesis`).
 
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 
+use super::block::Command;
+use super::drive::Drive;
 use super::{shell, sys};
 
 /// Size of an image; it is sparse.
@@ -21,6 +27,7 @@ pub struct Disk {
     image: PathBuf,
     /// Where it is mounted.
     pub mount_point: PathBuf,
+    drive: Option<Arc<Drive>>,
 }
 
 impl Disk {
@@ -28,11 +35,14 @@ impl Disk {
     ///
     /// # Errors
     /// The image cannot be made, or this machine mounts none.
-    pub fn make(folder: &Path, name: &str) -> anyhow::Result<Self> {
-        let disk = Self { image: folder.join(format!("{name}.img")), mount_point: folder.join(name) };
+    pub fn make(folder: &Path, name: &str, is_served: bool) -> anyhow::Result<Self> {
+        let mut disk = Self { image: folder.join(format!("{name}.img")), mount_point: folder.join(name), drive: None };
         fs::create_dir_all(&disk.mount_point).context("making the folder of a disk")?;
         File::create(&disk.image).and_then(|file| file.set_len(IMAGE_BYTES)).context("making the image of a disk")?;
         shell::run("mkfs.ext4", ["-q".as_ref(), "-F".as_ref(), "-m".as_ref(), "0".as_ref(), disk.image.as_os_str()])?;
+        if is_served {
+            disk.drive = Some(Arc::new(Drive::start(&disk.image)?));
+        }
         disk.mount()?;
         Ok(disk)
     }
@@ -42,7 +52,11 @@ impl Disk {
     /// # Errors
     /// The kernel refuses.
     pub fn mount(&self) -> anyhow::Result<()> {
-        shell::run("mount", ["-o".as_ref(), "loop".as_ref(), self.image.as_os_str(), self.mount_point.as_os_str()]).map(drop)
+        let Some(drive) = &self.drive else {
+            return shell::run("mount", ["-o".as_ref(), "loop".as_ref(), self.image.as_os_str(), self.mount_point.as_os_str()]).map(drop);
+        };
+        let device = drive.attach()?;
+        shell::run("mount", [device.as_os_str(), self.mount_point.as_os_str()]).map(drop)
     }
 
     /// Unmounts it, which frees its loop device.
@@ -50,7 +64,45 @@ impl Disk {
     /// # Errors
     /// Something still uses it.
     pub fn unmount(&self) -> anyhow::Result<()> {
-        unmount(&self.mount_point)
+        unmount(&self.mount_point)?;
+        self.drive.as_ref().map_or(Ok(()), |drive| drive.detach())
+    }
+
+    /// Cuts the power in the middle of a flush: of a hundred sectors that are not flushed about this many survive, which the seed decides. Whoever uses
+    /// it must be ended right after. Gives how many survived and how many are lost. Waits some seconds for a flush.
+    ///
+    /// # Errors
+    /// The run's disks are not served by a program.
+    pub fn tear(&self, keep_percent: u64, seed: u64) -> anyhow::Result<(u64, u64)> {
+        let drive = self.drive()?;
+        let before = drive.tell(Command::Count)?;
+        let after = drive.tell(Command::Cut { keep_percent, seed })?;
+        // What the kernel still holds has nowhere to go; it says so, or has noticed by itself.
+        sys::cut(&self.mount_point).ok();
+        Ok((after.kept - before.kept, after.lost - before.lost))
+    }
+
+    /// Mounts it again after [`Disk::tear`], as a boot does.
+    ///
+    /// # Errors
+    /// It cannot be mounted.
+    pub fn untear(&self) -> anyhow::Result<()> {
+        self.unmount()?;
+        self.drive()?.tell(Command::On)?;
+        self.repair();
+        self.mount()
+    }
+
+    /// Makes it slow, or fast again with 0 and 0; gives how many requests have been slowed until now.
+    ///
+    /// # Errors
+    /// The run's disks are not served by a program.
+    pub fn slow(&self, bytes_per_second: u64, delay_ms: u64) -> anyhow::Result<u64> {
+        Ok(self.drive()?.tell(Command::Slow { bytes_per_second, delay_ms })?.slowed)
+    }
+
+    fn drive(&self) -> anyhow::Result<&Drive> {
+        self.drive.as_deref().context("the disks of this run are not served by a program: this machine has no /dev/fuse")
     }
 
     /// Cuts the power: what was not synced is lost. Whoever uses it must be ended right after. Gives what to hand to [`Disk::restored`].
@@ -124,7 +176,8 @@ impl Disk {
     /// Repairs it, unmounted, as a boot does.
     pub fn repair(&self) {
         // Its exit code says that it mended something, which it should.
-        let _ = shell::run("e2fsck", ["-p".as_ref(), "-f".as_ref(), self.image.as_os_str()]);
+        let file = self.drive.as_ref().map_or_else(|| self.image.clone(), |drive| drive.file());
+        let _ = shell::run("e2fsck", ["-p".as_ref(), "-f".as_ref(), file.as_os_str()]);
     }
 
     fn filler(&self) -> PathBuf {
@@ -133,6 +186,9 @@ impl Disk {
 
     /// Removes the image, unmounted.
     pub(super) fn remove(&self) {
+        if let Some(drive) = &self.drive {
+            drive.end();
+        }
         let _ = fs::remove_file(&self.image);
         let _ = fs::remove_dir(&self.mount_point);
     }

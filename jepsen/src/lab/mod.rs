@@ -4,9 +4,13 @@
 //! Invariants: nothing outside the namespaces and images that it made is touched; what it made is noted in `/run/kith-jepsen` first, so that the next
 //! start, or `kith-jepsen clean`, removes what a crash left. Bounds: 9 nodes. Not here: when faults come (`nemesis`), what clients do (`workload`).
 
+mod block;
 mod disk;
+mod drive;
+mod limit;
 mod net;
 mod node;
+mod sector;
 pub(crate) mod shell;
 mod switch;
 mod sys;
@@ -21,7 +25,9 @@ use serde::{Deserialize, Serialize};
 use crate::name::Nemesis;
 use crate::plan::Plan;
 
+pub use block::serve as serve_disk;
 pub use disk::{Before, Disk};
+pub use limit::Limit;
 pub use net::Place;
 pub use node::Node;
 pub(crate) use node::PORT;
@@ -30,7 +36,7 @@ pub use switch::{Counters, Moves, Rule, Switch};
 /// Where runs are noted.
 const NOTES: &str = "/run/kith-jepsen";
 /// Tools that the lab needs.
-const TOOLS: &[&str] = &["ip", "nft", "nsenter", "mount", "umount", "mkfs.ext4", "e2fsck"];
+const TOOLS: &[&str] = &["ip", "nft", "nsenter", "mount", "umount", "losetup", "mkfs.ext4", "e2fsck"];
 /// Raft groups that hold data: few, so that they share logs, links and lanes.
 const GROUPS: u32 = 8;
 /// The library that shifts wall clocks.
@@ -60,6 +66,11 @@ pub fn lacks() -> Option<String> {
     made.err().map(|error| format!("this machine gives no network namespaces with nftables: {error:#}"))
 }
 
+/// Whether disks can be served by a program here.
+pub fn can_serve_disks() -> bool {
+    Path::new("/dev/fuse").exists()
+}
+
 /// Whether wall clocks can be shifted here.
 pub fn can_shift_clocks() -> bool {
     Path::new(FAKETIME).exists()
@@ -72,6 +83,8 @@ pub struct Setup {
     pub shifts_clocks: bool,
     /// Packets go through a switch of the harness instead of a bridge of the kernel.
     pub is_switched: bool,
+    /// Disks are served by programs, so that they can tear and be slow.
+    pub serves_disks: bool,
 }
 
 impl Setup {
@@ -81,6 +94,7 @@ impl Setup {
         Self {
             shifts_clocks: required.contains(&Nemesis::Clock) && can_shift_clocks(),
             is_switched: required.iter().any(|one| matches!(one, Nemesis::Packet | Nemesis::Rebind)),
+            serves_disks: required.iter().any(|one| one.needs_served_disks()) && can_serve_disks(),
         }
     }
 }
@@ -142,7 +156,7 @@ impl Lab {
             nodes.push(Node {
                 id,
                 place,
-                disk: Disk::make(&folder.join("disks"), &format!("n{id}"))?,
+                disk: Disk::make(&folder.join("disks"), &format!("n{id}"), setup.serves_disks)?,
                 binary: binary.to_owned(),
                 config: cluster.join(format!("node-{id}/node.toml")),
                 log: logs.join(format!("n{id}.log")),
@@ -175,6 +189,11 @@ impl Lab {
     /// The kernel refuses.
     pub fn enter(&self) -> anyhow::Result<()> {
         sys::enter(&net::file(&self.clients.namespace)).context("entering the clients' namespace")
+    }
+
+    /// The run's folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// The cluster's folder, for its own command line.
@@ -254,12 +273,15 @@ pub fn clean() -> usize {
 fn sweep(run: &str, folder: &Path) {
     net::remove(run);
     let disks = folder.join("disks");
+    limit::sweep(folder);
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    for point in mounts.lines().filter_map(|line| line.split(' ').nth(1)).filter(|point| Path::new(point).starts_with(&disks)) {
+    let points = mounts.lines().filter(|line| line.contains(" ext4 ")).filter_map(|line| line.split(' ').nth(1));
+    for point in points.filter(|point| Path::new(point).starts_with(&disks)) {
         if let Err(error) = disk::unmount(Path::new(point)) {
             eprintln!("warning: {error:#}");
         }
     }
+    drive::sweep(&disks);
     // Its file was made first.
     let _ = fs::remove_file(Path::new(NOTES).join(run));
 }

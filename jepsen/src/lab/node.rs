@@ -167,6 +167,32 @@ impl Node {
         stat.and_then(|stat| stat.rsplit_once(')').map(|(_, rest)| rest.trim_start().starts_with('T'))).unwrap_or(false)
     }
 
+    /// Stops all its threads, each at the end of what it asks of the kernel, and waits for that. SIGCONT lets it go on.
+    ///
+    /// # Errors
+    /// It does not run, or a call to the kernel does not end.
+    pub async fn hold(&self) -> anyhow::Result<()> {
+        self.signal(Signal::SIGSTOP)?;
+        let deadline = Instant::now() + STOP_WITHIN;
+        while !self.are_threads_stopped() {
+            if Instant::now() > deadline {
+                self.signal(Signal::SIGCONT).ok();
+                bail!("{} cannot be stopped in the middle", self.name());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    fn are_threads_stopped(&self) -> bool {
+        let Some(tasks) = self.pid().and_then(|pid| std::fs::read_dir(format!("/proc/{pid}/task")).ok()) else { return true };
+        // A thread that is gone is as good as stopped.
+        tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok()).all(|stat| {
+            let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
+            state.is_none_or(|state| state.starts_with(['T', 't']))
+        })
+    }
+
     /// Asks it to stop and waits; kills it if it takes too long. Says whether it stopped by itself.
     ///
     /// # Errors
