@@ -76,12 +76,22 @@ pub struct History {
     pub replica: Option<NodeId>,
     /// Only from a replica that has got this far. Without `replica`, what this device knows to exist counts too.
     pub min_seq: Seq,
+    /// With all that anybody was told to be sent before this read began: asks the leader, which asks a majority. Not together with `replica`.
+    pub linearizable: bool,
 }
 
 impl Default for History {
     /// The newest page.
     fn default() -> Self {
-        Self { first: Seq::new(1), last: Seq::new(u64::MAX), newest_first: true, limit: PAGE_RECORDS_MAX as u32, replica: None, min_seq: Seq::ZERO }
+        Self {
+            first: Seq::new(1),
+            last: Seq::new(u64::MAX),
+            newest_first: true,
+            limit: PAGE_RECORDS_MAX as u32,
+            replica: None,
+            min_seq: Seq::ZERO,
+            linearizable: false,
+        }
     }
 }
 
@@ -192,8 +202,11 @@ impl Channel {
     /// # Errors
     /// `NotMember`, or as [`Client::request`].
     pub async fn history(&self, history: History) -> Result<HistoryPage, Error> {
-        let History { first, last, newest_first, limit, replica, min_seq } = history;
-        let query = HistoryQuery { channel: self.id, first, last, newest_first, limit, min_seq, replica };
+        let History { first, last, newest_first, limit, replica, min_seq, linearizable } = history;
+        if linearizable && replica.is_some() {
+            return Err(Error::new(Code::Invalid, "a linearizable read chooses its replica itself"));
+        }
+        let query = HistoryQuery { channel: self.id, first, last, newest_first, limit, min_seq, replica, linearizable };
         match self.client.pull(Pull::History(query)).await? {
             Page::History(page) => Ok(page),
             _ => Err(unexpected()),

@@ -77,10 +77,10 @@ impl NodeOptions {
     /// As in production.
     pub fn new(config: Config) -> Self {
         Self {
+            groups: GroupsConfig { retention: config.raft.retention(), ..GroupsConfig::default() },
             config,
             clock: Arc::new(SystemClock),
             links: Arc::new(AllLinks),
-            groups: GroupsConfig::default(),
             store: storage::Options::default(),
             failpoints: Default::default(),
             quirk: Quirk::default(),

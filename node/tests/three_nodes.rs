@@ -37,7 +37,19 @@ async fn history(
         limit: 1_000,
         min_seq: Seq::new(min_seq),
         replica: replica.map(NodeId::new),
+        linearizable: false,
     };
+    match cluster.nodes[&node].service().pull(caller, Pull::History(query), soon()).await {
+        Page::History(page) => Ok(page),
+        Page::Refused(refusal) => Err(refusal),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A linearizable read, which knows of nothing that it must have.
+async fn latest(cluster: &Cluster, node: u64, caller: &Caller, channel: ChannelId) -> Result<HistoryPage, Refusal> {
+    let (first, last, min_seq) = (Seq::new(1), Seq::new(u64::MAX), Seq::ZERO);
+    let query = HistoryQuery { channel, first, last, newest_first: false, limit: 1_000, min_seq, replica: None, linearizable: true };
     match cluster.nodes[&node].service().pull(caller, Pull::History(query), soon()).await {
         Page::History(page) => Ok(page),
         Page::Refused(refusal) => Err(refusal),
@@ -95,6 +107,15 @@ async fn sends_at_any_node_are_acked_in_order_and_equal_on_all_replicas_also_aft
     let answer = cluster.handle(2, &ann, send(channel, 16, "back")).await.unwrap();
     assert!(matches!(answer, Answer::Sent { seq, .. } if seq == Seq::new(31)), "{answer:?}");
     wanted.push((31, "back".into()));
+<<<<<<< HEAD
+=======
+    for asked in 1..=3 {
+        let page = latest(&cluster, asked, &bob, channel).await.unwrap();
+        assert_eq!(texts(&page), wanted, "all that was acked before, whichever node is asked");
+    }
+    assert_eq!(latest(&cluster, 2, &stranger, channel).await.unwrap_err().code, Code::NotMember);
+    let (cluster_ref, ann_ref) = (&cluster, &ann);
+>>>>>>> ebcb3b3 (wire, node, sdk: linearizable reads of history and of the own index)
     wait_for("the restarted replica has it all", async || {
         history(&cluster, 1, &ann, channel, Some(2), 31).await.is_ok_and(|page| texts(&page) == wanted)
     })
@@ -131,7 +152,7 @@ async fn single_node_makes_accounts_groups_and_shows_its_state() {
     assert_eq!((status.nodes.len(), status.groups.len()), (1, 4));
     assert!(status.groups.iter().all(|group| group.leader == Some(NodeId::new(1)) && group.replicas.len() == 1), "{status:?}");
 
-    let query = IndexQuery { from: UserRev::ZERO, to: UserRev::ZERO, below: None, limit: 10 };
+    let query = IndexQuery { from: UserRev::ZERO, to: UserRev::ZERO, below: None, limit: 10, linearizable: false };
     let page = cluster.nodes[&1].service().pull(&ann, Pull::Index(query), soon()).await;
     assert!(matches!(page, Page::Index { more: false, .. }), "{page:?}");
     cluster.end().await;

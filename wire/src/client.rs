@@ -347,6 +347,8 @@ pub struct HistoryQuery {
     pub min_seq: Seq,
     /// From this node's replica and no other: for those who compare replicas.
     pub replica: Option<NodeId>,
+    /// Has all that was acknowledged before it was asked: the leader answers, behind a read barrier. Never together with `replica`.
+    pub linearizable: bool,
 }
 
 /// Which rows of the own index: `from < rev ≤ to`, newest first.
@@ -360,6 +362,8 @@ pub struct IndexQuery {
     pub below: Option<UserRev>,
     /// At most so many.
     pub limit: u32,
+    /// Has all that was acknowledged before it was asked, whatever `to` is: the leader of the user's home answers, behind a read barrier.
+    pub linearizable: bool,
 }
 
 /// The answer of a bulk stream.

@@ -190,6 +190,10 @@ fn messages_have_the_bytes_they_always_had() {
     add("ToPeer", ToPeer::Ask { id, deadline_ms: 9, ask: Ask::History { group: GroupId::new(1), caller, query } }.encode());
     // Lines are named by their number: what came later stands last.
     variants::<Inner>(11).into_iter().skip(8).for_each(|inner| add("ToPeer", inner_ask(inner)));
+    let history = HistoryQuery { replica: None, linearizable: true, ..HistoryQuery::sample(&mut Source::new(&[9; 90])) };
+    add("Pull", Pull::History(history).encode());
+    let index = IndexQuery { linearizable: true, ..IndexQuery::sample(&mut Source::new(&[9; 40])) };
+    add("Pull", Pull::Index(index).encode());
 
     let new: Vec<(String, String)> = values
         .iter()

@@ -126,8 +126,13 @@ fn pages_that_are_too_long_are_not_taken() {
     let page = |rows| Page::decode(&Page::Index { rows: vec![row.clone(); rows], more: false, rev: UserRev::new(1) }.encode());
     assert!(page(limit::PAGE_ROWS_MAX).is_ok());
     assert_eq!(page(limit::PAGE_ROWS_MAX + 1).unwrap_err().code(), Code::TooLarge);
-    let query = IndexQuery { from: UserRev::ZERO, to: UserRev::ZERO, below: None, limit: 0 };
+    let query = IndexQuery { from: UserRev::ZERO, to: UserRev::ZERO, below: None, limit: 0, linearizable: false };
     assert_eq!(Pull::decode(&Pull::Index(query).encode()).unwrap_err().code(), Code::Invalid);
+    let (channel, first) = (ChannelId::direct(UserId::new(1), UserId::new(2)), Seq::new(1));
+    let query = HistoryQuery { channel, first, last: first, newest_first: false, limit: 1, min_seq: first, replica: None, linearizable: true };
+    assert!(Pull::decode(&Pull::History(query.clone()).encode()).is_ok());
+    let named = HistoryQuery { replica: Some(NodeId::new(1)), ..query };
+    assert_eq!(Pull::decode(&Pull::History(named).encode()).unwrap_err().code(), Code::Invalid, "the leader answers it, whoever that is");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::{
 use kith_wire::{
     client::{Answer, Page, Pull, Request},
     code::{Code, Retry},
+    id::ChannelId,
 };
 
 use super::backoff;
@@ -122,6 +123,13 @@ impl Asks {
         ask.delayed_to = Some(now + delay);
         self.delayed.insert((now + delay, tag));
         None
+    }
+    /// The channel whose history is asked for.
+    pub(crate) fn channel(&self, tag: Tag) -> Option<ChannelId> {
+        match &self.asks.get(&tag)?.what {
+            What::Pull(Pull::History(query)) => Some(query.channel),
+            _ => None,
+        }
     }
     pub(crate) fn handle_disconnected(&mut self) {
         let tags: Vec<_> = self.asks.iter().filter(|(_, ask)| ask.in_flight).map(|(tag, _)| *tag).collect();

@@ -97,6 +97,8 @@ pub(crate) struct Core {
     outbox: Outbox,
     sync: Sync,
     asks: Asks,
+    /// Heads of pages that the app was shown: no later page may end before them.
+    shown: HashMap<ChannelId, Seq>,
     next_request: u64,
     requests: HashMap<RequestId, Waiting>,
     /// When each unanswered request is given up, by rising time.
@@ -152,6 +154,7 @@ impl Core {
             outbox,
             sync,
             asks: Asks::default(),
+            shown: HashMap::new(),
             next_request: 1,
             requests: HashMap::new(),
             deadlines: VecDeque::new(),
@@ -218,8 +221,10 @@ impl Core {
     pub(crate) fn handle_ask(&mut self, now: Instant, what: What, within: Duration) -> Tag {
         let what = match what {
             // What this device knows to exist is never answered by a replica that has not got it yet.
-            What::Pull(Pull::History(mut query)) if query.replica.is_none() => {
-                query.min_seq = query.min_seq.max(self.sync.highest(query.channel));
+            // Behind a read barrier nothing is missing anyway.
+            What::Pull(Pull::History(mut query)) if query.replica.is_none() && !query.linearizable => {
+                let shown = self.shown.get(&query.channel).copied().unwrap_or(Seq::ZERO);
+                query.min_seq = query.min_seq.max(self.sync.highest(query.channel)).max(shown);
                 What::Pull(Pull::History(query))
             }
             what => what,
@@ -243,6 +248,10 @@ impl Core {
                 self.step(step);
             }
             PullOf::App(tag) => {
+                if let (Some(channel), Ok(Page::History(page))) = (self.asks.channel(tag), &page) {
+                    let shown = self.shown.entry(channel).or_default();
+                    *shown = (*shown).max(page.head.seq);
+                }
                 if let Some(result) = self.asks.handle_answer(now, spread, tag, page.map(Reply::Page)) {
                     self.outputs.push_back(Output::Replied(tag, result));
                 }

@@ -33,13 +33,16 @@ pub(super) struct Args {
     /// From this node's replica and no other
     #[arg(long, value_name = "ID")]
     node: Option<u64>,
+    /// With all that anybody was told to be sent before: asks the leader rather than the nearest replica
+    #[arg(long, conflicts_with = "node")]
+    linearizable: bool,
 }
 
 pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
     let session = args.cluster.session(&args.name, Backfill::Recent(1)).await?.connected().await?;
     let channel = session.conversation(&args.of).await?;
     let mut names = Names::new(&session.client);
-    let mut want = History { replica: args.node.map(NodeId::new), ..History::default() };
+    let mut want = History { replica: args.node.map(NodeId::new), linearizable: args.linearizable, ..History::default() };
     if let Some(from) = args.from {
         want = History { first: Seq::new(from), newest_first: false, ..want };
     }

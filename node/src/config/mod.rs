@@ -6,9 +6,11 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use config::{Environment, File, FileFormat};
+use kith_raft::Retention;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -25,7 +27,10 @@ pub struct Config {
     /// Bounds.
     #[serde(default)]
     pub limits: LimitsConfig,
-    /// Logs.
+    /// Raft logs.
+    #[serde(default)]
+    pub raft: RaftConfig,
+    /// What the node writes of itself.
     #[serde(default)]
     pub log: LogConfig,
 }
@@ -78,6 +83,41 @@ impl Default for LimitsConfig {
         Self { sessions_max: 20_000, handshakes_max: 512 }
     }
 }
+
+/// `[raft]`
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RaftConfig {
+    /// Milliseconds between two flushes of the state to disk, at least 100. What is not flushed is applied again from the log after a crash; each
+    /// flush writes and syncs all that was applied since the last one.
+    pub flush_interval_ms: u64,
+    /// Entries that each group's log keeps behind the flushed state. A replica that was away for longer is sent a snapshot of the whole group.
+    pub keep_entries: u64,
+    /// Fewest entries that are dropped from a log at once; dropping costs a synced write.
+    pub purge_entries_min: u64,
+}
+
+impl Default for RaftConfig {
+    fn default() -> Self {
+        let retention = Retention::default();
+        let flush_interval_ms = u64::try_from(retention.flush_interval.as_millis()).unwrap_or(u64::MAX);
+        Self { flush_interval_ms, keep_entries: retention.keep_entries, purge_entries_min: retention.purge_entries_min }
+    }
+}
+
+impl RaftConfig {
+    /// When state is flushed and logs are purged.
+    pub fn retention(&self) -> Retention {
+        Retention {
+            flush_interval: Duration::from_millis(self.flush_interval_ms.max(FLUSH_INTERVAL_MIN_MS)),
+            keep_entries: self.keep_entries,
+            purge_entries_min: self.purge_entries_min,
+        }
+    }
+}
+
+/// More often, a node would do little else.
+const FLUSH_INTERVAL_MIN_MS: u64 = 100;
 
 /// `[log]`
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -201,6 +241,13 @@ mod tests {
         assert_eq!((config.node.id, config.limits.sessions_max, config.log.level.as_str()), (2, 20_000, "debug"));
         assert!(config.node.data.is_absolute());
         assert_eq!(config.advertise(), "127.0.0.1:7002");
+    }
+
+    #[test]
+    fn thresholds_of_logs_are_those_of_the_groups_unless_set() {
+        assert_eq!(load(WHOLE).unwrap().raft.retention(), Retention::default());
+        let set = load(&format!("{WHOLE}[raft]\nkeep_entries = 50\nflush_interval_ms = 1\n")).unwrap().raft.retention();
+        assert_eq!((set.keep_entries, set.flush_interval), (50, Duration::from_millis(100)));
     }
 
     #[test]

@@ -5,9 +5,9 @@ use std::time::Duration;
 use kith_machine::mutant::Mutant;
 use kith_raft::TransportError;
 use kith_wire::{
-    client::{Answer, Refusal, Request},
+    client::{Answer, Page, Pull, Refusal, Request},
     code::Code,
-    id::{Bucket, GroupId, NodeId},
+    id::{Bucket, GroupId, NodeId, UserRev},
     peer::{Ask, Caller, Inner, InnerAnswer, Told},
 };
 
@@ -19,11 +19,13 @@ use crate::clock::{Instant, jitter};
 #[derive(Clone)]
 enum Work {
     Request(Caller, Request),
+    Read(Caller, Pull),
     Inner(Inner),
 }
 
 enum Done {
     Answer(Answer),
+    Page(Page),
     Inner(InnerAnswer),
 }
 
@@ -46,7 +48,22 @@ impl Router {
         let span = tracing::debug_span!("router.forward", node = %self.node, request = caller.trace);
         match self.lead(bucket, Work::Request(caller.clone(), request), deadline).instrument(span).await? {
             Done::Answer(answer) => Ok(answer),
-            Done::Inner(_) => Err(refuse(Code::Internal)),
+            Done::Page(_) | Done::Inner(_) => Err(refuse(Code::Internal)),
+        }
+    }
+
+    /// A linearizable pull, at the leader of the bucket's group.
+    ///
+    /// # Errors
+    /// The leader's refusal; `NoLeader` when nobody could be asked in time.
+    pub async fn read(&self, caller: &Caller, bucket: Bucket, pull: Pull, deadline: Instant) -> Result<Page, Refusal> {
+        let span = tracing::debug_span!("router.read", node = %self.node, request = caller.trace);
+        match self.lead(bucket, Work::Read(caller.clone(), pull), deadline).instrument(span).await {
+            Ok(Done::Page(page)) => Ok(page),
+            Ok(Done::Answer(_) | Done::Inner(_)) => Err(refuse(Code::Internal)),
+            // A read has no outcome to know of.
+            Err(refusal) if refusal.code == Code::OutcomeUnknown => Err(refuse_for(Code::NoLeader, NO_LEADER_MS)),
+            Err(refusal) => Err(refusal),
         }
     }
 
@@ -57,7 +74,7 @@ impl Router {
     pub async fn inner(&self, bucket: Bucket, inner: Inner, deadline: Instant) -> Result<InnerAnswer, Refusal> {
         match self.lead(bucket, Work::Inner(inner), deadline).await? {
             Done::Inner(answer) => Ok(answer),
-            Done::Answer(_) => Err(refuse(Code::Internal)),
+            Done::Answer(_) | Done::Page(_) => Err(refuse(Code::Internal)),
         }
     }
 
@@ -109,12 +126,15 @@ impl Router {
             let ops = self.ops().map_err(Failure::Refused)?;
             let done = match work {
                 Work::Request(caller, request) => ops.at_leader(route.group, caller, request, deadline).await.map(Done::Answer),
+                Work::Read(caller, pull) => ops.read(route.group, caller, pull).await.map(Done::Page),
                 Work::Inner(inner) => ops.inner(route.group, inner, deadline).await.map(Done::Inner),
             };
             return done.map_err(classify);
         }
         let ask = match work {
             Work::Request(caller, request) => Ask::Forward { group: route.group, map_epoch: route.epoch, caller, request },
+            Work::Read(caller, Pull::History(query)) => Ask::History { group: route.group, caller, query },
+            Work::Read(caller, Pull::Index(query)) => Ask::Index { group: route.group, caller, query, min_rev: UserRev::ZERO },
             Work::Inner(inner) => Ask::Inner { group: route.group, map_epoch: route.epoch, inner },
         };
         let answer = tokio::select! {
@@ -124,6 +144,8 @@ impl Router {
         match answer {
             Ok(Told::Answer(answer)) => Ok(Done::Answer(answer)),
             Ok(Told::Inner(answer)) => Ok(Done::Inner(answer)),
+            Ok(Told::History(page)) => Ok(Done::Page(Page::History(page))),
+            Ok(Told::Page(page)) => Ok(Done::Page(page)),
             Ok(_) => Err(Failure::Refused(refuse(Code::Internal))),
             Err(TransportError::Refused(_, refusal)) => Err(classify(refusal)),
             Err(TransportError::Unreachable(_)) => Err(Failure::NotDone(refuse_for(Code::NoLeader, NO_LEADER_MS), None)),

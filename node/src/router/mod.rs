@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use futures_util::future::BoxFuture;
 use kith_raft::Groups;
 use kith_wire::{
-    client::{Answer, Refusal, Request},
+    client::{Answer, Page, Pull, Refusal, Request},
     code::Code,
     id::{GroupId, NodeId},
     peer::{Caller, Inner, InnerAnswer},
@@ -39,6 +39,8 @@ pub fn refuse_for(code: Code, retry_after_ms: u32) -> Refusal {
 pub trait LocalOps: Send + Sync + 'static {
     /// A client's request. Proposes in its first poll, so that requests keep their order.
     fn at_leader(&self, group: GroupId, caller: Caller, request: Request, deadline: Instant) -> BoxFuture<'static, Result<Answer, Refusal>>;
+    /// A linearizable pull.
+    fn read(&self, group: GroupId, caller: Caller, pull: Pull) -> BoxFuture<'static, Result<Page, Refusal>>;
     /// An operation of the cluster itself.
     fn inner(&self, group: GroupId, inner: Inner, deadline: Instant) -> BoxFuture<'static, Result<InnerAnswer, Refusal>>;
 }

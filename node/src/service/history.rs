@@ -1,7 +1,7 @@
 //! Pulls: history of a channel and rows of a user's index, from the nearest replica that has applied far enough.
 //!
 //! In: a query with the least that an answer must know (`min_seq`, `to`). Out: a page. This node's own replica is asked first and waited
-//! for ≤ 50 ms, then the leader, then any other. Invariant: membership, ranges and rows are read from one view; records come from the
+//! for ≤ 50 ms, then the leader, then any other; a linearizable one only the leader, behind a read barrier. Invariant: membership, ranges and rows are read from one view; records come from the
 //! cache of recent ones only below that view's head.
 
 use std::{sync::Arc, time::Duration};
@@ -13,7 +13,7 @@ use kith_machine::{
 };
 use kith_raft::{FeedError, GroupHandle, TransportError};
 use kith_wire::{
-    client::{HistoryPage, HistoryQuery, IndexQuery, Page, Refusal},
+    client::{HistoryPage, HistoryQuery, IndexQuery, Page, Pull, Refusal},
     code::Code,
     id::{GroupId, NodeId, Seq, UserId, UserRev},
     peer::{Ask, Caller, Told},
@@ -42,6 +42,12 @@ impl Reads {
     /// # Errors
     /// `NotMember`, `Behind`, `Resync`, `NotFound` when the asked node has no replica, or nobody could be asked.
     pub async fn history(&self, caller: &Caller, query: HistoryQuery, deadline: Instant) -> Result<HistoryPage, Refusal> {
+        if query.linearizable {
+            return match self.router.read(caller, query.channel.bucket(), Pull::History(query), deadline).await? {
+                Page::History(page) => Ok(page),
+                _ => Err(refuse(Code::Internal)),
+            };
+        }
         let route = self.router.locate(query.channel.bucket())?;
         if let Some(node) = query.replica {
             return self.history_at(node, route.group, caller, query, deadline).await;
@@ -81,8 +87,12 @@ impl Reads {
     /// A page from this node's replica; also what other nodes ask for.
     ///
     /// # Errors
-    /// As [`Reads::history`].
+    /// As [`Reads::history`]; `NotLeader` for a linearizable one, with a hint.
     pub async fn history_here(&self, group: GroupId, caller: &Caller, query: &HistoryQuery) -> Result<HistoryPage, Refusal> {
+        if query.linearizable {
+            let handle = self.latest(group).await?;
+            return self.read_history(&handle, caller, query)?.map_err(gone);
+        }
         let handle = self.router.groups().get(group).ok_or_else(|| refuse(Code::NotFound))?;
         let page = match self.read_history(&handle, caller, query)? {
             Err(Code::Behind) => {
@@ -96,10 +106,7 @@ impl Reads {
             Err(Code::Behind) if query.replica.is_none() && self.router.serves(group) => {
                 // Nobody knows more than a leader behind a barrier: what the device holds is of a history that is gone.
                 handle.read_barrier().await.map_err(not_proposed)?;
-                match self.read_history(&handle, caller, query)? {
-                    Err(Code::Behind) => Err(refuse(Code::Resync)),
-                    page => page.map_err(refuse),
-                }
+                self.read_history(&handle, caller, query)?.map_err(gone)
             }
             // A replica that lags may not know the channel or the membership yet. One that was named is believed if nothing is known to
             // exist; whether it lags is not told, since that would tell strangers what there is.
@@ -141,6 +148,9 @@ impl Reads {
     /// # Errors
     /// `Behind`, `Resync`, or nobody could be asked.
     pub async fn index(&self, caller: &Caller, query: IndexQuery, deadline: Instant) -> Result<Page, Refusal> {
+        if query.linearizable {
+            return self.router.read(caller, caller.user.bucket(), Pull::Index(query), deadline).await;
+        }
         let route = self.router.locate(caller.user.bucket())?;
         let mut last = refuse_for(Code::NoLeader, RETRY_MS);
         for node in self.places(&route) {
@@ -169,8 +179,12 @@ impl Reads {
     /// A page of an index from this node's replica, which must have applied `min_rev`; also what other nodes ask for.
     ///
     /// # Errors
-    /// As [`Reads::index`].
+    /// As [`Reads::index`]; `NotLeader` for a linearizable one, with a hint.
     pub async fn index_here(&self, group: GroupId, caller: &Caller, query: &IndexQuery, min_rev: UserRev) -> Result<Page, Refusal> {
+        if query.linearizable {
+            let handle = self.latest(group).await?;
+            return index_page(&handle, caller, query);
+        }
         let handle = self.router.groups().get(group).ok_or_else(|| refuse(Code::NotFound))?;
         let stands = |handle: &GroupHandle| Ok(rev_of(&view(handle)?, caller.user)? >= min_rev);
         if !stands(&handle)? {
@@ -185,8 +199,14 @@ impl Reads {
                 return Err(refuse(Code::Resync));
             }
         }
-        let page = index::page(&view(&handle)?, caller.user, query).map_err(|error| broken(&error))?;
-        Ok(Page::Index { rows: page.rows, more: page.more, rev: page.rev })
+        index_page(&handle, caller, query)
+    }
+
+    /// The group's replica here, with all that was committed before now: only a leader knows what that is, and only a majority that it leads.
+    async fn latest(&self, group: GroupId) -> Result<GroupHandle, Refusal> {
+        let handle = self.router.groups().get(group).ok_or_else(|| Refusal::not_leader(None))?;
+        handle.read_barrier().await.map_err(not_proposed)?;
+        Ok(handle)
     }
 
     /// Where to ask, best first: here, the leader, the other replicas that are alive.
@@ -205,6 +225,16 @@ impl Reads {
         }
         places
     }
+}
+
+fn index_page(handle: &GroupHandle, caller: &Caller, query: &IndexQuery) -> Result<Page, Refusal> {
+    let page = index::page(&view(handle)?, caller.user, query).map_err(|error| broken(&error))?;
+    Ok(Page::Index { rows: page.rows, more: page.more, rev: page.rev })
+}
+
+/// What a leader behind a barrier refuses: nobody knows more, so what is `Behind` for it is of a history that is gone.
+fn gone(code: Code) -> Refusal {
+    refuse(if code == Code::Behind { Code::Resync } else { code })
 }
 
 fn rev_of(rows: &dyn StateView, user: UserId) -> Result<UserRev, Refusal> {

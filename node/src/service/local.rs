@@ -18,13 +18,14 @@ use kith_machine::{
 };
 use kith_raft::{GroupHandle, ProposeError, storage::Reader};
 use kith_wire::{
-    client::{Answer, ChannelView, MemberView, Refusal, Request, Send},
+    client::{Answer, ChannelView, MemberView, Page, Pull, Refusal, Request, Send},
     code::Code,
-    id::{ChannelId, ChannelKind, GroupId, UserId},
+    id::{ChannelId, ChannelKind, GroupId, UserId, UserRev},
     log::{Author, Command, Content, PeerCheck},
     peer::{Caller, Inner, InnerAnswer},
 };
 
+use super::history::Reads;
 use crate::{
     clock::Instant,
     cluster::map::group_of,
@@ -200,6 +201,16 @@ impl Local {
 impl LocalOps for Local {
     fn at_leader(&self, group: GroupId, caller: Caller, request: Request, deadline: Instant) -> BoxFuture<'static, Result<Answer, Refusal>> {
         self.clone().request(group, caller, request, deadline).boxed()
+    }
+    fn read(&self, group: GroupId, caller: Caller, pull: Pull) -> BoxFuture<'static, Result<Page, Refusal>> {
+        let reads = Reads::new(self.router.clone());
+        async move {
+            match pull {
+                Pull::History(query) => reads.history_here(group, &caller, &query).await.map(Page::History),
+                Pull::Index(query) => reads.index_here(group, &caller, &query, UserRev::ZERO).await,
+            }
+        }
+        .boxed()
     }
     fn inner(&self, group: GroupId, inner: Inner, _deadline: Instant) -> BoxFuture<'static, Result<InnerAnswer, Refusal>> {
         self.clone().inner_op(group, inner).boxed()

@@ -94,6 +94,7 @@ impl Chat {
             limit: 1_000,
             min_seq: Seq::ZERO,
             replica: None,
+            linearizable: false,
         };
         let page = read::history(&self.script.view, user(who), &query, NodeId::new(1)).expect("readable")?;
         let withheld = page.withheld.iter().map(|(a, b)| (a.get(), b.get())).collect();
@@ -360,6 +361,7 @@ fn a_replica_behind_what_the_device_knows_says_so() {
         limit: 9,
         min_seq: Seq::new(2),
         replica: None,
+        linearizable: false,
     };
     let page = read::history(&chat.script.view, user(ANN), &query, NodeId::new(1)).expect("readable");
     assert_eq!(page, Err(Code::Behind));
@@ -389,7 +391,7 @@ fn time_never_goes_back_whatever_the_leaders_clock_says() {
         };
         chat.script.view.apply(group, index + 1 + at as u64, batch).expect("applies");
     }
-    let query = HistoryQuery { channel, first: Seq::new(2), last: Seq::new(4), newest_first: false, limit: 9, min_seq: Seq::ZERO, replica: None };
+    let query = HistoryQuery { channel, first: Seq::new(2), last: Seq::new(4), newest_first: false, limit: 9, min_seq: Seq::ZERO, replica: None, linearizable: false };
     let page = read::history(&chat.script.view, user(ANN), &query, NodeId::new(1)).expect("readable").expect("a member");
     assert_eq!(page.records.iter().map(|record| record.ts.get()).collect::<Vec<_>>(), [9_000, 9_000, 9_500]);
 }

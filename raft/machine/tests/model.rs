@@ -362,7 +362,7 @@ fn check_pages(view: &MemoryView, channel: ChannelId, user: UserId, expected: &B
         let (mut first, mut last) = (Seq::new(1), Seq::new(u64::MAX));
         let (mut seen, mut withheld) = (BTreeSet::new(), BTreeSet::new());
         loop {
-            let query = HistoryQuery { channel, first, last, newest_first, limit: 3, min_seq: Seq::ZERO, replica: None };
+            let query = HistoryQuery { channel, first, last, newest_first, limit: 3, min_seq: Seq::ZERO, replica: None, linearizable: false };
             let page = match read::history(view, user, &query, NodeId::new(1)).expect("readable") {
                 Ok(page) => page,
                 Err(code) => {

@@ -110,7 +110,7 @@ fn a_changed_row_moves_and_an_unchanged_one_stays() {
     assert_eq!(merge(&mut script, vec![news(1, 6)]), merged(2, 3));
     let Some(Effect::IndexMoved { from, to, rows, .. }) = script.applied.last().and_then(|applied| applied.effects.first()) else { panic!("moved") };
     assert_eq!((from.get(), to.get(), rows.len()), (2, 3, 1));
-    let page = index::page(&script.view, ann(), &IndexQuery { from: UserRev::ZERO, to: UserRev::new(9), below: None, limit: 9 }).expect("readable");
+    let page = index::page(&script.view, ann(), &IndexQuery { from: UserRev::ZERO, to: UserRev::new(9), below: None, limit: 9, linearizable: false }).expect("readable");
     assert_eq!(page.rows.iter().map(|row| (row.rev.get(), row.news.channel)).collect::<Vec<_>>(), [(3, channel(1)), (2, channel(2))]);
     assert!(!page.more);
 }
@@ -150,7 +150,7 @@ fn an_index_is_read_newest_first_in_pages() {
     let mut below = None;
     let mut revs = Vec::new();
     loop {
-        let query = IndexQuery { from: UserRev::new(1), to: UserRev::new(6), below, limit: 2 };
+        let query = IndexQuery { from: UserRev::new(1), to: UserRev::new(6), below, limit: 2, linearizable: false };
         let page = index::page(&script.view, ann(), &query).expect("readable");
         revs.extend(page.rows.iter().map(|row| row.rev.get()));
         below = page.rows.last().map(|row| row.rev);
@@ -160,7 +160,7 @@ fn an_index_is_read_newest_first_in_pages() {
         }
     }
     assert_eq!(revs, [6, 5, 4, 3, 2]);
-    let nothing = IndexQuery { from: UserRev::new(u64::MAX), to: UserRev::new(u64::MAX), below: Some(UserRev::ZERO), limit: 0 };
+    let nothing = IndexQuery { from: UserRev::new(u64::MAX), to: UserRev::new(u64::MAX), below: Some(UserRev::ZERO), limit: 0, linearizable: false };
     assert!(index::page(&script.view, ann(), &nothing).expect("readable").rows.is_empty());
 }
 

@@ -204,8 +204,8 @@ union!(DeliveryBody => DeliveryBodyKind {
 
 wrapper!(Pull => client::Pull.pull);
 union!(Pull => PullKind { ; holds History, Index });
-message!(HistoryQuery => client::HistoryQuery { channel, first, last, newest_first, limit, min_seq, replica } check check_history_query);
-message!(IndexQuery => client::IndexQuery { from, to, below, limit } check check_index_query);
+message!(HistoryQuery => client::HistoryQuery { channel, first, last, newest_first, limit, min_seq, replica, linearizable } check check_history_query);
+message!(IndexQuery => client::IndexQuery { from, to, below, limit, linearizable } check check_index_query);
 wrapper!(Page => client::Page.page check check_page);
 nested!(Page, client::Page);
 union!(Page => PageKind {
@@ -225,7 +225,8 @@ impl Field<Option<client::Range>> for Option<(Seq, Seq)> {
 }
 
 fn check_history_query(query: &HistoryQuery) -> Result<(), DecodeError> {
-    well_formed(query.limit > 0, "limit")
+    well_formed(query.limit > 0, "limit")?;
+    well_formed(!(query.linearizable && query.replica.is_some()), "linearizable")
 }
 
 fn check_index_query(query: &IndexQuery) -> Result<(), DecodeError> {

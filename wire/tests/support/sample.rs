@@ -323,17 +323,23 @@ drawn! {
         let client_seq = ClientSeq::sample(source);
         ChangeMembers { channel: Sample::sample(source), client_seq, settled: ClientSeq::sample(source).min(client_seq), change: Sample::sample(source) }
     };
-    HistoryQuery: source => HistoryQuery {
-        channel: Sample::sample(source),
-        first: Sample::sample(source),
-        last: Sample::sample(source),
-        newest_first: Sample::sample(source),
-        limit: u32::sample(source).max(1),
-        min_seq: Sample::sample(source),
-        replica: Sample::sample(source),
+    HistoryQuery: source => {
+        let query = HistoryQuery {
+            channel: Sample::sample(source),
+            first: Sample::sample(source),
+            last: Sample::sample(source),
+            newest_first: Sample::sample(source),
+            limit: u32::sample(source).max(1),
+            min_seq: Sample::sample(source),
+            replica: Sample::sample(source),
+            linearizable: false,
+        };
+        // Draws nothing: what follows in a golden frame is as it was before there was this field.
+        HistoryQuery { linearizable: query.replica.is_none() && query.newest_first, ..query }
     };
-    IndexQuery: source => IndexQuery {
-        from: Sample::sample(source), to: Sample::sample(source), below: Sample::sample(source), limit: u32::sample(source).max(1)
+    IndexQuery: source => {
+        let (from, to, below, limit) = (Sample::sample(source), Sample::sample(source), Sample::sample(source), u32::sample(source).max(1));
+        IndexQuery { from, to, below, limit, linearizable: limit % 4 == 3 }
     };
     HistoryPage: source => {
         let mut records: Vec<Record> = Sample::sample(source);
