@@ -10,7 +10,7 @@ use std::{
 use futures_util::future::{BoxFuture, ready};
 use kith_wire::{
     id::{ChannelId, Seq},
-    log::{IndexRow, Record},
+    log::{IndexRow, Position, Record},
 };
 
 use crate::store::{Change, Cursor, Snapshot, Store, StoreFailed, StoredWrite};
@@ -27,6 +27,8 @@ struct Inner {
     meta: Snapshot,
     writes: BTreeMap<(ChannelId, u64), StoredWrite>,
     rows: HashMap<ChannelId, IndexRow>,
+    /// Own read positions that were acked, perhaps before the row that says so has come.
+    reads: HashMap<ChannelId, Position>,
     records: HashMap<ChannelId, BTreeMap<Seq, Arc<Record>>>,
 }
 
@@ -98,7 +100,18 @@ impl Inner {
                 self.meta.cursors.insert(channel, cursor);
             }
             Change::Row(row) => {
-                self.rows.insert(row.news.channel, row);
+                let (channel, incarnation) = (row.news.channel, row.news.incarnation);
+                let old = self.rows.insert(channel, row);
+                if old.is_some_and(|old| old.news.incarnation < incarnation) {
+                    // It may lie in a tail that was lost.
+                    self.reads.remove(&channel);
+                }
+            }
+            Change::Read(channel, read) => {
+                let held = self.reads.entry(channel).or_default();
+                if read.seq > held.seq {
+                    *held = read;
+                }
             }
             Change::Edges(edges) => self.meta.edges = edges,
         }
@@ -125,8 +138,56 @@ impl Store for MemoryStore {
         Box::pin(ready(Ok(self.lock().meta.cursors.get(&channel).copied())))
     }
     fn rows(&self) -> BoxFuture<'_, Result<Vec<IndexRow>, StoreFailed>> {
-        let mut rows: Vec<_> = self.lock().rows.values().cloned().collect();
+        let inner = self.lock();
+        let mut rows: Vec<_> = inner.rows.values().cloned().collect();
+        for row in &mut rows {
+            if let Some(read) = inner.reads.get(&row.news.channel).filter(|read| row.read.seq < read.seq) {
+                row.read = *read;
+            }
+        }
         rows.sort_by_key(|row| std::cmp::Reverse(row.rev));
         Box::pin(ready(Ok(rows)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kith_wire::{
+        id::{Incarnation, UserId, UserRev},
+        log::Ref,
+    };
+
+    use super::*;
+
+    fn row(channel: ChannelId, rev: u64, incarnation: u32, read: u64) -> IndexRow {
+        let at = |seq| Position { seq: Seq::new(seq), cnt: seq };
+        let news = Ref {
+            channel,
+            incarnation: Incarnation::new(incarnation),
+            head: at(9),
+            head_ts: Default::default(),
+            head_sender: UserId::new(1),
+            member_seq: Seq::new(1),
+            join: at(0),
+            left: None,
+            own: at(0),
+            mentions: Vec::new(),
+            title: String::new(),
+            preview: String::new(),
+        };
+        IndexRow { rev: UserRev::new(rev), news, read: at(read) }
+    }
+
+    #[tokio::test]
+    async fn an_acked_read_position_is_shown_whichever_row_comes_after_it() {
+        let channel = ChannelId::direct(UserId::new(1), UserId::new(2));
+        let store = MemoryStore::default();
+        let shown = async || store.rows().await.unwrap()[0].read.seq.get();
+        store.apply(vec![Change::Read(channel, Position { seq: Seq::new(7), cnt: 7 }), Change::Row(row(channel, 1, 1, 3))]);
+        assert_eq!(shown().await, 7, "the row is from before the ack");
+        store.apply(vec![Change::Row(row(channel, 2, 1, 8))]);
+        assert_eq!(shown().await, 8, "another device went further");
+        store.apply(vec![Change::Row(row(channel, 3, 2, 4))]);
+        assert_eq!(shown().await, 4, "the tail with it was lost");
     }
 }

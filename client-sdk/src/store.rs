@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use kith_wire::{
     client::{Edge, Request},
     id::{ChannelId, ClientSeq, Conn, Seq, UserId, UserRev},
-    log::{IndexRow, Record},
+    log::{IndexRow, Position, Record},
 };
 use thiserror::Error;
 
@@ -86,6 +86,8 @@ pub enum Change {
     Cursor(ChannelId, Cursor),
     /// A row of the user's index; replaces the one of the same channel.
     Row(IndexRow),
+    /// This device moved the own read position, and the server acked it: rows show at least this from now on, also those that say less.
+    Read(ChannelId, Position),
     /// Edges found; replaces the list.
     Edges(Vec<Edge>),
 }

@@ -120,11 +120,11 @@ names! {
         Append "append" Ready::Now, "W1: senders to few hot and many cold channels; whole-log and tail reads";
         Retry "retry" Ready::Now, "W2: short timeouts, the same send again to another node, clones and rolled-back stores";
         Devices "devices" Ready::Now, "W3: devices subscribe, leave, resume, start again from nothing, and read slowly";
-        Reads "reads" UNLOADED, "W4: linearizable and follower reads side by side";
-        Membership "membership" UNLOADED, "W5: add, remove, send and read on small groups";
-        Cursors "cursors" UNLOADED, "W6: read positions set and read by several devices";
+        Reads "reads" Ready::Now, "W4: linearizable and follower reads side by side";
+        Membership "membership" Ready::Now, "W5: add, remove, send and read on small groups";
+        Cursors "cursors" Ready::Now, "W6: read positions set and read by several devices";
         Presence "presence" Ready::Later("comes with presence"), "W7: who is online, after heal";
-        Snapshot "snapshot" UNLOADED, "W8: append under tiny snapshot and log thresholds";
+        Snapshot "snapshot" Ready::Now, "W8: append under tiny snapshot and log thresholds";
         Move "move" Ready::Later("comes with bucket moves"), "W9: append while buckets move and groups split";
     }
 }
@@ -159,7 +159,6 @@ names! {
 }
 
 const REPAIR: Ready = Ready::Later("comes with the repair of a replica from its peers");
-const UNLOADED: Ready = Ready::Later("the harness does not drive it yet");
 const MUTANTS: Ready = Ready::Later("comes with the feature `mutants` of the node");
 
 impl Nemesis {

@@ -163,6 +163,32 @@ pub fn send(channel: &str, message: &str, payload: Option<&str>, seq: Option<u64
     Op::Send { channel: own(channel), message: own(message), payload: payload.map(own), seq, client_seq }
 }
 
+/// A change of members as the history names it.
+pub fn member(channel: &str, member: &str, adds: bool, seq: Option<u64>) -> Op<'static> {
+    let (channel, member) = (own(channel), own(member));
+    if adds { Op::MemberAdd { channel, member, seq } } else { Op::MemberRemove { channel, member, seq } }
+}
+
+/// The members, asked for behind a read barrier.
+pub fn members(channel: &str, members: Vec<String>) -> Op<'static> {
+    Op::MembersGet { channel: own(channel), members: members.into_iter().map(Cow::Owned).collect(), is_linearizable: true }
+}
+
+/// A read position that is set.
+pub fn cursor_set(channel: &str, position: u64) -> Op<'static> {
+    Op::CursorSet { channel: own(channel), position }
+}
+
+/// A read position that is asked for.
+pub fn cursor_get(channel: &str, position: Option<u64>, is_linearizable: bool, is_final: bool) -> Op<'static> {
+    Op::CursorGet { channel: own(channel), position, is_linearizable, is_final }
+}
+
+/// A read under load that goes on to the end, declared linearizable or not.
+pub fn read_as(channel: &str, from: Option<u64>, is_linearizable: bool, items: Vec<Item<'static>>, withheld: Vec<Withheld>) -> Op<'static> {
+    Op::Read { channel: own(channel), from, limit: None, is_linearizable, is_final: false, items, withheld }
+}
+
 /// A read as the history names it.
 pub fn read(channel: &str, from: Option<u64>, limit: Option<u64>, is_final: bool, items: Vec<Item<'static>>, withheld: Vec<Withheld>) -> Op<'static> {
     Op::Read { channel: own(channel), from, limit, is_linearizable: false, is_final, items, withheld }

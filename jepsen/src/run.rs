@@ -176,10 +176,10 @@ async fn drive(plan: &Plan, lab: &Arc<Lab>, recorder: &Arc<Recorder>, seen: &mut
     for node in &lab.nodes {
         node.ready(START_WITHIN).await.context("starting the cluster")?;
     }
-    let bench = Arc::new(Bench::new(Arc::clone(lab), Arc::clone(recorder), plan.request.seed)?);
+    let bench = Arc::new(Bench::new(Arc::clone(lab), Arc::clone(recorder), plan.request.seed, plan.request.workloads.len())?);
     let (phase, phase_seen) = watch::channel(Phase::Preparing);
     let mut loads = Loads { tasks: JoinSet::new(), phase: phase_seen };
-    let audits = workload::start(&bench, &plan.request.workloads, &mut loads).await.context("preparing the loads")?;
+    let prepared = workload::start(&bench, &plan.request.workloads, &mut loads).await.context("preparing the loads")?;
     seen.started_unix_ms = recorder.begin();
     phase.send_replace(Phase::Faults);
     faults(plan, lab, recorder, seen, &mut loads).await?;
@@ -198,7 +198,10 @@ async fn drive(plan: &Plan, lab: &Arc<Lab>, recorder: &Arc<Recorder>, seen: &mut
     for node in &lab.nodes {
         node.ready(START_WITHIN).await.context("before the final reads")?;
     }
-    workload::final_reads(&bench, &audits, FINAL_READS_WITHIN).await.context("reading in the end")?;
+    if let Some(away) = prepared.away {
+        away.run(&bench).await.context("restarting a node from a snapshot")?;
+    }
+    workload::final_reads(&bench, &prepared.audits, FINAL_READS_WITHIN).await.context("reading in the end")?;
     note_ended(lab, &[], seen);
     for node in &lab.nodes {
         node.stop().await?;

@@ -12,6 +12,7 @@ use kith_wire::{
     client::{Answer, Page, Pull, Request},
     code::{Code, Retry},
     id::ChannelId,
+    log::Position,
 };
 
 use super::backoff;
@@ -128,6 +129,13 @@ impl Asks {
     pub(crate) fn channel(&self, tag: Tag) -> Option<ChannelId> {
         match &self.asks.get(&tag)?.what {
             What::Pull(Pull::History(query)) => Some(query.channel),
+            _ => None,
+        }
+    }
+    /// The read position that is moved.
+    pub(crate) fn mark_read(&self, tag: Tag) -> Option<(ChannelId, Position)> {
+        match &self.asks.get(&tag)?.what {
+            What::Request(Request::MarkRead { channel, read }) => Some((*channel, *read)),
             _ => None,
         }
     }

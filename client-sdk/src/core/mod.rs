@@ -23,7 +23,7 @@ use kith_wire::{
     client::{Answer, Edge, Event, Hello, Page, Pull, Refusal, Request, ToClient, ToEdge, Welcome},
     code::Code,
     hello::{CURRENT, Features},
-    id::{ChannelId, ClientSeq, ClusterId, Conn, DeviceId, RequestId, UserId},
+    id::{ChannelId, ClientSeq, ClusterId, Conn, DeviceId, RequestId, Seq, UserId},
     limit::{SESSION_PULLS_MAX, SESSION_REQUESTS_MAX},
     log::Position,
 };
@@ -97,8 +97,8 @@ pub(crate) struct Core {
     outbox: Outbox,
     sync: Sync,
     asks: Asks,
-    /// Heads of pages that the app was shown: no later page may end before them.
-    shown: HashMap<ChannelId, Seq>,
+    /// Own acked writes and heads of pages that the app was shown, beside what `sync` knows: no later page may end before them.
+    known: HashMap<ChannelId, Seq>,
     next_request: u64,
     requests: HashMap<RequestId, Waiting>,
     /// When each unanswered request is given up, by rising time.
@@ -154,7 +154,7 @@ impl Core {
             outbox,
             sync,
             asks: Asks::default(),
-            shown: HashMap::new(),
+            known: HashMap::new(),
             next_request: 1,
             requests: HashMap::new(),
             deadlines: VecDeque::new(),
@@ -223,8 +223,8 @@ impl Core {
             // What this device knows to exist is never answered by a replica that has not got it yet.
             // Behind a read barrier nothing is missing anyway.
             What::Pull(Pull::History(mut query)) if query.replica.is_none() && !query.linearizable => {
-                let shown = self.shown.get(&query.channel).copied().unwrap_or(Seq::ZERO);
-                query.min_seq = query.min_seq.max(self.sync.highest(query.channel)).max(shown);
+                let known = self.known.get(&query.channel).copied().unwrap_or(Seq::ZERO);
+                query.min_seq = query.min_seq.max(self.sync.highest(query.channel)).max(known);
                 What::Pull(Pull::History(query))
             }
             what => what,
@@ -249,8 +249,7 @@ impl Core {
             }
             PullOf::App(tag) => {
                 if let (Some(channel), Ok(Page::History(page))) = (self.asks.channel(tag), &page) {
-                    let shown = self.shown.entry(channel).or_default();
-                    *shown = (*shown).max(page.head.seq);
+                    self.learn(channel, page.head.seq);
                 }
                 if let Some(result) = self.asks.handle_answer(now, spread, tag, page.map(Reply::Page)) {
                     self.outputs.push_back(Output::Replied(tag, result));
@@ -411,6 +410,9 @@ impl Core {
                 }
             }
             Waiting::App(tag) => {
+                if let (Some((channel, read)), Ok(Answer::Done)) = (self.asks.mark_read(tag), &answer) {
+                    self.changes.push(Change::Read(channel, read));
+                }
                 if let Some(result) = self.asks.handle_answer(now, spread, tag, answer.map(Reply::Answer)) {
                     self.outputs.push_back(Output::Replied(tag, result));
                 }
@@ -429,11 +431,16 @@ impl Core {
         self.changes.push(Change::Settled { channel, client_seq, acked });
         if let Fate::Sent { at, .. } = &fate {
             self.sync.handle_head(now, channel, at.seq);
+            self.learn(channel, at.seq);
         }
         self.outputs.push_back(Output::Settled(channel, client_seq, fate));
         if store_replaced {
             self.outputs.push_back(Output::StoreReplaced);
         }
+    }
+    fn learn(&mut self, channel: ChannelId, seq: Seq) {
+        let known = self.known.entry(channel).or_default();
+        *known = (*known).max(seq);
     }
     fn event(&mut self, now: Instant, event: Event) {
         match event {

@@ -212,7 +212,10 @@ impl Sync {
         }
         if let Some((to, below)) = self.walk.filter(|_| !self.walk_in_flight && self.walk_not_before.is_none()) {
             self.walk_in_flight = true;
-            return Some((Purpose::Index, Pull::Index(IndexQuery { from: self.user_rev, to, below, limit: PAGE_ROWS_MAX as u32, linearizable: false })));
+            return Some((
+                Purpose::Index,
+                Pull::Index(IndexQuery { from: self.user_rev, to, below, limit: PAGE_ROWS_MAX as u32, linearizable: false }),
+            ));
         }
         if self.is_paused {
             return None;

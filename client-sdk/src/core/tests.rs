@@ -7,7 +7,7 @@ use std::{
 };
 
 use kith_wire::{
-    client::{Pull, Request, Send, ToClient, ToEdge},
+    client::{HistoryQuery, Pull, Request, Send, ToClient, ToEdge},
     code::Code,
     id::{ChannelId, ClientSeq, Seq, UserId},
     log::Content,
@@ -15,7 +15,7 @@ use kith_wire::{
 use proptest::prelude::*;
 
 use super::{
-    Backfill, Config, Core, Fate, Output, PullId, Show,
+    Backfill, Config, Core, Fate, Output, PullId, Show, What,
     fake_server::{Faults, ME, Server, is_withheld},
 };
 use crate::{
@@ -466,4 +466,33 @@ fn an_answer_that_nothing_is_there_does_not_deny_what_was_heard_of_meanwhile() {
     assert_eq!(world.core.behind(), 1, "the second was not asked for yet");
     world.settle();
     assert_eq!(world.shown[&channel(0)], [Seq::new(1), Seq::new(2)]);
+}
+
+#[test]
+fn a_page_never_ends_before_what_the_device_sent_or_was_shown() {
+    let mut world = World::with(Config { backfill: Backfill::Off, ..config() });
+    world.apply(Step::Send { channel: 0, text: "ok" });
+    world.settle();
+    let ask = |world: &mut World, linearizable| {
+        let query = HistoryQuery {
+            channel: channel(0),
+            first: Seq::new(1),
+            last: Seq::new(1),
+            newest_first: false,
+            limit: 10,
+            min_seq: Seq::ZERO,
+            replica: None,
+            linearizable,
+        };
+        world.core.handle_ask(world.now, What::Pull(Pull::History(query)), Duration::from_secs(5));
+        world.core.poll_pull().map(|(id, pull)| (id, pull)).expect("it is connected")
+    };
+    let min_seq = |pull: &Pull| if let Pull::History(query) = pull { query.min_seq } else { Seq::ZERO };
+    let (id, pull) = ask(&mut world, false);
+    assert_eq!(min_seq(&pull), Seq::new(1), "its own");
+    world.apply(Step::Other { channel: 0 });
+    let page = world.server.page(&pull, Faults::default());
+    world.core.handle_page(world.now, id, Ok(page));
+    assert_eq!(min_seq(&ask(&mut world, false).1), Seq::new(2), "the head of the page");
+    assert_eq!(min_seq(&ask(&mut world, true).1), Seq::ZERO, "the leader needs no telling");
 }

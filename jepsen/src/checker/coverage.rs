@@ -10,7 +10,12 @@ const SECOND: u64 = 1_000_000_000;
 
 /// When the last fault was healed; none where there was no fault.
 pub(super) fn healed_at(faults: &[FaultEvent]) -> Option<Nanos> {
-    faults.iter().rev().find(|fault| fault.outcome == FaultOutcome::Healed).map(|fault| fault.time)
+    changed_at(faults.iter().filter(|fault| fault.nemesis != Nemesis::None))
+}
+
+/// When the harness last touched a node, be it after the faults and the load.
+pub(super) fn changed_at<'f>(faults: impl IntoIterator<Item = &'f FaultEvent>) -> Option<Nanos> {
+    faults.into_iter().filter(|fault| fault.outcome == FaultOutcome::Healed).last().map(|fault| fault.time)
 }
 
 pub(super) struct Coverage {
@@ -46,7 +51,11 @@ impl Coverage {
             expect: expect.clone(),
             faults: faults.to_vec(),
             outages,
-            heals: faults.iter().filter(|fault| fault.outcome == FaultOutcome::Healed).map(|fault| fault.time).collect(),
+            heals: faults
+                .iter()
+                .filter(|fault| fault.outcome == FaultOutcome::Healed && fault.nemesis != Nemesis::None)
+                .map(|fault| fault.time)
+                .collect(),
             awaited: 0,
             recoveries: Vec::new(),
             first: None,
@@ -102,6 +111,9 @@ impl Coverage {
         for nemesis in self.expect.required.iter().filter(|nemesis| **nemesis != Nemesis::None) {
             self.require(*nemesis, findings);
         }
+        if self.expect.snapshots {
+            self.require_snapshot(findings);
+        }
         self.recoveries.sort_unstable();
         let sent = || book.all().filter(|(_, message)| message.attempts > 0);
         let is_bit = |fault: &&FaultEvent| {
@@ -136,6 +148,16 @@ impl Coverage {
             other.outcome == FaultOutcome::Healed && other.nemesis == fault.nemesis && other.target == fault.target && other.time >= fault.time
         });
         healed.and_then(|healed| healed.evidence.bit).is_some_and(|bit| bit > 0)
+    }
+
+    /// A node that was away for longer than any log reaches back must have installed a snapshot.
+    fn require_snapshot(&self, findings: &mut Findings) {
+        let back = self.faults.iter().rfind(|fault| fault.nemesis == Nemesis::None && fault.outcome == FaultOutcome::Healed);
+        match back.map(|fault| fault.evidence.bit) {
+            Some(Some(1..)) => {}
+            Some(_) => findings.report(Anomaly::FaultNeverBit, || "a node came back without a snapshot, so logs were not cut".to_owned()),
+            None => findings.unknown("no node was restarted from a snapshot".to_owned()),
+        }
     }
 
     fn require(&self, nemesis: Nemesis, findings: &mut Findings) {

@@ -31,7 +31,7 @@ use book::{Book, Fact, Seen};
 pub use finding::{Anomaly, Answer, Figures, Findings, Found, Spread, Verdict};
 
 use crate::history::{Event, FaultEvent, HistoryError, Reader};
-use crate::name::Nemesis;
+use crate::name::{Nemesis, Workload};
 use crate::plan::Plan;
 
 /// One promise.
@@ -59,6 +59,8 @@ pub struct Expect {
     pub equal_within: Duration,
     /// The same where a replica is rebuilt.
     pub rebuilt_within: Duration,
+    /// Whether a node must have come back from a snapshot only.
+    pub snapshots: bool,
     /// Whether final reads are needed: without them, nothing is said about what was kept.
     pub final_reads: bool,
     /// Examples kept of each anomaly.
@@ -77,6 +79,7 @@ impl Default for Expect {
             ack_within: Duration::from_secs(15),
             equal_within: Duration::from_secs(60),
             rebuilt_within: Duration::from_secs(120),
+            snapshots: false,
             final_reads: true,
             examples_max: 5,
             search_steps_max: 2_000_000,
@@ -87,7 +90,13 @@ impl Default for Expect {
 impl Expect {
     /// What a planned run must show: its faults, final reads of all its replicas, 50 acked operations a second.
     pub fn of(plan: &Plan) -> Self {
-        Self { required: plan.required(), nodes: Some(usize::from(plan.request.nodes)), acked_per_second_min: 50.0, ..Self::default() }
+        Self {
+            required: plan.required(),
+            nodes: Some(usize::from(plan.request.nodes)),
+            acked_per_second_min: 50.0,
+            snapshots: plan.request.workloads.contains(&Workload::Snapshot),
+            ..Self::default()
+        }
     }
 }
 
@@ -105,6 +114,7 @@ impl Checker {
     /// Begins a check. `faults` are in the order of time.
     pub fn new(expect: &Expect, faults: &[FaultEvent]) -> Self {
         let healed_at = coverage::healed_at(faults);
+        let changed_at = coverage::changed_at(faults);
         let equal_within = if faults.iter().any(|fault| fault.nemesis.rebuilds()) { expect.rebuilt_within } else { expect.equal_within };
         Self {
             book: Book::default(),
@@ -113,7 +123,7 @@ impl Checker {
                 Box::new(origin::Origin::default()),
                 Box::new(shape::Shape),
                 Box::new(durability::Durability::new(expect.final_reads)),
-                Box::new(divergence::Divergence::new(expect, healed_at, equal_within)),
+                Box::new(divergence::Divergence::new(expect, changed_at, equal_within)),
                 Box::new(order::Order::default()),
                 Box::new(freshness::Freshness::default()),
                 Box::new(session::Session::default()),

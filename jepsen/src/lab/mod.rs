@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::Nemesis;
 use crate::plan::Plan;
+use crate::workload;
 
 pub use block::serve as serve_disk;
 pub use disk::{Before, Disk};
@@ -85,6 +86,8 @@ pub struct Setup {
     pub is_switched: bool,
     /// Disks are served by programs, so that they can tear and be slow.
     pub serves_disks: bool,
+    /// `section.key=value`, for every node.
+    pub settings: &'static [&'static str],
 }
 
 impl Setup {
@@ -95,6 +98,7 @@ impl Setup {
             shifts_clocks: required.contains(&Nemesis::Clock) && can_shift_clocks(),
             is_switched: required.iter().any(|one| matches!(one, Nemesis::Packet | Nemesis::Rebind)),
             serves_disks: required.iter().any(|one| one.needs_served_disks()) && can_serve_disks(),
+            settings: workload::settings(&plan.request.workloads),
         }
     }
 }
@@ -162,6 +166,7 @@ impl Lab {
                 log: logs.join(format!("n{id}.log")),
                 clock,
                 orders: Mutex::new(None),
+                settings: setup.settings.iter().map(|one| (*one).to_owned()).collect(),
                 running: Mutex::new(None),
             });
         }

@@ -45,6 +45,8 @@ pub struct Node {
     pub(super) clock: Option<PathBuf>,
     /// What it is told to do at its fail points when it starts next.
     pub(super) orders: Mutex<Option<String>>,
+    /// `section.key=value`, besides what its file says.
+    pub(super) settings: Vec<String>,
     pub(super) running: Mutex<Option<Running>>,
 }
 
@@ -81,6 +83,9 @@ impl Node {
             .arg(&self.config)
             .arg("--set")
             .arg(format!("node.data={}", self.disk.mount_point.join("data").display()));
+        for setting in &self.settings {
+            command.arg("--set").arg(setting);
+        }
         if let Some(clock) = &self.clock {
             command
                 .env("LD_PRELOAD", super::FAKETIME)
@@ -244,6 +249,21 @@ impl Node {
             Ok(head.ends_with(b" 200"))
         };
         ask().unwrap_or(false)
+    }
+
+    /// A counter or gauge of its metrics, by the whole name of its series; none if it does not answer or has none of that name.
+    pub fn metric(&self, series: &str) -> Option<u64> {
+        let address = SocketAddr::from((self.place.address, HTTP_PORT));
+        let ask = || -> io::Result<String> {
+            let mut stream = TcpStream::connect_timeout(&address, Duration::from_millis(500))?;
+            stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+            stream.write_all(format!("GET /metrics HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").as_bytes())?;
+            let mut text = String::new();
+            stream.read_to_string(&mut text)?;
+            Ok(text)
+        };
+        let text = ask().ok()?;
+        text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.trim().parse().ok())
     }
 
     /// Shifts its wall clock from the real one, where the run does that.

@@ -90,7 +90,7 @@ async fn send(bench: Arc<Bench>, account: Account, n: usize, rooms: Arc<Vec<Room
                 while under_way.try_join_next().is_some() {}
             }
         }
-        let pause = Duration::from_millis(chance.within(20, 80));
+        let pause = bench.pause(&mut chance, 20, 80);
         tokio::time::sleep(pause).await;
     }
     // What is not answered by then stays without an end: its fate is unknown.
@@ -108,7 +108,7 @@ async fn read(bench: Arc<Bench>, account: Account, n: usize, rooms: Arc<Vec<Room
     loop {
         let room = chance.one_of(&rooms);
         let is_tail = chance.percent(80);
-        let pause = Duration::from_millis(chance.within(100, 400));
+        let pause = bench.pause(&mut chance, 100, 400);
         tokio::select! {
             () = reached(&mut phase, Phase::Stopped) => break,
             () = async {

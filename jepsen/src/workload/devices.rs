@@ -98,7 +98,7 @@ async fn send(
                 () = tokio::time::sleep(Duration::from_millis(200)), if *phase.borrow() == Phase::Stopped => break,
             }
         }
-        tokio::time::sleep(Duration::from_millis(chance.within(20, 80))).await;
+        tokio::time::sleep(bench.pause(&mut chance, 20, 80)).await;
     }
     let _ = timeout(Duration::from_secs(15), async { while under_way.join_next().await.is_some() {} }).await;
     let mut heads = Vec::new();

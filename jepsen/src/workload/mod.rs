@@ -4,10 +4,17 @@
 //! `fail`; a load ends soon after the phase says so. Bounds: writes under way per device, named in each load. Not here: judging (`checker`).
 
 mod append;
+mod cursors;
 mod devices;
+mod direct;
 mod finals;
+mod membership;
 mod raw;
+mod reads;
+mod restarted;
 mod retry;
+mod sender;
+pub(crate) mod snapshot;
 mod text;
 
 use std::sync::Arc;
@@ -15,15 +22,17 @@ use std::time::Duration;
 
 use anyhow::Context;
 use kith_client::wire::id::{ChannelId, UserId};
-use kith_client::{Backfill, Client, ClientBuilder, Endpoint, NewChannel, RetryPolicy, Trust};
+use kith_client::{Backfill, Channel, Client, ClientBuilder, Endpoint, Error, History, NewChannel, RetryPolicy, Trust};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub(crate) use finals::final_reads;
 
+use crate::history::{Item, Withheld};
 use crate::lab::{Lab, PORT};
 use crate::name::Workload;
 use crate::record::Recorder;
+use crate::seed::Chance;
 
 /// How far a run is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -69,6 +78,8 @@ pub(crate) struct Bench {
     pub(crate) seed: u64,
     pub(crate) ca_pem: Vec<u8>,
     trust: Trust,
+    /// Loads that share the cluster: each is the lighter for it.
+    loads: u64,
 }
 
 /// A user, with a token.
@@ -92,10 +103,15 @@ const PREPARE_WITHIN: Duration = Duration::from_secs(20);
 const ACCOUNT_TRIES: u32 = 5;
 
 impl Bench {
-    pub(crate) fn new(lab: Arc<Lab>, recorder: Arc<Recorder>, seed: u64) -> anyhow::Result<Self> {
+    pub(crate) fn new(lab: Arc<Lab>, recorder: Arc<Recorder>, seed: u64, loads: usize) -> anyhow::Result<Self> {
         let ca_pem = std::fs::read(lab.cluster().join("cluster/ca.pem")).context("reading the cluster's CA")?;
         let trust = Trust::ca_pem(&ca_pem)?;
-        Ok(Self { lab, recorder, seed, ca_pem, trust })
+        Ok(Self { lab, recorder, seed, ca_pem, trust, loads: loads as u64 })
+    }
+
+    /// A pause of so many milliseconds, longer where more loads share the machine: together they stay about as heavy as two.
+    pub(crate) fn pause(&self, chance: &mut Chance, from: u64, to: u64) -> Duration {
+        Duration::from_millis(chance.within(from, to) * self.loads.max(2) / 2)
     }
 
     /// The account of a name, made through the product's own command line.
@@ -163,16 +179,52 @@ pub(crate) struct Audit {
     pub(crate) rooms: Vec<Room>,
 }
 
-/// Prepares and starts the loads; gives what is to be read in the end.
-pub(crate) async fn start(bench: &Arc<Bench>, workloads: &[Workload], loads: &mut Loads) -> anyhow::Result<Vec<Audit>> {
-    let mut audits = Vec::new();
+/// Reads from where `want` says to the end, page by page.
+async fn pages(channel: &Channel, mut want: History) -> Result<(Vec<Item<'static>>, Vec<Withheld>), Error> {
+    let (mut items, mut withheld) = (Vec::new(), Vec::new());
+    loop {
+        let page = channel.history(want).await?;
+        items.extend(page.records.iter().map(text::item));
+        withheld.extend(page.withheld.iter().map(|(from, to)| Withheld { from: from.get(), to: to.get() }));
+        match page.covered {
+            Some((_, last)) if last < page.head.seq && last >= want.first => want.first = last.next(),
+            _ => return Ok((items, withheld)),
+        }
+    }
+}
+
+/// What comes after the loads.
+#[derive(Debug, Default)]
+pub(crate) struct Prepared {
+    /// What is to be read in the end.
+    pub(crate) audits: Vec<Audit>,
+    /// A node that is taken away before.
+    pub(crate) away: Option<snapshot::Away>,
+}
+
+/// Settings that nodes are started with, besides those of the cluster.
+pub(crate) fn settings(workloads: &[Workload]) -> &'static [&'static str] {
+    if workloads.contains(&Workload::Snapshot) { snapshot::SETTINGS } else { &[] }
+}
+
+/// Prepares and starts the loads.
+pub(crate) async fn start(bench: &Arc<Bench>, workloads: &[Workload], loads: &mut Loads) -> anyhow::Result<Prepared> {
+    let mut prepared = Prepared::default();
     for workload in workloads {
-        audits.push(match workload {
+        prepared.audits.push(match workload {
             Workload::Append => append::start(bench, loads).await?,
             Workload::Retry => retry::start(bench, loads).await?,
             Workload::Devices => devices::start(bench, loads).await?,
+            Workload::Reads => reads::start(bench, loads).await?,
+            Workload::Membership => membership::start(bench, loads).await?,
+            Workload::Cursors => cursors::start(bench, loads).await?,
+            Workload::Snapshot => {
+                let (audit, away) = snapshot::start(bench, loads).await?;
+                prepared.away = Some(away);
+                audit
+            }
             other => anyhow::bail!("the workload {other} is not there yet"),
         });
     }
-    Ok(audits)
+    Ok(prepared)
 }

@@ -21,6 +21,11 @@ pub(crate) fn make(name: &str, chance: &mut Chance) -> String {
     with_length(name, length, chance)
 }
 
+/// A short text.
+pub(crate) fn short(name: &str, chance: &mut Chance) -> String {
+    with_length(name, 20, chance)
+}
+
 /// A text of one character more than may be.
 pub(crate) fn oversize(name: &str, chance: &mut Chance) -> String {
     with_length(name, TEXT_CHARS_MAX + 1 - name.len() - 10, chance)

@@ -391,7 +391,16 @@ fn time_never_goes_back_whatever_the_leaders_clock_says() {
         };
         chat.script.view.apply(group, index + 1 + at as u64, batch).expect("applies");
     }
-    let query = HistoryQuery { channel, first: Seq::new(2), last: Seq::new(4), newest_first: false, limit: 9, min_seq: Seq::ZERO, replica: None, linearizable: false };
+    let query = HistoryQuery {
+        channel,
+        first: Seq::new(2),
+        last: Seq::new(4),
+        newest_first: false,
+        limit: 9,
+        min_seq: Seq::ZERO,
+        replica: None,
+        linearizable: false,
+    };
     let page = read::history(&chat.script.view, user(ANN), &query, NodeId::new(1)).expect("readable").expect("a member");
     assert_eq!(page.records.iter().map(|record| record.ts.get()).collect::<Vec<_>>(), [9_000, 9_000, 9_500]);
 }

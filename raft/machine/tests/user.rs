@@ -110,7 +110,8 @@ fn a_changed_row_moves_and_an_unchanged_one_stays() {
     assert_eq!(merge(&mut script, vec![news(1, 6)]), merged(2, 3));
     let Some(Effect::IndexMoved { from, to, rows, .. }) = script.applied.last().and_then(|applied| applied.effects.first()) else { panic!("moved") };
     assert_eq!((from.get(), to.get(), rows.len()), (2, 3, 1));
-    let page = index::page(&script.view, ann(), &IndexQuery { from: UserRev::ZERO, to: UserRev::new(9), below: None, limit: 9, linearizable: false }).expect("readable");
+    let page = index::page(&script.view, ann(), &IndexQuery { from: UserRev::ZERO, to: UserRev::new(9), below: None, limit: 9, linearizable: false })
+        .expect("readable");
     assert_eq!(page.rows.iter().map(|row| (row.rev.get(), row.news.channel)).collect::<Vec<_>>(), [(3, channel(1)), (2, channel(2))]);
     assert!(!page.more);
 }
