@@ -227,7 +227,7 @@ impl Device {
                     let older = self.older.clone();
                     self.restart(&older)?;
                 }
-                13 | 14 if *phase.borrow() == Phase::Faults && self.until.is_none() && copies.is_empty() => {
+                13..=18 if *phase.borrow() == Phase::Faults && self.until.is_none() && copies.is_empty() => {
                     copies.spawn(self.copy()?.live(phase.clone()));
                 }
                 _ => {}
