@@ -107,15 +107,11 @@ async fn sends_at_any_node_are_acked_in_order_and_equal_on_all_replicas_also_aft
     let answer = cluster.handle(2, &ann, send(channel, 16, "back")).await.unwrap();
     assert!(matches!(answer, Answer::Sent { seq, .. } if seq == Seq::new(31)), "{answer:?}");
     wanted.push((31, "back".into()));
-<<<<<<< HEAD
-=======
     for asked in 1..=3 {
         let page = latest(&cluster, asked, &bob, channel).await.unwrap();
         assert_eq!(texts(&page), wanted, "all that was acked before, whichever node is asked");
     }
     assert_eq!(latest(&cluster, 2, &stranger, channel).await.unwrap_err().code, Code::NotMember);
-    let (cluster_ref, ann_ref) = (&cluster, &ann);
->>>>>>> ebcb3b3 (wire, node, sdk: linearizable reads of history and of the own index)
     wait_for("the restarted replica has it all", async || {
         history(&cluster, 1, &ann, channel, Some(2), 31).await.is_ok_and(|page| texts(&page) == wanted)
     })
