@@ -6,7 +6,7 @@
 //! Not here: which sectors survive (`sector`), what is mounted on it (`disk`).
 
 use std::ffi::OsStr;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{BufRead, Write};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -89,6 +89,19 @@ struct Shared {
 }
 
 impl Shared {
+    fn new(image: File, bytes: u64) -> Self {
+        let state = State {
+            sectors: Sectors::new(image),
+            bytes,
+            bytes_per_second: 0,
+            delay: Duration::ZERO,
+            armed: None,
+            is_off: false,
+            counts: Counts::default(),
+        };
+        Self { state: Mutex::new(state), is_cut: Condvar::new() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // Whoever panics here ends the process.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -142,6 +155,19 @@ impl Shared {
         // One request at a time, as the kernel's other requests wait too: a disk has one head.
         std::thread::sleep(wait);
         done
+    }
+
+    /// Makes what was written survive, unless a cut waits for just that.
+    fn flush(&self) -> Result<(), Errno> {
+        self.serve(0, |state| {
+            if state.sectors.unflushed() == 0 {
+                return Ok(());
+            }
+            let Some((keep_percent, chance)) = state.armed.take() else { return state.sectors.flush() };
+            state.cut(keep_percent, chance);
+            self.is_cut.notify_all();
+            Err(std::io::Error::other("the power was cut while it was flushed"))
+        })
     }
 }
 
@@ -244,18 +270,7 @@ impl Filesystem for Served {
     }
 
     fn fsync(&self, _request: &Request, _inode: INodeNo, _handle: FileHandle, _data_only: bool, reply: ReplyEmpty) {
-        let shared = &self.0;
-        let flushed = shared.serve(0, |state| {
-            if state.armed.is_none() || state.sectors.unflushed() == 0 {
-                return state.sectors.flush();
-            }
-            if let Some((keep_percent, chance)) = state.armed.take() {
-                state.cut(keep_percent, chance);
-            }
-            shared.is_cut.notify_all();
-            Err(std::io::Error::other("the power was cut while it was flushed"))
-        });
-        match flushed {
+        match self.0.flush() {
             Ok(()) => reply.ok(),
             Err(error) => reply.error(error),
         }
@@ -272,16 +287,7 @@ pub fn serve(image: &Path, folder: &Path) -> anyhow::Result<()> {
     if bytes % SECTOR as u64 != 0 {
         bail!("{} is not made of sectors", image.display());
     }
-    let state = State {
-        sectors: Sectors::new(file),
-        bytes,
-        bytes_per_second: 0,
-        delay: Duration::ZERO,
-        armed: None,
-        is_off: false,
-        counts: Counts::default(),
-    };
-    let shared = Arc::new(Shared { state: Mutex::new(state), is_cut: Condvar::new() });
+    let shared = Arc::new(Shared::new(file, bytes));
     let mut config = Config::default();
     config.mount_options = vec![MountOption::FSName("kith-jepsen".to_owned())];
     let session = fuser::Session::new(Served(Arc::clone(&shared)), folder, &config).context("mounting a disk by FUSE")?;
@@ -301,4 +307,56 @@ pub fn serve(image: &Path, folder: &Path) -> anyhow::Result<()> {
     // Unmounted already, or in use: whoever still waits for the disk is answered by the kernel, since nobody serves it any more.
     session.umount_and_join().ok();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disk() -> Shared {
+        let image = tempfile::tempfile().unwrap();
+        image.set_len(1 << 20).unwrap();
+        Shared::new(image, 1 << 20)
+    }
+
+    fn write(disk: &Shared, byte: u8) -> Result<(), Errno> {
+        disk.serve(8 * SECTOR, |state| state.sectors.write(0, &[byte; 8 * SECTOR]))
+    }
+
+    #[test]
+    fn a_cut_waits_for_a_flush_that_has_something_to_tear_and_then_nothing_is_served() {
+        let disk = disk();
+        std::thread::scope(|scope| {
+            let cut = scope.spawn(|| disk.obey(Command::Cut { keep_percent: 50, seed: 1 }));
+            // Whoever flushes is told that it failed, at the latest when the cut no longer waits.
+            while write(&disk, 7).and_then(|()| disk.flush()).is_ok() {}
+            let counts = cut.join().unwrap();
+            assert!(counts.kept + counts.lost <= 8 && counts.refused <= 1, "{counts:?}");
+        });
+        assert!(write(&disk, 8).is_err() && disk.flush().is_err());
+        let counts = disk.obey(Command::On);
+        assert!(counts.refused >= 2);
+        assert!(write(&disk, 9).and_then(|()| disk.flush()).is_ok());
+    }
+
+    #[test]
+    fn a_slow_disk_counts_what_it_slowed() {
+        let disk = disk();
+        write(&disk, 1).unwrap();
+        assert_eq!(disk.obey(Command::Slow { bytes_per_second: 0, delay_ms: 1 }).slowed, 0);
+        write(&disk, 2).unwrap();
+        disk.flush().unwrap();
+        assert_eq!(disk.obey(Command::Slow { bytes_per_second: 10_000_000, delay_ms: 0 }).slowed, 2);
+        write(&disk, 3).unwrap();
+        disk.flush().unwrap();
+        let counts = disk.obey(Command::Slow { bytes_per_second: 0, delay_ms: 0 });
+        assert_eq!((counts.slowed, counts.served), (3, 5), "a flush moves no bytes over the wire");
+    }
+
+    #[test]
+    fn what_is_asked_crosses_the_pipe() {
+        let asked = Command::Cut { keep_percent: 30, seed: u64::MAX };
+        let text = serde_json::to_string(&asked).unwrap();
+        assert!(matches!(serde_json::from_str(&text).unwrap(), Command::Cut { keep_percent: 30, seed: u64::MAX }));
+    }
 }

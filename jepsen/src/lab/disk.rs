@@ -4,11 +4,12 @@
 //! else the kernel works on the image itself. Not here: when (`nemesis`).
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
+use nix::fcntl::{FallocateFlags, fallocate};
 
 use super::block::Command;
 use super::drive::Drive;
@@ -138,11 +139,21 @@ impl Disk {
     /// Not even a file can be made.
     pub fn fill(&self) -> anyhow::Result<u64> {
         let mut file = File::create(self.filler()).context("filling a disk")?;
-        let block = vec![0x5a; 1 << 20];
-        let mut taken = 0;
-        let mut size = block.len();
+        let mut taken = 0u64;
+        // Without writing it, or a slow disk would be busy with this instead of with the node.
+        let mut size = IMAGE_BYTES;
+        while size >= 4_096 {
+            match fallocate(&file, FallocateFlags::empty(), taken as i64, size as i64) {
+                Ok(()) => taken += size,
+                Err(_) => size /= 2,
+            }
+        }
+        // A failed piece may have taken a part of itself; what is left are crumbs.
+        file.seek(SeekFrom::End(0)).context("filling a disk")?;
+        let crumbs = [0x5a; 4_096];
+        let mut size = crumbs.len();
         while size >= 512 {
-            match file.write(&block[..size]) {
+            match file.write(&crumbs[..size]) {
                 Ok(count) if count > 0 => taken += count as u64,
                 _ => size /= 2,
             }
