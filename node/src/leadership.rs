@@ -31,6 +31,7 @@ pub fn watch(tasks: &Tasks, group: &GroupHandle, duties: Arc<[Arc<dyn Duty>]>) {
                 serving = wanted.map(|term| Serving::begin(id, term, &duties));
             }
             tokio::select! {
+                biased;
                 changed = leadership.changed() => if changed.is_err() { return },
                 () = cancel.cancelled() => return,
             }

@@ -35,6 +35,7 @@ impl Tasks {
         let cancel = self.cancel.clone();
         self.spawn_finishing(name, async move {
             tokio::select! {
+                biased;
                 () = cancel.cancelled() => {}
                 () = task => {}
             }

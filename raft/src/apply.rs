@@ -7,13 +7,7 @@
 use std::{io, sync::Arc};
 
 use futures_util::{Stream, TryStreamExt};
-use kith_machine::{
-    Meta,
-    mutant::Mutant,
-    reply::Reply,
-    view::{StateView, WriteSet},
-};
-use kith_storage::{GroupState, Storage};
+use kith_machine::{Meta, mutant::Mutant, reply::Reply, view::WriteSet};
 use kith_wire::{
     id::{GroupId, LogIndex, Term},
     log,
@@ -22,13 +16,11 @@ use openraft::{
     EntryPayload, OptionalSend, RaftSnapshotBuilder,
     storage::{EntryResponder, RaftStateMachine},
 };
-use tokio::{
-    sync::{oneshot, watch},
-    task::spawn_blocking,
-};
+use tokio::sync::{oneshot, watch};
 use tracing::Instrument;
 
 use crate::{
+    disk::{Disk, Rows, off_lane},
     failpoint::{FailPoints, point},
     feed::{AppliedEvent, FeedSender},
     flusher::Durable,
@@ -57,8 +49,8 @@ pub(crate) enum LogBelow {
 /// One group's state machine.
 pub(crate) struct Machine {
     pub(crate) group: GroupId,
-    pub(crate) storage: Arc<Storage>,
-    pub(crate) state: Arc<GroupState>,
+    pub(crate) storage: Arc<dyn Disk>,
+    pub(crate) state: Arc<dyn Rows>,
     pub(crate) log: LogBelow,
     /// Term of the last entry applied.
     pub(crate) applied_term: watch::Sender<Term>,
@@ -195,7 +187,7 @@ pub(crate) enum Builder {
     /// To what the last flush made durable.
     Pointer(log::Applied),
     /// To what is applied now, by a flush of its own.
-    Flush(Arc<Storage>, log::Applied),
+    Flush(Arc<dyn Disk>, log::Applied),
 }
 
 impl RaftSnapshotBuilder<Types> for Builder {
@@ -205,8 +197,8 @@ impl RaftSnapshotBuilder<Types> for Builder {
         let durable = match self {
             Self::Pointer(durable) => durable,
             Self::Flush(storage, applied) => {
-                let storage = Arc::clone(storage);
-                spawn_blocking(move || storage.state().flush()).await.map_err(io::Error::other)?.map_err(io::Error::other)?;
+                let (storage, blocks) = (Arc::clone(storage), storage.blocks());
+                off_lane(blocks, move || storage.flush()).await.map_err(io::Error::other)?.map_err(io::Error::other)?;
                 applied
             }
         };

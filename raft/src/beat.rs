@@ -105,8 +105,9 @@ impl Sender {
     async fn run(self) {
         let mut frames: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
         loop {
-            // All branches are cancel safe: a notice that is dropped here was not yet consumed.
+            // All branches are cancel safe: a notice that is dropped here was not yet consumed. Biased, so that a simulation repeats.
             tokio::select! {
+                biased;
                 () = self.stop.cancelled() => return,
                 Some(()) = frames.next() => {}
                 () = self.gathered() => {

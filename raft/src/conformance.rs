@@ -30,7 +30,7 @@ impl StoreBuilder<Types, LogStore, Machine, TempDir> for Builder {
         let storage = Storage::open(dir.path(), Options::default()).expect("opened");
         let group = GroupId::new(7);
         let metrics = Arc::new(RaftMetrics::default());
-        let log = LogStore::new(Arc::clone(&storage), group, FailPoints::default());
+        let log = LogStore::new(storage.clone(), group, FailPoints::default());
         let machine = Machine {
             group,
             state: storage.state().group(group),

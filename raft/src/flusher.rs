@@ -9,11 +9,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use kith_storage::Storage;
 use kith_wire::{id::GroupId, log::Applied};
 use openraft::async_runtime::watch::WatchReceiver as _;
 
-use crate::{config::Retention, group::GroupHandle};
+use crate::{
+    config::Retention,
+    disk::{Disk, off_lane},
+    group::GroupHandle,
+};
 
 /// Up to where a group's state is on the disk for sure; nothing before the first flush.
 #[derive(Clone, Debug, Default)]
@@ -29,14 +32,14 @@ impl Durable {
 }
 
 pub(crate) struct Flusher {
-    storage: Arc<Storage>,
+    storage: Arc<dyn Disk>,
     retention: Retention,
     durable: Mutex<HashMap<GroupId, Durable>>,
     round: tokio::sync::Mutex<()>,
 }
 
 impl Flusher {
-    pub(crate) fn new(storage: Arc<Storage>, retention: Retention) -> Self {
+    pub(crate) fn new(storage: Arc<dyn Disk>, retention: Retention) -> Self {
         Self { storage, retention, durable: Mutex::default(), round: tokio::sync::Mutex::default() }
     }
 
@@ -54,7 +57,7 @@ impl Flusher {
         let _round = self.round.lock().await;
         let marks = groups.iter().map(|group| (group, group.0.state.applied())).collect::<Vec<_>>();
         let storage = Arc::clone(&self.storage);
-        match tokio::task::spawn_blocking(move || storage.state().flush()).await {
+        match off_lane(storage.blocks(), move || storage.flush()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::warn!(cause = %error, "state was not flushed");

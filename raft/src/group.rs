@@ -19,7 +19,6 @@ use kith_machine::{
     reply::Reply,
     view::{Row, RowKey, StateView, ViewError},
 };
-use kith_storage::{GroupState, Reader};
 use kith_wire::{
     id::{GroupId, LogIndex, NodeId, Term},
     log::{Item, LogId, Membership},
@@ -35,6 +34,7 @@ use tracing::Instrument;
 
 use crate::{
     config::Timers,
+    disk::{Reader, Rows},
     error::ProposeError,
     feed::{Feed, FeedSource},
     metrics::RaftMetrics,
@@ -81,7 +81,7 @@ pub(crate) struct Group {
     pub(crate) raft: Raft,
     pub(crate) proposer: Arc<Proposer>,
     pub(crate) leadership: watch::Receiver<Leadership>,
-    pub(crate) state: Arc<GroupState>,
+    pub(crate) state: Arc<dyn Rows>,
     pub(crate) recent: Arc<Recent>,
     pub(crate) feed: FeedSource,
     pub(crate) timers: Timers,
@@ -171,7 +171,7 @@ impl GroupHandle {
     /// # Errors
     /// The group serves nothing now: its state is being replaced by a snapshot.
     pub fn reader(&self) -> Result<Reader, ViewError> {
-        self.0.state.reader()
+        Arc::clone(&self.0.state).reader()
     }
 
     /// The newest records of the group's busiest channels.
@@ -283,6 +283,8 @@ pub(crate) struct LeadershipWatcher {
     /// Term of the last entry applied.
     pub(crate) applied_term: watch::Receiver<Term>,
     pub(crate) leadership: watch::Sender<Leadership>,
+    /// The same, before everybody else.
+    pub(crate) to_proposer: watch::Sender<Leadership>,
     pub(crate) failed: Arc<AtomicBool>,
     pub(crate) stop: CancellationToken,
     pub(crate) metrics: Arc<RaftMetrics>,
@@ -297,8 +299,9 @@ impl LeadershipWatcher {
                 (server.vote.leader_id.term, server.current_leader)
             };
             self.publish(now);
-            // Both branches are cancel safe.
+            // Both branches are cancel safe. Biased, so that a simulation repeats.
             tokio::select! {
+                biased;
                 changed = server.changed() => if changed.is_err() { break },
                 changed = self.applied_term.changed() => if changed.is_err() { break },
             }
@@ -322,6 +325,7 @@ impl LeadershipWatcher {
         if before == next {
             return;
         }
+        self.to_proposer.send_replace(next);
         self.leadership.send_replace(next);
         match (before.leader == Some(self.me), leader == Some(self.me)) {
             (false, true) => drop(self.metrics.led_groups.inc()),

@@ -5,7 +5,7 @@
 //! link of a peer ends all sessions of the older one. Bounds: the leader's window per session, [`SESSIONS_MAX`] per peer and group.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -41,13 +41,13 @@ struct OfGroup {
 #[derive(Debug, Default)]
 struct OfPeer {
     link: u64,
-    groups: HashMap<GroupId, OfGroup>,
+    groups: BTreeMap<GroupId, OfGroup>,
 }
 
 /// The append sessions that peers have opened here.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Inbound {
-    peers: Arc<Mutex<HashMap<NodeId, OfPeer>>>,
+    peers: Arc<Mutex<BTreeMap<NodeId, OfPeer>>>,
 }
 
 /// Names one session.
@@ -125,7 +125,7 @@ impl Inbound {
         of_group.over = of_group.over.max(key.session);
     }
 
-    fn peers(&self) -> MutexGuard<'_, HashMap<NodeId, OfPeer>> {
+    fn peers(&self) -> MutexGuard<'_, BTreeMap<NodeId, OfPeer>> {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -54,6 +54,12 @@ impl Lanes {
         Ok(Self { handles, stop, threads: Mutex::new(threads) })
     }
 
+    /// One lane that is a runtime of someone else, who runs it: for simulations.
+    #[cfg(feature = "testing")]
+    pub fn on(runtime: Handle) -> Self {
+        Self { handles: vec![runtime], stop: watch::channel(false).0, threads: Mutex::default() }
+    }
+
     /// One lane per core but one, at least one.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ mod beat;
 pub mod config;
 #[cfg(test)]
 mod conformance;
+pub mod disk;
 pub mod error;
 pub mod failpoint;
 pub mod feed;
@@ -28,14 +29,18 @@ mod network;
 mod proposer;
 pub mod recent;
 pub mod registry;
+mod runtime;
 mod session;
 mod snapshot;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod transport;
 mod types;
+#[cfg(feature = "testing")]
+mod watch;
 
 pub use config::{GroupsConfig, ProposerLimits, Retention, Timers};
+pub use disk::{Disk, Reader};
 pub use error::{OpenError, ProposeError};
 pub use failpoint::FailPoints;
 pub use feed::{AppliedEvent, Feed, FeedError};
@@ -50,5 +55,5 @@ pub use transport::{PeerTransport, SnapshotPart, SnapshotReadError, SnapshotSour
 
 /// The node's disk, for whoever composes a node.
 pub mod storage {
-    pub use kith_storage::{FatalError, Identity, LocalError, NotServing, OpenError, Options, Reader, Storage, check};
+    pub use kith_storage::{FatalError, Identity, LocalError, NotServing, OpenError, Options, Storage, check};
 }

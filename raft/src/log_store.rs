@@ -12,7 +12,6 @@ use std::{
 };
 
 use futures_util::{Stream, stream};
-use kith_storage::Storage;
 use kith_wire::{
     id::{GroupId, LogIndex},
     log,
@@ -24,6 +23,7 @@ use openraft::{
 use tokio::sync::oneshot;
 
 use crate::{
+    disk::Disk,
     failpoint::{FailPoints, point},
     types::{RaftLogEntry, RaftLogId, RaftVote, Types, entry_in, entry_out, log_id_in, log_id_out, vote_in, vote_out},
 };
@@ -34,13 +34,13 @@ const READ_BYTES_MAX: usize = kith_wire::limit::BATCH_BYTES_MAX;
 /// One group's part of the node's log.
 #[derive(Clone)]
 pub(crate) struct LogStore {
-    storage: Arc<Storage>,
+    storage: Arc<dyn Disk>,
     group: GroupId,
     failpoints: FailPoints,
 }
 
 impl LogStore {
-    pub(crate) fn new(storage: Arc<Storage>, group: GroupId, failpoints: FailPoints) -> Self {
+    pub(crate) fn new(storage: Arc<dyn Disk>, group: GroupId, failpoints: FailPoints) -> Self {
         Self { storage, group, failpoints }
     }
 

@@ -12,26 +12,25 @@ use kith_machine::{
     Meta,
     mutant::{Mutant, give_seq},
     reply::Reply,
-    view::{Row, RowKey, StateView},
+    view::{Row, RowKey},
 };
-use kith_storage::GroupState;
 use kith_wire::{
     id::{ChannelId, LogIndex, Seq, Term},
     log::{Batch, Command, LogId},
 };
 use tokio::sync::watch;
 
-use crate::group::Leadership;
+use crate::{disk::Rows, group::Leadership};
 
 /// A leader that does not wait.
 pub(crate) struct Hasty {
-    state: Arc<GroupState>,
+    state: Arc<dyn Rows>,
     /// The seqs given in this term, by channel.
     given: Mutex<(Term, BTreeMap<ChannelId, Seq>)>,
 }
 
 impl Hasty {
-    pub(crate) fn new(state: Arc<GroupState>) -> Self {
+    pub(crate) fn new(state: Arc<dyn Rows>) -> Self {
         Self { state, given: Mutex::default() }
     }
 

@@ -216,6 +216,7 @@ impl NetSnapshot<Types> for Client {
         };
         // Dropping the transport's future cancels the transfer, whichever branch wins.
         let sent = tokio::select! {
+            biased;
             closed = cancel => return Err(closed.into()),
             () = tokio::time::sleep(option.hard_ttl()) => return Err(unreachable("the snapshot took too long").into()),
             sent = sending => sent,

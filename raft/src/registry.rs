@@ -11,7 +11,6 @@ use std::{
 
 use futures_util::future::join_all;
 use kith_machine::mutant::Quirk;
-use kith_storage::Storage;
 use kith_wire::{
     client::Refusal,
     code::Code,
@@ -30,6 +29,7 @@ use crate::{
     apply::{LogBelow, Machine},
     beat::Beats,
     config::GroupsConfig,
+    disk::{Disk, Rows},
     error::OpenError,
     failpoint::FailPoints,
     feed::{FEED_EVENTS_MAX, FeedSender, FeedSource},
@@ -56,7 +56,7 @@ pub struct GroupsOptions {
     /// Names the cluster in openraft's traces.
     pub cluster: String,
     /// Its disk.
-    pub storage: Arc<Storage>,
+    pub storage: Arc<dyn Disk>,
     /// Its links.
     pub transport: Arc<dyn PeerTransport>,
     /// Its threads.
@@ -75,7 +75,7 @@ pub struct GroupsOptions {
 pub struct Groups {
     node: NodeId,
     cluster: String,
-    storage: Arc<Storage>,
+    storage: Arc<dyn Disk>,
     lanes: Arc<Lanes>,
     config: GroupsConfig,
     now: Now,
@@ -167,7 +167,7 @@ impl Groups {
         let lane = self.lanes.of_group(group);
         let load = |cause| OpenError::Load { group, cause };
         let config = self.config.openraft(&self.cluster)?;
-        let state = self.storage.state().group(group);
+        let state = self.storage.group(group);
         if let Some(reason) = state.refusal() {
             return Err(OpenError::NotServing { group, reason });
         }
@@ -214,7 +214,7 @@ impl Groups {
         &self,
         group: GroupId,
         raft: Raft,
-        state: Arc<kith_storage::GroupState>,
+        state: Arc<dyn Rows>,
         recent: Arc<Recent>,
         feed: FeedSource,
         applied_term: watch::Receiver<Term>,
@@ -222,7 +222,9 @@ impl Groups {
         let stop = self.stop.child_token();
         let (leadership, leadership_seen) = watch::channel(Leadership::default());
         let failed = Arc::new(AtomicBool::new(false));
-        let proposer = Arc::new(Proposer::new(self.config.proposer, leadership_seen.clone(), Arc::clone(&self.metrics)));
+        // A watch wakes its waiters in random order: the proposer has one of its own, so that a simulation repeats.
+        let (to_proposer, proposer_seen) = watch::channel(Leadership::default());
+        let proposer = Arc::new(Proposer::new(self.config.proposer, proposer_seen, Arc::clone(&self.metrics)));
         let hasty = Hasty::new(Arc::clone(&state));
         let handle = GroupHandle(Arc::new(Group {
             id: group,
@@ -245,6 +247,7 @@ impl Groups {
             raft: raft.clone(),
             applied_term,
             leadership,
+            to_proposer,
             failed,
             stop: stop.clone(),
             metrics: Arc::clone(&self.metrics),

@@ -7,7 +7,7 @@
 //! deadline, else the session fails (openraft itself sets none). Not here: the follower's side (`inbound`), heartbeats (`beat`).
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     future::Future,
     pin::Pin,
     sync::{
@@ -56,7 +56,7 @@ struct Live {
 #[derive(Debug)]
 pub(crate) struct Sessions {
     next: AtomicU64,
-    live: Mutex<HashMap<(GroupId, u64), Live>>,
+    live: Mutex<BTreeMap<(GroupId, u64), Live>>,
     metrics: Arc<RaftMetrics>,
 }
 
@@ -90,7 +90,7 @@ impl Sessions {
         (session, received)
     }
 
-    fn live(&self) -> MutexGuard<'_, HashMap<(GroupId, u64), Live>> {
+    fn live(&self) -> MutexGuard<'_, BTreeMap<(GroupId, u64), Live>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -7,15 +7,16 @@
 use std::{io, sync::Arc};
 
 use bytes::Bytes;
-use kith_storage::{Export, GroupState, InstallError, Installer};
+use kith_storage::InstallError;
 use kith_wire::{
     log,
     peer::{AppendResult, SnapshotEnd, SnapshotHead},
 };
 use thiserror::Error;
-use tokio::{sync::mpsc, task::spawn_blocking};
+use tokio::{sync::mpsc, task::JoinError};
 
 use crate::{
+    disk::{Exporting, Installing, Rows, off_lane},
     group::GroupHandle,
     transport::{SnapshotPart, SnapshotReadError, SnapshotSource},
     types::{RaftSnapshot, snapshot_meta, vote_in, vote_out},
@@ -40,8 +41,8 @@ impl SnapshotData {
     }
 
     /// Puts it in the place of what the group has; durable on return.
-    pub(crate) async fn install(self, state: &Arc<GroupState>, head: log::Applied) -> io::Result<()> {
-        let state = Arc::clone(state);
+    pub(crate) async fn install(self, state: &Arc<dyn Rows>, head: log::Applied) -> io::Result<()> {
+        let (state, blocks) = (Arc::clone(state), state.blocks());
         let install = move || match self {
             Self::Pointer => Err(io::Error::other("a pointer cannot be installed")),
             Self::Received(received) => received.installer.finish(received.end).map_err(io::Error::other),
@@ -53,15 +54,15 @@ impl SnapshotData {
                 installer.finish(source.end()).map_err(io::Error::other)
             }
         };
-        spawn_blocking(install).await.map_err(io::Error::other)?
+        off_lane(blocks, install).await.map_err(io::Error::other)?
     }
 }
 
-pub(crate) struct ExportSource(pub(crate) Export);
+pub(crate) struct ExportSource(pub(crate) Box<dyn Exporting>);
 
 impl SnapshotSource for ExportSource {
     fn next_chunk(&mut self) -> Result<Option<Bytes>, SnapshotReadError> {
-        self.0.next().transpose().map_err(|error| SnapshotReadError(Box::new(error)))
+        self.0.next_chunk()
     }
     fn end(&self) -> SnapshotEnd {
         self.0.end()
@@ -69,20 +70,20 @@ impl SnapshotSource for ExportSource {
 }
 
 /// Opens an export of a group's rows; `None` if it has none.
-pub(crate) async fn export(state: &Arc<GroupState>) -> io::Result<Option<RaftSnapshot>> {
+pub(crate) async fn export(state: &Arc<dyn Rows>) -> io::Result<Option<RaftSnapshot>> {
     if state.applied().last.is_none() {
         return Ok(None);
     }
-    let state = Arc::clone(state);
+    let (state, blocks) = (Arc::clone(state), state.blocks());
     // Waits until the state writer has written what is committed.
-    let export = spawn_blocking(move || state.export()).await.map_err(io::Error::other)?.map_err(io::Error::other)?;
+    let export = off_lane(blocks, move || state.export()).await.map_err(io::Error::other)?.map_err(io::Error::other)?;
     let meta = snapshot_meta(export.applied());
     Ok(Some(RaftSnapshot { meta, snapshot: SnapshotData::Export(Box::new(ExportSource(export))) }))
 }
 
 /// A snapshot in its staging file.
 pub(crate) struct Received {
-    installer: Installer,
+    installer: Box<dyn Installing>,
     end: SnapshotEnd,
 }
 
@@ -92,6 +93,8 @@ enum StageError {
     Install(#[from] InstallError),
     #[error("the snapshot ended early")]
     Lost,
+    #[error("staging the snapshot panicked")]
+    Panicked(#[from] JoinError),
 }
 
 /// Stages a snapshot as it comes, then has openraft install it.
@@ -99,16 +102,10 @@ pub(crate) async fn receive(group: &GroupHandle, head: SnapshotHead, parts: mpsc
     let vote = vote_in(head.vote);
     let applied = log::Applied { last: head.last, membership_at: head.membership_at, membership: head.membership };
     let meta = snapshot_meta(&applied);
-    let state = Arc::clone(&group.0.state);
-    let staged = spawn_blocking(move || stage(&state, applied, parts)).await;
-    let received = match staged {
-        Ok(Ok(received)) => received,
-        Ok(Err(error)) => {
+    let received = match stage(&group.0.state, applied, parts).await {
+        Ok(received) => received,
+        Err(error) => {
             tracing::warn!(group = %group.id(), cause = &error as &dyn std::error::Error, "a snapshot was not taken");
-            return AppendResult::Closed;
-        }
-        Err(join) => {
-            tracing::error!(group = %group.id(), cause = %join, "staging a snapshot panicked");
             return AppendResult::Closed;
         }
     };
@@ -120,11 +117,15 @@ pub(crate) async fn receive(group: &GroupHandle, head: SnapshotHead, parts: mpsc
     }
 }
 
-fn stage(state: &Arc<GroupState>, applied: log::Applied, mut parts: mpsc::Receiver<SnapshotPart>) -> Result<Received, StageError> {
-    let mut installer = state.install(applied)?;
+async fn stage(state: &Arc<dyn Rows>, applied: log::Applied, mut parts: mpsc::Receiver<SnapshotPart>) -> Result<Received, StageError> {
+    let blocks = state.blocks();
+    let state = Arc::clone(state);
+    let mut installer = off_lane(blocks, move || state.install(applied)).await??;
     loop {
-        match parts.blocking_recv() {
-            Some(SnapshotPart::Chunk(chunk)) => installer.chunk(&chunk)?,
+        match parts.recv().await {
+            Some(SnapshotPart::Chunk(chunk)) => {
+                installer = off_lane(blocks, move || installer.chunk(&chunk).map(|()| installer)).await??;
+            }
             Some(SnapshotPart::End(end)) => {
                 installer.check(end)?;
                 return Ok(Received { installer, end });

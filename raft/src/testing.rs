@@ -29,6 +29,11 @@ use crate::{
     transport::{PeerTransport, SnapshotPart, SnapshotSource, TransportError},
 };
 
+/// Seeds what openraft draws on this thread from now on (election timeouts, first ticks); `None`: truly random.
+pub fn seed_elections(seed: Option<u64>) {
+    crate::runtime::seeded::seed(seed);
+}
+
 /// Tells of one link that wait for delivery; one more is refused.
 const LINK_QUEUE: usize = 4_096;
 

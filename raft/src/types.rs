@@ -46,6 +46,7 @@ openraft::declare_raft_types!(
         Node = (),
         Term = u64,
         LeaderId = leader_id_std::LeaderId<u64, u64>,
+        AsyncRuntime = crate::runtime::Runtime,
 );
 
 pub(crate) type Raft = openraft::Raft<Types, crate::apply::Machine>;

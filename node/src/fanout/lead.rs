@@ -174,10 +174,12 @@ impl Lead {
             let now = self.fanout.clock.instant();
             let due = [self.dispatch.poll_timeout(now), self.home.poll_timeout(), self.unreadable_until].into_iter().flatten().min();
             let due = due.unwrap_or(now + EDGES_EVERY).min(self.looked + EDGES_EVERY);
-            // Every branch is cancel safe: each takes something out only when it completes.
+            // Every branch is cancel safe: each takes something out only when it completes. Biased, so that a simulation repeats; what is
+            // bounded comes first, and of the rest some is taken below whatever came first.
             tokio::select! {
-                heard = events.next() => if !self.handle_heard(heard) { return },
+                biased;
                 Some(done) = self.work.next(), if !self.work.is_empty() => self.handle_done(done),
+                heard = events.next() => if !self.handle_heard(heard) { return },
                 message = self.inbox.recv() => match message {
                     Some(message) => self.handle_message(message),
                     None => return,

@@ -6,7 +6,7 @@
 //! another start of this node. Bounds: what admission lets in; [`BATCH`] sessions per registration. Not here: asking (`fanout`).
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -63,8 +63,8 @@ pub struct Reregister {
 #[derive(Debug, Default)]
 struct Table {
     opened: u64,
-    sessions: HashMap<SessionId, Entry>,
-    homes: HashMap<GroupId, Home>,
+    sessions: BTreeMap<SessionId, Entry>,
+    homes: BTreeMap<GroupId, Home>,
 }
 
 #[derive(Debug)]
@@ -343,7 +343,7 @@ impl Table {
 
 impl Home {
     /// Nothing is known to be registered any more.
-    fn forget(&mut self, sessions: &mut HashMap<SessionId, Entry>) {
+    fn forget(&mut self, sessions: &mut BTreeMap<SessionId, Entry>) {
         self.stale = true;
         self.losses += 1;
         for id in &self.sessions {

@@ -145,6 +145,7 @@ impl Fanout {
         let lead = Lead::new(self.clone(), seat, term, messages);
         tasks.spawn_finishing("fanout.lead", async move {
             tokio::select! {
+                biased;
                 () = cancel.cancelled() => {}
                 () = lead.run() => {}
             }
@@ -167,6 +168,7 @@ impl Fanout {
         loop {
             // Both branches are cancel safe.
             tokio::select! {
+                biased;
                 _ = look.tick() => {}
                 Some((asked, outcome)) = asks.next(), if !asks.is_empty() => {
                     self.local.handle_reregistered(&asked, outcome, self.clock.instant());

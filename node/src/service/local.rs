@@ -16,7 +16,7 @@ use kith_machine::{
     reply::Reply,
     view::{RowKey, StateView, ViewError},
 };
-use kith_raft::{GroupHandle, ProposeError, storage::Reader};
+use kith_raft::{GroupHandle, ProposeError, Reader};
 use kith_wire::{
     client::{Answer, ChannelView, MemberView, Page, Pull, Refusal, Request, Send},
     code::Code,

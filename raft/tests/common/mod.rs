@@ -84,7 +84,7 @@ impl Cluster {
         let groups = Groups::new(GroupsOptions {
             node: id,
             cluster: "test".to_owned(),
-            storage: Arc::clone(&storage),
+            storage: storage.clone(),
             transport: self.net.transport(id),
             lanes: Arc::clone(&lanes),
             config: self.config,
