@@ -5,8 +5,9 @@
 //! ```
 //! Rows rise by (family, key) within a chunk and from chunk to chunk. Invariant: any bytes are rows or a typed error.
 
+use bytes::Bytes;
 use kith_machine::view::{Row, RowKey};
-use kith_wire::{id::GroupId, peer::SnapshotEnd};
+use kith_wire::{id::GroupId, limit::SNAPSHOT_CHUNK_BYTES, peer::SnapshotEnd};
 use thiserror::Error;
 
 use crate::{
@@ -68,6 +69,47 @@ impl Tally {
     pub fn end(&self) -> SnapshotEnd {
         SnapshotEnd { rows: self.rows, crc: self.crc.clone().finalize() }
     }
+}
+
+/// The chunks of a snapshot of these rows, for a store that keeps them in another way.
+pub fn of_rows<'a>(group: GroupId, rows: impl IntoIterator<Item = (&'a RowKey, &'a Row)>) -> Vec<Bytes> {
+    let mut encoded: Vec<_> = rows
+        .into_iter()
+        .map(|(row_key, row)| {
+            let (mut key, mut value) = (Vec::new(), Vec::new());
+            let family = key::encode(group, row_key, &mut key);
+            row::encode(row, &mut value);
+            (family, key, value)
+        })
+        .collect();
+    encoded.sort_unstable();
+    let (mut chunks, mut out, mut count) = (Vec::new(), vec![0; HEADER_BYTES], 0_u32);
+    for (family, key, value) in encoded {
+        if count > 0 && out.len() + key.len() + value.len() + 8 > SNAPSHOT_CHUNK_BYTES {
+            chunks.push(finish(std::mem::replace(&mut out, vec![0; HEADER_BYTES]), std::mem::take(&mut count)));
+        }
+        put(&mut out, family, &key[4..], &value);
+        count += 1;
+    }
+    if count > 0 {
+        chunks.push(finish(out, count));
+    }
+    chunks
+}
+
+/// The rows of a chunk, as [`of_rows`] got them.
+///
+/// # Errors
+/// The bytes are not a chunk.
+pub fn rows_of(group: GroupId, chunk: &[u8]) -> Result<Vec<(RowKey, Row)>, ChunkError> {
+    let mut key = Vec::new();
+    parse(chunk)?.iter().map(|row| verify(group, row, &mut key)).collect()
+}
+
+/// A chunk once all of its rows are put.
+pub(crate) fn finish(mut out: Vec<u8>, count: u32) -> Bytes {
+    out[..HEADER_BYTES].copy_from_slice(&count.to_be_bytes());
+    Bytes::from(out)
 }
 
 /// A row of a chunk, borrowed. The key has no group.

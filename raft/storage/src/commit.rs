@@ -196,7 +196,8 @@ impl Queue {
             jobs.extend(waiting.jobs.pop_front().map(|(job, _)| job));
         }
         waiting.bytes -= bytes;
-        let committed = std::mem::take(&mut waiting.committed);
+        // A hint that is on the disk before its entries are would keep the group closed after a crash.
+        let committed = if waiting.jobs.is_empty() { std::mem::take(&mut waiting.committed) } else { BTreeMap::new() };
         drop(waiting);
         self.room.notify_all();
         Some((jobs, committed))
@@ -327,5 +328,28 @@ impl Writer {
             done(Err(WriteFailed::Store(error.clone())));
         }
         self.log.fail_waiters(error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kith_wire::id::{LogIndex, Term};
+
+    use super::*;
+
+    #[test]
+    fn a_commit_hint_is_never_written_before_what_was_queued_ahead_of_it() {
+        let options = Options { log_batch_jobs_max: 2, ..Options::default() };
+        let queue = Queue::new(options.log_queue_bytes_max, Arc::new(LogCounters::new()));
+        let group = GroupId::new(1);
+        for index in 1..=3 {
+            let job = Job { group, log: None, change: Change::Append(vec![(index, vec![0])]), done: None };
+            assert!(queue.push(job).is_ok());
+        }
+        queue.save_committed(group, LogId { term: Term::new(1), index: LogIndex::new(3) });
+        let (jobs, committed) = queue.next_batch(&options).expect("work");
+        assert_eq!((jobs.len(), committed.len()), (2, 0), "the third entry is not in this batch");
+        let (jobs, committed) = queue.next_batch(&options).expect("work");
+        assert_eq!((jobs.len(), committed.len()), (1, 1));
     }
 }

@@ -98,7 +98,7 @@ impl Export {
                 }
                 if count > 0 && out.len() + key.len() + value.len() + 8 > SNAPSHOT_CHUNK_BYTES {
                     self.next = Some((at, key.to_vec()));
-                    return Ok(Some(finish(out, count)));
+                    return Ok(Some(chunk::finish(out, count)));
                 }
                 chunk::put(&mut out, *family, &key[4..], value);
                 count += 1;
@@ -108,7 +108,7 @@ impl Export {
             at += 1;
             from = key::whole(self.group).0;
         }
-        Ok((count > 0).then(|| finish(out, count)))
+        Ok((count > 0).then(|| chunk::finish(out, count)))
     }
 }
 
@@ -122,9 +122,4 @@ impl Iterator for Export {
         }
         Some(chunk.map_err(ExportError::from))
     }
-}
-
-fn finish(mut out: Vec<u8>, count: u32) -> Bytes {
-    out[..chunk::HEADER_BYTES].copy_from_slice(&count.to_be_bytes());
-    Bytes::from(out)
 }
