@@ -1,13 +1,14 @@
 # Kith's few commands. Each installs what the machine lacks first; all use one profile, so that RocksDB is compiled once.
 #   make demo     three nodes, the shipped sample replayed, one leader killed, the verdict
 #   make test     every test          make verify   what a change must pass; edits nothing          make fix   edits what it can
+#   make sim      10,000 seeds of a simulated cluster, on all cores, at most an hour      (SEED=… SEEDS=… for others)
 #   make jepsen   real clusters hurt in every way that is there, under 25 minutes      make jepsen-nightly      make jepsen-soak     (root needed)
 
 SHELL       := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .SILENT:
-.PHONY: help demo test verify fix bootstrap jepsen jepsen-nightly jepsen-soak jepsen-ci jepsen-tools
+.PHONY: help demo test sim verify fix bootstrap jepsen jepsen-nightly jepsen-soak jepsen-ci jepsen-tools
 
 CARGO  ?= cargo
 SAMPLE := tests/data/irc-sample.jsonl.gz
@@ -15,7 +16,7 @@ SAMPLE := tests/data/irc-sample.jsonl.gz
 DEMO   ?= --replay $(SAMPLE) --kill leader
 
 help:
-	sed -n '2,4p' Makefile
+	sed -n '2,5p' Makefile
 
 demo: bootstrap
 	stay=; if [ -t 0 ] && [ -t 1 ]; then stay=--stay; fi
@@ -61,6 +62,10 @@ jepsen-tools: bootstrap
 	  echo "installing what is missing:$$missing" >&2; export DEBIAN_FRONTEND=noninteractive
 	  apt-get install -y -q --no-install-recommends $$missing >&2 || {
 	    apt-get update -q >&2 && apt-get install -y -q --no-install-recommends $$missing >&2; } || true; fi
+
+# A failing seed prints the command that repeats it.
+sim: bootstrap
+	$(CARGO) run --locked -p kith-sim -- --from $${SEED:-1} --seeds $${SEEDS:-10000} --minutes $${MINUTES:-60}
 
 verify: bootstrap
 	$(CARGO) fmt --all -- --check
