@@ -8,7 +8,7 @@ SHELL       := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .SILENT:
-.PHONY: help demo test sim verify fix bootstrap jepsen jepsen-nightly jepsen-soak jepsen-ci jepsen-tools
+.PHONY: help demo test sim verify fix bootstrap jepsen jepsen-nightly jepsen-soak jepsen-mutants jepsen-ci jepsen-tools
 
 CARGO  ?= cargo
 SAMPLE := tests/data/irc-sample.jsonl.gz
@@ -51,6 +51,12 @@ jepsen-nightly: jepsen-tools
 jepsen-soak: jepsen-tools
 	$(CARGO) build --locked -p kith -p kith-jepsen
 	"$${CARGO_TARGET_DIR:-target}/debug/kith-jepsen" matrix soak --seed $${SEED:-$$(date +%Y%m%d)} --out $(JEPSEN_OUT)/soak-$$(date +%Y%m%d)
+
+# Nodes that misbehave on purpose, each against the run that must notice: what says that a green run means something.
+jepsen-mutants: jepsen-tools
+	$(CARGO) build --locked -p kith-jepsen
+	$(CARGO) build --locked -p kith --features failpoint,mutants --bin kith-fault
+	"$${CARGO_TARGET_DIR:-target}/debug/kith-jepsen" mutants --seed $${SEED:-1} --out $(JEPSEN_OUT)/mutants
 
 # The tools that faults are made with; without them the runs are unknown.
 jepsen-tools: bootstrap

@@ -33,6 +33,8 @@ enum Verb {
     Replay(cli::run::ReplayArgs),
     /// Make all runs of a selection; goes on where it stopped.
     Matrix(cli::matrix::Args),
+    /// Run each mutant of the node against the cell that must catch it; goes on where it stopped.
+    Mutants(cli::mutants::Args),
     /// Remove the namespaces and mounts of runs that crashed.
     Clean,
     /// Be a disk: a file that is slow, refuses, or loses what was not flushed, as told on standard input.
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         Verb::Run(args) => cli::run::run(&args),
         Verb::Replay(args) => cli::run::replay(&args),
         Verb::Matrix(args) => cli::matrix::run(&args),
+        Verb::Mutants(args) => cli::mutants::run(&args),
         Verb::Clean => Ok(cli::run::clean()),
         Verb::ServeDisk { image, folder } => kith_jepsen::lab::serve_disk(&image, &folder).map(|()| ExitCode::SUCCESS),
     };

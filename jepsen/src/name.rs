@@ -132,34 +132,33 @@ names! {
 names! {
     /// A node that misbehaves on purpose, to prove that the harness notices.
     "mutant" Mutant {
-        AckBeforeFsync "ack-before-fsync" MUTANTS, "acknowledges before the log is synced";
-        WalSyncOff "wal-sync-off" MUTANTS, "never syncs the log";
-        AckBeforeMajority "ack-before-majority" MUTANTS, "acknowledges what only the leader has";
-        ReadWithoutIndex "read-without-index" MUTANTS, "a leader answers linearizable reads without asking a majority";
-        DedupInMemory "dedup-in-memory" MUTANTS, "the table of known sends is lost at a restart";
-        DedupNotInSnapshot "dedup-not-in-snapshot" MUTANTS, "the table of known sends is not in the snapshot";
-        SeqBeforeCommit "seq-before-commit" MUTANTS, "gives a seq before the commit: a hole after a leader change";
-        ApplyOutOfOrder "apply-out-of-order" MUTANTS, "a follower applies entries in another order";
-        ChecksumSkipped "checksum-skipped" MUTANTS, "reads on over a checksum that fails";
-        ResumeSkipsOne "resume-skips-one" MUTANTS, "a resumed device misses one message";
-        ResumeRepeatsOne "resume-repeats-one" MUTANTS, "a resumed device gets one message again";
-        FailOnTimeout "fail-on-timeout" MUTANTS, "answers `fail` where it does not know";
-        RemovedMaySend "removed-may-send" MUTANTS, "a removed member may still send";
-        RefAckedEarly "ref-acked-early" MUTANTS, "a ref is acknowledged before it is committed";
-        OutboxDroppedEarly "outbox-dropped-early" MUTANTS, "an outbox forgets before the other side has it";
-        EmptyDiskVotes "empty-disk-votes" MUTANTS, "a node with an empty disk votes as itself";
+        AckBeforeFsync "ack-before-fsync" Ready::Now, "acknowledges before the log is synced";
+        WalSyncOff "wal-sync-off" Ready::Now, "never syncs the log";
+        AckBeforeMajority "ack-before-majority" Ready::Now, "acknowledges what only the leader has";
+        ReadWithoutIndex "read-without-index" Ready::Now, "a leader answers linearizable reads without asking a majority";
+        DedupInMemory "dedup-in-memory" Ready::Now, "the table of known sends is lost at a restart";
+        DedupNotInSnapshot "dedup-not-in-snapshot" Ready::Now, "the table of known sends is not in the snapshot";
+        SeqBeforeCommit "seq-before-commit" Ready::Now, "gives a seq before the commit: a hole after a leader change";
+        ApplyOutOfOrder "apply-out-of-order" Ready::Now, "a follower applies entries in another order";
+        ChecksumSkipped "checksum-skipped" Ready::Now, "reads on over a checksum that fails";
+        ResumeSkipsOne "resume-skips-one" Ready::Now, "a resumed device misses one message";
+        ResumeRepeatsOne "resume-repeats-one" Ready::Now, "a resumed device gets one message again";
+        FailOnTimeout "fail-on-timeout" Ready::Now, "answers `fail` where it does not know";
+        RemovedMaySend "removed-may-send" Ready::Now, "a removed member may still send";
+        RefAckedEarly "ref-acked-early" Ready::Now, "a ref is acknowledged before it is committed";
+        OutboxDroppedEarly "outbox-dropped-early" Ready::Now, "an outbox forgets before the other side has it";
+        EmptyDiskVotes "empty-disk-votes" Ready::Now, "a node with an empty disk votes as itself";
         TwoOwners "two-owners" Ready::Later("comes with bucket moves"), "both owners serve a bucket during a move";
-        AckOutOfOrder "ack-out-of-order" MUTANTS, "a device's messages are acknowledged out of order";
-        MemberBeforeDedup "member-before-dedup" MUTANTS, "membership is checked before the table of known sends";
-        RefusalFreesNumber "refusal-frees-number" MUTANTS, "a refused send may be accepted when sent again";
-        IndexRowKeepsRev "index-row-keeps-rev" MUTANTS, "a changed index row keeps its rev";
-        PushLostSilently "push-lost-silently" MUTANTS, "a lost push is not told by `user_rev`";
-        ReadTwoSnapshots "read-two-snapshots" MUTANTS, "a read checks membership in another snapshot than the rows";
+        AckOutOfOrder "ack-out-of-order" Ready::Now, "a device's messages are acknowledged out of order";
+        MemberBeforeDedup "member-before-dedup" Ready::Now, "membership is checked before the table of known sends";
+        RefusalFreesNumber "refusal-frees-number" Ready::Now, "a refused send may be accepted when sent again";
+        IndexRowKeepsRev "index-row-keeps-rev" Ready::Now, "a changed index row keeps its rev";
+        PushLostSilently "push-lost-silently" Ready::Now, "a lost push is not told by `user_rev`";
+        ReadTwoSnapshots "read-two-snapshots" Ready::Now, "a read checks membership in another snapshot than the rows";
     }
 }
 
 const REPAIR: Ready = Ready::Later("comes with the repair of a replica from its peers");
-const MUTANTS: Ready = Ready::Later("comes with the feature `mutants` of the node");
 
 impl Nemesis {
     /// Reads `a,b+c`: slots in turn, those joined by `+` overlapping.

@@ -49,7 +49,7 @@ pub struct Summary {
     /// Why the run shows nothing, where the harness failed or this machine lacks something.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
-    /// Nodes that ended although no fault explains it.
+    /// Nodes that ended, or did not come back in the end, although no fault explains it.
     pub ended: Vec<String>,
     /// The verdict on the history.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,6 +61,8 @@ pub struct Summary {
 struct Seen {
     started_unix_ms: u64,
     ended: Vec<String>,
+    /// A node did not come back in the end.
+    is_broken: bool,
 }
 
 /// Makes a run. Everything it saw is in `folder` afterwards.
@@ -99,11 +101,12 @@ pub fn run(plan: &Plan, folder: &Path, binary: &Path) -> anyhow::Result<Summary>
     };
     let done = done.and_then(|()| recorder.finish().context("writing what was seen"));
     summary.started_unix_ms = seen.started_unix_ms;
-    summary.ended = seen.ended;
+    summary.ended = std::mem::take(&mut seen.ended);
     match done {
         Ok(()) => {
             let verdict = judge(&folder, plan);
-            summary.answer = if summary.ended.is_empty() || verdict.valid == Answer::Unknown { verdict.valid } else { Answer::False };
+            let is_told_apart = !summary.ended.is_empty() && verdict.valid != Answer::Unknown;
+            summary.answer = if is_told_apart || seen.is_broken { Answer::False } else { verdict.valid };
             summary.verdict = Some(verdict);
         }
         Err(error) => {
@@ -196,7 +199,11 @@ async fn drive(plan: &Plan, lab: &Arc<Lab>, recorder: &Arc<Recorder>, seen: &mut
     });
     ended.await.context("the loads did not end")??;
     for node in &lab.nodes {
-        node.ready(START_WITHIN).await.context("before the final reads")?;
+        // Nothing is in its way any more: that it does not serve is its own doing, and the others are read all the same.
+        if let Err(error) = node.ready(START_WITHIN).await {
+            seen.is_broken = true;
+            seen.ended.push(format!("{error:#} of the last heal"));
+        }
     }
     if let Some(away) = prepared.away {
         away.run(&bench).await.context("restarting a node from a snapshot")?;

@@ -210,7 +210,7 @@ impl Node {
             dialler,
             clock: clock.clone(),
             policy: links,
-            known: Known::new(&local(&storage, KNOWN_KEY).unwrap_or_default(), keeper(&storage, KNOWN_KEY)),
+            known: Known::new(&local(&storage, KNOWN_KEY).unwrap_or_default(), keeper(&storage, KNOWN_KEY), quirk),
             tasks: tasks.child(),
             metrics: metrics.peer.clone(),
         });

@@ -97,9 +97,10 @@ impl Machine {
     fn disordered(&self, payload: EntryPayload<Proposal, u64, ()>) -> EntryPayload<Proposal, u64, ()> {
         match payload {
             EntryPayload::Normal(proposal) if self.state.quirk().is(Mutant::ApplyOutOfOrder) => {
-                let reversed = log::Batch::decode_bytes(proposal.0.clone()).map(|mut batch| {
+                let reversed = log::Batch::decode_bytes(proposal.0.clone()).ok().and_then(|mut batch| {
+                    let is_records = batch.items.iter().all(|item| matches!(item.command, log::Command::Append { .. }));
                     batch.items.reverse();
-                    Proposal(batch.encode())
+                    is_records.then(|| Proposal(batch.encode()))
                 });
                 EntryPayload::Normal(reversed.unwrap_or(proposal))
             }

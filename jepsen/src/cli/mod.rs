@@ -3,6 +3,7 @@
 pub(crate) mod check;
 pub(crate) mod list;
 pub(crate) mod matrix;
+pub(crate) mod mutants;
 pub(crate) mod plan;
 mod request;
 pub(crate) mod run;

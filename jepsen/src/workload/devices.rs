@@ -1,4 +1,7 @@
-//! W3: devices that subscribe, leave, come back with what they have or with nothing, and read slowly.
+//! W3: devices that subscribe, leave, come back with what they have or with nothing, and read slowly; and hermits, who stay, and to whom nearly nothing is sent.
+//!
+//! A channel that goes on heals what was lost of it: whoever hears the next message sees that one is missing. So most channels here get a message or two and then
+//! nothing for a while, and a hermit is in one such channel alone: what is lost of the last message, or of the notice of it, stays lost and is seen in the end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +21,18 @@ use crate::seed::Chance;
 const USERS: usize = 3;
 /// Devices of each.
 const DEVICES: usize = 2;
-/// Channels.
+/// Channels that always go on.
 const ROOMS: usize = 5;
+/// Channels that get a message each in turn, until the last fault is healed.
+const QUIET: usize = 64;
+/// Of a hundred messages.
+const QUIET_PERCENT: u64 = 40;
+/// Users with one quiet channel of their own, and a device at each node.
+const HERMITS: usize = 8;
+/// One of so many messages goes to a hermit, in turn: every few seconds.
+const HERMIT_IN: u64 = 40;
+/// How long a hermit's device may take to have everything in the end, without connecting anew.
+const TOLD_WITHIN: Duration = Duration::from_secs(40);
 /// How long a device may take to have everything in the end.
 const CATCH_UP: Duration = Duration::from_secs(90);
 /// Writes of the sender that may wait.
@@ -33,10 +46,24 @@ pub(super) async fn start(bench: &Arc<Bench>, loads: &mut Loads) -> anyhow::Resu
     }
     let sender = bench.account("devices-sender").await?;
     let users: Vec<_> = accounts.iter().chain([&sender]).map(|account| account.user).collect();
-    let rooms = Arc::new(bench.rooms(&sender, &users, (0..ROOMS).map(|n| format!("devices-{n}"))).await?);
+    let names = (0..ROOMS).map(|n| format!("devices-{n}")).chain((0..QUIET).map(|n| format!("devices-quiet-{n}")));
+    let rooms = bench.rooms(&sender, &users, names).await?;
+    let mut cells = Vec::new();
+    for n in 0..HERMITS {
+        let hermit = bench.account(&format!("hermit-{n}")).await?;
+        let users = [hermit.user, sender.user];
+        cells.extend(bench.rooms(&sender, &users, [format!("hermit-{n}")]).await?.into_iter().map(|room| (hermit.clone(), room)));
+    }
+    let all: Vec<Room> = rooms.iter().chain(cells.iter().map(|(_, room)| room)).cloned().collect();
+    let rooms = Arc::new(rooms);
     // The devices must know where a channel ends, so they wait until the sender has said that it is done.
     let (ended, end) = watch::channel(None);
-    loads.spawn(send(Arc::clone(bench), sender.clone(), Arc::clone(&rooms), phase.clone(), ended));
+    loads.spawn(send(Arc::clone(bench), sender.clone(), all.clone(), phase.clone(), ended));
+    for (n, (account, room)) in cells.into_iter().enumerate() {
+        for at in 0..bench.lab.nodes.len() {
+            loads.spawn(hermit(Arc::clone(bench), account.clone(), room.clone(), format!("hermit-{n}-{at}"), at, end.clone()));
+        }
+    }
     for (n, account) in accounts.into_iter().enumerate() {
         for m in 0..DEVICES {
             let device = Device {
@@ -51,7 +78,7 @@ pub(super) async fn start(bench: &Arc<Bench>, loads: &mut Loads) -> anyhow::Resu
             loads.spawn(device.run(phase.clone(), end.clone()));
         }
     }
-    Ok(Audit { reader: sender, rooms: rooms.to_vec() })
+    Ok(Audit { reader: sender, rooms: all })
 }
 
 /// The head of each room.
@@ -60,10 +87,13 @@ type Heads = Vec<(ChannelId, Seq)>;
 async fn send(
     bench: Arc<Bench>,
     account: Account,
-    rooms: Arc<Vec<Room>>,
+    rooms: Vec<Room>,
     phase: watch::Receiver<Phase>,
     ended: watch::Sender<Option<Heads>>,
 ) -> anyhow::Result<()> {
+    let (busy, rest) = rooms.split_at(ROOMS);
+    let (quiet, hermits) = rest.split_at(QUIET);
+    let (mut quiet, mut hermits) = (quiet.iter().cycle(), hermits.iter().cycle());
     let mut chance = Chance::new(bench.seed ^ 0x5e4d_0000);
     let client = bench.client(&account, 0, Backfill::Off)?.build().await?;
     let _ = timeout(Duration::from_secs(5), client.connect()).await;
@@ -71,7 +101,13 @@ async fn send(
     let mut under_way = JoinSet::new();
     let mut number = 0_u64;
     while *phase.borrow() != Phase::Stopped {
-        let room = chance.one_of(&rooms).clone();
+        let is_over = *phase.borrow() != Phase::Faults;
+        let room = match () {
+            () if !is_over && chance.within(1, HERMIT_IN) == 1 => hermits.next(),
+            () if !is_over && chance.percent(QUIET_PERCENT) => quiet.next(),
+            () => Some(chance.one_of(busy)),
+        };
+        let Some(room) = room.cloned() else { break };
         let name = format!("d-{number}");
         number += 1;
         let text = text::make(&name, &mut chance);
@@ -115,6 +151,68 @@ async fn send(
     ended.send_replace(Some(heads));
     client.close().await;
     Ok(())
+}
+
+/// A device that connects once and hears until the end.
+async fn hermit(
+    bench: Arc<Bench>,
+    account: Account,
+    room: Room,
+    name: String,
+    first: usize,
+    mut end: watch::Receiver<Option<Heads>>,
+) -> anyhow::Result<()> {
+    let client = bench.client(&account, first, Backfill::All)?.build().await?;
+    let mut events = client.events();
+    let voice = Voice::new(&bench.recorder, &name, &account.name, None);
+    let _ = timeout(Duration::from_secs(5), client.connect()).await;
+    let mut deadline = None;
+    let mut head = None;
+    loop {
+        if let Some(head) = head
+            && (client.channel(room.id).held().await?.is_some_and(|cursor| cursor.max >= head) || deadline.is_some_and(|at| Instant::now() > at))
+        {
+            break;
+        }
+        tokio::select! {
+            heads = end.wait_for(Option::is_some), if head.is_none() => {
+                // A sender that failed tells that itself.
+                let Ok(heads) = heads else { return Ok(()) };
+                head = heads.iter().flatten().find(|(id, _)| *id == room.id).map(|(_, head)| *head);
+                deadline = Some(Instant::now() + TOLD_WITHIN);
+            }
+            event = events.next() => match event {
+                Some(event) => hear(&voice, std::slice::from_ref(&room), event),
+                None => break,
+            },
+            () = tokio::time::sleep(Duration::from_millis(100)), if head.is_some() => {}
+        }
+    }
+    client.close().await;
+    while let Some(event) = events.next().await {
+        hear(&voice, std::slice::from_ref(&room), event);
+    }
+    tell_held(&client, &voice, std::slice::from_ref(&room)).await
+}
+
+/// Tells what a device holds: it must be what the replicas hold.
+async fn tell_held(client: &Client, voice: &Voice, rooms: &[Room]) -> anyhow::Result<()> {
+    for room in rooms {
+        let token = voice.begin(record::read(&room.name, Some(1), None, true, Vec::new(), Vec::new()));
+        let records = client.channel(room.id).records(Seq::new(1), Seq::new(u64::MAX), usize::MAX).await?;
+        let items = records.iter().map(|record| text::item(record)).collect();
+        voice.end(token, Outcome::Ok, record::read(&room.name, Some(1), None, true, items, Vec::new()), None);
+    }
+    Ok(())
+}
+
+fn hear(voice: &Voice, rooms: &[Room], event: Event) {
+    if let Event::Record { channel, record } = event
+        && let Some(room) = rooms.iter().find(|room| room.id == channel)
+    {
+        let item = text::item(&record);
+        voice.received(&room.name, item.message.into_owned(), item.seq, item.payload.map(std::borrow::Cow::into_owned));
+    }
 }
 
 struct Device {
@@ -178,7 +276,7 @@ impl Device {
                 biased;
                 () = &mut stop => is_over = true,
                 event = events.next() => match event {
-                    Some(event) => self.hear(&voice, event),
+                    Some(event) => hear(&voice, &self.rooms, event),
                     None => break,
                 },
             }
@@ -188,21 +286,12 @@ impl Device {
         }
         client.close().await;
         while let Some(event) = events.next().await {
-            self.hear(&voice, event);
+            hear(&voice, &self.rooms, event);
         }
         Ok(())
     }
 
-    fn hear(&self, voice: &Voice, event: Event) {
-        if let Event::Record { channel, record } = event
-            && let Some(room) = self.rooms.iter().find(|room| room.id == channel)
-        {
-            let item = text::item(&record);
-            voice.received(&room.name, item.message.into_owned(), item.seq, item.payload.map(std::borrow::Cow::into_owned));
-        }
-    }
-
-    /// Waits until all is here, then tells what the device holds: it must be what the replicas hold.
+    /// Waits until all is here, then tells what the device holds.
     async fn catch_up(&mut self, heads: &Heads) -> anyhow::Result<()> {
         let deadline = Instant::now() + CATCH_UP;
         let (client, mut events) = self.client().await?;
@@ -210,26 +299,20 @@ impl Device {
         let _ = timeout(Duration::from_secs(10), client.connect()).await;
         while Instant::now() < deadline {
             let mut is_whole = true;
-            for (id, head) in heads {
+            for (id, head) in heads.iter().filter(|(id, _)| self.rooms.iter().any(|room| room.id == *id)) {
                 is_whole &= client.channel(*id).held().await?.is_some_and(|cursor| cursor.max >= *head);
             }
             if is_whole {
                 break;
             }
             if let Ok(Some(event)) = timeout(Duration::from_millis(100), events.next()).await {
-                self.hear(&voice, event);
+                hear(&voice, &self.rooms, event);
             }
         }
         client.close().await;
         while let Some(event) = events.next().await {
-            self.hear(&voice, event);
+            hear(&voice, &self.rooms, event);
         }
-        for room in self.rooms.iter() {
-            let token = voice.begin(record::read(&room.name, Some(1), None, true, Vec::new(), Vec::new()));
-            let records = client.channel(room.id).records(Seq::new(1), Seq::new(u64::MAX), usize::MAX).await?;
-            let items = records.iter().map(|record| text::item(record)).collect();
-            voice.end(token, Outcome::Ok, record::read(&room.name, Some(1), None, true, items, Vec::new()), None);
-        }
-        Ok(())
+        tell_held(&client, &voice, &self.rooms).await
     }
 }

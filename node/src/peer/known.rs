@@ -8,6 +8,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use kith_machine::mutant::{Mutant, Quirk};
 use kith_wire::{
     client::Refusal,
     code::Code,
@@ -27,6 +28,7 @@ type Met = BTreeMap<NodeId, (StoreId, BootEpoch)>;
 pub struct Known {
     met: Arc<Mutex<Met>>,
     keep: Keep,
+    quirk: Quirk,
 }
 
 impl std::fmt::Debug for Known {
@@ -37,8 +39,8 @@ impl std::fmt::Debug for Known {
 
 impl Known {
     /// From what `keep` was given last, empty at first. `keep` is called with what must be on disk, rarely: a node is met anew.
-    pub fn new(kept: &[u8], keep: Keep) -> Self {
-        Self { met: Arc::new(Mutex::new(parse(kept))), keep }
+    pub fn new(kept: &[u8], keep: Keep, quirk: Quirk) -> Self {
+        Self { met: Arc::new(Mutex::new(parse(kept))), keep, quirk }
     }
 
     /// Takes a peer's hello, or says why not.
@@ -48,6 +50,7 @@ impl Known {
     pub fn check(&self, hello: &PeerHello) -> Result<(), Refusal> {
         let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
         match met.get(&hello.node) {
+            Some(_) if self.quirk.is(Mutant::EmptyDiskVotes) => return Ok(()),
             Some((store, _)) if *store != hello.store => {
                 return Err(Refusal { text: "this node id is bound to another data directory".into(), ..refuse(Code::Revoked) });
             }
@@ -121,11 +124,11 @@ mod tests {
             let disk = disk.clone();
             Arc::new(move |kept: &[u8]| *disk.lock().unwrap() = kept.to_vec())
         };
-        let known = Known::new(&[], keep.clone());
+        let known = Known::new(&[], keep.clone(), Quirk::default());
         known.check(&hello(1, 5)).unwrap();
         known.check(&hello(1, 5)).unwrap();
         known.check(&hello(1, 6)).unwrap();
-        let again = Known::new(&disk.lock().unwrap().clone(), keep);
+        let again = Known::new(&disk.lock().unwrap().clone(), keep, Quirk::default());
         assert_eq!(again.check(&hello(2, 7)).unwrap_err().code, Code::Revoked);
         assert_eq!(again.check(&hello(1, 5)).unwrap_err().code, Code::Revoked);
         again.check(&hello(1, 6)).unwrap();

@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use kith_machine::{
     channel::read,
+    mutant::Mutant,
     user::index,
     view::{Row, RowKey, Scan, StateView, ViewError},
 };
@@ -19,7 +20,10 @@ use kith_wire::{
     peer::{Ask, Caller, Told},
 };
 
-use super::local::{broken, not_proposed, view};
+use super::{
+    local::{broken, not_proposed, view},
+    mutant::Earlier,
+};
 use crate::{
     clock::Instant,
     router::{Route, Router, refuse, refuse_for},
@@ -29,12 +33,13 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Reads {
     router: Router,
+    earlier: Earlier,
 }
 
 impl Reads {
     /// Over a router.
     pub fn new(router: Router) -> Self {
-        Self { router }
+        Self { router, earlier: Earlier::default() }
     }
 
     /// A page of history, from where the query says or from the nearest replica.
@@ -140,6 +145,10 @@ impl Reads {
             let rows = reader.scan(&Scan::Records(query.channel, range), reverse, limit)?;
             Ok(rows.into_iter().map(|(_, row)| row).collect())
         };
+        if handle.quirk().is(Mutant::ReadTwoSnapshots) {
+            let patchwork = self.earlier.over(handle, view(handle)?, self.router.clock().instant())?;
+            return read::history_from(&patchwork, caller.user, query, self.router.node(), fetch).map_err(|error| broken(&error));
+        }
         read::history_from(&reader, caller.user, query, self.router.node(), fetch).map_err(|error| broken(&error))
     }
 

@@ -8,6 +8,7 @@
 pub mod account;
 pub mod history;
 pub mod local;
+mod mutant;
 pub mod receipt;
 pub mod status;
 

@@ -33,7 +33,7 @@ mutants! {
     DedupInMemory "dedup-in-memory" "A device's numbers are not read back from the disk.";
     DedupNotInSnapshot "dedup-not-in-snapshot" "A snapshot has no numbers of devices.";
     SeqBeforeCommit "seq-before-commit" "A leader gives out seqs when it proposes; those of entries that are lost are never used again.";
-    ApplyOutOfOrder "apply-out-of-order" "A follower applies the items of a batch in another order.";
+    ApplyOutOfOrder "apply-out-of-order" "A follower applies the records of a batch in another order.";
     ChecksumSkipped "checksum-skipped" "A stored value whose checksum fails is taken as it is.";
     ResumeSkipsOne "resume-skips-one" "A history pull begins one record late where a device goes on.";
     ResumeRepeatsOne "resume-repeats-one" "A record that was pushed before the session was resumed is pushed again.";
