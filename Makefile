@@ -2,7 +2,7 @@
 #   make demo     three nodes, the shipped sample replayed, one leader killed, the verdict
 #   make test     every test          make verify   what a change must pass; edits nothing          make fix   edits what it can
 #   make sim      10,000 seeds of a simulated cluster, on all cores, at most an hour      (SEED=… SEEDS=… for others)
-#   make jepsen   real clusters hurt in every way that is there, under 25 minutes      make jepsen-nightly      make jepsen-soak     (root needed)
+#   make jepsen   real clusters hurt in every way that is there, under 25 minutes      make jepsen-nightly      make jepsen-soak      make jepsen-mutants     (root needed)
 
 SHELL       := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -54,8 +54,7 @@ jepsen-soak: jepsen-tools
 
 # Nodes that misbehave on purpose, each against the run that must notice: what says that a green run means something.
 jepsen-mutants: jepsen-tools
-	$(CARGO) build --locked -p kith-jepsen
-	$(CARGO) build --locked -p kith --features failpoint,mutants --bin kith-fault
+	$(CARGO) build --locked -p kith -p kith-jepsen --features kith/failpoint,kith/mutants --bin kith-fault --bin kith-jepsen
 	"$${CARGO_TARGET_DIR:-target}/debug/kith-jepsen" mutants --seed $${SEED:-1} --out $(JEPSEN_OUT)/mutants
 
 # The tools that faults are made with; without them the runs are unknown.

@@ -9,6 +9,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use anyhow::Context;
+use kith_jepsen::checker::Anomaly;
 use kith_jepsen::name::{Mutant, Ready};
 use kith_jepsen::plan::Request;
 use kith_jepsen::proof::{Proof, control};
@@ -19,6 +20,8 @@ use super::run::binary;
 
 /// Names the mutant that a node is to be.
 const MUTANT: &str = "KITH_MUTANT";
+/// What a node that ended, or never came back, is called among what was found.
+const ENDED: &str = "node_ended";
 /// The run without one.
 const CONTROL: &str = "none";
 
@@ -181,9 +184,16 @@ fn attempt(mutant: Option<Mutant>, proof: &Proof, seed: u64, folder: &Path, bina
 }
 
 fn judge(name: &str, proof: &Proof, summary: &Value, seconds: u64, seed: u64) -> Row {
-    let found: Vec<String> =
+    let mut found: Vec<String> =
         summary.pointer("/verdict/anomalies").and_then(Value::as_object).map(|found| found.keys().cloned().collect()).unwrap_or_default();
-    let caught_by: Vec<String> = found.iter().filter(|found| proof.caught_by.iter().any(|one| one.name() == *found)).cloned().collect();
+    let mut caught_by: Vec<String> = found.iter().filter(|found| proof.caught_by.iter().any(|one| one.name() == *found)).cloned().collect();
+    if summary.get("ended").and_then(Value::as_array).is_some_and(|ended| !ended.is_empty()) {
+        found.push(ENDED.to_owned());
+        // Consensus itself stops where a log is shorter than it was confirmed to be.
+        if proof.caught_by.contains(&Anomaly::LostWrite) {
+            caught_by.push(ENDED.to_owned());
+        }
+    }
     let end = match (summary.get("answer").and_then(Value::as_bool), name == CONTROL) {
         (None, _) => End::Unknown,
         (Some(true), true) => End::Proven,

@@ -85,7 +85,9 @@ fn tell(summary: &Summary, out: &Path) {
     }
     match &summary.failed {
         Some(reason) => println!("answer: {}\n  {reason}", summary.answer),
-        None if !summary.ended.is_empty() => println!("answer: {} (a node ended or did not come back, although no fault explains it)", summary.answer),
+        None if !summary.ended.is_empty() => {
+            println!("answer: {} (a node ended or did not come back, although no fault explains it)", summary.answer)
+        }
         None => {}
     }
     println!("all of it: {}\nagain: {}", out.display(), summary.command);

@@ -1,4 +1,4 @@
-//! W1: senders through the SDK to few hot and many cold channels; whole-log and tail reads by others.
+//! W1: senders through the SDK to few hot and many cold channels; reads by others: the tail, from somewhere on, all.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -107,12 +107,16 @@ async fn read(bench: Arc<Bench>, account: Account, n: usize, rooms: Arc<Vec<Room
     let _ = tokio::time::timeout(Duration::from_secs(5), client.connect()).await;
     loop {
         let room = chance.one_of(&rooms);
-        let is_tail = chance.percent(80);
+        let (kind, from) = (chance.within(1, 10), chance.within(2, 40));
         let pause = bench.pause(&mut chance, 100, 400);
         tokio::select! {
             () = reached(&mut phase, Phase::Stopped) => break,
             () = async {
-                if is_tail { tail(&client, &voice, room).await } else { whole(&client, &voice, room).await }
+                match kind {
+                    1..=6 => tail(&client, &voice, room).await,
+                    7..=8 => part(&client, &voice, room, from).await,
+                    _ => whole(&client, &voice, room).await,
+                }
                 tokio::time::sleep(pause).await;
             } => {}
         }
@@ -122,16 +126,25 @@ async fn read(bench: Arc<Bench>, account: Account, n: usize, rooms: Arc<Vec<Room
 }
 
 async fn tail(client: &Client, voice: &Voice, room: &Room) {
+    page(client, voice, room, None, History { limit: TAIL, ..History::default() }).await;
+}
+
+/// From a position on, as a device that holds what is below it.
+async fn part(client: &Client, voice: &Voice, room: &Room, from: u64) {
+    page(client, voice, room, Some(from), History { limit: TAIL, first: Seq::new(from), newest_first: false, ..History::default() }).await;
+}
+
+async fn page(client: &Client, voice: &Voice, room: &Room, from: Option<u64>, history: History) {
     let limit = Some(u64::from(TAIL));
-    let token = voice.begin(record::read(&room.name, None, limit, false, Vec::new(), Vec::new()));
-    match client.channel(room.id).history(History { limit: TAIL, ..History::default() }).await {
+    let token = voice.begin(record::read(&room.name, from, limit, false, Vec::new(), Vec::new()));
+    match client.channel(room.id).history(history).await {
         Ok(page) => {
             let items = page.records.iter().map(text::item).collect();
             let withheld = page.withheld.iter().map(|(from, to)| Withheld { from: from.get(), to: to.get() }).collect();
-            voice.end(token, Outcome::Ok, record::read(&room.name, None, limit, false, items, withheld), None);
+            voice.end(token, Outcome::Ok, record::read(&room.name, from, limit, false, items, withheld), None);
         }
         Err(error) => {
-            let op = record::read(&room.name, None, limit, false, Vec::new(), Vec::new());
+            let op = record::read(&room.name, from, limit, false, Vec::new(), Vec::new());
             voice.end(token, Outcome::Info, op, Some(error.to_string()));
         }
     }

@@ -26,7 +26,7 @@ macro_rules! mutants {
 }
 
 mutants! {
-    AckBeforeFsync "ack-before-fsync" "A batch of the log is confirmed once it is written, and synced with the next one.";
+    AckBeforeFsync "ack-before-fsync" "A batch of the log is confirmed once it is written, and synced within two seconds.";
     WalSyncOff "wal-sync-off" "The log is never synced.";
     AckBeforeMajority "ack-before-majority" "A send is acknowledged when the leader's own log has it.";
     ReadWithoutIndex "read-without-index" "A leader does not ask a majority whether it still is one.";

@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// How much later the sync comes of a mutant that does not wait for it.
-const LATE_SYNC: Duration = Duration::from_millis(300);
+const LATE_SYNC: Duration = Duration::from_secs(2);
 /// Beyond so many entries a purge also drops whole files.
 const PURGE_FILES_MIN: u64 = 10_000;
 
