@@ -67,7 +67,7 @@ impl Proof {
             Mutant::MemberBeforeDedup => (&[W::Membership], &[N::KillLeader], 40, &[A::AbortedRead, A::MembershipNotLinearizable]),
             Mutant::RefusalFreesNumber => (&[W::Retry], &[N::None], 20, &[A::AbortedRead, A::DeviceOrder]),
             Mutant::IndexRowKeepsRev => (&[W::Devices], &[N::None], 20, BEHIND),
-            Mutant::PushLostSilently => (&[W::Devices], &[N::PartitionHalves, N::PartitionHalves, N::PartitionHalves], 50, BEHIND),
+            Mutant::PushLostSilently => (&[W::Append, W::Devices], &[N::PartitionHalves, N::PartitionHalves, N::PartitionHalves], 50, BEHIND),
             Mutant::ReadTwoSnapshots => (&[W::Membership], &[N::FsyncSlow], 60, &[A::ReadPastRemoval]),
         };
         Proof { workloads, nemeses, seconds, caught_by }

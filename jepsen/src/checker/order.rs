@@ -23,6 +23,12 @@ pub(super) struct Order {
 }
 
 impl Order {
+    fn note_number(&mut self, fact: &Fact<'_>, channel: ChannelIx, message: MessageIx, number: Option<u64>) {
+        if let Some(number) = number {
+            self.numbered.entry((fact.device, channel)).or_default().push((number, message));
+        }
+    }
+
     fn raise(&mut self, channel: ChannelIx, at: u64, seq: u64) {
         self.known.entry(channel.0).or_default().raise(at, seq);
     }
@@ -37,11 +43,13 @@ impl Property for Order {
                     self.floors.resize(message.0 as usize + 1, 0);
                 }
                 self.floors[message.0 as usize] = floor;
-                if let Some(number) = client_seq {
-                    self.numbered.entry((fact.device, *channel)).or_default().push((*number, *message));
-                }
+                self.note_number(fact, *channel, *message, *client_seq);
             }
-            What::Send { channel, seq: Some(seq), .. } if fact.outcome == Outcome::Ok => self.raise(*channel, fact.at, *seq),
+            What::Send { channel, message, seq: Some(seq), client_seq, .. } if fact.outcome == Outcome::Ok => {
+                // The SDK tells the number once it has given one.
+                self.note_number(fact, *channel, *message, *client_seq);
+                self.raise(*channel, fact.at, *seq);
+            }
             What::Read { channel, items, .. } if !items.is_empty() => {
                 let place =
                     |message: MessageIx| Some(book.message(message)).filter(|known| known.channel == Some(*channel)).and_then(|known| known.place);
@@ -77,6 +85,7 @@ impl Property for Order {
         }
         for sends in self.numbered.values_mut() {
             sends.sort_unstable();
+            sends.dedup();
             let placed: Vec<_> = sends.iter().filter_map(|(number, message)| Some((*number, *message, book.message(*message).place?))).collect();
             for pair in placed.windows(2).filter(|pair| pair[1].2 < pair[0].2) {
                 findings.report(Anomaly::DeviceOrder, || {
