@@ -49,7 +49,7 @@ impl Proof {
             // A start syncs what was there before it: else the cut takes the accounts too, and little is left to be read.
             Mutant::WalSyncOff => (&[W::Append], &[N::KillAll, N::None, N::PowerCutAll], 50, LOST),
             Mutant::AckBeforeMajority => (&[W::Append], &[N::PartitionHalves], 40, LOST),
-            Mutant::ReadWithoutIndex => (&[W::Reads], &[N::PartitionLeader, N::Pause], 60, &[A::StaleRead]),
+            Mutant::ReadWithoutIndex => (&[W::Reads], &[N::Pause, N::PartitionHalves], 60, &[A::StaleRead]),
             // Only a node that stops in order writes all rows: after a kill its log fills the table again.
             Mutant::DedupInMemory => (&[W::Append, W::Retry], &[N::Rolling], 50, SPLIT),
             Mutant::DedupNotInSnapshot => (&[W::Retry], &[N::DiskEmpty, N::KillLeader], 90, SPLIT),
