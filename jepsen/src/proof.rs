@@ -65,10 +65,10 @@ impl Proof {
             Mutant::TwoOwners => (&[W::Move], &[N::PartitionLeader], 90, &[A::SeqConflict, A::DuplicateMessage, A::FinalDivergence]),
             Mutant::AckOutOfOrder => (&[W::Append, W::Retry], &[N::KillLeader], 40, &[A::DeviceOrder, A::RealtimeOrder]),
             Mutant::MemberBeforeDedup => (&[W::Membership], &[N::KillLeader], 40, &[A::AbortedRead, A::MembershipNotLinearizable]),
-            Mutant::RefusalFreesNumber => (&[W::Retry], &[N::None], 20, &[A::AbortedRead, A::DeviceOrder]),
+            Mutant::RefusalFreesNumber => (&[W::Append, W::Retry], &[N::None], 25, &[A::AbortedRead, A::DeviceOrder]),
             Mutant::IndexRowKeepsRev => (&[W::Devices], &[N::None], 20, BEHIND),
             Mutant::PushLostSilently => (&[W::Append, W::Devices], &[N::PartitionHalves, N::PartitionHalves, N::PartitionHalves], 50, BEHIND),
-            Mutant::ReadTwoSnapshots => (&[W::Membership], &[N::FsyncSlow], 60, &[A::ReadPastRemoval]),
+            Mutant::ReadTwoSnapshots => (&[W::Membership], &[N::None], 30, &[A::ReadPastRemoval]),
         };
         Proof { workloads, nemeses, seconds, caught_by }
     }
