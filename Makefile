@@ -42,14 +42,19 @@ jepsen-ci:
 	if [ $$code = 0 ]; then rm -rf "$$out"; fi
 
 JEPSEN_OUT ?= jepsen-runs
+# The same program with fail points and mutants, beside kith.
+KITH_FAULT := $(CARGO) build --locked -p kith --features failpoint,mutants --bin kith-fault
 jepsen: jepsen-tools
 	$(CARGO) build --locked -p kith -p kith-jepsen
+	$(KITH_FAULT)
 	"$${CARGO_TARGET_DIR:-target}/debug/kith-jepsen" matrix smoke --out $(JEPSEN_OUT)/smoke
 jepsen-nightly: jepsen-tools
 	$(CARGO) build --locked -p kith -p kith-jepsen
+	$(KITH_FAULT)
 	"$${CARGO_TARGET_DIR:-target}/debug/kith-jepsen" matrix nightly --seed $${SEED:-$$(date +%Y%m%d)} --out $(JEPSEN_OUT)/nightly-$$(date +%Y%m%d)
 jepsen-soak: jepsen-tools
 	$(CARGO) build --locked -p kith -p kith-jepsen
+	$(KITH_FAULT)
 	"$${CARGO_TARGET_DIR:-target}/debug/kith-jepsen" matrix soak --seed $${SEED:-$$(date +%Y%m%d)} --out $(JEPSEN_OUT)/soak-$$(date +%Y%m%d)
 
 # Nodes that misbehave on purpose, each against the run that must notice: what says that a green run means something.

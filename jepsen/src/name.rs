@@ -110,7 +110,7 @@ names! {
         Member "member" Ready::Later("replacing a dead node by hand is in; growing and shrinking come with cluster life"), "replicas are replaced, added and removed";
         Rolling "rolling" Ready::Now, "every node is restarted in turn, gracefully";
         Upgrade "upgrade" Ready::Later("comes with the second on-disk or wire version"), "nodes of two versions, up and back down";
-        Failpoint "failpoint" Ready::Later("comes with fail points that a process takes at its start"), "kill or sleep before and after a step of persist, commit, apply, snapshot, ref or outbox";
+        Failpoint "failpoint" Ready::Now, "kill or sleep before and after a step of persist, commit, apply, snapshot, ref or outbox";
     }
 }
 

@@ -223,7 +223,7 @@ fn length(nemesis: Nemesis, most: u64, chance: &mut Chance) -> u64 {
     let (from, to) = match nemesis {
         Nemesis::KillOne | Nemesis::KillLeader | Nemesis::KillMinority | Nemesis::KillAll => (500, 6_000),
         Nemesis::PowerCutOne | Nemesis::PowerCutMinority | Nemesis::PowerCutAll | Nemesis::Torn => (1_000, 8_000),
-        Nemesis::Failpoint => (4_000, 12_000),
+        Nemesis::Failpoint => (6_000, 10_000),
         Nemesis::Pause => (2_000, 30_000),
         Nemesis::Rolling | Nemesis::Upgrade | Nemesis::Member => (10_000, 40_000),
         Nemesis::Corrupt | Nemesis::DiskEmpty | Nemesis::DiskOld => (3_000, 15_000),

@@ -172,6 +172,7 @@ impl Node {
         let election_max = options.groups.timers.election_max;
         let NodeOptions { config, clock, links, groups: groups_config, mut store, failpoints, quirk, socket } = options;
         store.quirk = quirk;
+        store.steps = failpoints.steps();
         let files = ClusterFiles::load(&config.cluster.folder)?;
         let id = NodeId::new(config.node.id);
         let first_map = files.first_map();

@@ -18,6 +18,21 @@ fn the_shipped_binary_has_no_mutants() {
 
 #[cfg(all(feature = "mutants", feature = "failpoint"))]
 #[test]
+fn fail_points_are_listed_and_a_wrong_order_is_refused() {
+    use std::process::Command;
+
+    let run = |orders: &str| Command::new(env!("CARGO_BIN_EXE_kith-fault")).env("KITH_FAILPOINTS", orders).arg("--version").output().unwrap();
+    let listed = String::from_utf8(run("list").stdout).unwrap();
+    for part in ["persist", "commit", "apply", "snapshot", "ref", "outbox"] {
+        assert!(listed.lines().any(|line| line.starts_with(part)), "{listed}");
+    }
+    let refused = run("raft.append.persisted=explode");
+    assert_eq!(refused.status.code(), Some(2), "{}", String::from_utf8_lossy(&refused.stderr));
+    assert!(run("raft.append.persisted=kill@9;storage.log.after_sync=sleep:5@1%").status.success());
+}
+
+#[cfg(all(feature = "mutants", feature = "failpoint"))]
+#[test]
 fn an_unknown_mutant_is_refused_with_the_names_there_are() {
     use std::process::Command;
 

@@ -117,8 +117,11 @@ impl Machine {
         flushed.await.map_err(io::Error::other)?.map_err(io::Error::other)
     }
 
+    fn builder(&self, basis: Basis) -> Builder {
+        Builder { basis, failpoints: self.failpoints.clone() }
+    }
     fn flushing(&self) -> Builder {
-        Builder::Flush(Arc::clone(&self.storage), self.state.applied())
+        self.builder(Basis::Flush(Arc::clone(&self.storage), self.state.applied()))
     }
 
     fn note_term(&self, term: Term) {
@@ -159,7 +162,7 @@ impl RaftStateMachine<Types> for Machine {
     async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<Builder> {
         match self.durable.get() {
             _ if force => Some(self.flushing()),
-            durable => durable.map(Builder::Pointer),
+            durable => durable.map(|durable| self.builder(Basis::Pointer(durable))),
         }
     }
 
@@ -174,7 +177,7 @@ impl RaftStateMachine<Types> for Machine {
         self.note_term(head.last.map_or_else(Term::default, |id| id.term));
         self.durable.set(head);
         self.metrics.snapshots_installed.inc();
-        Ok(())
+        self.failpoints.hit(point::SNAPSHOT_INSTALLED).await.map_err(io::Error::other)
     }
 
     /// One consistent export; its meta is what the export itself says, for newer rows under an older id would be applied twice.
@@ -184,7 +187,13 @@ impl RaftStateMachine<Types> for Machine {
 }
 
 /// Builds what openraft calls a snapshot: a pointer to durable state.
-pub(crate) enum Builder {
+pub(crate) struct Builder {
+    basis: Basis,
+    failpoints: FailPoints,
+}
+
+/// What a snapshot points to.
+enum Basis {
     /// To what the last flush made durable.
     Pointer(log::Applied),
     /// To what is applied now, by a flush of its own.
@@ -195,14 +204,17 @@ impl RaftSnapshotBuilder<Types> for Builder {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> io::Result<RaftSnapshot> {
-        let durable = match self {
-            Self::Pointer(durable) => durable,
-            Self::Flush(storage, applied) => {
+        self.failpoints.hit(point::BEFORE_BUILD).await.map_err(io::Error::other)?;
+        let durable = match &self.basis {
+            Basis::Pointer(durable) => durable,
+            Basis::Flush(storage, applied) => {
                 let (storage, blocks) = (Arc::clone(storage), storage.blocks());
                 off_lane(blocks, move || storage.flush()).await.map_err(io::Error::other)?.map_err(io::Error::other)?;
                 applied
             }
         };
-        Ok(RaftSnapshot { meta: snapshot_meta(durable), snapshot: SnapshotData::Pointer })
+        let snapshot = RaftSnapshot { meta: snapshot_meta(durable), snapshot: SnapshotData::Pointer };
+        self.failpoints.hit(point::AFTER_BUILD).await.map_err(io::Error::other)?;
+        Ok(snapshot)
     }
 }

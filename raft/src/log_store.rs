@@ -129,12 +129,15 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &RaftVote) -> io::Result<()> {
+        self.failpoints.hit(point::BEFORE_VOTE).await.map_err(io::Error::other)?;
         let (done, saved) = oneshot::channel();
         self.storage.log().save_vote(self.group, vote_out(vote), Box::new(move |result| drop(done.send(result))));
-        saved.await.map_err(io::Error::other)?.map_err(io::Error::other)
+        saved.await.map_err(io::Error::other)?.map_err(io::Error::other)?;
+        self.failpoints.hit(point::VOTE_PERSISTED).await.map_err(io::Error::other)
     }
 
     async fn save_committed(&mut self, committed: Option<RaftLogId>) -> io::Result<()> {
+        self.failpoints.hit(point::COMMITTED).await.map_err(io::Error::other)?;
         if let Some(committed) = committed {
             self.storage.log().save_committed(self.group, log_id_out(&committed));
         }
@@ -162,11 +165,13 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn truncate_after(&mut self, last: Option<RaftLogId>) -> io::Result<()> {
+        self.failpoints.hit(point::BEFORE_TRUNCATE).await.map_err(io::Error::other)?;
         self.storage.log().truncate_after(self.group, last.as_ref().map(log_id_out));
         Ok(())
     }
 
     async fn purge(&mut self, upto: RaftLogId) -> io::Result<()> {
+        self.failpoints.hit(point::BEFORE_PURGE).await.map_err(io::Error::other)?;
         self.storage.log().purge(self.group, log_id_out(&upto));
         Ok(())
     }

@@ -26,6 +26,7 @@ use tokio::sync::Semaphore;
 use crate::{
     beat::Beats,
     config::Timers,
+    failpoint::{FailPoints, point},
     metrics::RaftMetrics,
     session::{AppendStream, Sessions},
     snapshot::SnapshotData,
@@ -44,6 +45,7 @@ pub(crate) struct Shared {
     pub(crate) timers: Timers,
     pub(crate) snapshots: Semaphore,
     pub(crate) metrics: Arc<RaftMetrics>,
+    pub(crate) failpoints: FailPoints,
 }
 
 /// Makes the clients of one group.
@@ -212,7 +214,12 @@ impl NetSnapshot<Types> for Client {
         };
         let sending = async {
             let _turn = self.shared.snapshots.acquire().await;
-            self.shared.transport.send_snapshot(self.peer, head, source).await
+            let failpoints = &self.shared.failpoints;
+            // A fault here is a sleep or the end of the process: there is nothing to refuse.
+            let _ = failpoints.hit(point::BEFORE_SNAPSHOT_SEND).await;
+            let sent = self.shared.transport.send_snapshot(self.peer, head, source).await;
+            let _ = failpoints.hit(point::AFTER_SNAPSHOT_SEND).await;
+            sent
         };
         // Dropping the transport's future cancels the transfer, whichever branch wins.
         let sent = tokio::select! {

@@ -31,6 +31,7 @@ use tracing::Span;
 use crate::{
     config::ProposerLimits,
     error::ProposeError,
+    failpoint::{FailPoints, point},
     group::Leadership,
     metrics::{QueueReject, RaftMetrics, Stopwatch},
     mutant::Hasty,
@@ -84,11 +85,12 @@ pub(crate) struct Proposer {
     limits: ProposerLimits,
     leadership: watch::Receiver<Leadership>,
     metrics: Arc<RaftMetrics>,
+    failpoints: FailPoints,
 }
 
 impl Proposer {
-    pub(crate) fn new(limits: ProposerLimits, leadership: watch::Receiver<Leadership>, metrics: Arc<RaftMetrics>) -> Self {
-        Self { queue: Mutex::default(), some: Notify::new(), limits, leadership, metrics }
+    pub(crate) fn new(limits: ProposerLimits, leadership: watch::Receiver<Leadership>, metrics: Arc<RaftMetrics>, failpoints: FailPoints) -> Self {
+        Self { queue: Mutex::default(), some: Notify::new(), limits, leadership, metrics, failpoints }
     }
 
     /// Queues an item and waits for its reply. Dropping the future does not take it back.
@@ -200,10 +202,14 @@ impl Proposer {
         self.metrics.batch_items.observe(askers.len() as f64);
         self.metrics.batch_bytes.observe(bytes.len() as f64);
         let count = askers.len();
+        // A fault here is a sleep or the end of the process: there is nothing to refuse.
+        let _ = self.failpoints.hit(point::BEFORE_PROPOSE).await;
         if let Some(replies) = hasty.answers(&bytes, &self.leadership) {
             std::mem::take(&mut askers).into_iter().zip(replies).for_each(|(asker, reply)| asker.answer(Ok(reply)));
         }
-        let stopped = self.settle(askers, self.written(raft, bytes, overdue).await);
+        let written = self.written(raft, bytes, overdue).await;
+        let _ = self.failpoints.hit(point::AFTER_PROPOSE).await;
+        let stopped = self.settle(askers, written);
         self.metrics.propose_seconds.observe(round.elapsed().as_secs_f64());
         let mut queue = self.queue();
         queue.last_items = count;
@@ -310,7 +316,7 @@ mod tests {
     fn proposer(limits: ProposerLimits) -> Proposer {
         let lead = Leadership { leader: Some(NodeId::new(1)), term: Term::new(3), serving: true };
         let (_, leadership) = watch::channel(lead);
-        Proposer::new(limits, leadership, Arc::default())
+        Proposer::new(limits, leadership, Arc::default(), FailPoints::default())
     }
 
     #[test]

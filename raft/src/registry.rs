@@ -115,6 +115,7 @@ impl Groups {
             timers: config.timers,
             snapshots: Semaphore::new(SNAPSHOTS_MAX),
             metrics: Arc::clone(&metrics),
+            failpoints: failpoints.clone(),
         });
         let flusher = Flusher::new(Arc::clone(&storage), config.retention);
         let groups = Arc::new(Self {
@@ -224,7 +225,7 @@ impl Groups {
         let failed = Arc::new(AtomicBool::new(false));
         // A watch wakes its waiters in random order: the proposer has one of its own, so that a simulation repeats.
         let (to_proposer, proposer_seen) = watch::channel(Leadership::default());
-        let proposer = Arc::new(Proposer::new(self.config.proposer, proposer_seen, Arc::clone(&self.metrics)));
+        let proposer = Arc::new(Proposer::new(self.config.proposer, proposer_seen, Arc::clone(&self.metrics), self.failpoints.clone()));
         let hasty = Hasty::new(Arc::clone(&state));
         let handle = GroupHandle(Arc::new(Group {
             id: group,
@@ -391,7 +392,7 @@ impl Groups {
     pub async fn handle_snapshot(&self, head: SnapshotHead, parts: mpsc::Receiver<SnapshotPart>) -> AppendResult {
         let Some(group) = self.get(head.group).filter(|group| !group.has_failed()) else { return AppendResult::Closed };
         let Ok(_turn) = self.receiving.acquire().await else { return AppendResult::Closed };
-        snapshot::receive(&group, head, parts).await
+        snapshot::receive(&group, head, parts, &self.failpoints).await
     }
 
     fn wanted(&self, group: GroupId) -> Result<GroupHandle, Refusal> {

@@ -17,6 +17,7 @@ use tokio::{sync::mpsc, task::JoinError};
 
 use crate::{
     disk::{Exporting, Installing, Rows, off_lane},
+    failpoint::{FailPoints, point},
     group::GroupHandle,
     transport::{SnapshotPart, SnapshotReadError, SnapshotSource},
     types::{RaftSnapshot, snapshot_meta, vote_in, vote_out},
@@ -98,7 +99,9 @@ enum StageError {
 }
 
 /// Stages a snapshot as it comes, then has openraft install it.
-pub(crate) async fn receive(group: &GroupHandle, head: SnapshotHead, parts: mpsc::Receiver<SnapshotPart>) -> AppendResult {
+pub(crate) async fn receive(group: &GroupHandle, head: SnapshotHead, parts: mpsc::Receiver<SnapshotPart>, failpoints: &FailPoints) -> AppendResult {
+    // A fault here is a sleep or the end of the process: there is nothing to refuse.
+    let _ = failpoints.hit(point::BEFORE_SNAPSHOT_RECEIVE).await;
     let vote = vote_in(head.vote);
     let applied = log::Applied { last: head.last, membership_at: head.membership_at, membership: head.membership };
     let meta = snapshot_meta(&applied);
@@ -109,6 +112,7 @@ pub(crate) async fn receive(group: &GroupHandle, head: SnapshotHead, parts: mpsc
             return AppendResult::Closed;
         }
     };
+    let _ = failpoints.hit(point::SNAPSHOT_STAGED).await;
     let snapshot = RaftSnapshot { meta, snapshot: SnapshotData::Received(Box::new(received)) };
     match group.raft().install_full_snapshot(vote, snapshot).await {
         Ok(answer) if answer.vote.leader_id() == vote.leader_id() => AppendResult::Flushed(head.last),

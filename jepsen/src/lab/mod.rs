@@ -98,7 +98,7 @@ impl Setup {
             shifts_clocks: required.contains(&Nemesis::Clock) && can_shift_clocks(),
             is_switched: required.iter().any(|one| matches!(one, Nemesis::Packet | Nemesis::Rebind)),
             serves_disks: required.iter().any(|one| one.needs_served_disks()) && can_serve_disks(),
-            settings: workload::settings(&plan.request.workloads),
+            settings: workload::settings(plan),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A node that ends, or is held up, at a chosen step of its own: before or after something is persisted, committed, applied, and so on.
 //!
 //! In: a fault whose turn says which part of the node, its seed at which points and in which pass. Out: the node started again with these orders, later without, and from its own
-//! log the points at which it ended or slept. Invariants: each part has its turn; at most one node is down by this, and another only after the first serves again. Not here: the
+//! log the points at which it ended or slept. Invariants: each part has its turn; another node is sent away only while the first serves. Not here: the
 //! points themselves, which the binary under test lists.
 
 use std::collections::BTreeMap;
@@ -18,10 +18,15 @@ use crate::lab::Lab;
 use crate::plan::Fault;
 use crate::seed::Chance;
 
-/// Parts in the order of their turns, each with the passes among which a kill falls: few where few pass in a fault's time.
-const PARTS: &[(&str, u64)] = &[("persist", 300), ("snapshot", 4), ("commit", 60), ("ref", 20), ("apply", 300), ("outbox", 6)];
+/// Parts in the order of their turns.
+const PARTS: &[&str] = &["persist", "snapshot", "commit", "ref", "apply", "outbox"];
+/// The passes among which a kill falls, by words of a point's name: few where few come in a fault's time. The first that fits counts.
+const PASSES: &[(&[&str], u64)] =
+    &[(&["vote", "truncate", "purge", "flush", "snapshot", "install", "outbox"], 2), (&["fanout"], 8), (&["propose", "commit"], 40), (&[""], 100)];
 /// How long a node is away so that it needs a snapshot.
 const AWAY: Duration = Duration::from_secs(3);
+/// How long a leader is away so that others are elected.
+const GONE: Duration = Duration::from_millis(1_500);
 /// How long a node may take to serve again before another one is sent away.
 const READY_WITHIN: Duration = Duration::from_secs(10);
 
@@ -39,10 +44,10 @@ pub(super) struct Orders {
 pub(super) fn install(lab: &Arc<Lab>, fault: &Fault, target: usize) -> anyhow::Result<(Orders, Vec<usize>)> {
     let listed = lab.nodes[target].fail_points().context("asking the binary for its fail points (is it `kith-fault`?)")?;
     let (line, away) = orders(&listed, fault)?;
-    let other = (target + 1 + (fault.shape.seed % (lab.nodes.len() as u64 - 1)) as usize) % lab.nodes.len();
-    let hit = if away == Away::Another { vec![target, other] } else { vec![target] };
+    let others: Vec<usize> = (1..lab.nodes.len()).map(|step| (target + step) % lab.nodes.len()).take(2).collect();
+    let hit = [target].into_iter().chain(others.iter().copied().filter(|_| away == Away::Others)).collect();
     let log_from = lab.nodes[target].log_bytes();
-    let task = tokio::spawn(walk(Arc::clone(lab), target, other, away, line.clone()));
+    let task = tokio::spawn(walk(Arc::clone(lab), target, others, away, line.clone()));
     Ok((Orders { target, line, log_from, task }, hit))
 }
 
@@ -69,28 +74,38 @@ pub(super) async fn heal(lab: &Lab, orders: Orders) -> anyhow::Result<Evidence> 
     Ok(evidence(bit, "times that the node ended or slept at a fail point", &more))
 }
 
-/// Who must fall behind, for a snapshot to be sent.
+/// Who is sent away, so that points are reached that a quiet follower never passes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Away {
     Nobody,
-    /// The node with the orders: it receives.
+    /// The node with the orders, for long enough to need a snapshot.
     Itself,
-    /// Another one: the node with the orders sends, if it leads.
-    Another,
+    /// Two others, one after the other: it is elected in their place, and the last one is away long enough to be sent a snapshot.
+    Others,
 }
 
-async fn walk(lab: Arc<Lab>, target: usize, other: usize, away: Away, line: String) -> anyhow::Result<()> {
-    let (node, other) = (&lab.nodes[target], &lab.nodes[other]);
+async fn walk(lab: Arc<Lab>, target: usize, others: Vec<usize>, away: Away, line: String) -> anyhow::Result<()> {
+    let node = &lab.nodes[target];
     node.kill()?;
     if away == Away::Itself {
         tokio::time::sleep(AWAY).await;
     }
     node.order(Some(line));
     node.start()?;
-    if away == Away::Another && node.ready(READY_WITHIN).await.is_ok() {
+    if away != Away::Others {
+        return Ok(());
+    }
+    for (turn, other) in others.iter().enumerate() {
+        // Whoever has ended at a point by now has bitten: nobody else is to be down with it.
+        if node.ready(READY_WITHIN).await.is_err() {
+            break;
+        }
+        let other = &lab.nodes[*other];
         other.kill()?;
-        tokio::time::sleep(AWAY).await;
+        tokio::time::sleep(if turn + 1 == others.len() { AWAY } else { GONE }).await;
         other.start()?;
+        // Not ready in time is seen elsewhere.
+        let _ = other.ready(READY_WITHIN).await;
     }
     Ok(())
 }
@@ -98,24 +113,27 @@ async fn walk(lab: Arc<Lab>, target: usize, other: usize, away: Away, line: Stri
 /// The line of orders for a fault, and who must be away for its points to be reached.
 fn orders(listed: &str, fault: &Fault) -> anyhow::Result<(String, Away)> {
     let mut chance = Chance::new(fault.shape.seed);
-    let (part, passes) = PARTS[(fault.shape.times % PARTS.len() as u64) as usize];
+    let part = PARTS[(fault.shape.times % PARTS.len() as u64) as usize];
     let mut points: Vec<&str> =
         listed.lines().filter_map(|line| line.split_once(' ').filter(|(of, _)| *of == part)).map(|(_, name)| name.trim()).collect();
     ensure!(!points.is_empty(), "the binary has no fail points of {part}");
-    let is_receiving = |point: &str| ["receive", "install"].iter().any(|word| point.contains(word));
-    let mut away = Away::Nobody;
+    let away = match part {
+        "snapshot" if chance.percent(60) => Away::Itself,
+        "snapshot" | "commit" | "ref" | "outbox" => Away::Others,
+        _ if chance.percent(50) => Away::Others,
+        _ => Away::Nobody,
+    };
     if part == "snapshot" {
-        let receives = chance.percent(60);
-        away = if receives { Away::Itself } else { Away::Another };
-        points.retain(|point| is_receiving(point) == receives);
+        points.retain(|point| ["receive", "install"].iter().any(|word| point.contains(word)) == (away == Away::Itself));
     }
     chance.shuffle(&mut points);
     let kills = chance.percent(65);
     let mut line = vec![format!("seed={}", chance.draw())];
     for (at, point) in points.into_iter().enumerate() {
+        let passes = PASSES.iter().find(|(words, _)| words.iter().any(|word| point.contains(word))).map_or(1, |(_, passes)| *passes);
         line.push(match at {
             0 if kills => format!("{point}=kill@{}", chance.within(1, passes)),
-            _ => format!("{point}=sleep:{}@{}%", chance.within(1, 150), if passes > 100 { chance.within(1, 4) } else { chance.within(10, 50) }),
+            _ => format!("{point}=sleep:{}@{}%", chance.within(1, 150), 100 / passes + chance.within(1, 4)),
         });
     }
     Ok((line.join(";"), away))
@@ -165,7 +183,8 @@ mod tests {
                 assert_eq!(orders(LISTED, &fault(turn, seed)).unwrap(), (line.clone(), away));
                 assert!(line.starts_with("seed=") && line.matches("kill").count() <= 1, "{line}");
                 assert!(!line.contains("install") || away == Away::Itself, "{line}");
-                assert!(!line.contains("send") || away == Away::Another, "{line}");
+                assert!(!line.contains("send") || away == Away::Others, "{line}");
+                assert!(!line.contains("%%") && line.split('@').skip(1).all(|rest| !rest.starts_with('0')), "{line}");
                 named.extend(line.split(';').skip(1).filter_map(|order| order.split_once('=')).map(|(point, _)| point.to_owned()));
             }
         }

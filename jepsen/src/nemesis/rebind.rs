@@ -126,18 +126,9 @@ mod tests {
                 if let Step::Swing(from, to) = step {
                     assert!(from != to && from < 3 && to < 3);
                 }
-                kinds.insert(std::mem::discriminant(&step).hash_text());
+                kinds.insert(format!("{step:?}").split('(').next().map(str::to_owned));
             }
         }
         assert_eq!(kinds.len(), 4);
-    }
-
-    trait HashText {
-        fn hash_text(&self) -> String;
-    }
-    impl<T> HashText for std::mem::Discriminant<T> {
-        fn hash_text(&self) -> String {
-            format!("{self:?}")
-        }
     }
 }

@@ -30,7 +30,8 @@ pub(crate) use finals::final_reads;
 
 use crate::history::{Item, Withheld};
 use crate::lab::{Lab, PORT};
-use crate::name::Workload;
+use crate::name::{Nemesis, Workload};
+use crate::plan::Plan;
 use crate::record::Recorder;
 use crate::seed::Chance;
 
@@ -202,9 +203,10 @@ pub(crate) struct Prepared {
     pub(crate) away: Option<snapshot::Away>,
 }
 
-/// Settings that nodes are started with, besides those of the cluster.
-pub(crate) fn settings(workloads: &[Workload]) -> &'static [&'static str] {
-    if workloads.contains(&Workload::Snapshot) { snapshot::SETTINGS } else { &[] }
+/// Settings that nodes are started with, besides those of the cluster: short logs where snapshots are to be sent.
+pub(crate) fn settings(plan: &Plan) -> &'static [&'static str] {
+    let needs_snapshots = plan.request.workloads.contains(&Workload::Snapshot) || plan.required().contains(&Nemesis::Failpoint);
+    if needs_snapshots { snapshot::SETTINGS } else { &[] }
 }
 
 /// Prepares and starts the loads.

@@ -1,7 +1,7 @@
 //! `kith`, told at its start in which way to misbehave: what the fault harness is proven with.
 //!
-//! In: the command line of `kith`; `KITH_MUTANT`, the name of one mutant. Out: the same program, with that one mistake in the node that it starts.
-//! Without the variable it is `kith`. It exists only with the features `failpoint` and `mutants`, and is never shipped.
+//! In: the command line of `kith`; `KITH_MUTANT`, the name of one mutant; `KITH_FAILPOINTS`, what to do at which fail points (`list` prints them).
+//! Out: the same program, with that one mistake and those failures in the node that it starts. Without the variables it is `kith`. It exists only with the features `failpoint` and `mutants`, and is never shipped.
 
 use std::{
     env::{self, VarError},
@@ -9,9 +9,15 @@ use std::{
 };
 
 use kith::cli::{Faults, main_with};
+use kith_raft::{
+    FailPoints,
+    failpoint::{Orders, OrdersError, point},
+};
 
 /// Names the mutant to be.
 const MUTANT: &str = "KITH_MUTANT";
+/// Orders for fail points, such as `seed=7;raft.append.persisted=kill@120;raft.apply.before=sleep:200@5%`.
+const FAIL_POINTS: &str = "KITH_FAILPOINTS";
 
 fn main() -> ExitCode {
     let quirk = match env::var(MUTANT) {
@@ -19,11 +25,23 @@ fn main() -> ExitCode {
         Err(error) => Err(error.to_string()),
         Ok(name) => name.parse().map(Some).map_err(|error: kith::UnknownMutant| error.to_string()),
     };
-    match quirk {
-        Ok(quirk) => main_with(Faults { quirk: quirk.unwrap_or_default(), ..Faults::default() }),
-        Err(error) => {
-            eprintln!("error: {MUTANT}: {error}");
-            ExitCode::from(2)
+    let orders = match env::var(FAIL_POINTS) {
+        Err(VarError::NotPresent) => Ok(Orders::default()),
+        Err(error) => Err(error.to_string()),
+        Ok(list) if list == "list" => {
+            point::all().for_each(|(part, name)| println!("{:8}  {name}", part.name()));
+            return ExitCode::SUCCESS;
         }
+        Ok(orders) => orders.parse().map_err(|error: OrdersError| error.to_string()),
+    };
+    match (quirk, orders) {
+        (Ok(quirk), Ok(orders)) => main_with(Faults { quirk: quirk.unwrap_or_default(), failpoints: FailPoints::ordered(orders) }),
+        (Err(error), _) => refuse(MUTANT, &error),
+        (_, Err(error)) => refuse(FAIL_POINTS, &error),
     }
+}
+
+fn refuse(variable: &str, error: &str) -> ExitCode {
+    eprintln!("error: {variable}: {error}");
+    ExitCode::from(2)
 }

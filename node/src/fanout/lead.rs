@@ -285,7 +285,10 @@ impl Lead {
                     self.home.handle_refs(from, source, news, now);
                 }
             }
-            Message::Kept(kept) => self.dispatch.handle_kept(&kept, now),
+            Message::Kept(kept) => {
+                let _ = self.fanout.fail_points.hit_blocking(point::REF_ACKED);
+                self.dispatch.handle_kept(&kept, now);
+            }
             Message::Unregister { from, user, device, session } => self.home.handle_unregister(from, user, device, session),
             Message::Register { from, boot, sessions, answer } => self.register(from, boot, sessions, answer),
         }
@@ -381,6 +384,8 @@ impl Lead {
                         self.fanout.metrics.ref_frames.inc();
                         let forgotten = self.is(Mutant::OutboxDroppedEarly).then(|| frame.channels.clone());
                         let owed: Vec<_> = frame.channels.iter().filter(|news| news.seq > Seq::ZERO).map(|news| news.home).collect();
+                        // A fault here is a sleep or the end of the process: there is nothing to refuse.
+                        let _ = self.fanout.fail_points.hit_blocking(point::BEFORE_REF_SEND);
                         if !self.fanout.tell(node, Tell::Refs(frame)) {
                             self.dispatch.handle_unsent(&owed, now);
                         }
@@ -408,7 +413,7 @@ impl Lead {
         }
         let commands = self.dispatch.poll_proposals(now);
         if !commands.is_empty() {
-            self.work.push(Box::pin(propose_all(self.seat.clone(), commands)));
+            self.work.push(Box::pin(propose_all(self.seat.clone(), self.fanout.clone(), commands)));
         }
     }
 }
@@ -438,7 +443,8 @@ async fn round(seat: Arc<dyn Seat>, fanout: Arc<Fanout>, refs: Vec<(UserId, Vec<
 }
 
 /// Gives the commands that may not have been committed.
-async fn propose_all(seat: Arc<dyn Seat>, commands: Vec<Command>) -> Done {
+async fn propose_all(seat: Arc<dyn Seat>, fanout: Arc<Fanout>, commands: Vec<Command>) -> Done {
+    let _ = fanout.fail_points.hit(point::BEFORE_FORGET).await;
     let proposals = commands.into_iter().map(|command| {
         let seat = seat.clone();
         async move {
@@ -449,8 +455,10 @@ async fn propose_all(seat: Arc<dyn Seat>, commands: Vec<Command>) -> Done {
             propose(&*seat, Item { bucket, command: command.clone() }).await.err().map(|_| command)
         }
     });
-    let failed = stream::iter(proposals.collect::<Vec<_>>()).buffer_unordered(PROPOSALS_AT_ONCE).filter_map(|failed| async { failed }).collect();
-    Done::Proposed(failed.await)
+    let failed =
+        stream::iter(proposals.collect::<Vec<_>>()).buffer_unordered(PROPOSALS_AT_ONCE).filter_map(|failed| async { failed }).collect().await;
+    let _ = fanout.fail_points.hit(point::AFTER_FORGET).await;
+    Done::Proposed(failed)
 }
 
 async fn propose(seat: &dyn Seat, item: Item) -> Result<Reply, ProposeError> {

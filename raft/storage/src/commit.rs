@@ -27,6 +27,7 @@ use crate::{
     log::{Done, LogDb, MetaField, SharedLog, WriteFailed, entry_key},
     metrics::{LogCounters, Stopwatch},
     options::Options,
+    step,
     sync::{lock, wait, wait_for},
 };
 
@@ -289,7 +290,9 @@ impl Writer {
         let bytes = batch.size_in_bytes();
         self.fatal.check()?;
         self.fatal.injected().map_err(|cause| self.fatal.raise(OPERATION, cause))?;
+        self.options.steps.pass(step::log::BEFORE_SYNC);
         self.databases.log.write_opt(batch, options).map_err(|cause| self.fatal.raise(OPERATION, cause))?;
+        self.options.steps.pass(step::log::AFTER_SYNC);
         for job in jobs {
             if let Change::Purge { from, upto } = &job.change
                 && upto.index.get() - from >= PURGE_FILES_MIN

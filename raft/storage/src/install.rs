@@ -85,7 +85,8 @@ pub(crate) enum Step {
 }
 
 macro_rules! step {
-    ($shared:expr, $step:ident) => {
+    ($shared:expr, $step:ident, $name:ident) => {
+        $shared.steps.pass(crate::step::install::$name);
         #[cfg(test)]
         if *crate::sync::lock(&$shared.stop_at) == Some(Step::$step) {
             return Err(InstallError::Stopped);
@@ -196,12 +197,12 @@ impl Installer {
             .and_then(|()| self.file.get_ref().sync_all())
             .and_then(|()| File::open(&dir)?.sync_all())
             .map_err(|source| InstallError::File { path: path.clone(), source })?;
-        step!(shared, Staged);
+        step!(shared, Staged, STAGED);
         let mark = mark(self.group.id());
         let name = path.file_name().map(|name| name.as_encoded_bytes().to_vec()).unwrap_or_default();
         shared.local.set(&mark, Some(&name))?;
         self.staged.is_kept = true;
-        step!(shared, Marked);
+        step!(shared, Marked, MARKED);
         shared.freed(self.group.reset(Phase::Refusing(NotServing::Installing), Applied::default()));
         // Whatever the state writer had taken of this group is in the database after this, and nothing follows.
         shared.drain()?;
@@ -221,7 +222,7 @@ fn swap(shared: &Shared, group: GroupId, path: &Path) -> Result<Applied, Install
     let mut file = Reading::open(path)?;
     let applied = parse_applied(&file.head()?)?;
     wipe(shared, group)?;
-    step!(shared, Deleted);
+    step!(shared, Deleted, DELETED);
     let (mut tally, mut key) = (Tally::default(), Vec::new());
     let end = loop {
         let Some(chunk) = file.chunk()? else { break file.end()? };
@@ -232,7 +233,7 @@ fn swap(shared: &Shared, group: GroupId, path: &Path) -> Result<Applied, Install
             batch.put_cf(shared.databases.state_cf(row.family), &key, row.value);
         }
         shared.write(batch)?;
-        step!(shared, HalfWritten);
+        step!(shared, HalfWritten, HALF_WRITTEN);
     };
     // The file was checked when it was staged; this finds what the disk did to it since.
     if tally.end() != end {
@@ -241,9 +242,9 @@ fn swap(shared: &Shared, group: GroupId, path: &Path) -> Result<Applied, Install
     let mut batch = WriteBatch::new();
     batch.put_cf(shared.databases.applied_cf(), group.get().to_be_bytes(), seal_applied(&applied));
     shared.write(batch)?;
-    step!(shared, Written);
+    step!(shared, Written, WRITTEN);
     shared.flush_database()?;
-    step!(shared, Flushed);
+    step!(shared, Flushed, FLUSHED);
     Ok(applied)
 }
 
@@ -255,7 +256,9 @@ fn settle(shared: &Shared, group: &GroupState, applied: Applied) -> Result<(), I
     if let Some(last) = last {
         shared.log.purge(group.id(), last);
     }
-    Ok(shared.local.set(&mark(group.id()), None)?)
+    shared.local.set(&mark(group.id()), None)?;
+    shared.steps.pass(crate::step::install::SETTLED);
+    Ok(())
 }
 
 /// Deletes all rows of a group, in memory: a flush makes it last.

@@ -28,6 +28,7 @@ mod options;
 mod overlay;
 mod row;
 mod state;
+pub mod step;
 mod sync;
 #[cfg(test)]
 mod testing;

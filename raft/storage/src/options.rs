@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use kith_machine::mutant::Quirk;
 
+use crate::step::Steps;
+
 /// How a store is opened. The defaults suit a machine of two cores and a few GiB; nothing here changes what is on the disk.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -33,6 +35,8 @@ pub struct Options {
     pub state_write_interval: Duration,
     /// What is wrong with this node; an empty value without the feature.
     pub quirk: Quirk,
+    /// Whom it tells of its steps; an empty value without the feature.
+    pub steps: Steps,
 }
 
 impl Default for Options {
@@ -51,6 +55,7 @@ impl Default for Options {
             overlay_bytes_max: 64 << 20,
             state_write_interval: Duration::from_millis(10),
             quirk: Quirk::default(),
+            steps: Steps::default(),
         }
     }
 }

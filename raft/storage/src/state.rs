@@ -38,6 +38,7 @@ use crate::{
     options::Options,
     overlay::Layer,
     row,
+    step::{self, Steps},
     sync::{lock, read, wait, wait_for, write},
 };
 
@@ -92,6 +93,7 @@ pub(crate) struct Shared {
     overlay_bytes_max: i64,
     interval: Duration,
     pub(crate) quirk: Quirk,
+    pub(crate) steps: Steps,
 }
 
 impl Shared {
@@ -157,7 +159,10 @@ impl Shared {
         let families: Vec<_> = families.iter().collect();
         let mut options = FlushOptions::default();
         options.set_wait(true);
-        databases.state.flush_cfs_opt(&families, &options).map_err(|cause| self.fatal.raise("flush the state database", cause))
+        self.steps.pass(step::state::BEFORE_FLUSH);
+        databases.state.flush_cfs_opt(&families, &options).map_err(|cause| self.fatal.raise("flush the state database", cause))?;
+        self.steps.pass(step::state::AFTER_FLUSH);
+        Ok(())
     }
 
     /// Writes a batch without WAL.
@@ -221,6 +226,7 @@ impl StateDb {
             overlay_bytes_max: i64::try_from(options.overlay_bytes_max).unwrap_or(i64::MAX),
             interval: options.state_write_interval,
             quirk: options.quirk,
+            steps: options.steps.clone(),
             databases,
             local,
             log,
@@ -406,7 +412,9 @@ impl Writer {
         }
         let (batch, rows) = self.encode(&taken);
         let bytes = batch.size_in_bytes();
+        self.shared.steps.pass(step::state::BEFORE_BATCH);
         self.shared.write(batch)?;
+        self.shared.steps.pass(step::state::AFTER_BATCH);
         let counters = &self.shared.counters;
         counters.batches.fetch_add(1, Relaxed);
         counters.rows.fetch_add(rows as u64, Relaxed);
