@@ -9,7 +9,7 @@ use std::{
 };
 
 use kith_machine::view::{Row, RowKey, Scan, StateView, ViewError};
-use kith_raft::{GroupHandle, storage::Reader};
+use kith_raft::{GroupHandle, Reader};
 use kith_wire::{client::Refusal, id::GroupId};
 
 use super::local::view;
