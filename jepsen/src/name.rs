@@ -98,16 +98,16 @@ names! {
         Torn "torn" Ready::Now, "power cut in which a random part of the unsynced sectors survives";
         FsyncEio "fsync-eio" Ready::Now, "fsync answers EIO: the node must stop";
         FsyncSlow "fsync-slow" Ready::Now, "fsync takes 0.2 to 2 s";
-        Corrupt "corrupt" REPAIR, "bit flips and truncation of files of a minority, while it is down";
-        DiskEmpty "disk-empty" REPAIR, "a node comes back as itself with an empty disk";
-        DiskOld "disk-old" REPAIR, "a node comes back with an old copy of its disk";
+        Corrupt "corrupt" Ready::Now, "bit flips and truncation of files of a minority, while it is down";
+        DiskEmpty "disk-empty" Ready::Now, "a node comes back as itself with an empty disk";
+        DiskOld "disk-old" Ready::Now, "a node comes back with an old copy of its disk";
         DiskFull "disk-full" Ready::Now, "no space left on a node's disk";
         DiskSlow "disk-slow" Ready::Now, "1 MB/s on a node's disk";
         ReadOnly "read-only" Ready::Now, "a node's disk becomes read-only";
         Clock "clock" Ready::Now, "wall clocks jump by up to an hour, strobe, or differ between nodes";
         Cpu "cpu" Ready::Now, "a tenth of a CPU for a node";
         Memory "memory" Ready::Now, "a memory limit that the kernel enforces by killing";
-        Member "member" Ready::Later("replacing a dead node by hand is in; growing and shrinking come with cluster life"), "replicas are replaced, added and removed";
+        Member "member" Ready::Now, "a node is gone for good and a new one takes its place (growing and shrinking come with cluster life)";
         Rolling "rolling" Ready::Now, "every node is restarted in turn, gracefully";
         Upgrade "upgrade" Ready::Later("comes with the second on-disk or wire version"), "nodes of two versions, up and back down";
         Failpoint "failpoint" Ready::Now, "kill or sleep before and after a step of persist, commit, apply, snapshot, ref or outbox";
@@ -158,7 +158,6 @@ names! {
     }
 }
 
-const REPAIR: Ready = Ready::Later("comes with the repair of a replica from its peers");
 
 impl Nemesis {
     /// Reads `a,b+c`: slots in turn, those joined by `+` overlapping.

@@ -25,7 +25,6 @@ pub(crate) struct Dispatch {
     pub(crate) groups: Arc<Groups>,
     pub(crate) service: Service,
     pub(crate) local: Local,
-    pub(crate) synced_batches: Arc<dyn Fn() -> u64 + Send + Sync>,
     pub(crate) fanout: Arc<Fanout>,
     pub(crate) tasks: Tasks,
 }
@@ -59,7 +58,7 @@ impl Inbound for Dispatch {
                 let fanout = self.fanout.clone();
                 async move { fanout.handle_register(from, group, boot, sessions).await }.boxed()
             }
-            ask @ (Ask::Vote { .. } | Ask::TransferLeader { .. } | Ask::Heartbeats(_)) => {
+            ask @ (Ask::Vote { .. } | Ask::TransferLeader { .. } | Ask::Heartbeats(_) | Ask::Withdraw { .. }) => {
                 let groups = self.groups.clone();
                 async move { groups.handle_ask(from, ask).await }.boxed()
             }
@@ -98,7 +97,7 @@ impl Inbound for Dispatch {
             let lead = handle.leadership();
             lead.serving.then(|| (handle.id(), lead.term))
         });
-        Beat { map_epoch: self.service.router().maps().current().epoch, leads: leads.collect(), synced_batches: (self.synced_batches)() }
+        Beat { map_epoch: self.service.router().maps().current().epoch, leads: leads.collect(), synced_batches: self.service.router().peers().synced() }
     }
 
     fn heard(&self, _from: NodeId, _beat: &Beat) {}

@@ -15,9 +15,9 @@ use std::{
 use kith_machine::mutant::Quirk;
 use kith_raft::{
     FailPoints, GroupHandle, Groups, GroupsConfig, GroupsOptions, Lanes, OpenError,
-    storage::{self, Storage},
+    storage::{self, Condition, Storage},
 };
-use kith_wire::{hello::Features, id::NodeId, log::Membership};
+use kith_wire::{hello::Features, id::NodeId};
 use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::{net::TcpListener, runtime::Handle, sync::watch, task::JoinError};
@@ -30,17 +30,17 @@ use crate::{
     clock::{SharedClock, SystemClock},
     cluster::{
         ClusterFiles,
-        birth::Birth,
         controller::{Controller, ControllerDuty},
         files::FilesError,
         map::{Keep, Maps},
+        replica::Replicas,
     },
     config::Config,
     edge::{Edge, HANDSHAKE_WITHIN, admission::AdmissionOptions},
     fanout::{Fanout, FanoutOptions, FanoutParts, LocalSessions, seat::FanoutDuty},
     http,
     inbound::Dispatch,
-    leadership::{self, Duty},
+    leadership::Duty,
     metrics::AllMetrics,
     peer::{
         AllLinks, Known, LinkPolicy, Me, Peers, PeersOptions, endpoint,
@@ -95,9 +95,6 @@ pub enum StartError {
     /// The cluster's files cannot be used.
     #[error("cannot use the cluster's files")]
     Cluster(#[from] FilesError),
-    /// The cluster's files do not name this node.
-    #[error("node {0} is not in cluster.toml")]
-    NotInCluster(u64),
     /// A file of the node cannot be read.
     #[error("cannot read {path}")]
     File {
@@ -176,9 +173,6 @@ impl Node {
         let files = ClusterFiles::load(&config.cluster.folder)?;
         let id = NodeId::new(config.node.id);
         let first_map = files.first_map();
-        if !first_map.nodes.contains_key(&id) {
-            return Err(StartError::NotInCluster(config.node.id));
-        }
         let key = read(&config.node.key)?;
         let identity = Identity::from_pem(&files.ca_pem, &read(&config.node.cert)?, &key)?;
         let (server, dialler) = (identity.server()?, identity.dialler()?);
@@ -214,6 +208,10 @@ impl Node {
             known: Known::new(&local(&storage, KNOWN_KEY).unwrap_or_default(), keeper(&storage, KNOWN_KEY), quirk),
             tasks: tasks.child(),
             metrics: metrics.peer.clone(),
+            synced: {
+                let storage = Arc::downgrade(&storage);
+                Arc::new(move || storage.upgrade().map_or(0, |storage| storage.position()))
+            },
         });
 
         let groups = Groups::new(GroupsOptions {
@@ -266,12 +264,10 @@ impl Node {
         };
         let edge = Arc::new(Edge::new(admitted, parts, store_identity.boot, tasks.child(), metrics.edge.clone()));
 
-        let synced = storage.clone();
         peers.start(Arc::new(Dispatch {
             groups: groups.clone(),
             service: service.clone(),
             local: local_ops,
-            synced_batches: Arc::new(move || synced.synced_batches()),
             fanout: fanout.clone(),
             tasks: tasks.clone(),
         }));
@@ -287,17 +283,18 @@ impl Node {
         let fanout_duty = FanoutDuty { fanout: fanout.clone(), groups: groups.clone(), tasks: tasks.child() };
         let duties: Arc<[Arc<dyn Duty>]> = Arc::new([Arc::new(ControllerDuty::new(controller.clone())), Arc::new(fanout_duty)]);
         peers.follow(&maps.current());
-        for row in maps.current().groups.values().filter(|row| row.replicas.contains(&id)) {
-            let initial = Membership { voters: vec![row.replicas.clone()], learners: Vec::new() };
-            let alone = row.replicas.len() == 1;
-            let handle = groups.open(row.group, alone.then(|| initial.clone())).await?;
-            leadership::watch(&tasks, &handle, duties.clone());
-            if !alone {
-                let rank = row.preference.iter().position(|node| *node == id).unwrap_or(row.preference.len());
-                let birth = Birth { handle, initial, rank, patience: 2 * election_max, peers: peers.clone() };
-                tasks.spawn("cluster.birth", birth.run());
-            }
-        }
+        let replicas = Replicas {
+            node: id,
+            groups: groups.clone(),
+            maps: maps.clone(),
+            peers: peers.clone(),
+            controller: controller.clone(),
+            duties,
+            patience: 2 * election_max,
+            tasks: tasks.clone(),
+        };
+        replicas.open_all().await?;
+        replicas.start();
         controller.start();
         tasks.spawn("service.receipts", service.clone().run_receipts());
         tasks.spawn("telemetry.node", show(metrics.node, service.clone()));
@@ -354,6 +351,10 @@ impl Node {
     /// Its links.
     pub fn peers(&self) -> &Peers {
         &self.peers
+    }
+    /// Becomes `Some` when a peer has refused this node's data directory as another one than this node had: it must stop.
+    pub fn refused(&self) -> watch::Receiver<Option<String>> {
+        self.peers.refused()
     }
     /// Its metrics.
     pub fn registry(&self) -> &Arc<Registry> {
@@ -561,20 +562,28 @@ impl http::Health for NodeHealth {
             0 => http::Check::pass("groups"),
             count => http::Check::fail("groups", format!("{count} replicas have stopped with an error")),
         };
+        let own = || map.groups.values().filter(|row| row.replicas.contains(&router.node()));
+        let is_sound = |group| router.groups().condition(group) == Condition::Sound && router.groups().get(group).is_some();
+        let unsound = own().filter(|row| !is_sound(row.group)).count();
+        let replicas = match unsound {
+            _ if !map.nodes.contains_key(&router.node()) => http::Check::unknown("replicas", "the map does not name this node yet: kith node replace"),
+            0 => http::Check::pass("replicas"),
+            count => http::Check::fail("replicas", format!("{count} replicas are in quarantine or being rebuilt from their peers")),
+        };
         let led = map.groups.keys().filter(|group| router.leader(**group).is_some()).count();
         let leaders = if 2 * led > map.groups.len() {
             http::Check::pass("leaders")
         } else {
             http::Check::fail("leaders", format!("{led} of {} groups have a leader that is known here", map.groups.len()))
         };
-        vec![joined, groups, leaders]
+        vec![joined, groups, replicas, leaders]
     }
 }
 
 /// Key of the kept map.
 const MAP_KEY: &str = "map";
 /// Key of the nodes met.
-const KNOWN_KEY: &str = "peers";
+const KNOWN_KEY: &str = "peers/2";
 /// For one replica to take a leadership; then the next one is asked.
 const HAND_OVER_MAX: Duration = Duration::from_secs(1);
 /// For close frames to leave.

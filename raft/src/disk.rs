@@ -12,7 +12,8 @@ use kith_machine::{
     view::{Row, RowKey, Scan, StateView, ViewError, WriteSet},
 };
 use kith_storage::{
-    Bounds, CommitError, Done, Export, FatalError, GroupState, Identity, InstallError, Installer, LogDb, NotServing, ReadError, Storage,
+    Bounds, CommitError, Condition, DamageHook, Done, Export, FatalError, GroupState, Identity, InstallError, Installer, LogDb, NotServing,
+    ReadError, Storage, WriteFailed,
 };
 use kith_wire::{
     id::{GroupId, LogIndex},
@@ -36,6 +37,33 @@ pub trait Disk: Send + Sync + 'static {
     /// # Errors
     /// The store is out of service.
     fn flush(&self) -> Result<(), FatalError>;
+    /// Whether a group's replica can be relied on; if not, why.
+    fn condition(&self, _group: GroupId) -> (Condition, Option<String>) {
+        (Condition::Sound, None)
+    }
+    /// Sets who is told of damage in a group that serves.
+    fn on_damage(&self, _hook: DamageHook) {}
+    /// Notes that a closed group's replica cannot be relied on. May block.
+    ///
+    /// # Errors
+    /// The store is out of service.
+    fn quarantine(&self, _group: GroupId, _cause: &str) -> Result<(), WriteFailed> {
+        Ok(())
+    }
+    /// Forgets all of a replica that its group has taken out, and begins anew with this vote. May block.
+    ///
+    /// # Errors
+    /// The store is out of service.
+    fn begin_anew(&self, _group: GroupId, _vote: Vote) -> Result<(), InstallError> {
+        Ok(())
+    }
+    /// The group has made this replica a voter again. May block.
+    ///
+    /// # Errors
+    /// The store is out of service.
+    fn rebuilt(&self, _group: GroupId) -> Result<(), WriteFailed> {
+        Ok(())
+    }
     /// What is wrong with this node.
     fn quirk(&self) -> Quirk {
         Quirk::default()
@@ -173,6 +201,21 @@ pub(crate) async fn off_lane<T: Send + 'static>(blocks: bool, work: impl FnOnce(
 }
 
 impl Disk for Storage {
+    fn condition(&self, group: GroupId) -> (Condition, Option<String>) {
+        Self::condition(self, group)
+    }
+    fn on_damage(&self, hook: DamageHook) {
+        Self::on_damage(self, hook);
+    }
+    fn quarantine(&self, group: GroupId, cause: &str) -> Result<(), WriteFailed> {
+        Self::quarantine(self, group, cause)
+    }
+    fn begin_anew(&self, group: GroupId, vote: Vote) -> Result<(), InstallError> {
+        Self::begin_anew(self, group, vote)
+    }
+    fn rebuilt(&self, group: GroupId) -> Result<(), WriteFailed> {
+        Self::rebuilt(self, group)
+    }
     fn identity(&self) -> Identity {
         self.identity()
     }

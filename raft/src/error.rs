@@ -54,6 +54,14 @@ pub enum OpenError {
         #[source]
         reason: kith_storage::NotServing,
     },
+    /// Its replica cannot be relied on: it must be taken out of the group by the others first.
+    #[error("the replica of group {group} is in quarantine: {cause}")]
+    Quarantined {
+        /// Which group.
+        group: GroupId,
+        /// What is damaged.
+        cause: String,
+    },
     /// The node is shutting down.
     #[error("the node is shutting down")]
     ShuttingDown,

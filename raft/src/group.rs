@@ -19,6 +19,7 @@ use kith_machine::{
     reply::Reply,
     view::{Row, RowKey, StateView, ViewError},
 };
+use kith_storage::{Condition, NotServing};
 use kith_wire::{
     id::{GroupId, LogIndex, NodeId, Term},
     log::{Item, LogId, Membership},
@@ -34,7 +35,7 @@ use tracing::Instrument;
 
 use crate::{
     config::Timers,
-    disk::{Reader, Rows},
+    disk::{Disk, Reader, Rows},
     error::ProposeError,
     feed::{Feed, FeedSource},
     metrics::RaftMetrics,
@@ -78,6 +79,7 @@ pub struct GroupStatus {
 pub(crate) struct Group {
     pub(crate) id: GroupId,
     pub(crate) me: NodeId,
+    pub(crate) storage: Arc<dyn Disk>,
     pub(crate) raft: Raft,
     pub(crate) proposer: Arc<Proposer>,
     pub(crate) leadership: watch::Receiver<Leadership>,
@@ -169,9 +171,17 @@ impl GroupHandle {
     /// The applied state at this moment; never goes on.
     ///
     /// # Errors
-    /// The group serves nothing now: its state is being replaced by a snapshot.
+    /// The group serves nothing now: its state is being replaced by a snapshot, or it is not a voter yet after it began anew.
     pub fn reader(&self) -> Result<Reader, ViewError> {
+        if self.is_rebuilding() {
+            return Err(ViewError { key: "reader".to_owned(), cause: Arc::new(NotServing::Rebuilding) });
+        }
         Arc::clone(&self.0.state).reader()
+    }
+
+    /// Whether it was begun anew after damage, and has not caught up yet.
+    pub fn is_rebuilding(&self) -> bool {
+        self.0.storage.condition(self.0.id).0 == Condition::Rebuilding
     }
 
     /// The newest records of the group's busiest channels.
@@ -189,7 +199,7 @@ impl GroupHandle {
     /// # Errors
     /// The group's own row cannot be read.
     pub fn status(&self) -> Result<GroupStatus, ViewError> {
-        let reader = self.reader()?;
+        let reader = Arc::clone(&self.0.state).reader()?;
         let digest = match reader.get(&RowKey::GroupState)?.as_deref() {
             Some(Row::GroupState(row)) => row.digest,
             _ => [0; 32],
@@ -248,7 +258,7 @@ impl GroupHandle {
         self.changed(self.0.raft.change_membership(voters, false).await.map(drop))
     }
 
-    fn changed(&self, result: Result<(), RaftError<Types, ClientWriteError<Types>>>) -> Result<(), ProposeError> {
+    pub(crate) fn changed(&self, result: Result<(), RaftError<Types, ClientWriteError<Types>>>) -> Result<(), ProposeError> {
         let lead = self.leadership();
         match result {
             Ok(()) => Ok(()),

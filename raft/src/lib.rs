@@ -27,6 +27,7 @@ pub mod metrics;
 mod mutant;
 mod network;
 mod proposer;
+pub mod rebuild;
 pub mod recent;
 pub mod registry;
 mod runtime;
@@ -49,11 +50,12 @@ pub use inbound::Answers;
 pub use lanes::{LaneId, Lanes};
 pub use metrics::{QueueReject, RaftMetrics};
 pub use proposer::Now;
+pub use rebuild::WithdrawError;
 pub use recent::{Recent, RecentLimits};
 pub use registry::{Groups, GroupsOptions};
 pub use transport::{PeerTransport, SnapshotPart, SnapshotReadError, SnapshotSource, TransportError};
 
 /// The node's disk, for whoever composes a node.
 pub mod storage {
-    pub use kith_storage::{FatalError, Identity, LocalError, NotServing, OpenError, Options, Storage, check};
+    pub use kith_storage::{Condition, FatalError, Identity, LocalError, NotServing, OpenError, Options, Storage, check};
 }

@@ -95,6 +95,10 @@ pub struct RaftMetrics {
     pub led_groups: Gauge,
     /// Groups that stopped with an error.
     pub failed_groups: Gauge,
+    /// Damaged replicas that began anew.
+    pub rebuilds_begun: Counter,
+    /// Those that are voters again.
+    pub rebuilds_done: Counter,
 }
 
 impl Default for RaftMetrics {
@@ -124,6 +128,8 @@ impl Default for RaftMetrics {
             snapshots_installed: Counter::default(),
             led_groups: Gauge::default(),
             failed_groups: Gauge::default(),
+            rebuilds_begun: Counter::default(),
+            rebuilds_done: Counter::default(),
         }
     }
 }
@@ -184,6 +190,8 @@ impl RaftMetrics {
         r.register("snapshots_sent", "Snapshots sent to a follower", self.snapshots_sent.clone());
         r.register("snapshots_installed", "Snapshots installed", self.snapshots_installed.clone());
         r.register("led_groups", "Groups that this node leads", self.led_groups.clone());
+        r.register("rebuilds_begun", "Damaged replicas that were taken out of their group and began anew", self.rebuilds_begun.clone());
+        r.register("rebuilds_done", "Replicas that began anew and are voters again", self.rebuilds_done.clone());
         r.register("failed_groups", "Groups that stopped with an error", self.failed_groups.clone());
     }
 }

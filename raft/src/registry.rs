@@ -11,6 +11,7 @@ use std::{
 
 use futures_util::future::join_all;
 use kith_machine::mutant::Quirk;
+use kith_storage::Condition;
 use kith_wire::{
     client::Refusal,
     code::Code,
@@ -42,6 +43,7 @@ use crate::{
     mutant::Hasty,
     network::{Network, SNAPSHOTS_MAX, Shared},
     proposer::{Now, Proposer},
+    rebuild::Met,
     recent::Recent,
     session::Sessions,
     snapshot,
@@ -89,6 +91,8 @@ pub struct Groups {
     receiving: Semaphore,
     /// Groups being opened or closed, one at a time.
     changing: tokio::sync::Mutex<()>,
+    /// Where the store met damage.
+    met: Met,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -118,6 +122,11 @@ impl Groups {
             failpoints: failpoints.clone(),
         });
         let flusher = Flusher::new(Arc::clone(&storage), config.retention);
+        let met = Met::default();
+        storage.on_damage({
+            let met = met.clone();
+            Box::new(move |group| met.note(group))
+        });
         let groups = Arc::new(Self {
             node,
             cluster,
@@ -133,6 +142,7 @@ impl Groups {
             open: Mutex::default(),
             receiving: Semaphore::new(SNAPSHOTS_MAX),
             changing: tokio::sync::Mutex::default(),
+            met,
             tasks,
             stop,
         });
@@ -156,7 +166,7 @@ impl Groups {
     /// [`GroupHandle::initialize`].
     ///
     /// # Errors
-    /// Its log or state cannot be read, or do not fit each other; the group stays closed.
+    /// Its log or state cannot be read, or do not fit each other, or it is in quarantine ([`Groups::withdraw`]); the group stays closed.
     pub async fn open(&self, group: GroupId, initial: Option<Membership>) -> Result<GroupHandle, OpenError> {
         let _changing = self.changing.lock().await;
         if let Some(open) = self.get(group) {
@@ -168,6 +178,12 @@ impl Groups {
         let lane = self.lanes.of_group(group);
         let load = |cause| OpenError::Load { group, cause };
         let config = self.config.openraft(&self.cluster)?;
+        // A replica that began anew is made by its group alone, never by itself.
+        let initial = match self.storage.condition(group) {
+            (Condition::Quarantined, cause) => return Err(OpenError::Quarantined { group, cause: cause.unwrap_or_default() }),
+            (Condition::Rebuilding, _) => None,
+            (Condition::Sound, _) => initial,
+        };
         let state = self.storage.group(group);
         if let Some(reason) = state.refusal() {
             return Err(OpenError::NotServing { group, reason });
@@ -230,6 +246,7 @@ impl Groups {
         let handle = GroupHandle(Arc::new(Group {
             id: group,
             me: self.node,
+            storage: Arc::clone(&self.storage),
             raft: raft.clone(),
             proposer: Arc::clone(&proposer),
             leadership: leadership_seen,
@@ -300,6 +317,22 @@ impl Groups {
         self.flusher.round(&self.all()).await;
     }
 
+    pub(crate) fn storage(&self) -> &Arc<dyn Disk> {
+        &self.storage
+    }
+    pub(crate) fn node(&self) -> NodeId {
+        self.node
+    }
+    pub(crate) fn metrics(&self) -> &RaftMetrics {
+        &self.metrics
+    }
+    pub(crate) fn transport(&self) -> &Arc<dyn PeerTransport> {
+        &self.network.transport
+    }
+    pub(crate) fn met(&self) -> &Met {
+        &self.met
+    }
+
     /// Answers a vote, a transfer of leadership or heartbeats of a peer.
     ///
     /// # Errors
@@ -308,6 +341,7 @@ impl Groups {
         match ask {
             Ask::Vote { group, vote, last, pre, transfer } => self.vote(group, vote, last, pre, transfer).await,
             Ask::TransferLeader { group, from: leader, to, last } => self.take_leadership(group, leader, to, last).await,
+            Ask::Withdraw { group } => self.let_go(from, group).await,
             Ask::Heartbeats(heartbeats) => Ok(Told::Heartbeats(join_all(heartbeats.into_iter().map(|beat| self.heartbeat(beat))).await)),
             _ => Err(refusal(Code::Unsupported, format!("node {from} asked raft for something else"))),
         }
@@ -426,6 +460,6 @@ fn stopped(group: GroupId) -> Refusal {
     refusal(Code::Draining, format!("group {group} has stopped here"))
 }
 
-fn refusal(code: Code, text: String) -> Refusal {
+pub(crate) fn refusal(code: Code, text: String) -> Refusal {
     Refusal { code, retry_after_ms: None, expected: None, leader: None, text }
 }

@@ -17,7 +17,7 @@ use kith::{
     Node, NodeOptions,
     auth::{Claims, token::mint},
     clock::{Clock, SystemClock},
-    cluster::{ClusterFiles, NodeSpec, bootstrap::bootstrap, files::ClusterSpec},
+    cluster::{ClusterFiles, NodeSpec, add_node, bootstrap::bootstrap, files::ClusterSpec},
     config::Config,
 };
 use kith_client::{Client, Trust};
@@ -140,6 +140,32 @@ impl Cluster {
     /// Starts a node that was stopped, with the same data, address and certificate.
     pub async fn restart(&mut self, node: u64) {
         self.start_node(node, None).await;
+    }
+
+    /// Puts a new node, with an empty disk, in the place of one that is gone, as an operator does.
+    pub async fn replace(&mut self, dead: u64, new: u64) {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        let address = socket.local_addr().expect("a bound socket").to_string();
+        let spec = NodeSpec { id: new, address: address.clone(), http: String::new(), region: 0, zone: String::new(), host: String::new() };
+        add_node(self.folder.path(), &spec).expect("the new node's folder");
+        let operator = Caller { user: UserId::new(0), device: DeviceId::new(1), admin: true, trace: 0 };
+        let request = Request::ReplaceNode {
+            dead: NodeId::new(dead),
+            node: NodeId::new(new),
+            address: address.clone(),
+            http: String::new(),
+            zone: String::new(),
+            host: String::new(),
+            force: false,
+        };
+        self.wait_for("the node is replaced", async || {
+            let asked = self.node(self.running()[0]).service().handle(&operator, request.clone(), Instant::now() + PATIENCE).await;
+            matches!(asked, Ok(Answer::Done))
+        })
+        .await;
+        self.nodes.remove(&dead);
+        self.nodes.insert(new, Place { address, node: None, failpoints: FailPoints::default() });
+        self.start_node(new, Some(socket)).await;
     }
 
     /// Cuts the links between two nodes.

@@ -127,6 +127,9 @@ pub enum Request {
     Status,
     /// Makes an account for a name, or finds it; needs an operator's token. `key` is the secret sign-up key for a new one.
     EnsureAccount { name: String, key: [u8; 32] },
+    /// Puts a new node in the place of one that is gone for good; needs an operator's token. An empty zone is that of the dead node. Without
+    /// `force` a dead node that is heard is refused.
+    ReplaceNode { dead: NodeId, node: NodeId, address: String, http: String, zone: String, host: String, force: bool },
 }
 
 /// A text for a channel.
@@ -284,6 +287,22 @@ pub struct ReplicaStatus {
     pub applied: u64,
     /// First bytes of the digest at `applied`.
     pub digest: u64,
+    /// Whether it can be relied on.
+    pub condition: ReplicaCondition,
+}
+
+/// Whether a replica takes part. The number is on the wire.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ReplicaCondition {
+    /// 0: it does; what a version says that knows of no others.
+    #[default]
+    Sound,
+    /// 1: its data is damaged: it does not vote, acknowledge or serve until the others have taken it out.
+    Quarantined,
+    /// 2: it is being rebuilt from its peers.
+    Rebuilding,
+    /// 3: it has stopped with an error.
+    Failed,
 }
 
 /// Something happened that the client did not ask for.

@@ -6,7 +6,7 @@
 //! Not here: deadlines and reconnecting (the node's peer links), what raft does with it (kith-raft).
 
 use crate::{
-    client::{Answer, Delivery, DeliveryBody, HistoryPage, HistoryQuery, IndexQuery, Page, Refusal, Request},
+    client::{Answer, Delivery, DeliveryBody, HistoryPage, HistoryQuery, IndexQuery, Page, Refusal, ReplicaCondition, Request},
     hello::Version,
     id::{
         BootEpoch, ChannelId, ClusterId, Conn, DeviceId, GroupId, LogIndex, MapEpoch, NodeId, RequestId, Seq, SessionId, StoreId, Term, UserId,
@@ -56,6 +56,8 @@ pub struct PeerHello {
     pub boot: BootEpoch,
     /// Version of its map.
     pub map_epoch: MapEpoch,
+    /// What its store has synced, ever (as in [`Beat`]); 0: not told.
+    pub synced_batches: u64,
 }
 
 /// A question to another node.
@@ -81,6 +83,9 @@ pub enum Ask {
     TransferLeader { group: GroupId, from: Vote, to: NodeId, last: Option<LogId> },
     /// Raft: heartbeats of many groups in one frame.
     Heartbeats(Vec<Heartbeat>),
+    /// Raft: the asker's replica is damaged: take it out of the group, so that it may begin anew. Answered as `Vote`, with the leader's own vote,
+    /// once the others have committed that it is out.
+    Withdraw { group: GroupId },
 }
 
 /// An answer of another node.
@@ -100,7 +105,7 @@ pub enum Told {
     Map(Option<ClusterMap>),
     /// To `NodeStatus`.
     NodeStatus(PeerStatus),
-    /// To `Vote`.
+    /// To `Vote` and `Withdraw`.
     Vote { vote: Vote, granted: bool, last: Option<LogId> },
     /// To `TransferLeader`.
     Done,
@@ -296,7 +301,7 @@ pub struct Beat {
     pub map_epoch: MapEpoch,
     /// Groups that the sender leads, with the term, sorted.
     pub leads: Vec<(GroupId, Term)>,
-    /// Log batches that the sender's store has synced, ever.
+    /// What the sender's store has synced, ever: rises with each synced batch, over restarts.
     pub synced_batches: u64,
 }
 
@@ -417,4 +422,6 @@ pub struct PeerReplica {
     pub applied: LogIndex,
     /// First bytes of the digest there.
     pub digest: u64,
+    /// Whether it can be relied on.
+    pub condition: ReplicaCondition,
 }

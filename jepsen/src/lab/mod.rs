@@ -31,7 +31,7 @@ pub use disk::{Before, Disk};
 pub use limit::Limit;
 pub use net::Place;
 pub use node::Node;
-pub(crate) use node::PORT;
+pub(crate) use node::{HTTP_PORT, PORT};
 pub use switch::{Counters, Moves, Rule, Switch};
 
 /// Where runs are noted.
@@ -162,7 +162,7 @@ impl Lab {
                 place,
                 disk: Disk::make(&folder.join("disks"), &format!("n{id}"), setup.serves_disks)?,
                 binary: binary.to_owned(),
-                config: cluster.join(format!("node-{id}/node.toml")),
+                member: Mutex::new((id, cluster.join(format!("node-{id}/node.toml")))),
                 log: logs.join(format!("n{id}.log")),
                 clock,
                 orders: Mutex::new(None),
@@ -225,7 +225,7 @@ impl Lab {
     pub async fn leader(&self) -> Option<usize> {
         let status = self.kith(&["status"], std::time::Duration::from_secs(3)).await.ok()?;
         let groups = status.get("groups")?.as_array()?;
-        let leads = |node: &Node| groups.iter().filter(|group| group.get("leader").and_then(serde_json::Value::as_u64) == Some(node.id)).count();
+        let leads = |node: &Node| groups.iter().filter(|group| group.get("leader").and_then(serde_json::Value::as_u64) == Some(node.member())).count();
         (0..self.nodes.len()).filter(|at| leads(&self.nodes[*at]) > 0).max_by_key(|at| leads(&self.nodes[*at]))
     }
 

@@ -32,14 +32,15 @@ const POLL: Duration = Duration::from_millis(20);
 /// A node of the lab.
 #[derive(Debug)]
 pub struct Node {
-    /// From 1.
+    /// Its place in the lab, from 1.
     pub id: u64,
     /// Where it is.
     pub place: Place,
     /// Its disk.
     pub disk: Disk,
     pub(super) binary: PathBuf,
-    pub(super) config: PathBuf,
+    /// Its id in the cluster and its settings: another one after it was replaced.
+    pub(super) member: Mutex<(u64, PathBuf)>,
     pub(super) log: PathBuf,
     /// File that shifts its wall clock, where the run does that.
     pub(super) clock: Option<PathBuf>,
@@ -64,6 +65,16 @@ impl Node {
         format!("n{}", self.id)
     }
 
+    /// Its id in the cluster.
+    pub fn member(&self) -> u64 {
+        self.member.lock().unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// From the next start on it is another member, whose folder is in the cluster's.
+    pub fn become_member(&self, id: u64, cluster: &std::path::Path) {
+        *self.member.lock().unwrap_or_else(PoisonError::into_inner) = (id, cluster.join(format!("node-{id}/node.toml")));
+    }
+
     /// Starts it if it does not run.
     ///
     /// # Errors
@@ -80,7 +91,7 @@ impl Node {
             .arg(format!("--net={}", net::file(&self.place.namespace).display()))
             .arg(&self.binary)
             .args(["start", "--until-stdin-closes", "--config"])
-            .arg(&self.config)
+            .arg(&self.member.lock().unwrap_or_else(PoisonError::into_inner).1)
             .arg("--set")
             .arg(format!("node.data={}", self.disk.mount_point.join("data").display()));
         for setting in &self.settings {

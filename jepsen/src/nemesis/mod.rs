@@ -8,6 +8,7 @@ mod failpoint;
 mod packet;
 mod partition;
 mod rebind;
+mod replace;
 mod resource;
 mod slow;
 
@@ -55,6 +56,7 @@ enum Undo {
     Power(Vec<(usize, Before)>),
     Rolling(JoinHandle<anyhow::Result<u64>>),
     Drain,
+    Replace(usize, replace::Broken),
     Remount,
     Trace(slow::Trace),
     Clock,
@@ -167,6 +169,10 @@ pub(crate) async fn install(lab: &Arc<Lab>, fault: &Fault) -> anyhow::Result<Act
             nodes().try_for_each(|node| node.shift_clock(fault.shape.shift_ms))?;
             evidence = bit(hit.len() as u64, "wall clocks that were shifted");
             Undo::Clock
+        }
+        Nemesis::DiskEmpty | Nemesis::DiskOld | Nemesis::Member => {
+            let first = *hit.first().context("a disk without a node")?;
+            Undo::Replace(first, replace::install(&lab.nodes[first], fault.nemesis)?)
         }
         Nemesis::Packet => Undo::Packets(packet::install(lab, fault, &hit)?),
         Nemesis::Rebind => Undo::Rebinding(rebind::install(lab, fault)?),
@@ -282,6 +288,7 @@ pub(crate) async fn heal(lab: &Arc<Lab>, active: Active) -> anyhow::Result<Evide
             nodes().try_for_each(|node| node.shift_clock(0))?;
             evidence
         }
+        Undo::Replace(at, broken) => replace::heal(lab, at, broken).await?,
         Undo::Packets(before) => packet::heal(lab, &before)?,
         Undo::Rebinding(rebinding) => rebind::heal(lab, rebinding).await?,
         Undo::Orders(orders) => failpoint::heal(lab, orders).await?,

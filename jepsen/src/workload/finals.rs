@@ -65,7 +65,7 @@ async fn pass(bench: &Bench, audit: &Audit, client: &Client, absent: &mut BTreeS
                 continue;
             }
             let token = voice.begin(record::read(&room.name, Some(1), None, true, Vec::new(), Vec::new()));
-            match client.channel(room.id).whole_history(Some(NodeId::new(node.id)), Seq::ZERO).await {
+            match client.channel(room.id).whole_history(Some(NodeId::new(node.member())), Seq::ZERO).await {
                 Ok(records) => {
                     *heads.entry(records.last().map_or(0, |record| record.at.seq.get())).or_default() += 1;
                     let items = records.iter().map(text::item).collect();

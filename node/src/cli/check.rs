@@ -64,6 +64,6 @@ fn as_text(report: &Report) -> String {
         lines.push(format!("... and {} more", report.problems_dropped));
     }
     lines
-        .push((if report.is_sound() { "sound" } else { "DAMAGED: move the data away and start the node empty; its replicas rebuild it" }).to_owned());
+        .push((if report.is_sound() { "sound" } else { "DAMAGED: start the node, and what is damaged is rebuilt from its peers; do not empty the disk, or it must be replaced" }).to_owned());
     lines.join("\n")
 }

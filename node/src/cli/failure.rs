@@ -22,6 +22,8 @@ pub(crate) enum Exit {
     Refused,
     /// 5: something on this machine is missing or cannot be used.
     Local,
+    /// 6: the cluster refused this node's data directory as itself.
+    Fenced,
     /// 130: interrupted before the end.
     Interrupted,
 }
@@ -35,6 +37,7 @@ impl Exit {
             Self::Unreachable => 3,
             Self::Refused => 4,
             Self::Local => 5,
+            Self::Fenced => 6,
             Self::Interrupted => 130,
         }
     }
@@ -67,6 +70,12 @@ impl Failure {
     /// The code of the cluster's refusal, where it was one.
     pub(crate) fn code(&self) -> Option<Code> {
         self.code
+    }
+    /// Peers know this node with another disk.
+    pub(crate) fn fenced(what: &str) -> Self {
+        let hint = "this disk is not the one that the cluster knows under this node's id, or an old copy of it: bring the right one back, or, if it is \
+                    gone, put a new node in its place: kith node replace --dead ID --new ID";
+        Self { exit: Exit::Fenced, code: Some(Code::Revoked), what: format!("the cluster refused this node: {what}"), hint: hint.to_owned() }
     }
     /// No answer in time.
     pub(crate) fn unreachable(what: impl Into<String>) -> Self {

@@ -13,6 +13,7 @@ mod failure;
 mod group;
 mod history;
 mod make;
+mod node;
 mod send;
 mod start;
 mod status;
@@ -39,6 +40,7 @@ Exit codes:
   3  no node could be reached, or none answered in time
   4  the cluster refused
   5  something on this machine is missing or cannot be used
+  6  the cluster refused this node's data directory: it is empty, an old copy, or was replaced
 130  interrupted before the end";
 
 /// A distributed chat cluster, and the tools to talk to it.
@@ -62,6 +64,7 @@ enum Verb {
     Status(status::Args),
     Check(check::Args),
     Cluster(make::Args),
+    Node(node::Args),
 }
 
 /// What is wrong with the node that the program starts: nothing, and nothing that could be, in every build that is shipped.
@@ -124,6 +127,7 @@ impl Cli {
             Verb::History(args) => Some(args.cluster.clone()),
             Verb::Chat(args) => Some(args.cluster.clone()),
             Verb::Status(args) => Some(args.cluster.clone()),
+            Verb::Node(args) => Some(args.cluster.clone()),
         }
     }
 
@@ -152,6 +156,7 @@ impl Verb {
             Self::History(args) => until(stop, history::run(args)).await,
             Self::Chat(args) => chat::run(args, stop).await,
             Self::Status(args) => until(stop, status::run(args)).await,
+            Self::Node(args) => until(stop, node::run(args)).await,
         }
     }
 }

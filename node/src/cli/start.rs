@@ -68,10 +68,11 @@ pub(super) async fn run(args: Args, stop: CancellationToken, faults: Faults) -> 
         Failure::local("starting the node", &error, "see that no other process uses its data or its addresses, and that its folder is whole")
     })?;
     tell(&args, &node);
-    let mut failed = node.failed();
+    let (mut failed, mut refused) = (node.failed(), node.refused());
     let end = tokio::select! {
         () = stop.cancelled() => Ok(Exit::Done),
         () = stdin_closed(), if args.until_stdin_closes => Ok(Exit::Done),
+        Ok(reason) = refused.wait_for(Option::is_some) => Err(Failure::fenced(reason.as_deref().unwrap_or_default())),
         Ok(reason) = failed.wait_for(Option::is_some) => {
             let reason = std::io::Error::other(reason.clone().unwrap_or_default());
             Err(Failure::local("the node's disk failed, so it stopped", &reason, "see to the disk; the other replicas have taken over; then start it again"))

@@ -1,7 +1,7 @@
 //! `kith status`: nodes, groups, leaders, lag.
 
 use comfy_table::{Table, presets};
-use kith_client::wire::client::{ClusterStatus, GroupStatus};
+use kith_client::wire::client::{ClusterStatus, GroupStatus, ReplicaCondition, ReplicaStatus};
 use serde_json::{Value, json};
 
 use super::{
@@ -44,7 +44,7 @@ fn as_json(status: &ClusterStatus) -> Value {
             let replicas: Vec<Value> = group
                 .replicas
                 .iter()
-                .map(|replica| json!({ "node": replica.node.get(), "last": replica.last, "applied": replica.applied, "lag": lag(group, replica.applied), "digest": format!("{:016x}", replica.digest) }))
+                .map(|replica| json!({ "node": replica.node.get(), "last": replica.last, "applied": replica.applied, "lag": lag(group, replica.applied), "digest": format!("{:016x}", replica.digest), "condition": condition(replica.condition) }))
                 .collect();
             json!({ "group": group.group, "leader": group.leader.map(|leader| leader.get()), "term": group.term, "replicas": replicas })
         })
@@ -70,12 +70,29 @@ fn as_text(status: &ClusterStatus) -> String {
     groups.load_style(presets::UTF8_FULL_CONDENSED).set_header(["group", "leader", "term", "replicas: applied (lag)"]);
     for group in &status.groups {
         let replicas: Vec<String> =
-            group.replicas.iter().map(|replica| format!("node {}: {} ({})", replica.node, replica.applied, lag(group, replica.applied))).collect();
+            group.replicas.iter().map(|replica| shown(group, replica)).collect();
         let name = if group.group == 0 { "0 (meta)".to_owned() } else { group.group.to_string() };
         let leader = group.leader.map_or_else(|| "none".to_owned(), |leader| format!("node {leader}"));
         groups.add_row([name, leader, group.term.to_string(), replicas.join(", ")]);
     }
     format!("cluster {}, map epoch {}\n{nodes}\n{groups}", status.cluster, status.map_epoch)
+}
+
+fn shown(group: &GroupStatus, replica: &ReplicaStatus) -> String {
+    let note = match replica.condition {
+        ReplicaCondition::Sound => String::new(),
+        other => format!(" {}", condition(other).to_uppercase()),
+    };
+    format!("node {}: {} ({}){note}", replica.node, replica.applied, lag(group, replica.applied))
+}
+
+const fn condition(condition: ReplicaCondition) -> &'static str {
+    match condition {
+        ReplicaCondition::Sound => "sound",
+        ReplicaCondition::Quarantined => "quarantined",
+        ReplicaCondition::Rebuilding => "rebuilding",
+        ReplicaCondition::Failed => "failed",
+    }
 }
 
 /// How many log entries a replica has not applied of those that any replica of its group has.
@@ -86,7 +103,7 @@ fn lag(group: &GroupStatus, applied: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use kith_client::wire::{
-        client::{NodeStatus, ReplicaStatus},
+        client::NodeStatus,
         id::{ClusterId, NodeId},
     };
 
@@ -94,7 +111,7 @@ mod tests {
 
     #[test]
     fn status_shows_leaders_and_lag() {
-        let replica = |node, applied| ReplicaStatus { node: NodeId::new(node), last: 9, applied, digest: 0xab };
+        let replica = |node, applied| ReplicaStatus { node: NodeId::new(node), last: 9, applied, digest: 0xab, condition: ReplicaCondition::Sound };
         let node =
             NodeStatus { node: NodeId::new(1), address: "h:1".into(), zone: "a".into(), alive: false, sessions: None, rss_bytes: Some(5 << 20) };
         let groups = vec![GroupStatus { group: 1, leader: Some(NodeId::new(2)), term: 4, replicas: vec![replica(1, 9), replica(2, 7)] }];

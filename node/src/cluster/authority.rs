@@ -32,13 +32,19 @@ impl Authority {
     /// The crypto library fails.
     pub fn create(cluster: ClusterId) -> Result<Self, rcgen::Error> {
         let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
-        let mut params = CertificateParams::default();
-        params.distinguished_name = name(&format!("kith cluster {cluster}"));
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let params = params(cluster);
         let cert_pem = params.self_signed(&key)?.pem();
         let key_pem = key.serialize_pem();
         Ok(Self { issuer: Issuer::new(params, key), cert_pem, key_pem })
+    }
+
+    /// The cluster's own, again, from its files.
+    ///
+    /// # Errors
+    /// The key cannot be read.
+    pub fn load(cluster: ClusterId, cert_pem: &str, key_pem: &str) -> Result<Self, rcgen::Error> {
+        let key = KeyPair::from_pem(key_pem)?;
+        Ok(Self { issuer: Issuer::new(params(cluster), key), cert_pem: cert_pem.to_owned(), key_pem: key_pem.to_owned() })
     }
 
     /// The certificate, for everybody.
@@ -71,6 +77,14 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         Ok((params.signed_by(&key, &self.issuer)?.pem(), key.serialize_pem()))
     }
+}
+
+fn params(cluster: ClusterId) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = name(&format!("kith cluster {cluster}"));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
 }
 
 fn name(common: &str) -> DistinguishedName {

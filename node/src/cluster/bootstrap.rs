@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use super::{
     authority::Authority,
-    files::{self, ClusterSpec, FilesError, NodeSpec},
+    files::{self, ClusterFiles, ClusterSpec, FilesError, NodeSpec},
 };
 use crate::{
     auth::{TokenKey, token::TokenKeyError},
@@ -65,16 +65,39 @@ pub fn bootstrap(folder: &Path, spec: &ClusterSpec) -> Result<ClusterId, Bootstr
     write(&shared.join("ca.key"), authority.key_pem(), Secrecy::Owner)?;
     write(&shared.join("token.key"), &token_pem, Secrecy::Owner)?;
     for node in &spec.nodes {
-        let own = folder.join(format!("node-{}", node.id));
-        make_folder(&own.join("data"))?;
-        let (cert, key) = authority.issue(NodeId::new(node.id), id, &hosts(node))?;
-        write(&own.join("cert.pem"), &cert, Secrecy::Open)?;
-        write(&own.join("key.pem"), &key, Secrecy::Owner)?;
-        write(&own.join("node.toml"), &toml::to_string(&NodeFile::of(node))?, Secrecy::Open)?;
+        make_node(folder, &authority, id, node)?;
     }
     // Last: its presence says that the folder is whole.
     write(&shared.join("cluster.toml"), &files::render(id, spec)?, Secrecy::Open)?;
     Ok(id)
+}
+
+/// Makes the folder of one more node of a cluster that is there, and gives it; one that is there already stays as it is. Nobody knows the node yet.
+///
+/// # Errors
+/// The cluster's key is not here, the id is one of the first nodes', or a file cannot be written.
+pub fn add_node(folder: &Path, node: &NodeSpec) -> Result<PathBuf, BootstrapError> {
+    let shared = folder.join("cluster");
+    let files = ClusterFiles::load(&shared)?;
+    if node.id == 0 || files.spec.nodes.iter().any(|first| first.id == node.id) {
+        return Err(BootstrapError::Spec);
+    }
+    let own = folder.join(format!("node-{}", node.id));
+    if !own.join("node.toml").exists() {
+        let path = shared.join("ca.key");
+        let key = fs::read_to_string(&path).map_err(|source| FilesError::Io { path, source })?;
+        make_node(folder, &Authority::load(files.id, &files.ca_pem, &key)?, files.id, node)?;
+    }
+    Ok(own)
+}
+
+fn make_node(folder: &Path, authority: &Authority, cluster: ClusterId, node: &NodeSpec) -> Result<(), BootstrapError> {
+    let own = folder.join(format!("node-{}", node.id));
+    make_folder(&own.join("data"))?;
+    let (cert, key) = authority.issue(NodeId::new(node.id), cluster, &hosts(node))?;
+    write(&own.join("cert.pem"), &cert, Secrecy::Open)?;
+    write(&own.join("key.pem"), &key, Secrecy::Owner)?;
+    Ok(write(&own.join("node.toml"), &toml::to_string(&NodeFile::of(node))?, Secrecy::Open)?)
 }
 
 fn check(spec: &ClusterSpec) -> Result<(), BootstrapError> {

@@ -1,7 +1,8 @@
 //! Keeps the map and the groups in step: what the meta group says, what each group owns, what each node holds.
 //!
 //! In: leadership, beats, effects of the meta group. Out: proposals (the first map, who was met, ownership), newer maps for this node.
-//! Invariant: every step is idempotent and tried again; the rows decide. Not here: moving buckets, replacing nodes.
+//! Invariant: every step is idempotent and tried again; the rows decide. As a leader it brings the members of its groups to what
+//! the map says. Not here: moving buckets, this node's own replicas (`replica`).
 
 use std::{
     collections::BTreeMap,
@@ -45,19 +46,23 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Starts following the map: from the meta group's rows where there is a replica of it, else from whoever has a newer one.
+    /// Starts following the map: from whoever has a newer one.
     pub fn start(&self) {
-        if let Some(meta) = self.groups.get(GroupId::META) {
-            self.tasks.spawn("cluster.map", self.clone().follow_rows(meta));
-        }
         self.tasks.spawn("cluster.map_pull", self.clone().follow_peers());
         self.tasks.spawn("cluster.links", self.clone().follow_links());
+    }
+
+    /// Follows the meta group's rows, as long as this replica of it is open.
+    pub fn follow(&self, meta: &GroupHandle) {
+        self.tasks.spawn("cluster.map", self.clone().follow_rows(meta.clone()));
     }
 
     async fn follow_rows(self, meta: GroupHandle) {
         let mut feed = meta.feed();
         loop {
-            if let Some(map) = read_map(&meta) {
+            if !meta.is_rebuilding()
+                && let Some(map) = read_map(&meta)
+            {
                 self.maps.offer(map);
             }
             // An event, or a lag, or nothing for a while: read the rows again.
@@ -104,6 +109,7 @@ impl Controller {
             ticks.tick().await;
             let Some(meta) = self.groups.get(GroupId::META) else { return };
             propose_all(&meta, self.wanted(&meta)).await;
+            reconcile(&meta, &self.maps.current()).await;
         }
     }
 
@@ -132,6 +138,7 @@ impl Controller {
             let own = |run: RunRow| Command::OwnBuckets { region: run.region, first: run.first, last: run.last, epoch: run.epoch };
             let missing = not_owned(&handle, &self.maps.current(), group);
             propose_all(&handle, missing.into_iter().map(own).collect()).await;
+            reconcile(&handle, &self.maps.current()).await;
         }
     }
 }
@@ -164,6 +171,15 @@ impl Duty for ControllerDuty {
         if let Some(tasks) = self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&group) {
             tasks.cancelled().cancel();
         }
+    }
+}
+
+/// Brings the group's voters one step nearer to what the logged map says.
+async fn reconcile(handle: &GroupHandle, map: &ClusterMap) {
+    let Some(row) = map.groups.get(&handle.id()).filter(|_| map.epoch.get() > 0) else { return };
+    match handle.reconcile(&row.replicas.iter().copied().collect()).await {
+        Ok(_) => {}
+        Err(error) => tracing::debug!(group = %handle.id(), cause = %error, "cluster.controller: members not changed"),
     }
 }
 

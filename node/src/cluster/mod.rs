@@ -10,6 +10,7 @@ pub mod bootstrap;
 pub mod controller;
 pub mod files;
 pub mod map;
+pub mod replica;
 
-pub use bootstrap::bootstrap;
+pub use bootstrap::{add_node, bootstrap};
 pub use files::{ClusterFiles, ClusterSpec, NodeSpec};

@@ -187,6 +187,7 @@ impl Accepted {
             ToPeer::Tell(Tell::Append(append)) => inbound.append(self.from, self.link, append, self.answers.clone()),
             ToPeer::Tell(Tell::AppendEnd { group, session }) => inbound.append_end(self.from, self.link, group, session),
             ToPeer::Tell(Tell::Beat(beat)) => {
+                self.shared.known.note(self.from, beat.synced_batches);
                 inbound.heard(self.from, &beat);
                 self.shared.table.note(self.from, beat, self.shared.clock.instant());
             }
@@ -254,7 +255,7 @@ fn trace_of(ask: &Ask) -> Option<u64> {
 /// Which queue an ask and its answer use.
 pub(super) fn class_of(ask: &Ask) -> Class {
     match ask {
-        Ask::Vote { .. } | Ask::TransferLeader { .. } | Ask::Heartbeats(_) => Class::Raft,
+        Ask::Vote { .. } | Ask::TransferLeader { .. } | Ask::Heartbeats(_) | Ask::Withdraw { .. } => Class::Raft,
         Ask::Register { .. } => Class::Fan,
         _ => Class::Ask,
     }

@@ -16,6 +16,7 @@ use bytes::{Bytes, BytesMut};
 use kith_raft::TransportError;
 use kith_wire::{
     client::Refusal,
+    code::Code,
     frame::{Decoder, Framing, Kind, encode},
     id::{NodeId, RequestId},
     limit,
@@ -157,6 +158,9 @@ impl Link {
             }
             FromPeer::Bye(refusal) => {
                 tracing::warn!(node = %shared.me.node, peer = %self.to, code = %refusal.code, text = %refusal.text, "peer.hello: refused");
+                if refusal.code == Code::Revoked {
+                    shared.refused.send_replace(Some(format!("node {} says: {}", self.to, refusal.text)));
+                }
                 return Err(StreamError::Content("the peer refused this node"));
             }
             _ => return Err(StreamError::Content("the peer did not begin with its hello")),

@@ -32,11 +32,13 @@ use kith_raft::transport::{PeerTransport, SnapshotSource, TransportError};
 use kith_wire::{
     hello,
     id::{BootEpoch, ClusterId, GroupId, MapEpoch, NodeId, StoreId, Term},
-    log::ClusterMap,
+    log::{ClusterMap, NodeState},
     peer::{AppendResult, Ask, PeerHello, SnapshotHead, Tell, Told},
 };
 pub use known::Known;
 pub use link::Link;
+
+use tokio::sync::watch;
 
 use self::metrics::PeerMetrics;
 use crate::{clock::SharedClock, supervise::Tasks};
@@ -87,6 +89,8 @@ pub struct PeersOptions {
     pub tasks: Tasks,
     /// Counters.
     pub metrics: Arc<PeerMetrics>,
+    /// How much this node's log has synced, ever.
+    pub synced: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
 
 /// The links of a node to all others.
@@ -117,12 +121,15 @@ pub(crate) struct Shared {
     map_epoch: AtomicU64,
     table: beat::Table,
     metrics: Arc<PeerMetrics>,
+    synced: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// What a peer said when it refused this node's data directory.
+    refused: watch::Sender<Option<String>>,
 }
 
 impl Peers {
     /// Links of a node, none dialled yet.
     pub fn new(options: PeersOptions) -> Self {
-        let PeersOptions { me, endpoint, dialler, clock, policy, known, tasks, metrics } = options;
+        let PeersOptions { me, endpoint, dialler, clock, policy, known, tasks, metrics, synced } = options;
         let shared = Shared {
             me,
             endpoint,
@@ -138,6 +145,8 @@ impl Peers {
             map_epoch: AtomicU64::new(0),
             table: beat::Table::default(),
             metrics,
+            synced,
+            refused: watch::Sender::new(None),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -145,24 +154,47 @@ impl Peers {
     /// Says who takes what comes in; before that connections are refused and nothing is dialled.
     pub fn start(&self, inbound: Arc<dyn Inbound>) {
         *self.shared.inbound.write().unwrap_or_else(PoisonError::into_inner) = Some(inbound);
+        let known = self.shared.known.clone();
+        self.shared.tasks.spawn("peer.known", async move {
+            let mut ticks = tokio::time::interval(KEEP_EVERY);
+            loop {
+                ticks.tick().await;
+                let known = known.clone();
+                if let Err(error) = tokio::task::spawn_blocking(move || known.flush()).await {
+                    tracing::error!(cause = %error, "peer.known: keeping what was seen panicked");
+                }
+            }
+        });
+    }
+
+    /// What a peer said when it refused this node's data directory; then this node must not go on as itself.
+    pub fn refused(&self) -> watch::Receiver<Option<String>> {
+        self.shared.refused.subscribe()
+    }
+
+    /// How much this node's log has synced, ever.
+    pub fn synced(&self) -> u64 {
+        (self.shared.synced)()
     }
 
     /// Dials the nodes of a map that are new, and forgets those that are no longer in it.
     pub fn follow(&self, map: &ClusterMap) {
         let shared = &self.shared;
         shared.map_epoch.store(map.epoch.get(), Ordering::Relaxed);
+        shared.known.learn(map);
+        let is_there = |node: &NodeId| map.nodes.get(node).is_some_and(|row| row.state != NodeState::Left);
         if shared.inbound().is_none() {
             return;
         }
         let mut links = shared.links.write().unwrap_or_else(PoisonError::into_inner);
         links.retain(|node, (_, tasks)| {
-            let stays = map.nodes.contains_key(node);
+            let stays = is_there(node);
             if !stays {
                 tasks.cancelled().cancel();
             }
             stays
         });
-        for (node, row) in map.nodes.iter().filter(|(node, _)| **node != shared.me.node) {
+        for (node, row) in map.nodes.iter().filter(|(node, _)| **node != shared.me.node && is_there(node)) {
             let (link, _) = links.entry(*node).or_insert_with(|| {
                 let link = Arc::new(Link::new(*node, row.address.clone()));
                 let tasks = shared.tasks.child();
@@ -326,6 +358,7 @@ impl Shared {
             store: self.me.store,
             boot: self.me.boot,
             map_epoch: MapEpoch::new(self.map_epoch.load(Ordering::Relaxed)),
+            synced_batches: (self.synced)(),
         }
     }
     /// Notes an accepted connection; an older one of the same node is closed. Gives its number.
@@ -344,3 +377,6 @@ impl Shared {
         }
     }
 }
+
+/// How often what beats have said is brought onto the disk.
+const KEEP_EVERY: Duration = Duration::from_secs(2);

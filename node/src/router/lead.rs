@@ -23,6 +23,13 @@ enum Work {
     Inner(Inner),
 }
 
+/// Where something is to be done.
+#[derive(Clone, Copy)]
+enum Place {
+    Bucket(Bucket),
+    Group(GroupId),
+}
+
 enum Done {
     Answer(Answer),
     Page(Page),
@@ -46,7 +53,7 @@ impl Router {
     /// The leader's refusal; `NoLeader`, `Busy` with a delay; `OutcomeUnknown` once it may have been proposed.
     pub async fn forward(&self, caller: &Caller, bucket: Bucket, request: Request, deadline: Instant) -> Result<Answer, Refusal> {
         let span = tracing::debug_span!("router.forward", node = %self.node, request = caller.trace);
-        match self.lead(bucket, Work::Request(caller.clone(), request), deadline).instrument(span).await? {
+        match self.lead(Place::Bucket(bucket), Work::Request(caller.clone(), request), deadline).instrument(span).await? {
             Done::Answer(answer) => Ok(answer),
             Done::Page(_) | Done::Inner(_) => Err(refuse(Code::Internal)),
         }
@@ -58,7 +65,7 @@ impl Router {
     /// The leader's refusal; `NoLeader` when nobody could be asked in time.
     pub async fn read(&self, caller: &Caller, bucket: Bucket, pull: Pull, deadline: Instant) -> Result<Page, Refusal> {
         let span = tracing::debug_span!("router.read", node = %self.node, request = caller.trace);
-        match self.lead(bucket, Work::Read(caller.clone(), pull), deadline).instrument(span).await {
+        match self.lead(Place::Bucket(bucket), Work::Read(caller.clone(), pull), deadline).instrument(span).await {
             Ok(Done::Page(page)) => Ok(page),
             Ok(Done::Answer(_) | Done::Inner(_)) => Err(refuse(Code::Internal)),
             // A read has no outcome to know of.
@@ -72,18 +79,29 @@ impl Router {
     /// # Errors
     /// As [`Router::forward`].
     pub async fn inner(&self, bucket: Bucket, inner: Inner, deadline: Instant) -> Result<InnerAnswer, Refusal> {
-        match self.lead(bucket, Work::Inner(inner), deadline).await? {
+        match self.lead(Place::Bucket(bucket), Work::Inner(inner), deadline).await? {
             Done::Inner(answer) => Ok(answer),
             Done::Answer(_) | Done::Page(_) => Err(refuse(Code::Internal)),
         }
     }
 
-    async fn lead(&self, bucket: Bucket, work: Work, deadline: Instant) -> Result<Done, Refusal> {
+    /// A client's request, at the leader of a group that holds no buckets.
+    ///
+    /// # Errors
+    /// As [`Router::forward`].
+    pub async fn forward_to(&self, caller: &Caller, group: GroupId, request: Request, deadline: Instant) -> Result<Answer, Refusal> {
+        match self.lead(Place::Group(group), Work::Request(caller.clone(), request), deadline).await? {
+            Done::Answer(answer) => Ok(answer),
+            Done::Inner(_) | Done::Page(_) => Err(refuse(Code::Internal)),
+        }
+    }
+
+    async fn lead(&self, place: Place, work: Work, deadline: Instant) -> Result<Done, Refusal> {
         let mut last = refuse(Code::Timeout);
         let (mut hint, mut asked, mut may_be_done) = (None, None, false);
         let mut wait = RETRY_MIN;
         loop {
-            let attempt = match self.locate(bucket) {
+            let attempt = match self.place(place) {
                 Ok(route) => {
                     let known = hint.take().or_else(|| self.leader(route.group).map(|(node, _)| node));
                     // One that has just said it does not lead, and nobody else is known: ask around.
@@ -114,6 +132,13 @@ impl Router {
                 return Err(if may_be_done { refuse(Code::OutcomeUnknown) } else { outward(last) });
             }
             tokio::time::sleep(pause).await;
+        }
+    }
+
+    fn place(&self, place: Place) -> Result<Route, Refusal> {
+        match place {
+            Place::Bucket(bucket) => self.locate(bucket),
+            Place::Group(group) => self.locate_group(group),
         }
     }
 

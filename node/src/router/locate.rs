@@ -32,6 +32,16 @@ impl Router {
         Ok(Route { group, replicas, epoch: map.epoch })
     }
 
+    /// The place of a group.
+    ///
+    /// # Errors
+    /// `NoLeader` with a delay: the map does not name it yet.
+    pub(super) fn locate_group(&self, group: GroupId) -> Result<Route, Refusal> {
+        let map = self.maps.current();
+        let row = map.groups.get(&group).ok_or_else(|| refuse_for(Code::NoLeader, MAP_WAIT_MS))?;
+        Ok(Route { group, replicas: row.replicas.clone(), epoch: map.epoch })
+    }
+
     /// Who leads a group, as far as is known here: the highest term of this node's own replica and of the beats heard.
     pub fn leader(&self, group: GroupId) -> Option<(NodeId, Term)> {
         let own = self.groups.get(group).and_then(|handle| {

@@ -77,6 +77,7 @@ impl Local {
                 handle.read_barrier().await.map_err(not_proposed)?;
                 channel_view(&view(&handle)?, channel, caller.user)
             }
+            Request::ReplaceNode { .. } if caller.admin && group == GroupId::META => super::replace::run(&handle, request).await,
             _ => Err(refuse(Code::Unsupported)),
         }
     }
@@ -221,7 +222,7 @@ fn author(caller: &Caller, client_seq: kith_wire::id::ClientSeq, settled: kith_w
     Author { user: caller.user, device: caller.device, client_seq, settled, digest }
 }
 
-async fn propose(handle: &GroupHandle, command: Command) -> Result<Reply, Refusal> {
+pub(super) async fn propose(handle: &GroupHandle, command: Command) -> Result<Reply, Refusal> {
     handle.propose(kith_machine::item(command)).await.map_err(not_proposed)
 }
 

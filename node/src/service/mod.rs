@@ -10,6 +10,7 @@ pub mod history;
 pub mod local;
 mod mutant;
 pub mod receipt;
+pub mod replace;
 pub mod status;
 
 use std::{fmt, sync::Arc};
@@ -104,6 +105,7 @@ impl Service {
             Request::GetUsers { users } => account::get_users(router, users, deadline).await,
             Request::Discover => Ok(status::edges(router)),
             Request::Status => Ok(status::cluster(router, self.sessions()).await),
+            Request::ReplaceNode { .. } => replace::ask(router, caller, request, deadline).await,
             Request::EnsureAccount { name, key } => account::ensure(router, &name, &key, deadline).await,
         }
     }
@@ -149,7 +151,10 @@ impl Service {
 /// What can be said of a request without looking anything up. Numbered writes that the machine would refuse are left to it, so that
 /// their number is used up; here only what no honest client sends, and what is too large to be carried.
 fn check(caller: &Caller, request: &Request) -> Result<(), Refusal> {
-    let needs_user = !matches!(request, Request::Discover | Request::Status | Request::EnsureAccount { .. } | Request::FindUser { .. });
+    let needs_user = !matches!(
+        request,
+        Request::Discover | Request::Status | Request::EnsureAccount { .. } | Request::FindUser { .. } | Request::ReplaceNode { .. }
+    );
     if needs_user && caller.user.get() == 0 {
         return Err(refuse(Code::NotAllowed).with_text("this needs a user's token"));
     }
@@ -166,7 +171,7 @@ fn check(caller: &Caller, request: &Request) -> Result<(), Refusal> {
             }
             Ok(())
         }
-        Request::Status | Request::EnsureAccount { .. } if !caller.admin => Err(refuse(Code::NotAdmin)),
+        Request::Status | Request::EnsureAccount { .. } | Request::ReplaceNode { .. } if !caller.admin => Err(refuse(Code::NotAdmin)),
         _ => Ok(()),
     }
 }

@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::future::join_all;
+use kith_raft::storage::Condition;
 use kith_wire::{
-    client::{Answer, ClusterStatus, Edge, GroupStatus, NodeStatus, ReplicaStatus},
+    client::{Answer, ClusterStatus, Edge, GroupStatus, NodeStatus, ReplicaCondition, ReplicaStatus},
     id::{LogIndex, NodeId, Term},
     limit,
     log::NodeState,
@@ -48,6 +49,7 @@ pub async fn cluster(router: &Router, sessions: u64) -> Answer {
                     last: replica.last.get(),
                     applied: replica.applied.get(),
                     digest: replica.digest,
+                    condition: replica.condition,
                 })
                 .collect(),
         }
@@ -78,6 +80,12 @@ pub fn own(router: &Router, sessions: u64) -> PeerStatus {
                 last: status.last.unwrap_or_default(),
                 applied: status.applied.map_or_else(LogIndex::default, |id| id.index),
                 digest: u64::from_be_bytes(first),
+                // A replica that is no voter yet is on its way, be it after damage or to a new node.
+                condition: match status.failed {
+                    true => ReplicaCondition::Failed,
+                    false if handle.is_rebuilding() || !status.membership.voters.iter().all(|set| set.contains(&router.node())) => ReplicaCondition::Rebuilding,
+                    false => ReplicaCondition::Sound,
+                },
             })
         }
         Err(error) => {
@@ -89,10 +97,22 @@ pub fn own(router: &Router, sessions: u64) -> PeerStatus {
                 last: LogIndex::default(),
                 applied: LogIndex::default(),
                 digest: 0,
+                condition: if handle.is_rebuilding() { ReplicaCondition::Rebuilding } else { ReplicaCondition::Failed },
             })
         }
     };
-    let replicas = router.groups().all().into_iter().filter_map(replica).collect();
+    let mut replicas: Vec<PeerReplica> = router.groups().all().into_iter().filter_map(replica).collect();
+    let map = router.maps().current();
+    let closed = map.groups.values().filter(|row| row.replicas.contains(&router.node()) && router.groups().get(row.group).is_none());
+    replicas.extend(closed.filter(|row| router.groups().condition(row.group) == Condition::Quarantined).map(|row| PeerReplica {
+        group: row.group,
+        leader: None,
+        term: Term::default(),
+        last: LogIndex::default(),
+        applied: LogIndex::default(),
+        digest: 0,
+        condition: ReplicaCondition::Quarantined,
+    }));
     PeerStatus { sessions, rss_bytes: rss_bytes().unwrap_or_default(), replicas }
 }
 

@@ -25,6 +25,7 @@ use crate::{
     fatal::{Fatal, FatalError, Panicked},
     key,
     log::{Done, LogDb, MetaField, SharedLog, WriteFailed, entry_key},
+    loss,
     metrics::{LogCounters, Stopwatch},
     options::Options,
     step,
@@ -241,6 +242,7 @@ impl Writer {
                 Err(error) => return self.give_up(jobs, &error),
             };
             self.queue.synced_batches.fetch_add(1, Relaxed);
+            self.databases.note_synced();
             self.counters.synced(count, bytes, started.elapsed());
             for job in jobs {
                 self.complete(job);
@@ -291,7 +293,12 @@ impl Writer {
         self.fatal.check()?;
         self.fatal.injected().map_err(|cause| self.fatal.raise(OPERATION, cause))?;
         self.options.steps.pass(step::log::BEFORE_SYNC);
-        self.databases.log.write_opt(batch, options).map_err(|cause| self.fatal.raise(OPERATION, cause))?;
+        self.databases.log.write_opt(batch, options).map_err(|cause| {
+            if loss::is_damage(&cause) {
+                loss::mark(&self.databases.dir, "log");
+            }
+            self.fatal.raise(OPERATION, cause)
+        })?;
         self.options.steps.pass(step::log::AFTER_SYNC);
         for job in jobs {
             if let Change::Purge { from, upto } = &job.change

@@ -9,6 +9,7 @@ use std::{
     fs::{self, File, TryLockError},
     io::{self, Read},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use kith_machine::mutant::{Mutant, Quirk};
@@ -22,7 +23,10 @@ use thiserror::Error;
 use crate::{
     codec::{self, EnvelopeError},
     key::Family,
+    loss::{self, Damaged},
     options::Options,
+    quarantine::{LOST, is_stage},
+    witness::{self, Witness},
 };
 
 /// Column family of the log database: entries by group and index.
@@ -35,6 +39,9 @@ pub(crate) const CF_LOCAL: &str = "local";
 pub(crate) const CF_APPLIED: &str = "applied";
 
 const IDENTITY: &[u8] = b"identity";
+const OFFSET: &[u8] = b"position-offset";
+/// Positions after a loss begin so far beyond those before it that nobody has seen a higher one.
+const OFFSET_STEP: u64 = 1 << 40;
 
 /// What a data directory is, and how often it was started.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,6 +64,9 @@ pub enum OpenError {
     /// RocksDB refuses.
     #[error("cannot open the {database} database")]
     Database { database: &'static str, source: rocksdb::Error },
+    /// The two records of the identity name different stores.
+    #[error("the files in the data directory belong to two different stores")]
+    Mixed,
     /// The directory's own identity is damaged.
     #[error("identity of the data directory is damaged")]
     Identity(#[source] EnvelopeError),
@@ -66,6 +76,9 @@ pub enum OpenError {
     /// What the log says of a group is damaged.
     #[error("log is damaged")]
     Log(#[from] crate::log::ReadError),
+    /// A value of the node itself is damaged.
+    #[error("the node's own values are damaged")]
+    Local(#[from] crate::local::LocalError),
     /// What the state says of its groups cannot be read.
     #[error("state is damaged")]
     State(#[from] crate::state::AppliedError),
@@ -83,20 +96,67 @@ pub(crate) struct Databases {
     pub(crate) state: DB,
     pub(crate) dir: PathBuf,
     pub(crate) quirk: Quirk,
+    witness: Option<Witness>,
+    /// Added to the sequence number of the log database: positions never go back, also when that database is a new one.
+    offset: AtomicU64,
+    position: AtomicU64,
     _lock: File,
 }
 
+/// What was found when the databases were opened.
+pub(crate) struct Opened {
+    pub(crate) databases: Databases,
+    /// What the file beside the log says was synced.
+    synced: Option<u64>,
+    /// The log database is a new one.
+    lost_log: Option<String>,
+    pub(crate) log_damage: Damaged,
+    pub(crate) state_damage: Damaged,
+}
+
 impl Databases {
-    pub(crate) fn open(dir: &Path, options: &Options) -> Result<Self, OpenError> {
+    pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened, OpenError> {
         fs::create_dir_all(dir).map_err(|source| OpenError::Directory { path: dir.to_owned(), source })?;
         let lock = lock(dir)?;
         let cache = Cache::new_lru_cache(options.block_cache_bytes);
         let buffers = WriteBufferManager::new_write_buffer_manager_with_cache(options.write_buffers_bytes, false, cache.clone());
-        let log = DB::open_cf_descriptors(&log_options(&buffers, options.quirk), dir.join("log"), log_families(options, &cache))
-            .map_err(|source| OpenError::Database { database: "log", source })?;
-        let state = DB::open_cf_descriptors(&state_options(&buffers), dir.join("state"), state_families(options, &cache))
-            .map_err(|source| OpenError::Database { database: "state", source })?;
-        Ok(Self { log, state, dir: dir.to_owned(), quirk: options.quirk, _lock: lock })
+        let (witness, synced) = Witness::open(dir).map_err(|source| OpenError::Directory { path: dir.to_owned(), source })?;
+        let families = vec![(CF_LOG, true), (CF_META, true), (CF_LOCAL, false)];
+        let mut log =
+            loss::open(dir, "log", &families, options, |path| DB::open_cf_descriptors(&log_options(&buffers, options.quirk), path, log_families(options, &cache)))?;
+        let mut families: loss::Families = Family::ALL.into_iter().map(|family| (family.name(), true)).collect();
+        families.push((CF_APPLIED, true));
+        let state = loss::open(dir, "state", &families, options, |path| {
+            DB::open_cf_descriptors(&state_options(&buffers), path, state_families(options, &cache))
+        })?;
+        // Without the node's own values nobody can say what the rest is worth.
+        let lost_log = log.lost.take().or_else(|| log.damaged.remove(&loss::EVERY_GROUP));
+        let databases = Self {
+            log: log.db,
+            state: state.db,
+            dir: dir.to_owned(),
+            quirk: options.quirk,
+            witness: Some(witness),
+            offset: AtomicU64::new(0),
+            position: AtomicU64::new(0),
+            _lock: lock,
+        };
+        Ok(Opened { databases, synced, lost_log, log_damage: log.damaged, state_damage: state.damaged })
+    }
+
+    /// How much the log has synced, ever: rises with each synced batch, over restarts and losses.
+    pub(crate) fn position(&self) -> u64 {
+        self.position.load(Ordering::Acquire)
+    }
+
+    /// The log was synced.
+    pub(crate) fn note_synced(&self) {
+        let position = self.offset.load(Ordering::Acquire) + self.log.latest_sequence_number();
+        self.position.store(position, Ordering::Release);
+        let is_careless = self.quirk.is(Mutant::WalSyncOff) || self.quirk.is(Mutant::AckBeforeFsync);
+        if let Some(witness) = self.witness.as_ref().filter(|_| !is_careless) {
+            witness.note(position);
+        }
     }
 
     /// Opens both for reading only, as the offline check does. What is in the log's WAL is seen, nothing is changed.
@@ -108,7 +168,7 @@ impl Databases {
             .map_err(|source| OpenError::Database { database: "log", source })?;
         let state = DB::open_cf_descriptors_read_only(&state_options(&buffers), dir.join("state"), state_families(options, &cache), false)
             .map_err(|source| OpenError::Database { database: "state", source })?;
-        Ok(Self { log, state, dir: dir.to_owned(), quirk: options.quirk, _lock: lock })
+        Ok(Self { log, state, dir: dir.to_owned(), quirk: options.quirk, witness: None, offset: AtomicU64::new(0), position: AtomicU64::new(0), _lock: lock })
     }
 
     /// Options of every read of rows and entries.
@@ -130,29 +190,66 @@ impl Databases {
         self.state.cf_handle(CF_APPLIED).expect("every column family of `state_families` was opened")
     }
 
-    /// Reads the identity, raises the boot epoch, and syncs it. A new directory draws its store id.
-    pub(crate) fn boot(&self) -> Result<Identity, OpenError> {
-        let refused = |source| OpenError::Database { database: "log", source };
-        let cf = self.log_cf(CF_LOCAL);
-        let identity = match self.log.get_cf(cf, IDENTITY).map_err(refused)? {
-            Some(value) => {
-                let identity = parse_identity(&value)?;
-                Identity { boot: BootEpoch::new(identity.boot.get() + 1), ..identity }
-            }
-            None => Identity { store: draw_store(&self.dir)?, boot: BootEpoch::new(1) },
-        };
-        let mut body = identity.store.as_bytes().to_vec();
-        body.extend_from_slice(&identity.boot.get().to_be_bytes());
-        let mut batch = WriteBatch::new();
-        batch.put_cf(cf, IDENTITY, codec::seal(&body));
-        self.log.write_opt(batch, &synced()).map_err(refused)?;
-        Ok(identity)
-    }
-
     /// The identity as stored, without raising the boot epoch.
     pub(crate) fn identity(&self) -> Result<Option<Identity>, OpenError> {
         let value = self.log.get_cf(self.log_cf(CF_LOCAL), IDENTITY).map_err(|source| OpenError::Database { database: "log", source })?;
-        value.map(|value| parse_identity(&value)).transpose()
+        value.map(|value| parse_identity(codec::open(&value).map_err(OpenError::Identity)?)).transpose()
+    }
+}
+
+impl Opened {
+    /// Reads the identity, raises the boot epoch, and syncs it. A new directory draws its store id. A log that was lost, or that ends before
+    /// what it has synced, is noted in the same write: from then on no group is relied on.
+    pub(crate) fn boot(&mut self) -> Result<Identity, OpenError> {
+        let refused = |source| OpenError::Database { database: "log", source };
+        let Databases { log, dir, offset, .. } = &self.databases;
+        let unusable = |source| OpenError::Directory { path: dir.clone(), source };
+        let cf = self.databases.log_cf(CF_LOCAL);
+        let mut lost = self.lost_log.take();
+        // What is damaged was lost, as far as the node's own values go.
+        let local = |name: &[u8]| log.get_cf(cf, name).map(|value| value.and_then(|value| codec::open(&value).map(<[u8]>::to_vec).ok()));
+        let stored = local(IDENTITY).map_err(refused)?.map(|body| parse_identity(&body)).transpose()?;
+        let (store, boot) = match (stored, witness::read_identity(dir)) {
+            (Some(stored), Some(beside)) if stored.store != beside.store => return Err(OpenError::Mixed),
+            (Some(stored), Some(beside)) => (stored.store, stored.boot.max(beside.boot)),
+            (Some(stored), None) => (stored.store, stored.boot),
+            (None, Some(beside)) => {
+                lost.get_or_insert_with(|| "the log database is empty".to_owned());
+                (beside.store, beside.boot)
+            }
+            (None, None) => (draw_store(dir)?, BootEpoch::default()),
+        };
+        let identity = Identity { store, boot: BootEpoch::new(boot.get() + 1) };
+        let kept = local(OFFSET).map_err(refused)?.and_then(|body| body.first_chunk::<8>().map(|raw| u64::from_be_bytes(*raw))).unwrap_or(0);
+        let here = kept + log.latest_sequence_number();
+        if let Some(synced) = self.synced.filter(|synced| *synced > here && lost.is_none()) {
+            lost = Some(format!("the log ends at {here}, but was synced up to {synced}"));
+        }
+        let mut batch = WriteBatch::new();
+        batch.put_cf(cf, IDENTITY, codec::seal(&render_identity(identity)));
+        if let Some(cause) = &lost {
+            tracing::error!(cause, "storage: the raft log was lost or cut; every replica here is rebuilt from its peers");
+            let beyond = here.max(self.synced.unwrap_or(0)) + OFFSET_STEP;
+            offset.store(beyond, Ordering::Release);
+            batch.put_cf(cf, OFFSET, codec::seal(&beyond.to_be_bytes()));
+            batch.put_cf(cf, LOST, codec::seal(cause.as_bytes()));
+            let mut rows = log.raw_iterator_cf(cf);
+            rows.seek_to_first();
+            while let Some(name) = rows.key() {
+                // Stages of an earlier loss are void, and what is damaged here can only stand in the way.
+                if is_stage(name) || (name != IDENTITY && rows.value().is_some_and(|value| codec::open(value).is_err())) {
+                    batch.delete_cf(cf, name);
+                }
+                rows.next();
+            }
+            rows.status().map_err(refused)?;
+        } else {
+            offset.store(kept, Ordering::Release);
+        }
+        log.write_opt(batch, &synced()).map_err(refused)?;
+        witness::write_identity(dir, identity).map_err(unusable)?;
+        self.databases.note_synced();
+        Ok(identity)
     }
 }
 
@@ -180,8 +277,13 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
     }
 }
 
-fn parse_identity(value: &[u8]) -> Result<Identity, OpenError> {
-    let body = codec::open(value).map_err(OpenError::Identity)?;
+pub(crate) fn render_identity(identity: Identity) -> Vec<u8> {
+    let mut body = identity.store.as_bytes().to_vec();
+    body.extend_from_slice(&identity.boot.get().to_be_bytes());
+    body
+}
+
+pub(crate) fn parse_identity(body: &[u8]) -> Result<Identity, OpenError> {
     let (Some((store, rest)), 24) = (body.split_first_chunk::<16>(), body.len()) else { return Err(OpenError::IdentityLength(body.len())) };
     let boot = rest.first_chunk::<8>().map(|raw| u64::from_be_bytes(*raw)).ok_or(OpenError::IdentityLength(body.len()))?;
     Ok(Identity { store: StoreId::new(*store), boot: BootEpoch::new(boot) })

@@ -3,6 +3,8 @@
 //! Invariant: rows and the applied row come from one RocksDB snapshot, so they always agree. Chunks are made as they are asked for: one in memory.
 //! Bound: `limit::SNAPSHOT_CHUNK_BYTES` per chunk, one row always fits. Not here: sending.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use kith_machine::{
     mutant::{Mutant, Quirk},
@@ -18,6 +20,7 @@ use crate::{
     group::{GroupState, Phase},
     key::{self, Family},
     merge::{self, Pinned, Source},
+    quarantine::Damage,
     row::view_error,
     state::{AppliedError, parse_applied},
 };
@@ -42,6 +45,7 @@ pub enum ExportError {
 /// A snapshot being read: an iterator of its chunks. Holds back the database's clean-up until it is dropped.
 pub struct Export {
     pinned: Pinned,
+    damage: Arc<Damage>,
     group: GroupId,
     applied: Applied,
     /// Family to read next, and from which key on.
@@ -69,7 +73,7 @@ impl GroupState {
         let value = databases.state.get_cf_opt(databases.applied_cf(), self.id().get().to_be_bytes(), &options)?;
         let applied = value.as_deref().map(parse_applied).transpose()?.unwrap_or_default();
         let next = Some((0, key::whole(self.id()).0));
-        Ok(Export { pinned, group: self.id(), applied, next, tally: Tally::default(), quirk: self.shared.quirk })
+        Ok(Export { pinned, damage: Arc::clone(&self.shared.damage), group: self.id(), applied, next, tally: Tally::default(), quirk: self.shared.quirk })
     }
 }
 
@@ -120,6 +124,9 @@ impl Iterator for Export {
         if let Ok(chunk) = &chunk {
             self.tally.add(chunk);
         }
-        Some(chunk.map_err(ExportError::from))
+        Some(chunk.map_err(|error| {
+            self.damage.report(self.group, &error);
+            ExportError::from(error)
+        }))
     }
 }

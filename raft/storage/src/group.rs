@@ -37,6 +37,9 @@ pub enum NotServing {
     /// The group was removed.
     #[error("the group was removed")]
     Destroyed,
+    /// It began anew after damage, and is not a voter of its group yet.
+    #[error("the replica is being rebuilt from its peers")]
+    Rebuilding,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -200,9 +203,14 @@ impl GroupState {
         }
     }
 
+    /// A row that the database cannot give is damage.
+    pub(crate) fn reported<T>(&self, result: Result<T, ViewError>) -> Result<T, ViewError> {
+        result.inspect_err(|error| self.shared.damage.report(self.group, error))
+    }
+
     fn get_stored(&self, source: Source<'_>, key: &RowKey, drops: u64, life: u64) -> Result<Option<Arc<Row>>, ViewError> {
         if !cache::is_hot(key) {
-            return source.get(self.group, key);
+            return self.reported(source.get(self.group, key));
         }
         let cache_key = CacheKey { group: self.group, life, key: key.clone() };
         if let Some(row) = self.shared.cache.get(&cache_key) {
@@ -216,7 +224,7 @@ impl GroupState {
         if self.quirk().is(Mutant::DedupInMemory) && matches!(key, RowKey::Dedup(..)) {
             return Ok(None);
         }
-        let row = source.get(self.group, key)?;
+        let row = self.reported(source.get(self.group, key))?;
         self.keep(cache_key, row.clone(), drops);
         Ok(row)
     }
@@ -257,8 +265,8 @@ impl StateView for GroupState {
         let (layers, version) = (held.overlay.layers().to_vec(), held.version);
         drop(held);
         let source = Source::Latest(&self.shared.databases);
-        let Some(small) = small else { return merge::scan(source, self.group, &layers, scan, reverse, limit) };
-        let rows: SmallRows = merge::scan(source, self.group, &layers, scan, false, usize::MAX)?.into();
+        let Some(small) = small else { return self.reported(merge::scan(source, self.group, &layers, scan, reverse, limit)) };
+        let rows: SmallRows = self.reported(merge::scan(source, self.group, &layers, scan, false, usize::MAX))?.into();
         self.keep_small(small, &rows, version);
         Ok(cut(&rows, reverse, limit))
     }
@@ -301,8 +309,9 @@ impl StateView for Reader {
             return Ok(cut(rows, reverse, limit));
         }
         let source = Source::Pinned(&self.pinned);
-        let Some(small) = small else { return merge::scan(source, self.group.group, &self.layers, scan, reverse, limit) };
-        let rows: SmallRows = merge::scan(source, self.group.group, &self.layers, scan, false, usize::MAX)?.into();
+        let group = &self.group;
+        let Some(small) = small else { return group.reported(merge::scan(source, group.group, &self.layers, scan, reverse, limit)) };
+        let rows: SmallRows = group.reported(merge::scan(source, group.group, &self.layers, scan, false, usize::MAX))?.into();
         self.group.keep_small(small, &rows, self.version);
         Ok(cut(&rows, reverse, limit))
     }

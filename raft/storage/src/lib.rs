@@ -22,16 +22,19 @@ mod install;
 mod key;
 mod local;
 mod log;
+mod loss;
 mod merge;
 mod metrics;
 mod options;
 mod overlay;
+mod quarantine;
 mod row;
 mod state;
 pub mod step;
 mod sync;
 #[cfg(test)]
 mod testing;
+mod witness;
 
 use std::{
     path::Path,
@@ -49,12 +52,22 @@ pub use local::LocalError;
 pub use log::{Bounds, Done, LogDb, ReadError, WriteFailed};
 pub use metrics::{Histogram, LogMetrics, StateMetrics};
 pub use options::Options;
+pub use quarantine::{Condition, DamageHook};
 pub use state::{AppliedError, StateDb};
 
 use kith_machine::mutant::Quirk;
 use kith_wire::{id::GroupId, log::Applied};
 
-use crate::{commit::Queue, db::Databases, fatal::Fatal, group::Phase, local::Local, metrics::LogCounters, sync::lock};
+use crate::{
+    commit::Queue,
+    db::{Databases, Opened},
+    fatal::Fatal,
+    group::Phase,
+    local::Local,
+    metrics::LogCounters,
+    quarantine::{Damage, Stages},
+    sync::lock,
+};
 
 /// Names of the node's own values are kept apart from the store's marks.
 const USER_VALUES: &str = "value/";
@@ -63,11 +76,14 @@ const DESTROYING: &str = "destroy/";
 /// A node's data directory, open.
 pub struct Storage {
     identity: Identity,
+    databases: Arc<Databases>,
     log: Arc<LogDb>,
     state: StateDb,
     local: Arc<Local>,
     queue: Arc<Queue>,
     fatal: Arc<Fatal>,
+    stages: Stages,
+    damage: Arc<Damage>,
     threads: Mutex<Threads>,
 }
 
@@ -83,23 +99,27 @@ impl Storage {
     /// # Errors
     /// Another process has it open, it cannot be read or written, or what every group depends on is damaged.
     pub fn open(dir: &Path, options: Options) -> Result<Arc<Self>, OpenError> {
-        let databases = Arc::new(Databases::open(dir, &options)?);
-        let identity = databases.boot()?;
+        let mut opened = Databases::open(dir, &options)?;
+        let identity = opened.boot()?;
+        let Opened { databases, log_damage, state_damage, .. } = opened;
+        let (databases, damage) = (Arc::new(databases), Arc::new(Damage::default()));
         let (fatal, counters) = (Arc::new(Fatal::default()), Arc::new(LogCounters::new()));
         let queue = Arc::new(Queue::new(options.log_queue_bytes_max, Arc::clone(&counters)));
         let local = Arc::new(Local::new(Arc::clone(&databases), Arc::clone(&queue)));
-        let log = LogDb::open(Arc::clone(&databases), Arc::clone(&queue), Arc::clone(&counters), Arc::clone(&fatal), options.log_tail_bytes)?;
+        let log = LogDb::open(Arc::clone(&databases), Arc::clone(&queue), Arc::clone(&counters), Arc::clone(&fatal), Arc::clone(&damage), options.log_tail_bytes)?;
         let log = Arc::new(log);
-        let state = StateDb::open(Arc::clone(&databases), Arc::clone(&local), Arc::clone(&log), Arc::clone(&fatal), &options)?;
-        let log_writer = commit::Writer { databases, log: Arc::clone(&log), queue: Arc::clone(&queue), fatal: Arc::clone(&fatal), counters, options };
+        let state = StateDb::open(Arc::clone(&databases), Arc::clone(&local), Arc::clone(&log), Arc::clone(&fatal), Arc::clone(&damage), &options)?;
+        let stages = Stages::load(Arc::clone(&local))?;
+        let log_writer = commit::Writer { databases: Arc::clone(&databases), log: Arc::clone(&log), queue: Arc::clone(&queue), fatal: Arc::clone(&fatal), counters, options };
         let state_writer = state::Writer::new(Arc::clone(&state.shared));
         // From here on, dropping the store ends and joins what was started.
-        let storage = Arc::new(Self { identity, log, state, local, queue, fatal, threads: Mutex::default() });
+        let storage = Arc::new(Self { identity, databases, log, state, local, queue, fatal, stages, damage, threads: Mutex::default() });
         let mut threads = lock(&storage.threads);
         threads.log_writer = Some(spawn("kith-log", move || log_writer.run())?);
         threads.state_writer = Some(spawn("kith-state", move || state_writer.run())?);
         drop(threads);
         storage.recover().map_err(OpenError::Unfinished)?;
+        storage.judge(&log_damage, &state_damage).map_err(OpenError::Unfinished)?;
         Ok(storage)
     }
 
@@ -123,7 +143,12 @@ impl Storage {
         &self.state
     }
 
-    /// Synced batches of the log so far.
+    /// How much the log has synced, ever: rises with each synced batch, over restarts. A store that shows less than it has shown is an old copy.
+    pub fn position(&self) -> u64 {
+        self.databases.position()
+    }
+
+    /// Synced batches of the log since it was opened.
     pub fn synced_batches(&self) -> u64 {
         self.queue.synced_batches()
     }

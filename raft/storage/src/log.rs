@@ -25,6 +25,7 @@ use crate::{
     db::{CF_LOG, CF_META, Databases},
     fatal::{Fatal, FatalError},
     metrics::{LogCounters, LogMetrics},
+    quarantine::Damage,
     sync::{lock, read, write},
 };
 
@@ -156,6 +157,8 @@ pub(crate) struct GroupLog {
     tail_bytes: usize,
     waiters: Vec<(u64, Done)>,
     is_destroyed: bool,
+    /// What could not be read when the log was opened.
+    damage: Option<String>,
 }
 
 impl GroupLog {
@@ -173,6 +176,7 @@ impl GroupLog {
             tail_bytes: 0,
             waiters: Vec::new(),
             is_destroyed: false,
+            damage: None,
         }
     }
 
@@ -270,6 +274,7 @@ pub struct LogDb {
     queue: Arc<Queue>,
     counters: Arc<LogCounters>,
     fatal: Arc<Fatal>,
+    damage: Arc<Damage>,
     tail_bytes_max: usize,
 }
 
@@ -279,11 +284,16 @@ impl LogDb {
         queue: Arc<Queue>,
         counters: Arc<LogCounters>,
         fatal: Arc<Fatal>,
+        damage: Arc<Damage>,
         tail_bytes_max: usize,
     ) -> Result<Self, ReadError> {
         let groups = scan_bounds(&databases)?;
-        let groups = groups.into_iter().map(|(group, found)| (group, Arc::new(Mutex::new(GroupLog::new(found.bounds, found.first))))).collect();
-        Ok(Self { databases, groups: RwLock::new(groups), queue, counters, fatal, tail_bytes_max })
+        let groups = groups.into_iter().map(|(group, found)| {
+            let log = GroupLog { damage: found.damage, ..GroupLog::new(found.bounds, found.first) };
+            (group, Arc::new(Mutex::new(log)))
+        });
+        let groups = groups.collect();
+        Ok(Self { databases, groups: RwLock::new(groups), queue, counters, fatal, damage, tail_bytes_max })
     }
 
     /// Every group with anything in the log, rising.
@@ -303,6 +313,20 @@ impl LogDb {
     /// # Errors
     /// An entry is damaged or missing.
     pub fn read(&self, group: GroupId, indexes: RangeInclusive<LogIndex>, bytes_max: usize) -> Result<Vec<Entry>, ReadError> {
+        self.read_unreported(group, indexes, bytes_max).inspect_err(|error| self.damage.report(group, error))
+    }
+
+    /// Index of a group's first entry, or where the next one goes; `None` while any may come.
+    pub(crate) fn first(&self, group: GroupId) -> Option<u64> {
+        read(&self.groups).get(&group).and_then(|log| lock(log).first)
+    }
+
+    /// What could not be read of a group when the log was opened.
+    pub(crate) fn damage(&self, group: GroupId) -> Option<String> {
+        read(&self.groups).get(&group).and_then(|log| lock(log).damage.clone())
+    }
+
+    fn read_unreported(&self, group: GroupId, indexes: RangeInclusive<LogIndex>, bytes_max: usize) -> Result<Vec<Entry>, ReadError> {
         let Some(log) = read(&self.groups).get(&group).map(Arc::clone) else { return Ok(Vec::new()) };
         let (mut next, to) = (indexes.start().get(), indexes.end().get());
         let mut entries = Vec::new();
@@ -551,6 +575,8 @@ pub(crate) struct Found {
     pub(crate) bounds: Bounds,
     /// Index of its first entry, or where the next one goes.
     pub(crate) first: Option<u64>,
+    /// What cannot be read of it.
+    pub(crate) damage: Option<String>,
 }
 
 /// Reads where every group's log stands.
@@ -560,7 +586,10 @@ pub(crate) fn scan_bounds(databases: &Databases) -> Result<BTreeMap<GroupId, Fou
     rows.seek_to_first();
     while let Some((key, value)) = rows.item() {
         let (group, field) = parse_meta_key(key)?;
-        parse_meta(group, field, value, &mut groups.entry(group).or_default().bounds)?;
+        let found = groups.entry(group).or_default();
+        if let Err(error) = parse_meta(group, field, value, &mut found.bounds) {
+            found.damage.get_or_insert(error.to_string());
+        }
         rows.next();
     }
     rows.status().map_err(|source| ReadError::Database { group: GroupId::META, source })?;
@@ -574,11 +603,14 @@ pub(crate) fn scan_bounds(databases: &Databases) -> Result<BTreeMap<GroupId, Fou
         let (_, index) = parse_entry_key(key)?;
         let found = groups.entry(group).or_default();
         found.first = Some(first.get());
-        found.bounds.last = Some(parse_entry(databases.quirk, group, index, value)?.id);
+        match parse_entry(databases.quirk, group, index, value) {
+            Ok(entry) => found.bounds.last = Some(entry.id),
+            Err(error) => drop(found.damage.get_or_insert(error.to_string())),
+        }
         rows.seek(crate::key::after_prefix(&group.get().to_be_bytes()));
     }
     rows.status().map_err(|source| ReadError::Database { group: GroupId::META, source })?;
-    for Found { bounds, first } in groups.values_mut() {
+    for Found { bounds, first, .. } in groups.values_mut() {
         bounds.last = bounds.last.max_by_index(bounds.purged);
         bounds.flushed = bounds.last.map(|last| last.index);
         *first = (*first).max(bounds.purged.map(|purged| purged.index.get() + 1));

@@ -31,6 +31,8 @@ pub struct Options {
     pub log_tail_bytes: usize,
     /// Applied rows that are not yet in the state database, in bytes, over all groups. Beyond it `commit` blocks.
     pub overlay_bytes_max: usize,
+    /// A database of at most so many bytes is read through when it is opened, so that damage is found before it is relied on.
+    pub inspect_bytes_max: u64,
     /// Pause between two batches of the state writer.
     pub state_write_interval: Duration,
     /// What is wrong with this node; an empty value without the feature.
@@ -53,6 +55,7 @@ impl Default for Options {
             log_sync_gap: Duration::from_millis(1),
             log_tail_bytes: 8 << 20,
             overlay_bytes_max: 64 << 20,
+            inspect_bytes_max: 1 << 30,
             state_write_interval: Duration::from_millis(10),
             quirk: Quirk::default(),
             steps: Steps::default(),

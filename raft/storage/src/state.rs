@@ -34,9 +34,11 @@ use crate::{
     key::{self, Family},
     local::Local,
     log::LogDb,
+    loss,
     metrics::{StateCounters, StateMetrics},
     options::Options,
     overlay::Layer,
+    quarantine::Damage,
     row,
     step::{self, Steps},
     sync::{lock, read, wait, wait_for, write},
@@ -85,6 +87,7 @@ pub(crate) struct Shared {
     pub(crate) cache: RowCache,
     pub(crate) counters: StateCounters,
     pub(crate) fatal: Arc<Fatal>,
+    pub(crate) damage: Arc<Damage>,
     pub(crate) groups: RwLock<BTreeMap<GroupId, Arc<GroupState>>>,
     durable: Mutex<BTreeMap<GroupId, LogId>>,
     turn: Mutex<Turn>,
@@ -160,7 +163,7 @@ impl Shared {
         let mut options = FlushOptions::default();
         options.set_wait(true);
         self.steps.pass(step::state::BEFORE_FLUSH);
-        databases.state.flush_cfs_opt(&families, &options).map_err(|cause| self.fatal.raise("flush the state database", cause))?;
+        databases.state.flush_cfs_opt(&families, &options).map_err(|cause| self.failed("flush the state database", cause))?;
         self.steps.pass(step::state::AFTER_FLUSH);
         Ok(())
     }
@@ -170,7 +173,15 @@ impl Shared {
         const OPERATION: &str = "write the state database";
         self.fatal.check()?;
         self.fatal.injected().map_err(|cause| self.fatal.raise(OPERATION, cause))?;
-        self.databases.state.write_opt(batch, &unlogged()).map_err(|cause| self.fatal.raise(OPERATION, cause))
+        self.databases.state.write_opt(batch, &unlogged()).map_err(|cause| self.failed(OPERATION, cause))
+    }
+
+    /// Damage that a write meets, in a compaction or flush, is there for the next start to see.
+    fn failed(&self, operation: &'static str, cause: rocksdb::Error) -> FatalError {
+        if loss::is_damage(&cause) {
+            loss::mark(&self.databases.dir, "state");
+        }
+        self.fatal.raise(operation, cause)
     }
 
     /// Reads what is on the disk, beyond any crash.
@@ -212,12 +223,14 @@ impl StateDb {
         local: Arc<Local>,
         log: Arc<LogDb>,
         fatal: Arc<Fatal>,
+        damage: Arc<Damage>,
         options: &Options,
     ) -> Result<Self, AppliedError> {
         let shared = Arc::new(Shared {
             cache: cache::new(options.row_cache_bytes),
             counters: StateCounters::default(),
             fatal,
+            damage,
             groups: RwLock::default(),
             durable: Mutex::default(),
             turn: Mutex::default(),

@@ -12,9 +12,9 @@ use std::{
 
 use kith_machine::reply::Reply;
 use kith_raft::{
-    FailPoints, GroupHandle, Groups, GroupsConfig, GroupsOptions, Lanes, ProposeError, RaftMetrics, Retention, Timers, testing::MemoryNet,
+    FailPoints, GroupHandle, Groups, GroupsConfig, GroupsOptions, Lanes, OpenError, ProposeError, RaftMetrics, Retention, Timers, testing::MemoryNet,
 };
-use kith_storage::{Options, Storage};
+use kith_storage::{Condition, Options, Storage};
 use kith_wire::{
     id::{ChannelId, ClientSeq, DeviceId, GroupId, NodeId, OwnerEpoch, RegionId, Timestamp, UserId},
     log::{Author, Command, Content, Item, Membership, PeerCheck},
@@ -94,7 +94,11 @@ impl Cluster {
         });
         self.net.attach(id, &groups);
         for group in &self.groups {
-            groups.open(*group, Some(self.voters())).await.expect("opened");
+            match groups.open(*group, Some(self.voters())).await {
+                // It is for the test to see to that.
+                Ok(_) | Err(OpenError::Quarantined { .. }) => {}
+                Err(error) => panic!("{group}: {error:?}"),
+            }
         }
         self.nodes.insert(id, Node { id, groups, storage, failpoints, metrics, lanes });
     }
@@ -117,6 +121,31 @@ impl Cluster {
         Membership { voters: vec![self.dirs.keys().copied().collect()], learners: Vec::new() }
     }
 
+    /// Data directory of a node.
+    pub(crate) fn dir(&self, id: NodeId) -> &std::path::Path {
+        self.dirs[&id].path()
+    }
+
+    /// What the nodes of a cluster do for a replica in quarantine: it withdraws, begins anew, and whoever leads takes it in again.
+    pub(crate) async fn rebuild(&self, id: NodeId, group: GroupId) {
+        let all = self.dirs.keys().copied().collect();
+        let node = &self.nodes[&id];
+        self.within("a rebuild", async {
+            while node.groups.withdraw(group, &all).await.is_err() {
+                tokio::task::yield_now().await;
+            }
+            node.groups.open(group, Some(self.voters())).await.expect("opened");
+            while node.groups.condition(group) != Condition::Sound {
+                let leader = self.leader(group).await;
+                // Refusals are tried again.
+                let _ = self.handle(leader, group).reconcile(&all).await;
+                node.groups.note_rebuilt().await;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+    }
+
     pub(crate) fn handle(&self, id: NodeId, group: GroupId) -> GroupHandle {
         self.nodes[&id].groups.get(group).expect("open")
     }
@@ -127,7 +156,8 @@ impl Cluster {
     }
 
     pub(crate) async fn leader_of(&self, group: GroupId, wanted: impl Fn(NodeId) -> bool) -> NodeId {
-        let found = || self.nodes.keys().copied().find(|id| wanted(*id) && self.handle(*id, group).leadership().serving);
+        let serves = |id: NodeId| self.nodes[&id].groups.get(group).is_some_and(|handle| handle.leadership().serving);
+        let found = || self.nodes.keys().copied().find(|id| wanted(*id) && serves(*id));
         self.wait_for(&format!("a leader of group {group}"), || found().is_some()).await;
         found().unwrap_or_else(|| panic!("leadership of group {group} moved at once"))
     }

@@ -11,4 +11,5 @@ mod limits;
 mod meta;
 mod overload;
 mod partition;
+mod repair;
 mod slow;

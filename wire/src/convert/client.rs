@@ -4,6 +4,7 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use super::{
+    numbered,
     Field, at_most,
     log::numbered_write,
     message, nested, proto,
@@ -20,7 +21,7 @@ use super::{
 use crate::{
     client::{
         Answer, ChangeMembers, ChannelView, ClusterStatus, Delivery, DeliveryBody, Edge, Event, GroupStatus, Hello, HistoryPage, HistoryQuery,
-        IndexQuery, MemberView, NodeStatus, Page, PageBudget, Pull, Refusal, ReplicaStatus, Request, Send, ToClient, ToEdge, UserView, Welcome,
+        IndexQuery, MemberView, NodeStatus, Page, PageBudget, Pull, Refusal, ReplicaCondition, ReplicaStatus, Request, Send, ToClient, ToEdge, UserView, Welcome,
     },
     error::{DecodeError, Why},
     id::Seq,
@@ -72,6 +73,7 @@ union!(Request => RequestKind {
     FindUser: client::FindUser { name },
     GetUsers: client::GetUsers { users },
     EnsureAccount: client::EnsureAccount { name, key },
+    ReplaceNode: client::ReplaceNode { dead, node, address, http, zone, host, force },
     ; holds Send, ChangeMembers
     ; empty Discover, Status
 });
@@ -108,7 +110,8 @@ fn check_request(request: &Request) -> Result<(), DecodeError> {
         | Request::Delivered { .. }
         | Request::GetChannel { .. }
         | Request::Discover
-        | Request::Status => Ok(()),
+        | Request::Status
+        | Request::ReplaceNode { .. } => Ok(()),
     }
 }
 
@@ -173,7 +176,8 @@ message!(Edge => client::Edge { node, address, region, zone });
 message!(ClusterStatus => client::ClusterStatus { cluster, map_epoch, nodes, groups });
 message!(NodeStatus => client::NodeStatus { node, address, zone, alive, sessions, rss_bytes });
 message!(GroupStatus => client::GroupStatus { group, leader, term, replicas });
-message!(ReplicaStatus => client::ReplicaStatus { node, last, applied, digest });
+numbered!(ReplicaCondition => client::ReplicaCondition { Sound, Quarantined, Rebuilding, Failed });
+message!(ReplicaStatus => client::ReplicaStatus { node, last, applied, digest, condition });
 
 fn check_answer(answer: &Answer) -> Result<(), DecodeError> {
     match answer {

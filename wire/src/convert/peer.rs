@@ -66,7 +66,7 @@ union!(FromPeer => FromPeerKind {
     Told: peer::IdTold { id, told },
     ; holds Hello, Bye, Appended
 });
-message!(PeerHello => peer::PeerHello { version, cluster, node, store, boot, map_epoch } check check_hello);
+message!(PeerHello => peer::PeerHello { version, cluster, node, store, boot, map_epoch, synced_batches } check check_hello);
 
 fn check_hello(hello: &PeerHello) -> Result<(), DecodeError> {
     well_formed(hello.node.get() > 0, "node")
@@ -100,6 +100,7 @@ union!(Ask => AskKind {
     Map: peer::MapAsk { newer_than },
     Vote: peer::VoteAsk { group, vote, last, pre, transfer },
     TransferLeader: peer::TransferLeader { group, from, to, last },
+    Withdraw: peer::Withdraw { group },
     ; holds Heartbeats
     ; empty NodeStatus
 });
@@ -136,7 +137,7 @@ wrapper!(Vec<HeartbeatAnswer> => peer::HeartbeatAnswers.answers);
 message!(HeartbeatAnswer => peer::HeartbeatAnswer { group, result });
 message!(RegisteredSession => peer::RegisteredSession { user_rev, name });
 message!(PeerStatus => peer::PeerStatus { sessions, rss_bytes, replicas });
-message!(PeerReplica => peer::PeerReplica { group, leader, term, last, applied, digest });
+message!(PeerReplica => peer::PeerReplica { group, leader, term, last, applied, digest, condition });
 
 impl Field<peer::RegisteredResult> for Result<RegisteredSession, Refusal> {
     fn put(&self) -> peer::RegisteredResult {

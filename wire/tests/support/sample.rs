@@ -268,9 +268,10 @@ record! {
     ClusterStatus { cluster, map_epoch, nodes, groups }
     NodeStatus { node, address, zone, alive, sessions, rss_bytes }
     GroupStatus { group, leader, term, replicas }
-    ReplicaStatus { node, last, applied, digest }
+    ReplicaStatus { node, last, applied, digest, condition }
     Delivery { channel, prev, body }
 }
+choice!(ReplicaCondition { ; ; empty Sound Quarantined Rebuilding Failed });
 choice!(ToEdge { Request { id, request } ; Hello ; empty Beat });
 choice!(ToClient { Answer { id, answer } ; Welcome Event Bye ; empty Beat });
 choice!(Request {
@@ -280,6 +281,7 @@ choice!(Request {
     Delivered { channel, delivered }
     GetChannel { channel }
     GetUsers { users }
+    ReplaceNode { dead, node, address, http, zone, host, force }
     ; Send ChangeMembers
     ; empty Discover Status
     ; with |source| Self::FindUser { name: name(source) }, |source| Self::EnsureAccount { name: name(source), key: Sample::sample(source) }
@@ -378,7 +380,7 @@ record! {
     PushFrame { home, term, deliveries, moves, replaced, receipts }
     IndexMove { sessions, from, to, rows }
     PeerStatus { sessions, rss_bytes, replicas }
-    PeerReplica { group, leader, term, last, applied, digest }
+    PeerReplica { group, leader, term, last, applied, digest, condition }
 }
 choice!(ToPeer { Ask { id, deadline_ms, ask } ; Hello Tell });
 choice!(FromPeer { Told { id, told } ; Hello Bye Appended });
@@ -391,6 +393,7 @@ choice!(Ask {
     Map { newer_than }
     Vote { group, vote, last, pre, transfer }
     TransferLeader { group, from, to, last }
+    Withdraw { group }
     ; Heartbeats
     ; empty NodeStatus
 });
@@ -426,5 +429,6 @@ drawn! {
         store: Sample::sample(source),
         boot: Sample::sample(source),
         map_epoch: Sample::sample(source),
+        synced_batches: Sample::sample(source),
     };
 }

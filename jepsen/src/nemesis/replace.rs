@@ -1,0 +1,129 @@
+//! Disks that are not what the cluster knows: an empty one, an old copy; and nodes that are gone. Each ends as an operator ends it: the node is seen
+//! to be refused as itself, then a new one takes its place with `kith node replace`, and is waited for until its replicas are whole.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use serde_json::json;
+
+use crate::history::Evidence;
+use crate::lab::{Lab, Node};
+use crate::name::Nemesis;
+
+/// Exit code of a node whose data directory the cluster refuses.
+const FENCED: i32 = 6;
+/// For the cluster to refuse a disk.
+const REFUSED_WITHIN: Duration = Duration::from_secs(30);
+/// For the map to change; the dead node must be silent for 3 s first.
+const REPLACED_WITHIN: Duration = Duration::from_secs(30);
+/// For a new node to have all that the others have.
+const WHOLE_WITHIN: Duration = Duration::from_secs(90);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// What is to be undone.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// The node is down and its disk empty; it is to come back as itself first.
+    Empty,
+    /// The node runs; it is to find this copy of its disk.
+    Old(PathBuf),
+    /// The node is gone, and another one comes in its place.
+    Gone,
+}
+
+/// Breaks a node's disk, or takes the node away.
+pub(super) fn install(node: &Node, nemesis: Nemesis) -> anyhow::Result<Broken> {
+    let data = node.disk.mount_point.join("data");
+    node.kill()?;
+    match nemesis {
+        Nemesis::DiskOld => {
+            let copy = node.disk.mount_point.join("copy");
+            copy_dir(&data, &copy).context("copying a disk")?;
+            node.start()?;
+            Ok(Broken::Old(copy))
+        }
+        nemesis => {
+            std::fs::remove_dir_all(&data).context("emptying a disk")?;
+            Ok(if nemesis == Nemesis::DiskEmpty { Broken::Empty } else { Broken::Gone })
+        }
+    }
+}
+
+/// Puts things right.
+pub(super) async fn heal(lab: &Arc<Lab>, at: usize, broken: Broken) -> anyhow::Result<Evidence> {
+    let node = &lab.nodes[at];
+    let data = node.disk.mount_point.join("data");
+    if let Broken::Old(copy) = &broken {
+        node.kill()?;
+        std::fs::remove_dir_all(&data).and_then(|()| std::fs::rename(copy, &data)).context("putting an old copy in place")?;
+    }
+    let refused = match broken {
+        Broken::Gone => None,
+        Broken::Empty | Broken::Old(_) => Some(is_refused(node).await?),
+    };
+    node.kill()?;
+    if data.exists() {
+        std::fs::remove_dir_all(&data).context("emptying a disk")?;
+    }
+    let dead = node.member();
+    let new = lab.nodes.iter().map(Node::member).max().unwrap_or(0) + 1;
+    let (dead, new_text) = (dead.to_string(), new.to_string());
+    let (address, http) = (format!("{}:{}", node.place.address, crate::lab::PORT), format!("{}:{}", node.place.address, crate::lab::HTTP_PORT));
+    let args = ["node", "replace", "--dead", &dead, "--new", &new_text, "--address", &address, "--http", &http];
+    let until = Instant::now() + REPLACED_WITHIN;
+    while let Err(error) = lab.kith(&args, REPLACED_WITHIN).await {
+        if Instant::now() > until {
+            return Err(error.context("replacing a node"));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    node.become_member(new, &lab.cluster());
+    node.start()?;
+    let seconds = WHOLE_WITHIN.as_secs().to_string();
+    let wait: Vec<&str> = args.iter().copied().chain(["--wait", &seconds]).collect();
+    let whole = lab.kith(&wait, WHOLE_WITHIN + REPLACED_WITHIN).await;
+    let is_whole = whole.as_ref().is_ok_and(|answer| answer.get("is_caught_up") == Some(&json!(true)));
+    if let Err(error) = &whole {
+        eprintln!("warning: {error:#}");
+    }
+    let seen = match refused {
+        Some(true) => "refused as itself, then ",
+        Some(false) => "NOT refused as itself, then ",
+        None => "",
+    };
+    let note = format!("node {dead} {seen}replaced by node {new}, whose replicas {}", if is_whole { "are whole" } else { "are NOT whole" });
+    Ok(super::bit(u64::from(is_whole && refused != Some(false)), &note))
+}
+
+/// Starts a node on a disk that is not its own, and looks whether the cluster refuses it, and it ends for that reason.
+async fn is_refused(node: &Node) -> anyhow::Result<bool> {
+    node.start()?;
+    let until = Instant::now() + REFUSED_WITHIN;
+    while Instant::now() < until {
+        if let Some(status) = node.ended() {
+            if status.code() != Some(FENCED) {
+                bail!("{} ended on a disk that is not its own with {status}", node.name());
+            }
+            return Ok(true);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(false)
+}
+
+fn copy_dir(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_dir(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}

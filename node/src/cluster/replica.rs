@@ -1,0 +1,128 @@
+//! The replicas of this node: opened as the map says, and the damaged ones rebuilt from their peers.
+//!
+//! In: the map, damage that the store met. Out: open groups with their duties; replicas in quarantine that are taken out, begun anew, and opened again.
+//! Invariant: a group is made by its first voters only, on its first start; a replica that comes later, or begins anew, waits for its leader.
+//! Every step is tried again. Not here: the leader's side (`controller`), why a rebuild is safe (kith-raft, `rebuild`).
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use kith_raft::{GroupHandle, Groups, OpenError, storage::Condition};
+use kith_wire::{
+    id::{GroupId, NodeId},
+    log::{GroupRow, Membership},
+};
+
+use super::{birth::Birth, controller::Controller, map::Maps};
+use crate::{
+    leadership::{self, Duty},
+    peer::Peers,
+    supervise::Tasks,
+};
+
+/// What opens replicas.
+#[derive(Clone)]
+pub struct Replicas {
+    /// This node.
+    pub node: NodeId,
+    /// Its groups.
+    pub groups: Arc<Groups>,
+    /// Its map.
+    pub maps: Maps,
+    /// Links to others.
+    pub peers: Peers,
+    /// Follows the meta group's rows.
+    pub controller: Controller,
+    /// What it does as a leader.
+    pub duties: Arc<[Arc<dyn Duty>]>,
+    /// How much longer each next voter of a new group waits before it makes it.
+    pub patience: Duration,
+    /// Owner of the tasks.
+    pub tasks: Tasks,
+}
+
+impl Replicas {
+    /// Opens what the map gives this node; what is in quarantine is left to [`Replicas::start`].
+    ///
+    /// # Errors
+    /// A group cannot be opened for another reason.
+    pub async fn open_all(&self) -> Result<(), OpenError> {
+        for row in self.own() {
+            self.open(&row).await?;
+        }
+        Ok(())
+    }
+
+    /// Goes on opening and rebuilding, until the tasks are cancelled.
+    pub fn start(self) {
+        self.tasks.clone().spawn("cluster.replicas", self.run());
+    }
+
+    async fn run(self) {
+        let mut maps = self.maps.watch();
+        let mut ticks = tokio::time::interval(STEP);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            // All branches are cancel safe.
+            tokio::select! {
+                group = self.groups.damaged() => {
+                    tracing::error!(node = %self.node, %group, "cluster.replica: damage was met; the replica is closed, and rebuilt from its peers");
+                    self.groups.quarantine(group).await;
+                }
+                _ = ticks.tick() => {}
+                changed = maps.changed() => if changed.is_err() { return },
+            }
+            join_all(self.own().iter().filter(|row| self.groups.get(row.group).is_none()).map(|row| self.bring_back(row))).await;
+            self.groups.note_rebuilt().await;
+        }
+    }
+
+    fn own(&self) -> Vec<GroupRow> {
+        self.maps.current().groups.values().filter(|row| row.replicas.contains(&self.node)).cloned().collect()
+    }
+
+    async fn bring_back(&self, row: &GroupRow) {
+        if self.groups.condition(row.group) == Condition::Quarantined {
+            let others: BTreeSet<NodeId> = row.replicas.iter().copied().collect();
+            if let Err(error) = self.groups.withdraw(row.group, &others).await {
+                tracing::warn!(node = %self.node, group = %row.group, cause = %error, "cluster.replica: still in quarantine");
+                return;
+            }
+        }
+        match self.open(row).await {
+            Ok(()) | Err(OpenError::ShuttingDown) => {}
+            Err(error) => tracing::warn!(node = %self.node, group = %row.group, cause = %error, "cluster.replica: not opened"),
+        }
+    }
+
+    async fn open(&self, row: &GroupRow) -> Result<(), OpenError> {
+        let initial = Membership { voters: vec![row.replicas.clone()], learners: Vec::new() };
+        let is_first = row.conf_epoch <= 1 && self.groups.condition(row.group) == Condition::Sound;
+        let alone = is_first && row.replicas.len() == 1;
+        let handle = match self.groups.open(row.group, alone.then(|| initial.clone())).await {
+            Ok(handle) => handle,
+            Err(error @ OpenError::Quarantined { .. }) => {
+                tracing::error!(node = %self.node, group = %row.group, cause = %error, "cluster.replica: damaged; it is rebuilt from its peers");
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        self.adopt(&handle);
+        if is_first && !alone {
+            let rank = row.preference.iter().position(|node| *node == self.node).unwrap_or(row.preference.len());
+            let birth = Birth { handle, initial, rank, patience: self.patience, peers: self.peers.clone() };
+            self.tasks.spawn("cluster.birth", birth.run());
+        }
+        Ok(())
+    }
+
+    fn adopt(&self, handle: &GroupHandle) {
+        leadership::watch(&self.tasks, handle, self.duties.clone());
+        if handle.id() == GroupId::META {
+            self.controller.follow(handle);
+        }
+    }
+}
+
+/// How often what is missing is tried again.
+const STEP: Duration = Duration::from_millis(500);

@@ -1,0 +1,139 @@
+//! Puts a new node in the place of one that is gone for good: rows of the map, which the groups' leaders then follow.
+//!
+//! In: an operator's request. Out: a node's row, the groups' rows with the new node where the dead one was, and the dead one as left, logged in
+//! the meta group in this order. Each leader then brings in the new replica: learner, snapshot, caught up, joint change. Invariant: every step
+//! may be done again; a node that has left is refused by all, whatever its disk holds.
+//! Not here: the new node's certificate and folder (`cluster::bootstrap`), the members themselves (`cluster::controller`).
+
+use kith_machine::{meta, reply::Reply};
+use kith_raft::GroupHandle;
+use kith_wire::{
+    client::{Answer, Refusal, Request},
+    code::Code,
+    id::{BootEpoch, GroupId, NodeId},
+    log::{ClusterMap, Command, GroupRow, NodeRow, NodeState},
+    peer::Caller,
+};
+
+use super::local::{propose, view};
+use crate::{
+    clock::Instant,
+    router::{Router, refuse},
+};
+
+/// At the node that was asked: looks whether the dead one is dead, and hands over to the meta group's leader.
+///
+/// # Errors
+/// The dead node is heard, or unknown; or the leader refuses.
+pub async fn ask(router: &Router, caller: &Caller, request: Request, deadline: Instant) -> Result<Answer, Refusal> {
+    if let Request::ReplaceNode { dead, force, .. } = request {
+        let map = router.maps().current();
+        let is_there = map.nodes.get(&dead).is_some_and(|row| row.state != NodeState::Left);
+        if is_there && router.peers().alive(dead) && !force {
+            return Err(refuse(Code::NotAllowed).with_text(&format!("node {dead} is alive: stop it first, or use --force")));
+        }
+    }
+    router.forward_to(caller, GroupId::META, request, deadline).await
+}
+
+/// At the meta group's leader.
+///
+/// # Errors
+/// The request contradicts the map.
+pub(super) async fn run(meta: &GroupHandle, request: Request) -> Result<Answer, Refusal> {
+    let reader = view(meta)?;
+    let map = meta::map(&reader).map_err(|error| {
+        tracing::error!(cause = %error, "service.replace: the map cannot be read");
+        refuse(Code::Internal)
+    })?;
+    drop(reader);
+    for command in commands(&map, request)? {
+        match propose(meta, command).await? {
+            Reply::Done => {}
+            Reply::Rejected(code) => return Err(refuse(code)),
+            _ => return Err(refuse(Code::Internal)),
+        }
+    }
+    Ok(Answer::Done)
+}
+
+fn commands(map: &ClusterMap, request: Request) -> Result<Vec<Command>, Refusal> {
+    let Request::ReplaceNode { dead, node, address, http, zone, host, .. } = request else { return Err(refuse(Code::Unsupported)) };
+    let invalid = |text: String| Err(refuse(Code::Invalid).with_text(&text));
+    let Some(old) = map.nodes.get(&dead) else { return invalid(format!("there is no node {dead}")) };
+    if node == dead || node.get() == 0 {
+        return invalid("the new node needs an id of its own".into());
+    }
+    if map.nodes.get(&node).is_some_and(|row| row.state == NodeState::Left) {
+        return invalid(format!("node {node} has left: its id cannot be used again"));
+    }
+    let known = map.nodes.get(&node);
+    let row = NodeRow {
+        node,
+        store: known.and_then(|row| row.store),
+        boot: known.map_or(BootEpoch::default(), |row| row.boot),
+        address,
+        http,
+        region: old.region,
+        zone: if zone.is_empty() { old.zone.clone() } else { zone },
+        host,
+        capacity: old.capacity,
+        state: NodeState::Up,
+    };
+    let swap = |nodes: &[NodeId]| {
+        let mut swapped: Vec<NodeId> = nodes.iter().map(|one| if *one == dead { node } else { *one }).collect();
+        let mut seen = std::collections::BTreeSet::new();
+        swapped.retain(|one| seen.insert(*one));
+        swapped
+    };
+    let mut commands = vec![Command::PutNode { node: row }];
+    commands.extend(map.groups.values().filter(|group| group.replicas.contains(&dead)).map(|group| {
+        let (replicas, preference) = (swap(&group.replicas), swap(&group.preference));
+        Command::PutGroup { group: GroupRow { replicas, preference, conf_epoch: group.conf_epoch + 1, ..group.clone() } }
+    }));
+    commands.push(Command::PutNode { node: NodeRow { state: NodeState::Left, ..old.clone() } });
+    Ok(commands)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(dead: u64, node: u64) -> Request {
+        let (dead, node) = (NodeId::new(dead), NodeId::new(node));
+        let text = String::new;
+        Request::ReplaceNode { dead, node, address: "h:1".into(), http: text(), zone: text(), host: text(), force: false }
+    }
+
+    fn map() -> ClusterMap {
+        let mut map = ClusterMap::default();
+        for id in 1..=3 {
+            let node = NodeId::new(id);
+            map.nodes.insert(node, NodeRow { node, zone: format!("z{id}"), ..NodeRow::default() });
+        }
+        let replicas: Vec<NodeId> = [1, 2, 3].map(NodeId::new).to_vec();
+        let group = GroupRow { group: GroupId::new(1), preference: replicas.clone(), replicas, conf_epoch: 1, ..GroupRow::default() };
+        map.groups.insert(group.group, group);
+        map
+    }
+
+    #[test]
+    fn the_new_node_stands_where_the_dead_one_stood() {
+        let commands = commands(&map(), request(2, 4)).unwrap();
+        let [Command::PutNode { node: new }, Command::PutGroup { group }, Command::PutNode { node: old }] = commands.as_slice() else {
+            panic!("{commands:?}")
+        };
+        assert_eq!((new.node, new.zone.as_str(), new.state), (NodeId::new(4), "z2", NodeState::Up));
+        assert_eq!((group.replicas.clone(), group.conf_epoch), ([1, 4, 3].map(NodeId::new).to_vec(), 2));
+        assert_eq!((old.node, old.state), (NodeId::new(2), NodeState::Left));
+    }
+
+    #[test]
+    fn ids_are_never_used_again() {
+        assert!(commands(&map(), request(9, 4)).is_err());
+        assert!(commands(&map(), request(2, 2)).is_err());
+        let mut left = map();
+        left.nodes.get_mut(&NodeId::new(3)).unwrap().state = NodeState::Left;
+        assert!(commands(&left, request(2, 3)).is_err());
+    }
+}
