@@ -49,10 +49,10 @@ impl Proof {
             // A start syncs what was there before it: else the cut takes the accounts too, and little is left to be read.
             Mutant::WalSyncOff => (&[W::Append], &[N::KillAll, N::None, N::PowerCutAll], 50, LOST),
             Mutant::AckBeforeMajority => (&[W::Append], &[N::PartitionHalves], 40, LOST),
-            Mutant::ReadWithoutIndex => (&[W::Reads], &[N::Pause, N::PartitionHalves], 60, &[A::StaleRead]),
+            Mutant::ReadWithoutIndex => (&[W::Append, W::Reads], &[N::PartitionHalves, N::PartitionLeader], 45, &[A::StaleRead]),
             // Only a node that stops in order writes all rows: after a kill its log fills the table again.
             Mutant::DedupInMemory => (&[W::Append, W::Retry], &[N::Rolling], 50, SPLIT),
-            Mutant::DedupNotInSnapshot => (&[W::Retry], &[N::DiskEmpty, N::KillLeader], 90, SPLIT),
+            Mutant::DedupNotInSnapshot => (&[W::Snapshot], &[N::None], 40, SPLIT),
             Mutant::SeqBeforeCommit => (&[W::Append, W::Retry], &[N::KillLeader], 40, &[A::Gap]),
             Mutant::ApplyOutOfOrder => (&[W::Append], &[N::None], 20, SPLIT),
             Mutant::ChecksumSkipped => (&[W::Append], &[N::Corrupt], 60, &[A::CorruptValue, A::FinalDivergence, A::Phantom, A::LostWrite]),
@@ -67,7 +67,7 @@ impl Proof {
             Mutant::MemberBeforeDedup => (&[W::Membership], &[N::KillLeader], 40, &[A::AbortedRead, A::MembershipNotLinearizable]),
             Mutant::RefusalFreesNumber => (&[W::Append, W::Retry], &[N::None], 25, &[A::AbortedRead, A::DeviceOrder]),
             Mutant::IndexRowKeepsRev => (&[W::Devices], &[N::None], 20, BEHIND),
-            Mutant::PushLostSilently => (&[W::Append, W::Devices], &[N::PartitionHalves, N::PartitionHalves, N::PartitionHalves], 50, BEHIND),
+            Mutant::PushLostSilently => (&[W::Devices], &[N::Pause, N::Pause, N::Pause], 60, BEHIND),
             Mutant::ReadTwoSnapshots => (&[W::Membership], &[N::None], 30, &[A::ReadPastRemoval]),
         };
         Proof { workloads, nemeses, seconds, caught_by }

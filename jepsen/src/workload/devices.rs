@@ -28,15 +28,17 @@ const QUIET: usize = 64;
 /// Of a hundred messages.
 const QUIET_PERCENT: u64 = 40;
 /// Users with one quiet channel of their own, and a device at each node.
-const HERMITS: usize = 8;
-/// One of so many messages goes to a hermit, in turn: every few seconds.
-const HERMIT_IN: u64 = 40;
+const HERMITS: usize = 16;
+/// One of so many messages goes to a hermit, in turn: about one a second, so that each fault meets some, and each hermit's last one is heard of by no later one.
+const HERMIT_IN: u64 = 16;
+/// How often a hermit looks whether its edge is there: seldom, so that it outlasts a pause of it, and well within the time that it is given in the end.
+const HERMIT_BEAT: Duration = Duration::from_secs(15);
 /// How long a hermit's device may take to have everything in the end, without connecting anew.
 const TOLD_WITHIN: Duration = Duration::from_secs(40);
 /// How long a device may take to have everything in the end.
 const CATCH_UP: Duration = Duration::from_secs(90);
 /// Writes of the sender that may wait.
-const UNDER_WAY_MAX: usize = 8;
+const UNDER_WAY_MAX: usize = 32;
 
 pub(super) async fn start(bench: &Arc<Bench>, loads: &mut Loads) -> anyhow::Result<Audit> {
     let phase = loads.phase.clone();
@@ -162,7 +164,7 @@ async fn hermit(
     first: usize,
     mut end: watch::Receiver<Option<Heads>>,
 ) -> anyhow::Result<()> {
-    let client = bench.client(&account, first, Backfill::All)?.build().await?;
+    let client = bench.client(&account, first, Backfill::All)?.heartbeat(HERMIT_BEAT).build().await?;
     let mut events = client.events();
     let voice = Voice::new(&bench.recorder, &name, &account.name, None);
     let _ = timeout(Duration::from_secs(5), client.connect()).await;

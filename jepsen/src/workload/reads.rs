@@ -1,4 +1,6 @@
 //! W4: reads of every kind side by side, each flagged as what it is: linearizable ones, ones from any replica, ones from a named replica; with appends under way.
+//!
+//! And readers that are true to one node: a leader that is cut off from its peers is asked on, as long as it thinks that it leads.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,6 +9,7 @@ use std::time::Duration;
 use kith_client::wire::id::{NodeId, Seq};
 use kith_client::{Backfill, Client, History};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::{Account, Audit, Bench, Loads, Phase, Room, pages, reached, sender};
@@ -18,6 +21,9 @@ use crate::seed::Chance;
 const SENDERS: usize = 3;
 /// Channels: few, so that a read is soon after a send.
 const ROOMS: usize = 4;
+/// How long a reader that is true to a node waits for an answer, and how long it takes its node for alive.
+const TRUE_WITHIN: Duration = Duration::from_secs(2);
+const TRUE_PATIENCE: Duration = Duration::from_secs(20);
 /// How far below what it has seen a reader begins.
 const BACK: u64 = 10;
 
@@ -35,6 +41,7 @@ pub(super) async fn start(bench: &Arc<Bench>, loads: &mut Loads) -> anyhow::Resu
     }
     for n in 0..bench.lab.nodes.len() {
         loads.spawn(read(Arc::clone(bench), reader.clone(), n, Arc::clone(&rooms), phase.clone()));
+        loads.spawn(read_one_node(Arc::clone(bench), reader.clone(), n, Arc::clone(&rooms), phase.clone()));
     }
     Ok(Audit { reader, rooms: rooms.to_vec() })
 }
@@ -64,13 +71,45 @@ async fn read(bench: Arc<Bench>, account: Account, n: usize, rooms: Arc<Vec<Room
     Ok(())
 }
 
+/// One device that asks one node alone for linearizable reads, of each channel by itself: those whose leader cannot be reached hold no other up.
+async fn read_one_node(bench: Arc<Bench>, account: Account, n: usize, rooms: Arc<Vec<Room>>, phase: watch::Receiver<Phase>) -> anyhow::Result<()> {
+    let builder = bench.client(&account, n, Backfill::Off)?;
+    let client = builder.request_timeout(TRUE_WITHIN).patience(TRUE_PATIENCE).heartbeat(TRUE_PATIENCE).build().await?;
+    let _ = timeout(Duration::from_secs(5), client.connect()).await;
+    let mut readers = JoinSet::new();
+    for (at, room) in rooms.iter().cloned().enumerate() {
+        let (bench, client, mut phase) = (Arc::clone(&bench), client.clone(), phase.clone());
+        let voice = Voice::new(&bench.recorder, &format!("reads-true-{n}"), &account.name, None);
+        let mut chance = Chance::new(bench.seed ^ (0x4ea6_0000 + (n * ROOMS + at) as u64));
+        readers.spawn(async move {
+            let mut seen = 0;
+            loop {
+                let pause = bench.pause(&mut chance, 60, 160);
+                tokio::select! {
+                    () = reached(&mut phase, Phase::Stopped) => break,
+                    () = async {
+                        seen = one(&client, &voice, &room, LINEARIZABLE, 0, seen).await;
+                        tokio::time::sleep(pause).await;
+                    } => {}
+                }
+            }
+        });
+    }
+    while readers.join_next().await.is_some() {}
+    client.close().await;
+    Ok(())
+}
+
+/// Of a hundred reads, those up to this one.
+const LINEARIZABLE: u64 = 50;
+
 /// One read; gives how far this device has seen the channel then.
 async fn one(client: &Client, voice: &Voice, room: &Room, kind: u64, node: u64, seen: u64) -> u64 {
     let first = seen.saturating_sub(BACK).max(1);
     let want = History { first: Seq::new(first), newest_first: false, ..History::default() };
     let want = match kind {
         // A barrier needs no help: nothing is said of what must be there.
-        ..=50 => History { linearizable: true, ..want },
+        ..=LINEARIZABLE => History { linearizable: true, ..want },
         51..=80 => History { min_seq: Seq::new(seen), ..want },
         _ => History { min_seq: Seq::new(seen), replica: Some(NodeId::new(node)), ..want },
     };

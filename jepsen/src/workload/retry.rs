@@ -1,6 +1,7 @@
 //! W2: clients that give up on an answer after 50 to 200 ms and send the same (device, number) again through another node, the first try still under way.
 //!
-//! Among what they send: texts that are refused at the door, texts that are refused by the group (which uses up their number), and numbers that are given up. Now and then
+//! Among what they send: texts that are refused at the door, texts that are refused by the group (which uses up their number: they are
+//! sent once more, byte for byte, when what they answer has come to be), and numbers that are given up. Now and then
 //! a client restarts with nothing but what it kept, which is kept before it is first sent; or with an older copy of it; or twice, so that two clients are one device.
 //! Invariant: what a client does not know for certain is `info`, above all `TooOld`, which says that the number was used and not for what.
 //! Bounds: [`UNDER_WAY_MAX`] sends of a device under way, one copy of it at a time. Not here: the SDK with its store (`restarted`).
@@ -33,6 +34,12 @@ const DEVICES: usize = 4;
 const ROOMS: usize = 6;
 /// Messages under way per device, over all channels.
 const UNDER_WAY_MAX: usize = 5;
+/// How far above what it knows of a channel a message answers, which is refused at first.
+const AHEAD_MAX: u64 = 4;
+/// Turns after which a refused message is sent again: others write to the channel meanwhile.
+const REST_TURNS: (u64, u64) = (3, 20);
+/// Numbers after one that is not settled: fewer than the server remembers.
+const UNSETTLED_MAX: u64 = 16;
 /// How long the copy of a device lives.
 const COPY_LIFE: Duration = Duration::from_secs(4);
 /// How long it goes on trying after the load has stopped.
@@ -62,7 +69,7 @@ enum Kind {
     Plain,
     /// A character too long: refused at the door, which uses up nothing.
     Oversize,
-    /// Answers a record that is not there: refused by the group, which uses up its number.
+    /// Answers a record that is not there, or not yet: refused by the group, which uses up its number.
     Refused,
     /// Its number is being given up: it never appears, unless it stood already.
     GivenUp,
@@ -74,6 +81,11 @@ struct Pending {
     name: String,
     text: String,
     kind: Kind,
+    /// The record that it answers.
+    reply_to: Option<u64>,
+    /// Refused for good; it is sent again after so many turns, and must be refused again.
+    #[serde(default)]
+    rest: Option<u64>,
     /// The attempt under way, as the history names it; none while it must be sent again.
     #[serde(skip)]
     attempt: Option<u64>,
@@ -110,6 +122,8 @@ struct Device {
     pending: BTreeMap<(usize, u64), Pending>,
     /// The number of each room's next message.
     next: Vec<u64>,
+    /// The highest position of each room that was acked here.
+    heads: Vec<u64>,
     made: u64,
     /// Whose messages these are: devices, copies and later lives have names of their own.
     name: String,
@@ -140,6 +154,7 @@ impl Device {
             account,
             conn: Conn::default(),
             next: vec![1; rooms.len()],
+            heads: vec![0; rooms.len()],
             rooms,
             pending: BTreeMap::new(),
             made: 0,
@@ -263,7 +278,8 @@ impl Device {
             } else if self.pending.is_empty() {
                 return;
             }
-            if self.send_all(link, at).await.is_err() || self.hear(link, at).await.is_err() {
+            let is_over = *phase.borrow() == Phase::Stopped;
+            if self.send_all(link, at, is_over).await.is_err() || self.hear(link, at).await.is_err() {
                 break;
             }
             let pause = self.bench.pause(&mut self.chance, 5, 60);
@@ -284,21 +300,31 @@ impl Device {
             if self.pending.iter().any(|((of, _), pending)| *of == room && pending.kind == Kind::Oversize) {
                 continue;
             }
+            let first = self.pending.keys().find(|(of, _)| *of == room).map_or(self.next[room], |(_, number)| *number);
+            if self.next[room].saturating_sub(first) >= UNSETTLED_MAX {
+                // All others have room: at most as many are held back as are under way.
+                continue;
+            }
             let is_first = !self.pending.keys().any(|(of, _)| *of == room);
             let kind = match self.chance.within(1, 200) {
                 1 if is_first => Kind::Oversize,
-                2..=5 => Kind::Refused,
+                2..=7 => Kind::Refused,
                 _ => Kind::Plain,
             };
             let name = format!("{}-{}", self.name, self.made);
             self.made += 1;
             let text = if kind == Kind::Oversize { text::oversize(&name, &mut self.chance) } else { text::make(&name, &mut self.chance) };
-            self.pending.insert((room, self.next[room]), Pending { name, text, kind, attempt: None });
+            let ahead = if self.chance.percent(25) { u64::MAX } else { self.heads[room] + self.chance.within(1, AHEAD_MAX) };
+            let reply_to = (kind == Kind::Refused).then_some(ahead);
+            self.pending.insert((room, self.next[room]), Pending { name, text, kind, reply_to, rest: None, attempt: None });
             self.next[room] += 1;
         }
     }
 
-    async fn send_all(&mut self, link: &mut Link, at: usize) -> anyhow::Result<()> {
+    async fn send_all(&mut self, link: &mut Link, at: usize, is_over: bool) -> anyhow::Result<()> {
+        for rest in self.pending.values_mut().filter_map(|pending| pending.rest.as_mut()) {
+            *rest = if is_over { 0 } else { rest.saturating_sub(1) };
+        }
         for pending in self.pending.values_mut().filter(|pending| pending.kind == Kind::Plain && pending.attempt.is_none()) {
             if self.chance.within(1, 150) == 1 {
                 pending.kind = Kind::GivenUp;
@@ -306,7 +332,12 @@ impl Device {
         }
         // `settled` too must not go back when the client does.
         self.keep();
-        let keys: Vec<(usize, u64)> = self.pending.iter().filter(|(_, pending)| pending.attempt.is_none()).map(|(key, _)| *key).collect();
+        let keys: Vec<(usize, u64)> = self
+            .pending
+            .iter()
+            .filter(|(_, pending)| pending.attempt.is_none() && pending.rest.is_none_or(|rest| rest == 0))
+            .map(|(key, _)| *key)
+            .collect();
         for (room, number) in keys {
             let settled = self.pending.keys().find(|(of, _)| *of == room).map_or(number, |(_, first)| *first);
             let Some(pending) = self.pending.get_mut(&(room, number)) else { continue };
@@ -318,7 +349,7 @@ impl Device {
                 client_seq,
                 settled: ClientSeq::new(settled),
                 text: pending.text.clone(),
-                reply_to: (pending.kind == Kind::Refused).then_some(Seq::new(u64::MAX)),
+                reply_to: pending.reply_to.map(Seq::new),
                 mentions: Vec::new(),
             };
             let request = match pending.kind {
@@ -353,6 +384,7 @@ impl Device {
         match answer {
             Ok(Answer::Sent { seq, .. }) => {
                 voice.end(token, Outcome::Ok, op(Some(seq.get())), None);
+                self.heads[key.0] = self.heads[key.0].max(seq.get());
                 self.pending.remove(&key);
             }
             Ok(Answer::Voided) => {
@@ -379,7 +411,11 @@ impl Device {
                 if matches!(refusal.code, Code::Conflict | Code::TooOld) {
                     self.renew();
                 } else if matches!(outcome, Outcome::Fail { is_final: true }) {
-                    self.pending.remove(&key);
+                    if pending.kind == Kind::Refused && pending.rest.is_none() {
+                        (pending.rest, pending.attempt) = (Some(self.chance.within(REST_TURNS.0, REST_TURNS.1)), None);
+                    } else {
+                        self.pending.remove(&key);
+                    }
                 } else {
                     pending.attempt = None;
                 }

@@ -1,7 +1,8 @@
 //! W8: appends while logs are kept as short as can be, and a replica that was away for longer than any log reaches back: a snapshot is all that it has to come back with.
 //!
 //! In: channels, a node to take away when the load has stopped. Out: lines of the history, and on the heal line how many snapshots that node installed: none fails the run.
-//! The sends that were acked before it went are sent again when it is back: what is known of them must have been in the snapshot.
+//! The sends that were acked before it went are sent again when it is back: what is known of them must have been in the snapshot, also
+//! for the one that follows them.
 //! Not here: the settings that keep logs short ([`SETTINGS`] says them, the lab gives them to every node).
 
 use std::sync::Arc;
@@ -85,7 +86,6 @@ impl Away {
             let again = timeout(STEP_WITHIN, self.device.send_all_again(&room)).await.context("sending again")?;
             ensure!(again > 0, "nothing of {} could be sent again", room.name);
         }
-        self.device.leave();
         let deadline = Instant::now() + STEP_WITHIN;
         let installed = loop {
             match node.metric(INSTALLED) {
@@ -94,6 +94,11 @@ impl Away {
                 _ => tokio::time::sleep(Duration::from_millis(200)).await,
             }
         };
+        // And a new one: a replica that does not know the numbers before it would leave it out.
+        for room in self.rooms.clone() {
+            self.acked(&room).await?;
+        }
+        self.device.leave();
         let note = format!("restart from a snapshot only: {installed} snapshots installed");
         let more = json!({ "snapshots_installed": installed }).as_object().cloned().unwrap_or_default();
         bench.recorder.fault(Nemesis::None, &node.name(), FaultOutcome::Healed, Evidence { bit: Some(installed), note, more });
