@@ -4,19 +4,20 @@
 //! for ≤ 50 ms, then the leader, then any other; a linearizable one only the leader, behind a read barrier. Invariant: membership, ranges and rows are read from one view; records come from the
 //! cache of recent ones only below that view's head.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
+use futures_util::{FutureExt, future::BoxFuture};
 use kith_machine::{
     channel::read,
     mutant::Mutant,
     user::index,
     view::{Row, RowKey, Scan, StateView, ViewError},
 };
-use kith_raft::{FeedError, GroupHandle, TransportError};
+use kith_raft::{FeedError, GroupHandle, Groups, TransportError};
 use kith_wire::{
     client::{HistoryPage, HistoryQuery, IndexQuery, Page, Pull, Refusal},
     code::Code,
-    id::{GroupId, NodeId, Seq, UserId, UserRev},
+    id::{Bucket, GroupId, NodeId, Seq, Term, UserId, UserRev},
     peer::{Ask, Caller, Told},
 };
 
@@ -25,21 +26,79 @@ use super::{
     mutant::Earlier,
 };
 use crate::{
-    clock::Instant,
+    clock::{Instant, SharedClock},
     router::{Route, Router, refuse, refuse_for},
 };
 
+/// The node as reads see it: its own replicas, and the way to others. The [`Router`] is one; the simulation has another.
+pub trait Way: Send + Sync + 'static {
+    /// This node.
+    fn node(&self) -> NodeId;
+    /// Its groups.
+    fn groups(&self) -> &Arc<Groups>;
+    /// Time.
+    fn clock(&self) -> &SharedClock;
+    /// The place of a bucket.
+    ///
+    /// # Errors
+    /// The map names no group for it yet.
+    fn locate(&self, bucket: Bucket) -> Result<Route, Refusal>;
+    /// Who leads a group, as far as is known here.
+    fn leader(&self, group: GroupId) -> Option<(NodeId, Term)>;
+    /// Whether what is asked of a node now would arrive.
+    fn reachable(&self, node: NodeId) -> bool;
+    /// Asks another node.
+    fn ask(&self, node: NodeId, ask: Ask, within: Duration) -> BoxFuture<'static, Result<Told, TransportError>>;
+    /// A linearizable pull, at the leader of the bucket's group.
+    fn read(&self, caller: Caller, bucket: Bucket, pull: Pull, deadline: Instant) -> BoxFuture<'static, Result<Page, Refusal>>;
+}
+
+impl Way for Router {
+    fn node(&self) -> NodeId {
+        Self::node(self)
+    }
+    fn groups(&self) -> &Arc<Groups> {
+        Self::groups(self)
+    }
+    fn clock(&self) -> &SharedClock {
+        Self::clock(self)
+    }
+    fn locate(&self, bucket: Bucket) -> Result<Route, Refusal> {
+        Self::locate(self, bucket)
+    }
+    fn leader(&self, group: GroupId) -> Option<(NodeId, Term)> {
+        Self::leader(self, group)
+    }
+    fn reachable(&self, node: NodeId) -> bool {
+        self.peers().reachable(node)
+    }
+    fn ask(&self, node: NodeId, ask: Ask, within: Duration) -> BoxFuture<'static, Result<Told, TransportError>> {
+        let peers = self.peers().clone();
+        async move { peers.ask(node, ask, within).await }.boxed()
+    }
+    fn read(&self, caller: Caller, bucket: Bucket, pull: Pull, deadline: Instant) -> BoxFuture<'static, Result<Page, Refusal>> {
+        let router = self.clone();
+        async move { Self::read(&router, &caller, bucket, pull, deadline).await }.boxed()
+    }
+}
+
 /// Reads for clients.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Reads {
-    router: Router,
+    way: Arc<dyn Way>,
     earlier: Earlier,
 }
 
+impl fmt::Debug for Reads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reads({})", self.way.node())
+    }
+}
+
 impl Reads {
-    /// Over a router.
-    pub fn new(router: Router) -> Self {
-        Self { router, earlier: Earlier::default() }
+    /// Over a router, or what stands for it.
+    pub fn new(way: impl Way) -> Self {
+        Self { way: Arc::new(way), earlier: Earlier::default() }
     }
 
     /// A page of history, from where the query says or from the nearest replica.
@@ -48,12 +107,12 @@ impl Reads {
     /// `NotMember`, `Behind`, `Resync`, `NotFound` when the asked node has no replica, or nobody could be asked.
     pub async fn history(&self, caller: &Caller, query: HistoryQuery, deadline: Instant) -> Result<HistoryPage, Refusal> {
         if query.linearizable {
-            return match self.router.read(caller, query.channel.bucket(), Pull::History(query), deadline).await? {
+            return match self.way.read(caller.clone(), query.channel.bucket(), Pull::History(query), deadline).await? {
                 Page::History(page) => Ok(page),
                 _ => Err(refuse(Code::Internal)),
             };
         }
-        let route = self.router.locate(query.channel.bucket())?;
+        let route = self.way.locate(query.channel.bucket())?;
         if let Some(node) = query.replica {
             return self.history_at(node, route.group, caller, query, deadline).await;
         }
@@ -63,7 +122,7 @@ impl Reads {
                 Err(refusal) if is_local_to_replica(refusal.code) => last = refusal,
                 answer => return answer,
             }
-            if self.router.clock().instant() >= deadline {
+            if self.way.clock().instant() >= deadline {
                 break;
             }
         }
@@ -78,11 +137,11 @@ impl Reads {
         query: HistoryQuery,
         deadline: Instant,
     ) -> Result<HistoryPage, Refusal> {
-        if node == self.router.node() {
+        if node == self.way.node() {
             return self.history_here(group, caller, &query).await;
         }
-        let within = deadline.saturating_duration_since(self.router.clock().instant()).min(ASK_MAX);
-        match self.router.peers().ask(node, Ask::History { group, caller: caller.clone(), query }, within).await {
+        let within = deadline.saturating_duration_since(self.way.clock().instant()).min(ASK_MAX);
+        match self.way.ask(node, Ask::History { group, caller: caller.clone(), query }, within).await {
             Ok(Told::History(page)) => Ok(page),
             Ok(_) => Err(refuse(Code::Internal)),
             Err(error) => Err(unreachable(error)),
@@ -98,7 +157,7 @@ impl Reads {
             let handle = self.latest(group).await?;
             return self.read_history(&handle, caller, query)?.map_err(gone);
         }
-        let handle = self.router.groups().get(group).ok_or_else(|| refuse(Code::NotFound))?;
+        let handle = self.way.groups().get(group).ok_or_else(|| refuse(Code::NotFound))?;
         let page = match self.read_history(&handle, caller, query)? {
             Err(Code::Behind) => {
                 applied(&handle, |handle| Ok(!matches!(self.read_history(handle, caller, query)?, Err(Code::Behind)))).await?;
@@ -108,14 +167,14 @@ impl Reads {
         };
         match page {
             Ok(page) => Ok(page),
-            Err(Code::Behind) if query.replica.is_none() && self.router.serves(group) => {
+            Err(Code::Behind) if query.replica.is_none() && self.serves(group) => {
                 // Nobody knows more than a leader behind a barrier: what the device holds is of a history that is gone.
                 handle.read_barrier().await.map_err(not_proposed)?;
                 self.read_history(&handle, caller, query)?.map_err(gone)
             }
             // A replica that lags may not know the channel or the membership yet. One that was named is believed if nothing is known to
             // exist; whether it lags is not told, since that would tell strangers what there is.
-            Err(Code::NotMember) if !self.router.serves(group) && (query.replica.is_none() || query.min_seq > Seq::ZERO) => {
+            Err(Code::NotMember) if !self.serves(group) && (query.replica.is_none() || query.min_seq > Seq::ZERO) => {
                 Err(refuse_for(Code::Behind, RETRY_MS))
             }
             // Nor does one that was deposed and has not heard of it.
@@ -146,10 +205,10 @@ impl Reads {
             Ok(rows.into_iter().map(|(_, row)| row).collect())
         };
         if handle.quirk().is(Mutant::ReadTwoSnapshots) {
-            let patchwork = self.earlier.over(handle, view(handle)?, self.router.clock().instant())?;
-            return read::history_from(&patchwork, caller.user, query, self.router.node(), fetch).map_err(|error| broken(&error));
+            let patchwork = self.earlier.over(handle, view(handle)?, self.way.clock().instant())?;
+            return read::history_from(&patchwork, caller.user, query, self.way.node(), fetch).map_err(|error| broken(&error));
         }
-        read::history_from(&reader, caller.user, query, self.router.node(), fetch).map_err(|error| broken(&error))
+        read::history_from(&reader, caller.user, query, self.way.node(), fetch).map_err(|error| broken(&error))
     }
 
     /// A page of the caller's own index.
@@ -158,17 +217,17 @@ impl Reads {
     /// `Behind`, `Resync`, or nobody could be asked.
     pub async fn index(&self, caller: &Caller, query: IndexQuery, deadline: Instant) -> Result<Page, Refusal> {
         if query.linearizable {
-            return self.router.read(caller, caller.user.bucket(), Pull::Index(query), deadline).await;
+            return self.way.read(caller.clone(), caller.user.bucket(), Pull::Index(query), deadline).await;
         }
-        let route = self.router.locate(caller.user.bucket())?;
+        let route = self.way.locate(caller.user.bucket())?;
         let mut last = refuse_for(Code::NoLeader, RETRY_MS);
         for node in self.places(&route) {
-            let answer = if node == self.router.node() {
+            let answer = if node == self.way.node() {
                 self.index_here(route.group, caller, &query, query.to).await
             } else {
-                let within = deadline.saturating_duration_since(self.router.clock().instant()).min(ASK_MAX);
+                let within = deadline.saturating_duration_since(self.way.clock().instant()).min(ASK_MAX);
                 let ask = Ask::Index { group: route.group, caller: caller.clone(), query: query.clone(), min_rev: query.to };
-                match self.router.peers().ask(node, ask, within).await {
+                match self.way.ask(node, ask, within).await {
                     Ok(Told::Page(page)) => Ok(page),
                     Ok(_) => Err(refuse(Code::Internal)),
                     Err(error) => Err(unreachable(error)),
@@ -178,7 +237,7 @@ impl Reads {
                 Err(refusal) if is_local_to_replica(refusal.code) => last = refusal,
                 answer => return answer,
             }
-            if self.router.clock().instant() >= deadline {
+            if self.way.clock().instant() >= deadline {
                 break;
             }
         }
@@ -194,13 +253,13 @@ impl Reads {
             let handle = self.latest(group).await?;
             return index_page(&handle, caller, query);
         }
-        let handle = self.router.groups().get(group).ok_or_else(|| refuse(Code::NotFound))?;
+        let handle = self.way.groups().get(group).ok_or_else(|| refuse(Code::NotFound))?;
         let stands = |handle: &GroupHandle| Ok(rev_of(&view(handle)?, caller.user)? >= min_rev);
         if !stands(&handle)? {
             applied(&handle, stands).await?;
         }
         if !stands(&handle)? {
-            if !self.router.serves(group) {
+            if !self.serves(group) {
                 return Err(refuse_for(Code::Behind, RETRY_MS));
             }
             handle.read_barrier().await.map_err(not_proposed)?;
@@ -213,20 +272,24 @@ impl Reads {
 
     /// The group's replica here, with all that was committed before now: only a leader knows what that is, and only a majority that it leads.
     async fn latest(&self, group: GroupId) -> Result<GroupHandle, Refusal> {
-        let handle = self.router.groups().get(group).ok_or_else(|| Refusal::not_leader(None))?;
+        let handle = self.way.groups().get(group).ok_or_else(|| Refusal::not_leader(None))?;
         handle.read_barrier().await.map_err(not_proposed)?;
         Ok(handle)
     }
 
+    fn serves(&self, group: GroupId) -> bool {
+        self.way.groups().get(group).is_some_and(|handle| handle.leadership().serving)
+    }
+
     /// Where to ask, best first: here, the leader, the other replicas that are alive.
     fn places(&self, route: &Route) -> Vec<NodeId> {
-        let me = self.router.node();
+        let me = self.way.node();
         let mut places = Vec::with_capacity(route.replicas.len());
-        if self.router.groups().get(route.group).is_some() {
+        if self.way.groups().get(route.group).is_some() {
             places.push(me);
         }
-        let leader = self.router.leader(route.group).map(|(node, _)| node);
-        let others = route.replicas.iter().copied().filter(|node| self.router.peers().reachable(*node));
+        let leader = self.way.leader(route.group).map(|(node, _)| node);
+        let others = route.replicas.iter().copied().filter(|node| self.way.reachable(*node));
         for node in leader.into_iter().chain(others) {
             if !places.contains(&node) {
                 places.push(node);
