@@ -39,6 +39,8 @@ mod memory;
 mod outgoing;
 mod status;
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod token;
 
 pub use kith_wire as wire;

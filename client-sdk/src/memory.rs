@@ -62,6 +62,18 @@ impl MemoryStore {
             ..inner.meta.clone()
         }
     }
+    /// Every row of the index, newest first.
+    pub(crate) fn index(&self) -> Vec<IndexRow> {
+        let inner = self.lock();
+        let mut rows: Vec<_> = inner.rows.values().cloned().collect();
+        for row in &mut rows {
+            if let Some(read) = inner.reads.get(&row.news.channel).filter(|read| row.read.seq < read.seq) {
+                row.read = *read;
+            }
+        }
+        rows.sort_by_key(|row| std::cmp::Reverse(row.rev));
+        rows
+    }
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Every change leaves the maps whole, so a panic elsewhere under the lock spoils nothing.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
@@ -138,15 +150,7 @@ impl Store for MemoryStore {
         Box::pin(ready(Ok(self.lock().meta.cursors.get(&channel).copied())))
     }
     fn rows(&self) -> BoxFuture<'_, Result<Vec<IndexRow>, StoreFailed>> {
-        let inner = self.lock();
-        let mut rows: Vec<_> = inner.rows.values().cloned().collect();
-        for row in &mut rows {
-            if let Some(read) = inner.reads.get(&row.news.channel).filter(|read| row.read.seq < read.seq) {
-                row.read = *read;
-            }
-        }
-        rows.sort_by_key(|row| std::cmp::Reverse(row.rev));
-        Box::pin(ready(Ok(rows)))
+        Box::pin(ready(Ok(self.index())))
     }
 }
 

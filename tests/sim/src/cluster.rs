@@ -10,12 +10,12 @@ use std::{
 };
 
 use kith::{
-    clock::Clock,
+    clock::{Clock, SharedClock},
     fanout::{Fanout, FanoutOptions, FanoutParts, Homes, metrics::FanoutMetrics},
     leadership::{self, Duty},
     supervise::Tasks,
 };
-use kith_raft::{FailPoints, GroupHandle, Groups, GroupsConfig, GroupsOptions, Lanes, RaftMetrics, Retention, Timers};
+use kith_raft::{GroupHandle, Groups, GroupsConfig, GroupsOptions, Lanes, RaftMetrics, Retention, Timers};
 use kith_wire::{
     id::{Bucket, GroupId, MapEpoch, NodeId, Term, Timestamp, UserId},
     log::Membership,
@@ -27,6 +27,7 @@ use crate::{
     Mutant,
     disk::{SharedPlatter, SimDisk},
     duty::SimDuty,
+    edge::{Edge, EdgeParts},
     invariant::Step,
     net::Net,
     random::Random,
@@ -62,6 +63,7 @@ struct Node {
     disk: Arc<SimDisk>,
     groups: Arc<Groups>,
     fanout: Arc<Fanout>,
+    edge: Arc<Edge>,
     tasks: Tasks,
 }
 
@@ -122,6 +124,10 @@ impl Cluster {
     pub(crate) fn handle(&self, node: NodeId, group: GroupId) -> Option<GroupHandle> {
         self.lock().get(&node)?.groups.get(group)
     }
+    /// Where devices connect to a node, if that is up.
+    pub(crate) fn edge(&self, node: NodeId) -> Option<Arc<Edge>> {
+        self.lock().get(&node).map(|node| node.edge.clone())
+    }
     /// A node that serves as the group's leader.
     pub(crate) fn leader(&self, group: GroupId) -> Option<NodeId> {
         self.lock().iter().find(|(_, node)| node.groups.get(group).is_some_and(|group| group.leadership().serving)).map(|(id, _)| *id)
@@ -147,25 +153,38 @@ impl Cluster {
             config: GroupsConfig { timers: Timers::fast(), retention: self.shape.retention, ..GroupsConfig::default() },
             now: Arc::new(move || now(started, skew)),
             metrics: Arc::new(RaftMetrics::default()),
-            failpoints: FailPoints::default(),
+            failpoints: Default::default(),
         });
         let homes = NodeHomes { groups: Arc::downgrade(&groups), net: self.net.clone(), node: id, count: self.shape.groups };
+        let clock: SharedClock = Arc::new(NodeClock { started, skew });
         let fanout = Fanout::new(FanoutParts {
             node: id,
             boot: life,
-            links: transport,
+            links: transport.clone(),
             homes: Arc::new(homes),
-            clock: Arc::new(NodeClock { started, skew }),
+            clock: clock.clone(),
             options: FanoutOptions::default(),
-            fail_points: FailPoints::default(),
+            fail_points: Default::default(),
             metrics: Arc::new(FanoutMetrics::default()),
         });
-        self.net.attach(id, life.get(), &groups, &fanout).await;
         let tasks = Tasks::new(self.runtime.clone());
+        let edge = Edge::new(EdgeParts {
+            node: id,
+            net: self.net.clone(),
+            clock,
+            groups: groups.clone(),
+            transport,
+            fanout: fanout.clone(),
+            tasks: tasks.clone(),
+            count: self.shape.groups,
+            replicas: self.all(),
+            mutant: self.shape.mutant,
+        });
+        self.net.attach(id, life.get(), &groups, &fanout, &edge).await;
         let duty: Arc<dyn Duty> =
             Arc::new(SimDuty { fanout: fanout.clone(), groups: Arc::downgrade(&groups), tasks: tasks.clone(), mutant: self.shape.mutant });
         let duties: Arc<[Arc<dyn Duty>]> = Arc::new([duty]);
-        self.lock().insert(id, Node { disk, groups: groups.clone(), fanout, tasks: tasks.clone() });
+        self.lock().insert(id, Node { disk, groups: groups.clone(), fanout, edge, tasks: tasks.clone() });
         for group in self.groups() {
             match groups.open(group, Some(self.voters())).await {
                 Ok(handle) => leadership::watch(&tasks, &handle, duties.clone()),
@@ -182,13 +201,14 @@ impl Cluster {
     /// Cuts a node's power.
     pub(crate) fn crash(&self, id: NodeId) {
         let Some(node) = self.lock().remove(&id) else { return };
+        node.edge.cut_power();
         node.disk.crash(&mut self.lock_random());
         self.net.detach(id);
         self.watch.step(&Step::Crashed { node: id });
-        let Node { groups, fanout, tasks, .. } = node;
+        let Node { groups, fanout, edge, tasks, .. } = node;
         let ending = async move {
             tasks.close(Duration::from_secs(5)).await;
-            drop(fanout);
+            drop((fanout, edge));
             groups.shutdown().await;
         };
         self.rest.spawn_on(ending, &self.runtime);

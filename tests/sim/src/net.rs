@@ -26,7 +26,7 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-use crate::{random::Random, watch::Watch};
+use crate::{edge::Edge, random::Random, watch::Watch};
 
 /// Tells of one link that wait for delivery; one more is refused.
 const LINK_QUEUE: usize = 4_096;
@@ -39,6 +39,7 @@ struct Peer {
     life: u64,
     groups: Weak<Groups>,
     fanout: Weak<Fanout>,
+    edge: Weak<Edge>,
 }
 
 struct Link {
@@ -87,8 +88,9 @@ impl Net {
         Arc::new(Transport { from: node, life, net: self.clone() })
     }
     /// Puts a node on the network.
-    pub(crate) async fn attach(&self, node: NodeId, life: u64, groups: &Arc<Groups>, fanout: &Arc<Fanout>) {
-        self.lock().nodes.insert(node, Peer { life, groups: Arc::downgrade(groups), fanout: Arc::downgrade(fanout) });
+    pub(crate) async fn attach(&self, node: NodeId, life: u64, groups: &Arc<Groups>, fanout: &Arc<Fanout>, edge: &Arc<Edge>) {
+        let peer = Peer { life, groups: Arc::downgrade(groups), fanout: Arc::downgrade(fanout), edge: Arc::downgrade(edge) };
+        self.lock().nodes.insert(node, peer);
         for other in self.others(node) {
             self.link_up(other, node).await;
         }
@@ -168,7 +170,8 @@ impl Net {
     fn is_deaf(&self, from: NodeId, to: NodeId) -> bool {
         self.lock().deaf.contains(&(from, to))
     }
-    fn latency(&self) -> Duration {
+    /// How long a message is under way.
+    pub(crate) fn latency(&self) -> Duration {
         let mut state = self.lock();
         let most = state.latency_most;
         state.random.between(LATENCY_LEAST, most)
@@ -273,6 +276,14 @@ impl PeerTransport for Transport {
                 let (Some(groups), Some(fanout)) = (peer.groups.upgrade(), peer.fanout.upgrade()) else { return Err(TransportError::Lost(to)) };
                 let told = match ask {
                     Ask::Register { group, boot, sessions } => fanout.handle_register(from, group, boot, sessions).await,
+                    Ask::History { group, caller, query } => {
+                        let edge = peer.edge.upgrade().ok_or(TransportError::Lost(to))?;
+                        edge.reads().history_here(group, &caller, &query).await.map(Told::History)
+                    }
+                    Ask::Index { group, caller, query, min_rev } => {
+                        let edge = peer.edge.upgrade().ok_or(TransportError::Lost(to))?;
+                        edge.reads().index_here(group, &caller, &query, min_rev).await.map(Told::Page)
+                    }
                     ask => groups.handle_ask(from, ask).await,
                 };
                 sleep(net.latency()).await;

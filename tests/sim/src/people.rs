@@ -94,6 +94,11 @@ impl People {
         }
     }
 
+    /// All users.
+    pub(crate) fn users(&self) -> &[UserId] {
+        &self.users
+    }
+
     /// Everybody ends what they are at, and writes no more.
     pub(crate) fn rest(&self) {
         self.rest.store(true, Ordering::Relaxed);

@@ -25,6 +25,7 @@ use tokio::{
 use crate::{
     Mutant, Outcome,
     cluster::{Cluster, Shape, group_of},
+    devices::Devices,
     invariant::World,
     people::People,
     plan,
@@ -101,13 +102,19 @@ async fn simulate(seed: u64, mutant: Option<Mutant>, verbose: bool, mut random: 
             writing.spawn(Arc::clone(&people).write(*channel, writer.clone(), random.fork()));
         }
     }
+    let devices = Arc::new(Devices::new(Arc::clone(&cluster), &people, &mut random));
+    let mut reading = JoinSet::new();
+    for life in devices.lives(&mut random) {
+        reading.spawn(life);
+    }
     let hurt_for = Duration::from_millis(random.of(3_000..9_000));
     plan::hurt(&cluster, Instant::now() + hurt_for, &mut random).await;
     if watch.violation().is_none() {
         watch.note("liveness", &[]);
-        live(&cluster, &people, &mut writing).await;
+        live(&cluster, &people, &devices, &mut writing).await;
     }
     writing.shutdown().await;
+    reading.shutdown().await;
     looking.shutdown().await;
     let simulated = began.elapsed();
     for node in cluster.up() {
@@ -130,7 +137,7 @@ async fn look(cluster: Arc<Cluster>) {
 }
 
 /// Heals everything, and waits until everybody is at rest and knows the same.
-async fn live(cluster: &Arc<Cluster>, people: &Arc<People>, writing: &mut JoinSet<()>) {
+async fn live(cluster: &Arc<Cluster>, people: &Arc<People>, devices: &Devices, writing: &mut JoinSet<()>) {
     let watch = cluster.watch();
     cluster.net().heal().await;
     for node in cluster.all() {
@@ -140,11 +147,12 @@ async fn live(cluster: &Arc<Cluster>, people: &Arc<People>, writing: &mut JoinSe
     // Everybody writes on for a while, in peace.
     sleep(Duration::from_secs(1)).await;
     people.rest();
+    devices.rest();
     let until = Instant::now() + LIVE_WITHIN;
     let mut why = String::new();
     while Instant::now() < until && watch.violation().is_none() {
         while writing.try_join_next().is_some() {}
-        let state = if writing.is_empty() { at_rest(cluster, people) } else { Err(format!("{} devices wait for an answer", writing.len())) };
+        let state = if writing.is_empty() { at_rest(cluster, people, devices) } else { Err(format!("{} devices wait for an answer", writing.len())) };
         match state {
             Ok(()) => return final_logs(cluster, people),
             Err(not_yet) => why = not_yet,
@@ -154,8 +162,8 @@ async fn live(cluster: &Arc<Cluster>, people: &Arc<People>, writing: &mut JoinSe
     watch.violate(format!("not at rest {} s after everything was healed: {why}", LIVE_WITHIN.as_secs()));
 }
 
-/// Whether all replicas of all groups are equal, and every index knows of every record.
-fn at_rest(cluster: &Cluster, people: &People) -> Result<(), String> {
+/// Whether all replicas of all groups are equal, every index knows of every record, and every device shows it.
+fn at_rest(cluster: &Cluster, people: &People, devices: &Devices) -> Result<(), String> {
     for group in cluster.groups() {
         let mut states = Vec::new();
         for node in cluster.all() {
@@ -177,7 +185,7 @@ fn at_rest(cluster: &Cluster, people: &People) -> Result<(), String> {
             }
         }
     }
-    Ok(())
+    devices.at_rest(people.channels.iter().map(|(channel, _)| *channel))
 }
 
 fn final_logs(cluster: &Cluster, people: &People) {
