@@ -52,6 +52,7 @@ impl Proof {
             Mutant::ReadWithoutIndex => (&[W::Append, W::Reads], &[N::PartitionHalves, N::PartitionLeader], 45, &[A::StaleRead]),
             // Only a node that stops in order writes all rows: after a kill its log fills the table again.
             Mutant::DedupInMemory => (&[W::Append, W::Retry], &[N::Rolling], 50, SPLIT),
+            // A replica that knows no number before it leaves the next one out.
             Mutant::DedupNotInSnapshot => (&[W::Snapshot], &[N::None], 40, SPLIT),
             Mutant::SeqBeforeCommit => (&[W::Append, W::Retry], &[N::KillLeader], 40, &[A::Gap]),
             Mutant::ApplyOutOfOrder => (&[W::Append], &[N::None], 20, SPLIT),
@@ -67,7 +68,8 @@ impl Proof {
             Mutant::MemberBeforeDedup => (&[W::Membership], &[N::KillLeader], 40, &[A::AbortedRead, A::MembershipNotLinearizable]),
             Mutant::RefusalFreesNumber => (&[W::Append, W::Retry], &[N::None], 25, &[A::AbortedRead, A::DeviceOrder]),
             Mutant::IndexRowKeepsRev => (&[W::Devices], &[N::None], 20, BEHIND),
-            Mutant::PushLostSilently => (&[W::Devices], &[N::Pause, N::Pause, N::Pause], 60, BEHIND),
+            // Two slots: long enough that links break, and shorter than sessions wait before they move.
+            Mutant::PushLostSilently => (&[W::Devices], &[N::PartitionLeader, N::PartitionLeader], 60, BEHIND),
             Mutant::ReadTwoSnapshots => (&[W::Membership], &[N::None], 30, &[A::ReadPastRemoval]),
         };
         Proof { workloads, nemeses, seconds, caught_by }

@@ -6,7 +6,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Instant;
 
 use anyhow::Context;
 use kith_jepsen::checker::Anomaly;
@@ -15,6 +14,7 @@ use kith_jepsen::plan::Request;
 use kith_jepsen::proof::{Proof, control};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::run::binary;
 

@@ -24,6 +24,8 @@ const ROOMS: usize = 4;
 /// How long a reader that is true to a node waits for an answer, and how long it takes its node for alive.
 const TRUE_WITHIN: Duration = Duration::from_secs(2);
 const TRUE_PATIENCE: Duration = Duration::from_secs(20);
+/// Linearizable reads, of a hundred.
+const LINEARIZABLE: u64 = 50;
 /// How far below what it has seen a reader begins.
 const BACK: u64 = 10;
 
@@ -99,9 +101,6 @@ async fn read_one_node(bench: Arc<Bench>, account: Account, n: usize, rooms: Arc
     client.close().await;
     Ok(())
 }
-
-/// Of a hundred reads, those up to this one.
-const LINEARIZABLE: u64 = 50;
 
 /// One read; gives how far this device has seen the channel then.
 async fn one(client: &Client, voice: &Voice, room: &Room, kind: u64, node: u64, seen: u64) -> u64 {

@@ -79,7 +79,7 @@ mod sound {
 
     /// What is wrong with this node: nothing in this build.
     #[derive(Clone, Copy, Debug, Default)]
-    pub struct Quirk;
+    pub struct Quirk(());
 
     impl Quirk {
         /// Whether the node is this mutant: never in this build.
