@@ -128,10 +128,11 @@ async fn simulate(seed: u64, mutant: Option<Mutant>, verbose: bool, mut random: 
 
 async fn look(cluster: Arc<Cluster>) {
     loop {
-        cluster.look();
+        // A group that stops because of a panic is the lesser news.
         if let Some(panicked) = PANICKED.take() {
             cluster.watch().violate(format!("a panic: {panicked}"));
         }
+        cluster.look();
         sleep(LOOK_EVERY).await;
     }
 }
