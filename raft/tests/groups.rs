@@ -1,5 +1,6 @@
 //! Groups over an in-memory network: elections, writes, partitions, restarts, snapshots, and what a caller is told meanwhile.
 
+#[allow(dead_code, reason = "the other tests use the rest")]
 mod common;
 
 use common::{Cluster, Writer, config, group, is_busy, item, node, purging};
