@@ -45,12 +45,12 @@ impl Table {
             .filter_map(|(node, (_, beat))| beat.leads.iter().find(|(led, _)| *led == group).map(|(_, term)| (*node, *term)))
             .max_by_key(|(_, term)| *term)
     }
-    /// A node whose map is newer, if one that is alive says so; the newest.
-    pub fn newest_map(&self, now: Instant) -> Option<(NodeId, kith_wire::id::MapEpoch)> {
+    /// The node with the newest map, of those that are alive and can be asked: one that this node's old map does not name is heard, but has no link.
+    pub fn newest_map(&self, now: Instant, can_ask: impl Fn(NodeId) -> bool) -> Option<(NodeId, kith_wire::id::MapEpoch)> {
         let heard = self.heard.read().unwrap_or_else(PoisonError::into_inner);
         heard
             .iter()
-            .filter(|(_, (at, _))| now.duration_since(*at) < BEAT_SILENCE_MAX)
+            .filter(|(node, (at, _))| now.duration_since(*at) < BEAT_SILENCE_MAX && can_ask(**node))
             .map(|(node, (_, beat))| (*node, beat.map_epoch))
             .max_by_key(|(_, epoch)| *epoch)
     }
@@ -69,6 +69,10 @@ mod tests {
         table.note(node, Beat { map_epoch: MapEpoch::new(5), leads: vec![(group, Term::new(3))], synced_batches: 0 }, start);
         assert!(table.alive(node, start));
         assert_eq!(table.leads(group, start), Some((node, Term::new(3))));
+        let newer = Beat { map_epoch: MapEpoch::new(6), leads: Vec::new(), synced_batches: 0 };
+        table.note(NodeId::new(3), newer, start);
+        assert_eq!(table.newest_map(start, |_| true), Some((NodeId::new(3), MapEpoch::new(6))));
+        assert_eq!(table.newest_map(start, |asked| asked == node), Some((node, MapEpoch::new(5))));
         let late = start + BEAT_SILENCE_MAX;
         assert!(!table.alive(node, late));
         assert_eq!(table.leads(group, late), None);

@@ -279,7 +279,8 @@ impl Peers {
 
     /// The node with the newest map, as beats say.
     pub fn newest_map(&self) -> Option<(NodeId, MapEpoch)> {
-        self.shared.table.newest_map(self.shared.clock.instant())
+        let can_ask = |node| self.shared.link(node).is_ok_and(|link| link.is_up());
+        self.shared.table.newest_map(self.shared.clock.instant(), can_ask)
     }
 
     /// The data directory and starts of a node, as it said when it was last met.
