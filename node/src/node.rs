@@ -583,7 +583,7 @@ impl http::Health for NodeHealth {
 /// Key of the kept map.
 const MAP_KEY: &str = "map";
 /// Key of the nodes met.
-const KNOWN_KEY: &str = "peers/2";
+const KNOWN_KEY: &str = "peers/3";
 /// For one replica to take a leadership; then the next one is asked.
 const HAND_OVER_MAX: Duration = Duration::from_secs(1);
 /// For close frames to leave.

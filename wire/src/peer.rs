@@ -58,6 +58,8 @@ pub struct PeerHello {
     pub map_epoch: MapEpoch,
     /// What its store has synced, ever (as in [`Beat`]); 0: not told.
     pub synced_batches: u64,
+    /// Drawn at each start, so that two starts with one count are told apart; 0: not told.
+    pub life: u64,
 }
 
 /// A question to another node.

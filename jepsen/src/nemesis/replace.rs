@@ -20,6 +20,8 @@ const REFUSED_WITHIN: Duration = Duration::from_secs(30);
 const REPLACED_WITHIN: Duration = Duration::from_secs(30);
 /// For a new node to have all that the others have.
 const WHOLE_WITHIN: Duration = Duration::from_secs(90);
+/// How long a node goes on after a copy was made of its disk.
+const LIVES_ON: Duration = Duration::from_secs(3);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -57,6 +59,9 @@ pub(super) async fn heal(lab: &Arc<Lab>, at: usize, broken: Broken) -> anyhow::R
     let node = &lab.nodes[at];
     let data = node.disk.mount_point.join("data");
     if let Broken::Old(copy) = &broken {
+        // It must have gone on after the copy, and shown it.
+        node.ready(REFUSED_WITHIN).await?;
+        tokio::time::sleep(LIVES_ON).await;
         node.kill()?;
         std::fs::remove_dir_all(&data).and_then(|()| std::fs::rename(copy, &data)).context("putting an old copy in place")?;
     }

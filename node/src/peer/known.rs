@@ -29,6 +29,8 @@ struct Met {
     boot: BootEpoch,
     /// The highest position of its log that it has shown.
     synced: u64,
+    /// Which of the starts with this count it was; 0: not told.
+    life: u64,
 }
 
 #[derive(Default)]
@@ -77,6 +79,11 @@ impl Known {
             Some(met) if met.boot > hello.boot => {
                 return refused(format!("this data directory was rolled back: start {} was seen, this is {}", met.boot, hello.boot));
             }
+            // The same start: its two links say hello at the same time, so that the one that says less may be heard last.
+            Some(met) if met.boot == hello.boot && met.life == hello.life => return Ok(()),
+            Some(met) if met.boot == hello.boot && met.life != 0 && hello.life != 0 => {
+                return refused(format!("this data directory was rolled back: another start {} was seen", met.boot));
+            }
             // 0: a version that does not tell.
             Some(met) if hello.synced_batches > 0 && met.synced > hello.synced_batches => {
                 return refused(format!(
@@ -84,10 +91,9 @@ impl Known {
                     met.synced, hello.synced_batches
                 ));
             }
-            Some(met) if met.boot == hello.boot => return Ok(()),
             met => met.map_or(0, |met| met.synced),
         };
-        book.met.insert(hello.node, Met { store: hello.store, boot: hello.boot, synced: synced.max(hello.synced_batches) });
+        book.met.insert(hello.node, Met { store: hello.store, boot: hello.boot, synced: synced.max(hello.synced_batches), life: hello.life });
         book.is_dirty = false;
         let kept = render(&book.met);
         drop(book);
@@ -109,7 +115,7 @@ impl Known {
         let mut book = self.book();
         for row in map.nodes.values() {
             if let Some(store) = row.store {
-                book.met.entry(row.node).or_insert(Met { store, boot: row.boot, synced: 0 });
+                book.met.entry(row.node).or_insert(Met { store, boot: row.boot, synced: 0, life: 0 });
             }
         }
         book.left = map.nodes.values().filter(|row| row.state == NodeState::Left).map(|row| row.node).collect();
@@ -135,7 +141,7 @@ impl Known {
     }
 }
 
-/// Layout, repeated: node u64 BE | store 16 B | boot u64 BE | synced u64 BE. The store's own checksum guards it.
+/// Layout, repeated: node u64 BE | store 16 B | boot u64 BE | synced u64 BE | life u64 BE. The store's own checksum guards it.
 fn render(met: &BTreeMap<NodeId, Met>) -> Vec<u8> {
     let mut out = Vec::with_capacity(met.len() * ROW_BYTES);
     for (node, met) in met {
@@ -143,6 +149,7 @@ fn render(met: &BTreeMap<NodeId, Met>) -> Vec<u8> {
         out.extend_from_slice(met.store.as_bytes());
         out.extend_from_slice(&met.boot.get().to_be_bytes());
         out.extend_from_slice(&met.synced.to_be_bytes());
+        out.extend_from_slice(&met.life.to_be_bytes());
     }
     out
 }
@@ -153,13 +160,13 @@ fn parse(kept: &[u8]) -> BTreeMap<NodeId, Met> {
         .map(|row| {
             let mut store = [0; 16];
             store.copy_from_slice(&row[8..24]);
-            let met = Met { store: StoreId::new(store), boot: BootEpoch::new(number(&row[24..32])), synced: number(&row[32..]) };
+            let met = Met { store: StoreId::new(store), boot: BootEpoch::new(number(&row[24..32])), synced: number(&row[32..40]), life: number(&row[40..]) };
             (NodeId::new(number(&row[..8])), met)
         })
         .collect()
 }
 
-const ROW_BYTES: usize = 40;
+const ROW_BYTES: usize = 48;
 
 #[cfg(test)]
 mod tests {
@@ -180,6 +187,7 @@ mod tests {
             boot: BootEpoch::new(boot),
             map_epoch: MapEpoch::default(),
             synced_batches,
+            life: boot,
         }
     }
 
@@ -197,10 +205,12 @@ mod tests {
         known.note(NodeId::new(2), 30);
         known.flush();
         let again = Known::new(&disk.lock().unwrap().clone(), keep, Quirk::default());
-        for wrong in [hello(2, 7, 40), hello(1, 5, 40), hello(1, 6, 29), hello(1, 7, 29)] {
+        let another_start = PeerHello { life: 99, ..hello(1, 6, 40) };
+        for wrong in [hello(2, 7, 40), hello(1, 5, 40), hello(1, 7, 29), another_start] {
             assert_eq!(again.check(&wrong).unwrap_err().code, Code::Revoked, "{wrong:?}");
         }
-        again.check(&hello(1, 6, 30)).unwrap();
+        // The other link of the same start, whose hello was written before what a beat has told since.
+        again.check(&hello(1, 6, 29)).unwrap();
         again.check(&hello(1, 7, 0)).unwrap();
     }
 

@@ -122,6 +122,8 @@ pub(crate) struct Shared {
     table: beat::Table,
     metrics: Arc<PeerMetrics>,
     synced: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// This start of this node.
+    life: u64,
     /// What a peer said when it refused this node's data directory.
     refused: watch::Sender<Option<String>>,
 }
@@ -146,6 +148,8 @@ impl Peers {
             table: beat::Table::default(),
             metrics,
             synced,
+            // 0 would say that it is not told.
+            life: crate::clock::draw().max(1),
             refused: watch::Sender::new(None),
         };
         Self { shared: Arc::new(shared) }
@@ -360,6 +364,7 @@ impl Shared {
             boot: self.me.boot,
             map_epoch: MapEpoch::new(self.map_epoch.load(Ordering::Relaxed)),
             synced_batches: (self.synced)(),
+            life: self.life,
         }
     }
     /// Notes an accepted connection; an older one of the same node is closed. Gives its number.

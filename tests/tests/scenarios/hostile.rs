@@ -145,6 +145,7 @@ async fn certificate_of_another_cluster_or_of_another_node_opens_no_peer_link() 
         boot: BootEpoch::new(1_000),
         map_epoch: MapEpoch::new(0),
         synced_batches: 0,
+        life: 0,
     };
 
     // Sound where it was made, and signed by an authority that this cluster does not know: no handshake ends well, whatever is claimed in it.

@@ -66,7 +66,7 @@ union!(FromPeer => FromPeerKind {
     Told: peer::IdTold { id, told },
     ; holds Hello, Bye, Appended
 });
-message!(PeerHello => peer::PeerHello { version, cluster, node, store, boot, map_epoch, synced_batches } check check_hello);
+message!(PeerHello => peer::PeerHello { version, cluster, node, store, boot, map_epoch, synced_batches, life } check check_hello);
 
 fn check_hello(hello: &PeerHello) -> Result<(), DecodeError> {
     well_formed(hello.node.get() > 0, "node")

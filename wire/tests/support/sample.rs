@@ -430,5 +430,6 @@ drawn! {
         boot: Sample::sample(source),
         map_epoch: Sample::sample(source),
         synced_batches: Sample::sample(source),
+        life: Sample::sample(source),
     };
 }
