@@ -55,7 +55,7 @@ pub(super) async fn serve(shared: Arc<Shared>, connection: quinn::Connection) {
     tasks.close(Duration::from_secs(1)).await;
 }
 
-async fn greet(shared: &Shared, connection: &quinn::Connection) -> Result<(NodeId, quinn::SendStream, quinn::RecvStream, Decoder), StreamError> {
+async fn greet(shared: &Arc<Shared>, connection: &quinn::Connection) -> Result<(NodeId, quinn::SendStream, quinn::RecvStream, Decoder), StreamError> {
     let Some((node, cluster)) = tls::proven_node(connection) else {
         connection.close(close_code(&refuse(Code::BadToken)), b"a node's certificate is needed");
         return Err(StreamError::Content("no certificate of a node"));
@@ -85,6 +85,7 @@ async fn greet(shared: &Shared, connection: &quinn::Connection) -> Result<(NodeI
     tls::widen(connection);
     encode(Framing::Checked, Kind::FromPeer, &FromPeer::Hello(shared.hello()).encode(), &mut out);
     send.write_chunk(out.freeze()).await?;
+    shared.dial_heard(&hello, connection.remote_address());
     Ok((hello.node, send, recv, decoder))
 }
 

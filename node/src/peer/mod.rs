@@ -19,6 +19,7 @@ pub mod tls;
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -199,17 +200,7 @@ impl Peers {
             stays
         });
         for (node, row) in map.nodes.iter().filter(|(node, _)| **node != shared.me.node && is_there(node)) {
-            let (link, _) = links.entry(*node).or_insert_with(|| {
-                let link = Arc::new(Link::new(*node, row.address.clone()));
-                let tasks = shared.tasks.child();
-                shared.tasks.spawn("peer.link", {
-                    let (gone, link, shared) = (tasks.cancelled(), link.clone(), shared.clone());
-                    async move {
-                        gone.run_until_cancelled(link.run(shared)).await;
-                    }
-                });
-                (link, tasks)
-            });
+            let (link, _) = links.entry(*node).or_insert_with(|| begin(shared, *node, row.address.clone()));
             link.readdress(&row.address);
         }
     }
@@ -337,6 +328,19 @@ impl PeerTransport for Peers {
     }
 }
 
+/// Begins to dial a node, until its tasks are cancelled.
+fn begin(shared: &Arc<Shared>, node: NodeId, address: String) -> (Arc<Link>, Tasks) {
+    let link = Arc::new(Link::new(node, address));
+    let tasks = shared.tasks.child();
+    shared.tasks.spawn("peer.link", {
+        let (gone, link, shared) = (tasks.cancelled(), link.clone(), shared.clone());
+        async move {
+            gone.run_until_cancelled(link.run(shared)).await;
+        }
+    });
+    (link, tasks)
+}
+
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Shared({})", self.me.node)
@@ -365,6 +369,14 @@ impl Shared {
             map_epoch: MapEpoch::new(self.map_epoch.load(Ordering::Relaxed)),
             synced_batches: (self.synced)(),
             life: self.life,
+        }
+    }
+    /// A node that knows a newer map and is in none of this node's is dialled where it was heard (nodes dial from the port that they listen on):
+    /// a new node, all of whose first peers were replaced since, would else ask nobody. The newer map keeps the link or ends it.
+    fn dial_heard(self: &Arc<Self>, hello: &PeerHello, at: SocketAddr) {
+        if hello.map_epoch.get() > self.map_epoch.load(Ordering::Relaxed) {
+            let mut links = self.links.write().unwrap_or_else(PoisonError::into_inner);
+            links.entry(hello.node).or_insert_with(|| begin(self, hello.node, at.to_string()));
         }
     }
     /// Notes an accepted connection; an older one of the same node is closed. Gives its number.
