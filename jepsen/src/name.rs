@@ -158,7 +158,6 @@ names! {
     }
 }
 
-
 impl Nemesis {
     /// Reads `a,b+c`: slots in turn, those joined by `+` overlapping.
     ///

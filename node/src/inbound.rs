@@ -97,7 +97,11 @@ impl Inbound for Dispatch {
             let lead = handle.leadership();
             lead.serving.then(|| (handle.id(), lead.term))
         });
-        Beat { map_epoch: self.service.router().maps().current().epoch, leads: leads.collect(), synced_batches: self.service.router().peers().synced() }
+        Beat {
+            map_epoch: self.service.router().maps().current().epoch,
+            leads: leads.collect(),
+            synced_batches: self.service.router().peers().synced(),
+        }
     }
 
     fn heard(&self, _from: NodeId, _beat: &Beat) {}

@@ -566,7 +566,9 @@ impl http::Health for NodeHealth {
         let is_sound = |group| router.groups().condition(group) == Condition::Sound && router.groups().get(group).is_some();
         let unsound = own().filter(|row| !is_sound(row.group)).count();
         let replicas = match unsound {
-            _ if !map.nodes.contains_key(&router.node()) => http::Check::unknown("replicas", "the map does not name this node yet: kith node replace"),
+            _ if !map.nodes.contains_key(&router.node()) => {
+                http::Check::unknown("replicas", "the map does not name this node yet: kith node replace")
+            }
             0 => http::Check::pass("replicas"),
             count => http::Check::fail("replicas", format!("{count} replicas are in quarantine or being rebuilt from their peers")),
         };

@@ -157,7 +157,9 @@ impl Groups {
             }
             Ok(())
         };
-        tokio::time::timeout(WITHDRAW_MAX, out).await.unwrap_or_else(|_| Err(refusal(Code::Timeout, "the others did not commit it in time".into())))?;
+        tokio::time::timeout(WITHDRAW_MAX, out)
+            .await
+            .unwrap_or_else(|_| Err(refusal(Code::Timeout, "the others did not commit it in time".into())))?;
         let vote = handle.raft().metrics().borrow_watched().vote;
         Ok(Told::Vote { vote: vote_out(&vote), granted: true, last: None })
     }

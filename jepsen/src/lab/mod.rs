@@ -225,7 +225,8 @@ impl Lab {
     pub async fn leader(&self) -> Option<usize> {
         let status = self.kith(&["status"], std::time::Duration::from_secs(3)).await.ok()?;
         let groups = status.get("groups")?.as_array()?;
-        let leads = |node: &Node| groups.iter().filter(|group| group.get("leader").and_then(serde_json::Value::as_u64) == Some(node.member())).count();
+        let leads =
+            |node: &Node| groups.iter().filter(|group| group.get("leader").and_then(serde_json::Value::as_u64) == Some(node.member())).count();
         (0..self.nodes.len()).filter(|at| leads(&self.nodes[*at]) > 0).max_by_key(|at| leads(&self.nodes[*at]))
     }
 

@@ -63,7 +63,13 @@ fn as_text(report: &Report) -> String {
     if report.problems_dropped > 0 {
         lines.push(format!("... and {} more", report.problems_dropped));
     }
-    lines
-        .push((if report.is_sound() { "sound" } else { "DAMAGED: start the node, and what is damaged is rebuilt from its peers; do not empty the disk, or it must be replaced" }).to_owned());
+    lines.push(
+        (if report.is_sound() {
+            "sound"
+        } else {
+            "DAMAGED: start the node, and what is damaged is rebuilt from its peers; do not empty the disk, or it must be replaced"
+        })
+        .to_owned(),
+    );
     lines.join("\n")
 }

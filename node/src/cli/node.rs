@@ -72,8 +72,9 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
     let http = of_dead(replace.http, spec.map(|spec| &spec.http), "give --http HOST:PORT of the new node")?;
     let zone = replace.zone.unwrap_or_default();
     let new = NodeSpec { id: replace.new, address: address.clone(), http: http.clone(), region: 0, zone: zone.clone(), host: String::new() };
-    let folder = add_node(operator.folder(), &new)
-        .map_err(|error| Failure::local("making the new node's folder", &error, "run this where the cluster's `ca.key` is, with an id that was never used"))?;
+    let folder = add_node(operator.folder(), &new).map_err(|error| {
+        Failure::local("making the new node's folder", &error, "run this where the cluster's `ca.key` is, with an id that was never used")
+    })?;
     let (_, admin) = args.cluster.admin().await?;
     let (dead, node) = (NodeId::new(replace.dead), NodeId::new(replace.new));
     let asked = admin.request(Request::ReplaceNode { dead, node, address, http, zone, host: String::new(), force: replace.force }).await;

@@ -69,8 +69,7 @@ fn as_text(status: &ClusterStatus) -> String {
     let mut groups = Table::new();
     groups.load_style(presets::UTF8_FULL_CONDENSED).set_header(["group", "leader", "term", "replicas: applied (lag)"]);
     for group in &status.groups {
-        let replicas: Vec<String> =
-            group.replicas.iter().map(|replica| shown(group, replica)).collect();
+        let replicas: Vec<String> = group.replicas.iter().map(|replica| shown(group, replica)).collect();
         let name = if group.group == 0 { "0 (meta)".to_owned() } else { group.group.to_string() };
         let leader = group.leader.map_or_else(|| "none".to_owned(), |leader| format!("node {leader}"));
         groups.add_row([name, leader, group.term.to_string(), replicas.join(", ")]);

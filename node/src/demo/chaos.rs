@@ -163,7 +163,8 @@ mod tests {
     use super::{super::verdict::Ack, *};
 
     fn group(number: u32, leader: Option<u64>) -> GroupStatus {
-        let replicas = (1..=3).map(|node| ReplicaStatus { node: NodeId::new(node), last: 0, applied: 0, digest: 0, condition: Default::default() }).collect();
+        let replicas =
+            (1..=3).map(|node| ReplicaStatus { node: NodeId::new(node), last: 0, applied: 0, digest: 0, condition: Default::default() }).collect();
         GroupStatus { group: number, leader: leader.map(NodeId::new), term: 1, replicas }
     }
     fn status(groups: Vec<GroupStatus>) -> ClusterStatus {

@@ -160,7 +160,12 @@ fn parse(kept: &[u8]) -> BTreeMap<NodeId, Met> {
         .map(|row| {
             let mut store = [0; 16];
             store.copy_from_slice(&row[8..24]);
-            let met = Met { store: StoreId::new(store), boot: BootEpoch::new(number(&row[24..32])), synced: number(&row[32..40]), life: number(&row[40..]) };
+            let met = Met {
+                store: StoreId::new(store),
+                boot: BootEpoch::new(number(&row[24..32])),
+                synced: number(&row[32..40]),
+                life: number(&row[40..]),
+            };
             (NodeId::new(number(&row[..8])), met)
         })
         .collect()

@@ -8,7 +8,7 @@ use kith_wire::{
     client::{Answer, ClusterStatus, Edge, GroupStatus, NodeStatus, ReplicaCondition, ReplicaStatus},
     id::{LogIndex, NodeId, Term},
     limit,
-    log::NodeState,
+    log::{Membership, NodeState},
     peer::{Ask, PeerReplica, PeerStatus, Told},
 };
 
@@ -83,7 +83,7 @@ pub fn own(router: &Router, sessions: u64) -> PeerStatus {
                 // A replica that is no voter yet is on its way, be it after damage or to a new node.
                 condition: match status.failed {
                     true => ReplicaCondition::Failed,
-                    false if handle.is_rebuilding() || !status.membership.voters.iter().all(|set| set.contains(&router.node())) => ReplicaCondition::Rebuilding,
+                    false if handle.is_rebuilding() || !is_voter(&status.membership, router.node()) => ReplicaCondition::Rebuilding,
                     false => ReplicaCondition::Sound,
                 },
             })
@@ -114,6 +114,11 @@ pub fn own(router: &Router, sessions: u64) -> PeerStatus {
         condition: ReplicaCondition::Quarantined,
     }));
     PeerStatus { sessions, rss_bytes: rss_bytes().unwrap_or_default(), replicas }
+}
+
+/// In every set in force; where no leader has said anything yet there are none.
+fn is_voter(membership: &Membership, node: NodeId) -> bool {
+    !membership.voters.is_empty() && membership.voters.iter().all(|set| set.contains(&node))
 }
 
 /// Nodes that are up and heard, this one first; at most 8.

@@ -122,8 +122,9 @@ impl Databases {
         let buffers = WriteBufferManager::new_write_buffer_manager_with_cache(options.write_buffers_bytes, false, cache.clone());
         let (witness, synced) = Witness::open(dir).map_err(|source| OpenError::Directory { path: dir.to_owned(), source })?;
         let families = vec![(CF_LOG, true), (CF_META, true), (CF_LOCAL, false)];
-        let mut log =
-            loss::open(dir, "log", &families, options, |path| DB::open_cf_descriptors(&log_options(&buffers, options.quirk), path, log_families(options, &cache)))?;
+        let mut log = loss::open(dir, "log", &families, options, |path| {
+            DB::open_cf_descriptors(&log_options(&buffers, options.quirk), path, log_families(options, &cache))
+        })?;
         let mut families: loss::Families = Family::ALL.into_iter().map(|family| (family.name(), true)).collect();
         families.push((CF_APPLIED, true));
         let state = loss::open(dir, "state", &families, options, |path| {
@@ -168,7 +169,16 @@ impl Databases {
             .map_err(|source| OpenError::Database { database: "log", source })?;
         let state = DB::open_cf_descriptors_read_only(&state_options(&buffers), dir.join("state"), state_families(options, &cache), false)
             .map_err(|source| OpenError::Database { database: "state", source })?;
-        Ok(Self { log, state, dir: dir.to_owned(), quirk: options.quirk, witness: None, offset: AtomicU64::new(0), position: AtomicU64::new(0), _lock: lock })
+        Ok(Self {
+            log,
+            state,
+            dir: dir.to_owned(),
+            quirk: options.quirk,
+            witness: None,
+            offset: AtomicU64::new(0),
+            position: AtomicU64::new(0),
+            _lock: lock,
+        })
     }
 
     /// Options of every read of rows and entries.

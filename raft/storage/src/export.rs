@@ -73,7 +73,15 @@ impl GroupState {
         let value = databases.state.get_cf_opt(databases.applied_cf(), self.id().get().to_be_bytes(), &options)?;
         let applied = value.as_deref().map(parse_applied).transpose()?.unwrap_or_default();
         let next = Some((0, key::whole(self.id()).0));
-        Ok(Export { pinned, damage: Arc::clone(&self.shared.damage), group: self.id(), applied, next, tally: Tally::default(), quirk: self.shared.quirk })
+        Ok(Export {
+            pinned,
+            damage: Arc::clone(&self.shared.damage),
+            group: self.id(),
+            applied,
+            next,
+            tally: Tally::default(),
+            quirk: self.shared.quirk,
+        })
     }
 }
 

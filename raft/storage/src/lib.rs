@@ -106,11 +106,25 @@ impl Storage {
         let (fatal, counters) = (Arc::new(Fatal::default()), Arc::new(LogCounters::new()));
         let queue = Arc::new(Queue::new(options.log_queue_bytes_max, Arc::clone(&counters)));
         let local = Arc::new(Local::new(Arc::clone(&databases), Arc::clone(&queue)));
-        let log = LogDb::open(Arc::clone(&databases), Arc::clone(&queue), Arc::clone(&counters), Arc::clone(&fatal), Arc::clone(&damage), options.log_tail_bytes)?;
+        let log = LogDb::open(
+            Arc::clone(&databases),
+            Arc::clone(&queue),
+            Arc::clone(&counters),
+            Arc::clone(&fatal),
+            Arc::clone(&damage),
+            options.log_tail_bytes,
+        )?;
         let log = Arc::new(log);
         let state = StateDb::open(Arc::clone(&databases), Arc::clone(&local), Arc::clone(&log), Arc::clone(&fatal), Arc::clone(&damage), &options)?;
         let stages = Stages::load(Arc::clone(&local))?;
-        let log_writer = commit::Writer { databases: Arc::clone(&databases), log: Arc::clone(&log), queue: Arc::clone(&queue), fatal: Arc::clone(&fatal), counters, options };
+        let log_writer = commit::Writer {
+            databases: Arc::clone(&databases),
+            log: Arc::clone(&log),
+            queue: Arc::clone(&queue),
+            fatal: Arc::clone(&fatal),
+            counters,
+            options,
+        };
         let state_writer = state::Writer::new(Arc::clone(&state.shared));
         // From here on, dropping the store ends and joins what was started.
         let storage = Arc::new(Self { identity, databases, log, state, local, queue, fatal, stages, damage, threads: Mutex::default() });

@@ -15,7 +15,10 @@ async fn sound(c: &Cluster, node: u64) {
         let groups = c.node(node).groups();
         let is_voter = |group| {
             groups.get(group).and_then(|handle| handle.status().ok()).is_some_and(|status| {
-                !status.failed && status.membership.voters.iter().all(|set| set.iter().any(|one| one.get() == node))
+                // Before its leader has said anything it knows of no members.
+                !status.failed
+                    && !status.membership.voters.is_empty()
+                    && status.membership.voters.iter().all(|set| set.iter().any(|one| one.get() == node))
             })
         };
         own().count() > 0 && own().all(|row| groups.condition(row.group) == Condition::Sound && is_voter(row.group))

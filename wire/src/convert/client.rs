@@ -4,10 +4,9 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use super::{
-    numbered,
     Field, at_most,
     log::numbered_write,
-    message, nested, proto,
+    message, nested, numbered, proto,
     proto::{
         client::v1::{
             self as client, answer::Answer as AnswerKind, delivery::Body as DeliveryBodyKind, event::Event as EventKind,
@@ -21,7 +20,8 @@ use super::{
 use crate::{
     client::{
         Answer, ChangeMembers, ChannelView, ClusterStatus, Delivery, DeliveryBody, Edge, Event, GroupStatus, Hello, HistoryPage, HistoryQuery,
-        IndexQuery, MemberView, NodeStatus, Page, PageBudget, Pull, Refusal, ReplicaCondition, ReplicaStatus, Request, Send, ToClient, ToEdge, UserView, Welcome,
+        IndexQuery, MemberView, NodeStatus, Page, PageBudget, Pull, Refusal, ReplicaCondition, ReplicaStatus, Request, Send, ToClient, ToEdge,
+        UserView, Welcome,
     },
     error::{DecodeError, Why},
     id::Seq,

@@ -8,8 +8,7 @@ use kith_wire::{
 
 use super::*;
 use crate::{
-    Condition,
-    Storage, codec,
+    Condition, Storage, codec,
     key::encode,
     testing::{applied, commit, copy_dir},
 };
