@@ -30,7 +30,7 @@ pub async fn ask(router: &Router, caller: &Caller, request: Request, deadline: I
         let map = router.maps().current();
         let is_there = map.nodes.get(&dead).is_some_and(|row| row.state != NodeState::Left);
         if is_there && router.peers().alive(dead) && !force {
-            return Err(refuse(Code::NotAllowed).with_text(&format!("node {dead} is alive: stop it first, or use --force")));
+            return Err(refuse(Code::NotAllowed).with_text(format!("node {dead} is alive: stop it first, or use --force")));
         }
     }
     router.forward_to(caller, GroupId::META, request, deadline).await
@@ -59,7 +59,7 @@ pub(super) async fn run(meta: &GroupHandle, request: Request) -> Result<Answer, 
 
 fn commands(map: &ClusterMap, request: Request) -> Result<Vec<Command>, Refusal> {
     let Request::ReplaceNode { dead, node, address, http, zone, host, .. } = request else { return Err(refuse(Code::Unsupported)) };
-    let invalid = |text: String| Err(refuse(Code::Invalid).with_text(&text));
+    let invalid = |text: String| Err(refuse(Code::Invalid).with_text(text));
     let Some(old) = map.nodes.get(&dead) else { return invalid(format!("there is no node {dead}")) };
     if node == dead || node.get() == 0 {
         return invalid("the new node needs an id of its own".into());
@@ -71,7 +71,7 @@ fn commands(map: &ClusterMap, request: Request) -> Result<Vec<Command>, Refusal>
     let row = NodeRow {
         node,
         store: known.and_then(|row| row.store),
-        boot: known.map_or(BootEpoch::default(), |row| row.boot),
+        boot: known.map_or_else(BootEpoch::default, |row| row.boot),
         address,
         http,
         region: old.region,

@@ -588,7 +588,7 @@ pub(crate) fn scan_bounds(databases: &Databases) -> Result<BTreeMap<GroupId, Fou
         let (group, field) = parse_meta_key(key)?;
         let found = groups.entry(group).or_default();
         if let Err(error) = parse_meta(group, field, value, &mut found.bounds) {
-            found.damage.get_or_insert(error.to_string());
+            found.damage.get_or_insert_with(|| error.to_string());
         }
         rows.next();
     }
@@ -605,7 +605,7 @@ pub(crate) fn scan_bounds(databases: &Databases) -> Result<BTreeMap<GroupId, Fou
         found.first = Some(first.get());
         match parse_entry(databases.quirk, group, index, value) {
             Ok(entry) => found.bounds.last = Some(entry.id),
-            Err(error) => drop(found.damage.get_or_insert(error.to_string())),
+            Err(error) => drop(found.damage.get_or_insert_with(|| error.to_string())),
         }
         rows.seek(crate::key::after_prefix(&group.get().to_be_bytes()));
     }
