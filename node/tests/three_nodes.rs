@@ -92,7 +92,7 @@ async fn sends_at_any_node_are_acked_in_order_and_equal_on_all_replicas_also_aft
             let cluster = &cluster;
             let (bob, wanted) = (&bob, &wanted);
             wait_for("each replica has it all", async || {
-                history(&cluster, asked, bob, channel, Some(replica), 30).await.is_ok_and(|page| texts(&page) == *wanted)
+                history(cluster, asked, bob, channel, Some(replica), 30).await.is_ok_and(|page| texts(&page) == *wanted)
             })
             .await;
         }

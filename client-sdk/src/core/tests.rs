@@ -485,7 +485,7 @@ fn a_page_never_ends_before_what_the_device_sent_or_was_shown() {
             linearizable,
         };
         world.core.handle_ask(world.now, What::Pull(Pull::History(query)), Duration::from_secs(5));
-        world.core.poll_pull().map(|(id, pull)| (id, pull)).expect("it is connected")
+        world.core.poll_pull().expect("it is connected")
     };
     let min_seq = |pull: &Pull| if let Pull::History(query) = pull { query.min_seq } else { Seq::ZERO };
     let (id, pull) = ask(&mut world, false);

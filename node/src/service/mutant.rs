@@ -20,7 +20,9 @@ const KEPT: Duration = Duration::from_millis(700);
 
 /// Views of a moment ago.
 #[derive(Clone, Default)]
-pub(super) struct Earlier(Arc<Mutex<HashMap<GroupId, (Instant, Arc<Reader>)>>>);
+pub(super) struct Earlier(Arc<Mutex<HashMap<GroupId, Read>>>);
+
+type Read = (Instant, Arc<Reader>);
 
 impl std::fmt::Debug for Earlier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
