@@ -9,7 +9,7 @@ use std::{
     fmt,
     future::Future,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -79,7 +79,8 @@ pub struct GroupStatus {
 pub(crate) struct Group {
     pub(crate) id: GroupId,
     pub(crate) me: NodeId,
-    pub(crate) storage: Arc<dyn Disk>,
+    /// A handle outlives its group, and must not hold the store.
+    pub(crate) storage: Weak<dyn Disk>,
     pub(crate) raft: Raft,
     pub(crate) proposer: Arc<Proposer>,
     pub(crate) leadership: watch::Receiver<Leadership>,
@@ -181,7 +182,7 @@ impl GroupHandle {
 
     /// Whether it was begun anew after damage, and has not caught up yet.
     pub fn is_rebuilding(&self) -> bool {
-        self.0.storage.condition(self.0.id).0 == Condition::Rebuilding
+        self.0.storage.upgrade().is_some_and(|storage| storage.condition(self.0.id).0 == Condition::Rebuilding)
     }
 
     /// The newest records of the group's busiest channels.

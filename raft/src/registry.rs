@@ -246,7 +246,7 @@ impl Groups {
         let handle = GroupHandle(Arc::new(Group {
             id: group,
             me: self.node,
-            storage: Arc::clone(&self.storage),
+            storage: Arc::downgrade(&self.storage),
             raft: raft.clone(),
             proposer: Arc::clone(&proposer),
             leadership: leadership_seen,
