@@ -37,6 +37,7 @@ mod feed;
 mod live;
 mod memory;
 mod outgoing;
+pub mod raw;
 mod status;
 pub mod store;
 #[cfg(feature = "testing")]

@@ -6,6 +6,7 @@
 
 mod adapt;
 pub mod auth;
+pub mod bench;
 pub mod cli;
 pub mod clock;
 pub mod cluster;
@@ -24,8 +25,10 @@ pub mod peer;
 pub mod router;
 pub mod service;
 pub mod session;
+pub mod spread;
 pub mod supervise;
 pub mod telemetry;
+pub mod usage;
 
 #[cfg(feature = "mutants")]
 pub use kith_machine::mutant::UnknownMutant;

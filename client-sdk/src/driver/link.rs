@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// A connection with its chat stream.
-pub(super) struct Link {
+pub(crate) struct Link {
     connection: quinn::Connection,
     send: quinn::SendStream,
     recv: quinn::RecvStream,
@@ -39,7 +39,7 @@ const PULL_WITHIN: Duration = Duration::from_secs(30);
 const CHAT_PRIORITY: i32 = 10;
 
 /// Connects to `host:port`; every address that the name has is tried in turn.
-pub(super) async fn connect(endpoint: &Endpoint, trust: &Trust, name: &str, server_name: Option<&str>, within: Duration) -> Result<Link, Error> {
+pub(crate) async fn connect(endpoint: &Endpoint, trust: &Trust, name: &str, server_name: Option<&str>, within: Duration) -> Result<Link, Error> {
     let host = server_name.unwrap_or_else(|| host_of(name));
     let addresses: Vec<SocketAddr> = match name.parse() {
         Ok(address) => vec![address],
@@ -72,14 +72,14 @@ async fn connect_to(endpoint: &Endpoint, trust: &Trust, address: SocketAddr, hos
 
 impl Link {
     /// Whether more frames may be added.
-    pub(super) fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.pending.len() < PENDING_BYTES_MAX
     }
-    pub(super) fn add(&mut self, frame: &ToEdge) {
+    pub(crate) fn add(&mut self, frame: &ToEdge) {
         encode(Framing::Plain, Kind::ToEdge, &frame.encode(), &mut self.pending);
     }
     /// Moves bytes both ways until something arrived. Cancel safe.
-    pub(super) async fn poll(&mut self) -> Result<(), Error> {
+    pub(crate) async fn poll(&mut self) -> Result<(), Error> {
         let Self { send, recv, pending, decoder, .. } = self;
         loop {
             if pending.is_empty() {
@@ -105,7 +105,7 @@ impl Link {
         }
     }
     /// The next frame of those that arrived.
-    pub(super) fn poll_frame(&mut self) -> Result<Option<ToClient>, Error> {
+    pub(crate) fn poll_frame(&mut self) -> Result<Option<ToClient>, Error> {
         let unreadable = |error: &dyn std::fmt::Display| Error::new(Code::BadFrame, format!("a frame of the edge could not be read: {error}"));
         while let Some(frame) = self.decoder.poll().map_err(|error| unreadable(&error))? {
             if frame.kind == Kind::ToClient {
@@ -116,7 +116,7 @@ impl Link {
         Ok(None)
     }
     /// A pull on a stream of its own; it takes its turn among all clients of the endpoint.
-    pub(super) fn pull(&self, pull: &Pull, turns: Arc<Semaphore>) -> impl Future<Output = Result<Page, Error>> + Send + use<> {
+    pub(crate) fn pull(&self, pull: &Pull, turns: Arc<Semaphore>) -> impl Future<Output = Result<Page, Error>> + Send + use<> {
         let connection = self.connection.clone();
         let mut request = BytesMut::new();
         encode(Framing::Plain, Kind::Pull, &pull.encode(), &mut request);
@@ -126,7 +126,7 @@ impl Link {
         }
     }
     /// Tells the edge that this session ends by our will.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.connection.close(VarInt::from_u32(0), b"closed by the app");
     }
     async fn read(recv: &mut quinn::RecvStream, decoder: &mut Decoder) -> Result<(), Error> {

@@ -4,7 +4,7 @@
 //! Loop: wait for one thing, give it to the core, then drain the core: store changes first, only then tell and send.
 //! Bounds: `COMMANDS_MAX` commands wait; each queue of the core has its own. Invariant: nothing is sent that is not stored.
 
-mod link;
+pub(crate) mod link;
 #[cfg(test)]
 mod tests;
 

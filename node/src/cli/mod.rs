@@ -4,6 +4,7 @@
 //! asked for, everything else goes to standard error; an error says what happened and what to do.
 //! Not here: what is done (`operator`, `demo`, the server).
 
+mod bench;
 mod chat;
 mod check;
 mod cluster;
@@ -55,6 +56,7 @@ pub struct Cli {
 enum Verb {
     Start(start::Args),
     Demo(demo::Args),
+    Bench(bench::Args),
     Token(token::Args),
     Group(group::Args),
     Send(send::Args),
@@ -119,7 +121,7 @@ impl Cli {
 
     fn cluster(&self) -> Option<ClusterArgs> {
         match &self.verb {
-            Verb::Start(_) | Verb::Demo(_) | Verb::Check(_) | Verb::Cluster(_) => None,
+            Verb::Start(_) | Verb::Demo(_) | Verb::Bench(_) | Verb::Check(_) | Verb::Cluster(_) => None,
             Verb::Token(args) => Some(args.cluster.clone()),
             Verb::Group(args) => Some(args.cluster.clone()),
             Verb::Send(args) => Some(args.cluster.clone()),
@@ -135,6 +137,7 @@ impl Cli {
         match &self.verb {
             Verb::Start(args) => args.json,
             Verb::Demo(args) => args.json,
+            Verb::Bench(args) => args.json,
             Verb::Check(args) => args.json,
             Verb::Cluster(args) => args.json,
             _ => self.cluster().is_some_and(|cluster| cluster.json),
@@ -147,6 +150,7 @@ impl Verb {
         match self {
             Self::Start(args) => start::run(args, stop, faults).await,
             Self::Demo(args) => demo::run(args, stop).await,
+            Self::Bench(args) => bench::run(args, stop).await,
             Self::Check(args) => check::run(args).await,
             Self::Cluster(args) => make::run(&args),
             Self::Token(args) => until(stop, token::run(args)).await,

@@ -30,12 +30,12 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     replay::{Day, Plan, PlannedMessage, UserIndex},
-    report::Latencies,
     verdict::{Ack, Seen, Sent, Verdict, recorded, seen, text_digest},
 };
 use crate::{
     cluster::map::group_of,
     operator::{self, Operator},
+    spread::Spread,
 };
 
 /// Days that are active at once.
@@ -99,9 +99,9 @@ pub struct Played {
     /// Over sends and receivers.
     pub verdict: Verdict,
     /// From send to ack.
-    pub ack: Latencies,
+    pub ack: Spread,
     /// From send to each receiver.
-    pub deliver: Latencies,
+    pub deliver: Spread,
 }
 
 /// A user of the plan, with a client while one of their days is active.

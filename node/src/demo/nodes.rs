@@ -24,6 +24,7 @@ use tokio::{
 };
 
 use crate::cluster::{ClusterFiles, ClusterSpec, NodeSpec, bootstrap, bootstrap::BootstrapError, files::FilesError};
+use crate::usage::resident_bytes;
 
 /// How long a node may take from its start until it is ready.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -224,11 +225,15 @@ impl Nodes {
         }
     }
 
+    /// Process of each node that runs.
+    pub fn processes(&self) -> Vec<(NodeId, u32)> {
+        let running = self.lock();
+        running.iter().zip(&self.spec.nodes).filter_map(|(slot, spec)| Some((NodeId::new(spec.id), slot.as_ref()?.child.id()?))).collect()
+    }
+
     /// Resident memory of each node that runs, in bytes.
     pub fn memory_bytes(&self) -> Vec<(NodeId, u64)> {
-        let running = self.lock();
-        let ids = running.iter().zip(&self.spec.nodes).filter_map(|(slot, spec)| Some((NodeId::new(spec.id), slot.as_ref()?.child.id()?)));
-        ids.filter_map(|(node, process)| Some((node, resident_bytes(process)?))).collect()
+        self.processes().into_iter().filter_map(|(node, process)| Some((node, resident_bytes(process)?))).collect()
     }
 
     /// The end of a node's log, for a person.
@@ -272,13 +277,6 @@ fn specs(nodes: usize) -> io::Result<Vec<NodeSpec>> {
     held.iter().enumerate().map(spec).collect()
 }
 
-/// Resident memory of a process as Linux tells it; `None` elsewhere, or when it is gone.
-fn resident_bytes(process: u32) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
-}
-
 /// The whole answer to a GET over HTTP/1.1.
 async fn get(address: &str, path: &str) -> io::Result<String> {
     const ANSWER_BYTES_MAX: u64 = 64 * 1024;
@@ -301,12 +299,5 @@ mod tests {
         assert_eq!(nodes.iter().map(|node| node.zone.as_str()).collect::<Vec<_>>(), ["a", "b", "c", "a", "b"]);
         assert_eq!(nodes.iter().map(|node| &node.address).collect::<HashSet<_>>().len(), 5);
         assert_eq!(nodes.iter().map(|node| node.id).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
-    }
-
-    #[test]
-    #[cfg(target_os = "linux")]
-    fn own_memory_can_be_read() {
-        assert!(resident_bytes(std::process::id()).unwrap() > 1 << 20);
-        assert_eq!(resident_bytes(u32::MAX), None);
     }
 }

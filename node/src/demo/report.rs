@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
-use hdrhistogram::Histogram;
 use kith_wire::id::NodeId;
 use serde::Serialize;
 
@@ -155,35 +154,6 @@ fn count(number: u64) -> String {
     text
 }
 
-/// Latencies, in microseconds up to ten minutes, to three digits.
-#[derive(Clone, Debug)]
-pub struct Latencies(Histogram<u64>);
-
-impl Default for Latencies {
-    fn default() -> Self {
-        Self(Histogram::new_with_bounds(1, 600_000_000, 3).expect("the bounds are constants that hdrhistogram accepts"))
-    }
-}
-
-impl Latencies {
-    /// Counts one. Longer than ten minutes counts as ten minutes.
-    pub fn record(&mut self, latency: Duration) {
-        self.0.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
-    }
-    /// Adds all of another's.
-    pub fn merge(&mut self, other: &Self) {
-        // Both have the same bounds, so nothing can be out of range.
-        let _ = self.0.add(&other.0);
-    }
-    /// The latency that so many per cent stay within, in milliseconds to a tenth; 0 when there is none.
-    pub fn percentile_ms(&self, percent: f64) -> f64 {
-        if self.0.is_empty() {
-            return 0.0;
-        }
-        (self.0.value_at_quantile(percent / 100.0) as f64 / 100.0).round() / 10.0
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,16 +216,5 @@ mod tests {
         assert!(table.contains("1,234,567"), "{table}");
         assert!(table.contains("BROKEN PROMISE"), "{table}");
         assert!(table.contains("node 1") && table.contains("80 s") && table.contains("140"), "{table}");
-    }
-
-    #[test]
-    fn percentiles_are_in_milliseconds() {
-        let mut latencies = Latencies::default();
-        assert_eq!(latencies.percentile_ms(99.0), 0.0);
-        (1..=1_000).for_each(|ms| latencies.record(Duration::from_millis(ms)));
-        assert!((latencies.percentile_ms(50.0) - 500.0).abs() < 2.0);
-        let mut all = Latencies::default();
-        all.merge(&latencies);
-        assert!((all.percentile_ms(99.0) - 990.0).abs() < 3.0);
     }
 }

@@ -1,0 +1,46 @@
+//! Benchmarks: what Kith costs, measured on a cluster of processes that this program starts beside its load.
+//!
+//! In: what `kith bench` was told. Out: figures, with what the same run measured of the machine (fdatasync rate, loopback round trip) and the
+//! processor time of all nodes together. Invariants: real QUIC with TLS, real processes, real fsync; every run checks the history that it made,
+//! and a run that lost something has no figures but that. Bounds: `seconds` of load and a minute around it. Not here: arguments and tables
+//! (`cli::bench`), what is promised under faults (`jepsen/`).
+
+pub mod chat;
+pub mod failover;
+pub mod heartbeat;
+pub mod idle;
+pub mod machine;
+pub mod people;
+pub mod quiet;
+pub mod row;
+pub mod stage;
+pub mod start;
+
+use thiserror::Error;
+
+use crate::{demo::nodes::NodesError, operator::OpenError};
+
+/// A benchmark could not be made.
+#[derive(Debug, Error)]
+pub enum BenchError {
+    /// The cluster could not be run.
+    #[error("running the cluster")]
+    Nodes(#[from] NodesError),
+    /// The cluster's files could not be used.
+    #[error("opening the cluster")]
+    Open(#[from] OpenError),
+    /// A client was refused, or lost its session.
+    #[error("a client of the load failed")]
+    Client(#[from] kith_client::Error),
+    /// A file or socket of the benchmark itself.
+    #[error("{what}")]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// What was asked cannot be.
+    #[error("{0}")]
+    Invalid(String),
+}
