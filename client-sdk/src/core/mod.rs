@@ -15,7 +15,7 @@ mod sync;
 mod tests;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -60,7 +60,7 @@ pub(crate) struct Config {
 }
 
 /// Names a pull in flight.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct PullId(u64);
 
 /// What the driver and the app hear.
@@ -100,11 +100,11 @@ pub(crate) struct Core {
     /// Own acked writes and heads of pages that the app was shown, beside what `sync` knows: no later page may end before them.
     known: HashMap<ChannelId, Seq>,
     next_request: u64,
-    requests: HashMap<RequestId, Waiting>,
+    requests: BTreeMap<RequestId, Waiting>,
     /// When each unanswered request is given up, by rising time.
     deadlines: VecDeque<(Instant, RequestId)>,
     next_pull: u64,
-    pulls: HashMap<PullId, PullOf>,
+    pulls: BTreeMap<PullId, PullOf>,
     changes: Vec<Change>,
     outputs: VecDeque<Output>,
     heard: Instant,
@@ -156,10 +156,10 @@ impl Core {
             asks: Asks::default(),
             known: HashMap::new(),
             next_request: 1,
-            requests: HashMap::new(),
+            requests: BTreeMap::new(),
             deadlines: VecDeque::new(),
             next_pull: 1,
-            pulls: HashMap::new(),
+            pulls: BTreeMap::new(),
             changes: Vec::new(),
             outputs: VecDeque::new(),
             heard: now,

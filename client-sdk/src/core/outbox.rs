@@ -5,7 +5,7 @@
 //! a time is sent until one is accepted; a write fails only by a final refusal. Bound: the caller's (`limit::OUTBOX_WRITES_MAX`).
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -44,7 +44,7 @@ pub(crate) struct Settled {
 
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    lanes: HashMap<ChannelId, Lane>,
+    lanes: BTreeMap<ChannelId, Lane>,
     /// Lanes that may have something to send, in turn.
     ready: VecDeque<ChannelId>,
     /// Lanes that wait.

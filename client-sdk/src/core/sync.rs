@@ -5,7 +5,7 @@
 //! in flight. Bounds: `PULLS_MAX` in flight; while the app lags behind (`pause`), live records are noted, not kept.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -47,7 +47,8 @@ pub(crate) struct Sync {
     walk_in_flight: bool,
     walk_not_before: Option<Instant>,
     walk_attempts: u32,
-    channels: HashMap<ChannelId, Channel>,
+    /// Sorted: what is done for all of them is done in one order.
+    channels: BTreeMap<ChannelId, Channel>,
     /// Channels whose hole is to be pulled, and those where that waits, by when.
     ready: VecDeque<ChannelId>,
     delayed: BTreeSet<(Instant, ChannelId)>,
@@ -90,7 +91,7 @@ pub(crate) struct Step {
 
 impl Sync {
     pub(crate) fn new(backfill: Backfill, user_rev: UserRev, cursors: HashMap<ChannelId, Cursor>, rows: &HashMap<ChannelId, UserRev>) -> Self {
-        let mut channels: HashMap<ChannelId, Channel> =
+        let mut channels: BTreeMap<ChannelId, Channel> =
             cursors.into_iter().map(|(id, cursor)| (id, Channel { interval: Interval::new(cursor), ..Channel::default() })).collect();
         for (id, rev) in rows {
             channels.entry(*id).or_default().rev = *rev;
