@@ -4,7 +4,7 @@
 //! meta that is sent is the export's own; openraft hears of a snapshot only once it is whole on this disk and checked, for from then
 //! on it counts on it. Bounds: one chunk in memory each way. Not here: staging and swapping (kith-storage), the stream (the transport).
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use kith_storage::InstallError;
@@ -82,6 +82,9 @@ pub(crate) async fn export(state: &Arc<dyn Rows>) -> io::Result<Option<RaftSnaps
     Ok(Some(RaftSnapshot { meta, snapshot: SnapshotData::Export(Box::new(ExportSource(export))) }))
 }
 
+/// A snapshot that is staged is installed within this time, or the leader asks again.
+const INSTALL_WITHIN: Duration = Duration::from_secs(60);
+
 /// A snapshot in its staging file.
 pub(crate) struct Received {
     installer: Box<dyn Installing>,
@@ -115,7 +118,13 @@ pub(crate) async fn receive(group: &GroupHandle, head: SnapshotHead, parts: mpsc
     let _ = failpoints.hit(point::SNAPSHOT_STAGED).await;
     let snapshot = RaftSnapshot { meta, snapshot: SnapshotData::Received(Box::new(received)) };
     match group.raft().install_full_snapshot(vote, snapshot).await {
-        Ok(answer) if answer.vote.leader_id() == vote.leader_id() => AppendResult::Flushed(head.last),
+        Ok(answer) if answer.vote.leader_id() == vote.leader_id() => {
+            // openraft answers before its state machine has it: told so early, a crash now would take back what the leader counts on.
+            let index = |last: Option<log::LogId>| last.map(|last| last.index);
+            let wait = group.raft().wait(Some(INSTALL_WITHIN));
+            let installed = wait.metrics(|_| index(group.0.state.applied().last) >= index(head.last), "a snapshot is installed").await;
+            if installed.is_ok() { AppendResult::Flushed(head.last) } else { AppendResult::Closed }
+        }
         Ok(answer) => AppendResult::HigherVote(vote_out(&answer.vote)),
         Err(_) => AppendResult::Closed,
     }
