@@ -50,11 +50,15 @@ pub trait Disk: Send + Sync + 'static {
     fn quarantine(&self, _group: GroupId, _cause: &str) -> Result<(), WriteFailed> {
         Ok(())
     }
-    /// Forgets all of a replica that its group has taken out, and begins anew with this vote. May block.
+    /// The entry with which the others took a replica out that is being rebuilt.
+    fn taken_out(&self, _group: GroupId) -> Option<LogIndex> {
+        None
+    }
+    /// Forgets all of a replica that its group took out with the entry at `out`, and begins anew with this vote. May block.
     ///
     /// # Errors
     /// The store is out of service.
-    fn begin_anew(&self, _group: GroupId, _vote: Vote) -> Result<(), InstallError> {
+    fn begin_anew(&self, _group: GroupId, _vote: Vote, _out: LogIndex) -> Result<(), InstallError> {
         Ok(())
     }
     /// The group has made this replica a voter again. May block.
@@ -210,8 +214,11 @@ impl Disk for Storage {
     fn quarantine(&self, group: GroupId, cause: &str) -> Result<(), WriteFailed> {
         Self::quarantine(self, group, cause)
     }
-    fn begin_anew(&self, group: GroupId, vote: Vote) -> Result<(), InstallError> {
-        Self::begin_anew(self, group, vote)
+    fn taken_out(&self, group: GroupId) -> Option<LogIndex> {
+        Self::taken_out(self, group)
+    }
+    fn begin_anew(&self, group: GroupId, vote: Vote, out: LogIndex) -> Result<(), InstallError> {
+        Self::begin_anew(self, group, vote, out)
     }
     fn rebuilt(&self, group: GroupId) -> Result<(), WriteFailed> {
         Self::rebuilt(self, group)

@@ -18,7 +18,7 @@ use kith_storage::Condition;
 use kith_wire::{
     client::Refusal,
     code::Code,
-    id::{GroupId, NodeId},
+    id::{GroupId, LogIndex, NodeId},
     log::Vote,
     peer::{Ask, Told},
 };
@@ -31,7 +31,7 @@ use crate::{
     group::GroupHandle,
     registry::{Groups, refusal},
     transport::TransportError,
-    types::vote_out,
+    types::{log_id_out, vote_out},
 };
 
 /// Entries that a learner may lack when it is made a voter.
@@ -116,7 +116,7 @@ impl Groups {
                 continue;
             }
             match self.transport().ask(peer, Ask::Withdraw { group }, WITHDRAW_MAX).await {
-                Ok(Told::Vote { vote, granted: true, .. }) => return self.begin_anew(group, vote).await,
+                Ok(Told::Vote { vote, granted: true, last: Some(out) }) => return self.begin_anew(group, vote, out.index).await,
                 Err(TransportError::Refused(_, Refusal { leader: Some(leader), .. })) => next.push_front(leader),
                 Ok(_) | Err(_) => {}
             }
@@ -124,9 +124,9 @@ impl Groups {
         Err(WithdrawError::NoLeader(group))
     }
 
-    async fn begin_anew(&self, group: GroupId, vote: Vote) -> Result<(), WithdrawError> {
+    async fn begin_anew(&self, group: GroupId, vote: Vote, out: LogIndex) -> Result<(), WithdrawError> {
         let storage = Arc::clone(self.storage());
-        let begun = spawn_blocking(move || storage.begin_anew(group, vote)).await;
+        let begun = spawn_blocking(move || storage.begin_anew(group, vote, out)).await;
         begun.map_err(|join| WithdrawError::Store(Box::new(join)))?.map_err(|error| WithdrawError::Store(Box::new(error)))?;
         self.metrics().rebuilds_begun.inc();
         tracing::warn!(node = %self.node(), %group, "raft.rebuild: the replica is out of its group and begins anew");
@@ -160,8 +160,10 @@ impl Groups {
         tokio::time::timeout(WITHDRAW_MAX, out)
             .await
             .unwrap_or_else(|_| Err(refusal(Code::Timeout, "the others did not commit it in time".into())))?;
-        let vote = handle.raft().metrics().borrow_watched().vote;
-        Ok(Told::Vote { vote: vote_out(&vote), granted: true, last: None })
+        let metrics = handle.raft().metrics();
+        let metrics = metrics.borrow_watched();
+        let out = metrics.membership_config.log_id().as_ref().map(log_id_out);
+        Ok(Told::Vote { vote: vote_out(&metrics.vote), granted: true, last: out })
     }
 
     /// Notes that replicas which were begun anew are voters again. Cheap; call it now and then.
@@ -172,10 +174,10 @@ impl Groups {
                 continue;
             }
             let applied = handle.0.state.applied();
-            let lead = handle.leadership();
-            let caught_up = || handle.raft().metrics().borrow_watched().last_log_index <= applied.last.map(|id| id.index.get());
+            // Before that entry, its old membership says that it is a voter.
+            let knows_that_it_was_out = applied.last.map(|id| id.index) >= self.storage().taken_out(group);
             let is_voter = !applied.membership.voters.is_empty() && applied.membership.voters.iter().all(|set| set.contains(&self.node()));
-            if !(is_voter && lead.leader.is_some() && caught_up()) {
+            if !(is_voter && knows_that_it_was_out) {
                 continue;
             }
             let storage = Arc::clone(self.storage());

@@ -85,8 +85,8 @@ pub enum Ask {
     TransferLeader { group: GroupId, from: Vote, to: NodeId, last: Option<LogId> },
     /// Raft: heartbeats of many groups in one frame.
     Heartbeats(Vec<Heartbeat>),
-    /// Raft: the asker's replica is damaged: take it out of the group, so that it may begin anew. Answered as `Vote`, with the leader's own vote,
-    /// once the others have committed that it is out.
+    /// Raft: the asker's replica is damaged: take it out of the group, so that it may begin anew. Answered as `Vote`, with the leader's own vote
+    /// and the entry that said so, once the others have committed that it is out.
     Withdraw { group: GroupId },
 }
 

@@ -1,9 +1,10 @@
 //! Which groups' replicas cannot be relied on, and how far each is on its way back.
 //!
 //! ```text
-//! local value rebuild/<group>   stage u8: 1 quarantined, 2 rebuilding, 3 sound again | cause, UTF-8
+//! local value rebuild/<group>   stage u8: 1 quarantined, 2 rebuilding, 3 sound again | out u64 | cause, UTF-8
 //! local value lost              cause, UTF-8: the log of this store was lost; every group without a stage is quarantined
 //! ```
+//! `out`, big endian, 0 but while rebuilding: the entry with which the others took the replica out. One that has applied less does not know of it.
 //! In: damage that was met, at the start or later; the steps of a rebuild. Out: the condition of a group; the news of damage, once a group.
 //! Invariants: a stage is synced before anything that relies on it; a quarantined replica keeps what it has until the others have taken it out of
 //! the group (it must not vote, acknowledge or serve: whoever opens groups asks here first); it then begins as one that was never there.
@@ -14,7 +15,10 @@ use std::{
     sync::{Arc, Mutex, RwLock, mpsc},
 };
 
-use kith_wire::{id::GroupId, log::Vote};
+use kith_wire::{
+    id::{GroupId, LogIndex},
+    log::Vote,
+};
 
 use crate::{
     Storage,
@@ -68,7 +72,14 @@ impl Damage {
 pub(crate) struct Stages {
     local: Arc<Local>,
     lost: Option<String>,
-    known: RwLock<BTreeMap<GroupId, (Condition, String)>>,
+    known: RwLock<BTreeMap<GroupId, Stage>>,
+}
+
+#[derive(Clone)]
+struct Stage {
+    condition: Condition,
+    out: LogIndex,
+    cause: String,
 }
 
 impl Stages {
@@ -77,18 +88,21 @@ impl Stages {
         let lost = local.get(LOST)?.map(|raw| text(&raw));
         let mut known = BTreeMap::new();
         for (group, value) in local.with_prefix(STAGE)? {
-            let (Ok(group), Some((stage, cause))) = (group.parse().map(GroupId::new), value.split_first()) else { continue };
+            let Ok(group) = group.parse().map(GroupId::new) else { continue };
+            let [stage, rest @ ..] = &value[..] else { continue };
+            let (out, cause) = rest.split_first_chunk().map_or((0, &[][..]), |(out, cause)| (u64::from_be_bytes(*out), cause));
             let condition = match stage {
                 2 => Condition::Rebuilding,
                 3 => Condition::Sound,
                 _ => Condition::Quarantined,
             };
-            known.insert(group, (condition, text(cause)));
+            known.insert(group, Stage { condition, out: LogIndex::new(out), cause: text(cause) });
         }
         Ok(Self { local, lost, known: RwLock::new(known) })
     }
 
-    fn set(&self, group: GroupId, condition: Condition, cause: &str) -> Result<(), WriteFailed> {
+    fn set(&self, group: GroupId, condition: Condition, out: LogIndex, cause: &str) -> Result<(), WriteFailed> {
+        let now = Stage { condition, out, cause: cause.to_owned() };
         let stage = match condition {
             Condition::Quarantined => 1,
             Condition::Rebuilding => 2,
@@ -96,10 +110,10 @@ impl Stages {
         };
         if condition == Condition::Quarantined {
             // From this moment on, whatever becomes of the write.
-            write(&self.known).insert(group, (condition, cause.to_owned()));
+            write(&self.known).insert(group, now.clone());
         }
-        self.local.set(&format!("{STAGE}{group}"), Some(&[&[stage], cause.as_bytes()].concat()))?;
-        write(&self.known).insert(group, (condition, cause.to_owned()));
+        self.local.set(&format!("{STAGE}{group}"), Some(&[&[stage], &out.get().to_be_bytes()[..], cause.as_bytes()].concat()))?;
+        write(&self.known).insert(group, now);
         Ok(())
     }
 }
@@ -113,10 +127,15 @@ impl Storage {
     /// Whether the group's replica can be relied on; if not, why.
     pub fn condition(&self, group: GroupId) -> (Condition, Option<String>) {
         match (read(&self.stages.known).get(&group), &self.stages.lost) {
-            (Some((Condition::Sound, _)), _) | (None, None) => (Condition::Sound, None),
-            (Some((condition, cause)), _) => (*condition, Some(cause.clone())),
+            (Some(Stage { condition: Condition::Sound, .. }), _) | (None, None) => (Condition::Sound, None),
+            (Some(stage), _) => (stage.condition, Some(stage.cause.clone())),
             (None, Some(cause)) => (Condition::Quarantined, Some(cause.clone())),
         }
+    }
+
+    /// The entry with which the others took a replica out that is being rebuilt.
+    pub fn taken_out(&self, group: GroupId) -> Option<LogIndex> {
+        read(&self.stages.known).get(&group).filter(|stage| stage.condition == Condition::Rebuilding).map(|stage| stage.out)
     }
 
     /// Sets who is told when damage is met in a group that serves.
@@ -130,22 +149,23 @@ impl Storage {
     /// The store has failed; the group is in quarantine for as long as this process runs.
     pub fn quarantine(&self, group: GroupId, cause: &str) -> Result<(), WriteFailed> {
         tracing::error!(%group, cause, "storage: a replica is in quarantine");
-        self.stages.set(group, Condition::Quarantined, cause)
+        self.stages.set(group, Condition::Quarantined, LogIndex::new(0), cause)
     }
 
-    /// Forgets all of a replica that its group has taken out, and begins anew with what the leader said its vote is: nothing older is heard.
+    /// Forgets all of a replica that its group took out with the entry at `out`, and begins anew with what the leader said its vote is: nothing
+    /// older is heard.
     /// Blocks; after a crash in between the group is in quarantine still.
     ///
     /// # Errors
     /// The store has failed.
-    pub fn begin_anew(&self, group: GroupId, vote: Vote) -> Result<(), InstallError> {
+    pub fn begin_anew(&self, group: GroupId, vote: Vote, out: LogIndex) -> Result<(), InstallError> {
         let (_, cause) = self.condition(group);
         self.destroy(group)?;
         let (done, is_done) = mpsc::sync_channel(1);
         self.log().save_vote(group, vote, Box::new(move |result| drop(done.send(result))));
         is_done.recv().unwrap_or(Err(WriteFailed::Closed))?;
         lock(&self.damage.met).remove(&group);
-        Ok(self.stages.set(group, Condition::Rebuilding, &cause.unwrap_or_default())?)
+        Ok(self.stages.set(group, Condition::Rebuilding, out, &cause.unwrap_or_default())?)
     }
 
     /// The group has made this replica a voter again.
@@ -154,7 +174,7 @@ impl Storage {
     /// The store has failed.
     pub fn rebuilt(&self, group: GroupId) -> Result<(), WriteFailed> {
         tracing::info!(%group, "storage: a replica is whole again");
-        self.stages.set(group, Condition::Sound, "")
+        self.stages.set(group, Condition::Sound, LogIndex::new(0), "")
     }
 
     /// Judges every group when the store was opened: those whose log is whole and begins at the beginning are replayed from it.

@@ -100,8 +100,9 @@ fn a_log_that_lost_its_tail_quarantines_every_group() {
     assert_eq!(store.identity().store, before.identity().store);
     assert!(store.position() > before.position(), "nobody has seen a higher one");
     // Each group comes back by itself.
-    store.begin_anew(ONE, vote(9)).unwrap();
+    store.begin_anew(ONE, vote(9), LogIndex::new(7)).unwrap();
     assert_eq!(conditions(&store), [Condition::Rebuilding, Condition::Quarantined]);
+    assert_eq!((store.taken_out(ONE), store.taken_out(TWO)), (Some(LogIndex::new(7)), None));
     assert_eq!((store.log().bounds(ONE).last, store.log().bounds(ONE).vote), (None, Some(vote(9))));
     store.rebuilt(ONE).unwrap();
     store.close().unwrap();
