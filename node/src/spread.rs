@@ -51,6 +51,13 @@ impl Spread {
     pub fn percentiles(&self) -> Percentiles {
         Percentiles { p50: self.ms(0.5), p99: self.ms(0.99), p999: self.ms(0.999) }
     }
+    /// Points of the distribution, rising: the share of all that is at most as slow, and milliseconds. About ten for each nine of the share.
+    pub fn curve(&self) -> Vec<(f64, f64)> {
+        if self.0.is_empty() {
+            return Vec::new();
+        }
+        self.0.iter_quantiles(5).map(|step| (step.quantile_iterated_to(), step.value_iterated_to() as f64 / 1_000.0)).collect()
+    }
     fn ms(&self, quantile: f64) -> f64 {
         if self.0.is_empty() { 0.0 } else { self.0.value_at_quantile(quantile) as f64 / 1_000.0 }
     }
@@ -69,5 +76,9 @@ mod tests {
         for (got, wanted) in [(told.p50, 5.0), (told.p99, 9.9), (told.p999, 9.99)] {
             assert!((got - wanted).abs() < wanted * 0.002, "{told:?}");
         }
+        let curve = spread.curve();
+        assert!(curve.windows(2).all(|pair| pair[0].0 <= pair[1].0 && pair[0].1 <= pair[1].1), "{curve:?}");
+        assert!(curve.last().is_some_and(|(share, ms)| *share >= 1.0 && (*ms - 10.0).abs() < 0.02), "{curve:?}");
+        assert!(Spread::default().curve().is_empty());
     }
 }

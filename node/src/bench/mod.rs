@@ -15,6 +15,8 @@ pub mod quiet;
 pub mod row;
 pub mod stage;
 pub mod start;
+pub mod strain;
+pub mod tally;
 
 use thiserror::Error;
 

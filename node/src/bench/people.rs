@@ -18,7 +18,7 @@ use super::{BenchError, stage::Stage};
 use crate::operator::{ensure_account, missing};
 
 /// Accounts or handshakes under way.
-const AT_ONCE: usize = 32;
+const AT_ONCE: usize = 64;
 /// Longest handshake, and longest answer while the load is set up.
 const WITHIN: Duration = Duration::from_secs(20);
 /// Longer than any run.
@@ -34,9 +34,36 @@ pub struct Person {
     token: Arc<str>,
 }
 
+impl Person {
+    /// Their only device.
+    pub fn device(&self) -> DeviceId {
+        DeviceId::from_nonce(self.user, &NONCE)
+    }
+}
+
+/// How a session begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Opening {
+    /// The how-manieth of its device.
+    pub conn: Conn,
+    /// What the device holds of its index.
+    pub user_rev: UserRev,
+    /// Whether a ticket of an earlier connection may shorten the handshake.
+    pub resumes: bool,
+    /// When it is given up.
+    pub within: Duration,
+}
+
+impl Default for Opening {
+    fn default() -> Self {
+        Self { conn: Conn::new(1), user_rev: UserRev::ZERO, resumes: true, within: WITHIN }
+    }
+}
+
 /// Everyone, and how they reach the cluster.
 pub struct People {
     endpoint: Endpoint,
+    ca_pem: String,
     trust: Trust,
     addresses: Vec<String>,
     people: Vec<Person>,
@@ -59,8 +86,9 @@ impl People {
         };
         let people = stream::iter(0..count).map(make).buffered(AT_ONCE).try_collect().await?;
         admin.close().await;
-        let trust = Trust::ca_pem(stage.operator.files().ca_pem.as_bytes())?;
-        Ok(Self { endpoint: Endpoint::bind()?, trust, addresses: stage.addresses(), people })
+        let ca_pem = stage.operator.files().ca_pem.clone();
+        let trust = Trust::ca_pem(ca_pem.as_bytes())?;
+        Ok(Self { endpoint: Endpoint::bind()?, trust, ca_pem, addresses: stage.addresses(), people })
     }
 
     /// How many there are.
@@ -78,26 +106,28 @@ impl People {
     /// # Errors
     /// The node refuses or does not answer.
     pub async fn session(&self, number: usize, node: usize) -> Result<Session, BenchError> {
-        self.session_within(number, node, WITHIN).await
+        self.session_as(number, node, Opening::default()).await
     }
 
-    /// As [`People::session`], given up after so long.
+    /// As [`People::session`], in this way.
     ///
     /// # Errors
     /// As there.
-    pub async fn session_within(&self, number: usize, node: usize, within: Duration) -> Result<Session, BenchError> {
+    pub async fn session_as(&self, number: usize, node: usize, opening: Opening) -> Result<Session, BenchError> {
         let person = self.get(number);
         let hello = Hello {
             version: hello::CURRENT,
             features: hello::FEATURES,
             cluster: None,
             token: person.token.to_string(),
-            device: DeviceId::from_nonce(person.user, &NONCE),
-            conn: Conn::new(1),
-            user_rev: UserRev::ZERO,
+            device: person.device(),
+            conn: opening.conn,
+            user_rev: opening.user_rev,
         };
         let address = &self.addresses[node % self.addresses.len()];
-        Ok(Session::open(&self.endpoint, &self.trust, address, hello, within).await?)
+        // Tickets are kept with the trust: one of its own has none.
+        let fresh = if opening.resumes { None } else { Some(Trust::ca_pem(self.ca_pem.as_bytes())?) };
+        Ok(Session::open(&self.endpoint, fresh.as_ref().unwrap_or(&self.trust), address, hello, opening.within).await?)
     }
 
     /// Opens sessions of these people, each at a node.

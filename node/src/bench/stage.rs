@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::{BenchError, machine::Machine};
+use super::{BenchError, machine::Machine, strain::Sample};
 use crate::{demo::nodes::Nodes, operator::Operator, usage};
 
 /// A running cluster.
@@ -73,6 +73,11 @@ impl Stage {
     /// `host:port` of the nodes.
     pub fn addresses(&self) -> Vec<String> {
         self.nodes.spec().nodes.iter().map(|node| node.address.clone()).collect()
+    }
+
+    /// What nodes, load and machine have used so far.
+    pub async fn sample(&self) -> Sample {
+        Sample::take(&self.processes(), &self.nodes.metrics().await)
     }
 
     /// Processor seconds of all nodes since they began.

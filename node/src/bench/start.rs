@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{
     BenchError,
-    people::{People, ask},
+    people::{Opening, People, ask},
     stage::Stage,
 };
 use crate::clock::Stopwatch;
@@ -55,7 +55,7 @@ pub async fn run() -> Result<Outcome, BenchError> {
     stage.nodes.start(node)?;
     let accepted = async {
         loop {
-            if let Ok(mut session) = people.session_within(0, 0, DIAL_WITHIN).await {
+            if let Ok(mut session) = people.session_as(0, 0, Opening { within: DIAL_WITHIN, ..Opening::default() }).await {
                 match send(&mut session, &people, 2).await {
                     Err(BenchError::Client(error)) if !error.is_final() => {}
                     done => return done,

@@ -79,6 +79,9 @@ struct Chat {
     /// Seconds that are counted
     #[arg(long, value_name = "S", default_value_t = 8)]
     seconds: u64,
+    /// Texts a second of all senders together, instead of as many as they can
+    #[arg(long, value_name = "R")]
+    rate: Option<f64>,
     /// Keep the cluster's data in this folder
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -140,8 +143,17 @@ async fn act(args: &Args) -> Result<Exit, Failure> {
 async fn rows(names: &[&str], json: bool) -> Result<Exit, Failure> {
     let mut exit = Exit::Done;
     for row in ROWS.iter().filter(|row| names.contains(&row.name)) {
-        let options =
-            |senders, members, channels| chat::Options { nodes: 3, groups: 3, senders, members, channels, payload: 200, seconds: 8, data: None };
+        let options = |senders, members, channels| chat::Options {
+            nodes: 3,
+            groups: 3,
+            senders,
+            members,
+            channels,
+            payload: 200,
+            seconds: 8,
+            rate: None,
+            data: None,
+        };
         let figures = match row.name {
             "idle" => to_value(&idle::run(&idle::Options { nodes: 1, clients: 5_000, seconds: 35 }).await.map_err(failure)?)?,
             "heartbeat" => to_value(&heartbeat::run(500, 8).await.map_err(failure)?)?,
@@ -184,6 +196,7 @@ impl Chat {
             channels: self.channels,
             payload: self.payload,
             seconds: self.seconds,
+            rate: self.rate,
             data: self.data.clone(),
         }
     }

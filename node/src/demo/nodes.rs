@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use kith_wire::id::NodeId;
 use thiserror::Error;
 use tokio::{
@@ -236,6 +237,15 @@ impl Nodes {
         self.processes().into_iter().filter_map(|(node, process)| Some((node, resident_bytes(process)?))).collect()
     }
 
+    /// The metrics of each node that answers, as Prometheus would read them.
+    pub async fn metrics(&self) -> Vec<String> {
+        let ask = |spec: &NodeSpec| {
+            let address = spec.http.clone();
+            async move { timeout(Duration::from_secs(2), get(&address, "/metrics")).await.ok()?.ok() }
+        };
+        join_all(self.spec.nodes.iter().map(ask)).await.into_iter().flatten().collect()
+    }
+
     /// The end of a node's log, for a person.
     pub fn log_tail(&self, node: NodeId) -> String {
         let text = fs::read_to_string(self.node_folder(node).join("log")).unwrap_or_default();
@@ -279,7 +289,7 @@ fn specs(nodes: usize) -> io::Result<Vec<NodeSpec>> {
 
 /// The whole answer to a GET over HTTP/1.1.
 async fn get(address: &str, path: &str) -> io::Result<String> {
-    const ANSWER_BYTES_MAX: u64 = 64 * 1024;
+    const ANSWER_BYTES_MAX: u64 = 1024 * 1024;
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").as_bytes()).await?;
     let mut answer = Vec::new();

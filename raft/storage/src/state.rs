@@ -22,7 +22,7 @@ use kith_wire::{
     id::GroupId,
     log::{Applied, LogId},
 };
-use rocksdb::{FlushOptions, ReadOptions, ReadTier, WriteBatch};
+use rocksdb::{BottommostLevelCompaction, CompactOptions, FlushOptions, ReadOptions, ReadTier, WriteBatch};
 use thiserror::Error;
 
 use crate::{
@@ -288,6 +288,22 @@ impl StateDb {
         self.shared.flush_database()?;
         for group in self.groups() {
             self.shared.note_durable(group).map_err(|cause| self.shared.fatal.raise("read back a durable position", cause))?;
+        }
+        Ok(())
+    }
+
+    /// Rewrites all rows into as few files as there need be: what the disk holds then is what it would hold in the long run. Blocks for as long
+    /// as that takes; for measurements.
+    ///
+    /// # Errors
+    /// As [`StateDb::flush`].
+    pub fn compact(&self) -> Result<(), FatalError> {
+        self.flush()?;
+        let databases = &self.shared.databases;
+        let mut options = CompactOptions::default();
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+        for family in Family::ALL {
+            databases.state.compact_range_cf_opt(databases.state_cf(family), None::<&[u8]>, None::<&[u8]>, &options);
         }
         Ok(())
     }
