@@ -3,12 +3,13 @@
 #   make test     every test          make verify   what a change must pass; edits nothing          make fix   edits what it can
 #   make sim      10,000 seeds of a simulated cluster, on all cores, at most an hour      (SEED=… SEEDS=… for others)
 #   make jepsen   real clusters hurt in every way that is there, under 25 minutes      make jepsen-nightly      make jepsen-soak      make jepsen-mutants     (root needed)
+#   make bench    every row of the table of targets, three runs each, under 40 minutes      make bench-grow      make bench-check      make bench-micro
 
 SHELL       := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .SILENT:
-.PHONY: help demo test sim verify fix bootstrap jepsen jepsen-nightly jepsen-soak jepsen-mutants jepsen-ci jepsen-tools
+.PHONY: help demo test sim verify fix bootstrap jepsen jepsen-nightly jepsen-soak jepsen-mutants jepsen-ci jepsen-tools bench bench-grow bench-check bench-micro bench-build
 
 CARGO  ?= cargo
 SAMPLE := tests/data/irc-sample.jsonl.gz
@@ -16,7 +17,7 @@ SAMPLE := tests/data/irc-sample.jsonl.gz
 DEMO   ?= --replay $(SAMPLE) --kill leader
 
 help:
-	sed -n '2,5p' Makefile
+	sed -n '2,6p' Makefile
 
 demo: bootstrap
 	stay=; if [ -t 0 ] && [ -t 1 ]; then stay=--stay; fi
@@ -72,6 +73,23 @@ jepsen-tools: bootstrap
 	  echo "installing what is missing:$$missing" >&2; export DEBIAN_FRONTEND=noninteractive
 	  apt-get install -y -q --no-install-recommends $$missing >&2 || {
 	    apt-get update -q >&2 && apt-get install -y -q --no-install-recommends $$missing >&2; } || true; fi
+
+# What Kith costs, in the profile that is shipped. Leave the machine alone meanwhile. tests/bench/README.md says what is measured.
+RUNS ?= 3
+bench-build: bootstrap
+	$(CARGO) build --locked --release -p kith
+bench: bench-build
+	target=$${CARGO_TARGET_DIR:-target}
+	"$$target/release/kith" bench all --runs $(RUNS) --out "$$target/bench" --stores "$$target/bench/stores"
+bench-grow: bench-build
+	target=$${CARGO_TARGET_DIR:-target}
+	"$$target/release/kith" bench grow --out "$$target/bench" --stores "$$target/bench/stores"
+# Processor time for each operation, against the figures that were accepted last.
+bench-check: bench-build
+	target=$${CARGO_TARGET_DIR:-target}
+	"$$target/release/kith" bench check --accepted tests/bench/accepted.json --stores "$$target/bench/stores"
+bench-micro: bootstrap
+	$(CARGO) bench --locked -p kith-wire -p kith-machine -p kith-storage -p kith --bench frame --bench apply --bench log --bench hot
 
 # A failing seed prints the command that repeats it.
 sim: bootstrap

@@ -190,7 +190,7 @@ async fn measure(options: &Options, stage: &Stage) -> Result<Measured, BenchErro
     phase.send_replace(Phase::Over);
     let mut seats = BTreeMap::new();
     while let Some(done) = tasks.join_next().await {
-        let (number, sat) = done.map_err(|error| BenchError::Io { what: "a client of the load broke off", source: std::io::Error::other(error) })?;
+        let (number, sat) = done.map_err(super::broke_off)?;
         seats.insert(number, sat?);
     }
     let (missing, pulled) = verify(&rooms, &mut seats).await?;

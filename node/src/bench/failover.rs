@@ -118,7 +118,7 @@ async fn measure(stage: &Stage, rounds: u32) -> Result<Outcome, BenchError> {
     }
     over.send_replace(true);
     while let Some(done) = tasks.join_next().await {
-        done.map_err(|error| BenchError::Io { what: "a client of the load broke off", source: std::io::Error::other(error) })??;
+        done.map_err(super::broke_off)??;
     }
     admin.close().await;
     let mut outcome = Outcome {

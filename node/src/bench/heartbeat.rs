@@ -53,7 +53,7 @@ pub async fn run(sessions: usize, seconds: u64) -> Result<Outcome, BenchError> {
     let (beats, cpu, took) = ((count() - before) as f64, stage.cpu_seconds() - cpu, begun.elapsed());
     over.send_replace(true);
     while let Some(done) = tasks.join_next().await {
-        done.map_err(|error| BenchError::Io { what: "a client of the load broke off", source: std::io::Error::other(error) })??;
+        done.map_err(super::broke_off)??;
     }
     people.leave().await;
     stage.strike().await;

@@ -81,7 +81,7 @@ async fn measure(options: &Options, stage: &Stage) -> Result<Outcome, BenchError
     let idle = (stage.cpu_seconds() - cpu) / silence.elapsed().as_secs_f64();
     over.send_replace(true);
     while let Some(done) = tasks.join_next().await {
-        done.map_err(|error| BenchError::Io { what: "an idle client broke off", source: std::io::Error::other(error) })??;
+        done.map_err(super::broke_off)??;
     }
     people.leave().await;
     Ok(Outcome {

@@ -6,16 +6,30 @@
 //! (`cli::bench`), what is promised under faults (`jepsen/`).
 
 pub mod chat;
+pub mod disk;
 pub mod failover;
+pub mod grow;
+pub mod guard;
+pub mod handshake;
 pub mod heartbeat;
 pub mod idle;
+pub mod index;
+pub mod local;
 pub mod machine;
+pub mod map;
+pub mod mixed;
+pub mod page;
 pub mod people;
+pub mod plan;
+pub mod plot;
 pub mod quiet;
+pub mod report;
 pub mod row;
+pub mod run;
 pub mod stage;
 pub mod start;
 pub mod strain;
+pub mod sync;
 pub mod tally;
 
 use thiserror::Error;
@@ -45,4 +59,9 @@ pub enum BenchError {
     /// What was asked cannot be.
     #[error("{0}")]
     Invalid(String),
+}
+
+/// A task of the load ended as it never should.
+fn broke_off(error: tokio::task::JoinError) -> BenchError {
+    BenchError::Io { what: "a client of the load broke off", source: std::io::Error::other(error) }
 }

@@ -86,6 +86,23 @@ impl People {
         };
         let people = stream::iter(0..count).map(make).buffered(AT_ONCE).try_collect().await?;
         admin.close().await;
+        Self::of(stage, people)
+    }
+
+    /// People whose accounts are there already.
+    ///
+    /// # Errors
+    /// A token cannot be minted, or no socket be bound.
+    pub fn known(stage: &Stage, users: Vec<(UserId, String)>) -> Result<Self, BenchError> {
+        let person = |(user, name): (UserId, String)| {
+            let token = stage.operator.token(user, &name, TOKEN_TTL)?;
+            Ok::<_, kith_client::Error>(Person { user, token: token.into() })
+        };
+        let people = users.into_iter().map(person).collect::<Result<_, _>>()?;
+        Self::of(stage, people)
+    }
+
+    fn of(stage: &Stage, people: Vec<Person>) -> Result<Self, BenchError> {
         let ca_pem = stage.operator.files().ca_pem.clone();
         let trust = Trust::ca_pem(ca_pem.as_bytes())?;
         Ok(Self { endpoint: Endpoint::bind()?, trust, ca_pem, addresses: stage.addresses(), people })

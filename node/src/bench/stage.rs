@@ -57,7 +57,7 @@ impl Stage {
                 std::fs::create_dir_all(&folder).map_err(io("making the folder"))?;
                 Folder::Kept(folder)
             }
-            None => Folder::Temporary(tempfile::Builder::new().prefix("kith-bench-").tempdir().map_err(io("making a temporary folder"))?),
+            None => Folder::Temporary(temporary_folder()?),
         };
         let machine = Machine::measure(folder.path())?;
         let nodes = Nodes::prepare(folder.path(), nodes, groups)?;
@@ -96,7 +96,16 @@ impl Stage {
         self.nodes.stop_all().await;
     }
 
-    fn processes(&self) -> Vec<u32> {
+    /// Processes of the nodes that run.
+    pub fn processes(&self) -> Vec<u32> {
         self.nodes.processes().into_iter().map(|(_, process)| process).collect()
     }
+}
+
+/// A folder that is gone when it is dropped.
+///
+/// # Errors
+/// It cannot be made.
+pub fn temporary_folder() -> Result<TempDir, BenchError> {
+    tempfile::Builder::new().prefix("kith-bench-").tempdir().map_err(|source| BenchError::Io { what: "making a temporary folder", source })
 }

@@ -57,6 +57,11 @@ impl Window {
     fn at(&self, stamp: u64) -> Instant {
         self.zero + Duration::from_nanos(stamp)
     }
+    /// Whether what happens now counts.
+    pub fn is_open(&self) -> bool {
+        let now = Instant::now();
+        self.holds(now, now)
+    }
     fn holds(&self, from: Instant, to: Instant) -> bool {
         from >= self.from && to <= self.to
     }

@@ -1,4 +1,4 @@
-//! `kith bench`: what Kith costs on this machine.
+//! `kith bench`: what Kith costs on this machine, one load at a time; several runs and their table are in [`suite`].
 
 use std::path::PathBuf;
 
@@ -6,13 +6,16 @@ use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+mod suite;
+
 use super::failure::{Exit, Failure};
 use crate::bench::{
     BenchError,
     chat::{self, Measured},
-    failover, heartbeat, idle, quiet,
-    row::{ROWS, Ready, Row},
-    start,
+    idle, mixed, page,
+    report::short,
+    row::{self, Metric, ROWS, Ready, Row},
+    run::{self, Run},
 };
 
 /// Measure what Kith costs, on a cluster of processes started for it
@@ -34,26 +37,89 @@ enum Act {
     List,
     /// Senders with one send in flight each, members who are all online
     Chat(Chat),
-    /// Sessions that say nothing
+    /// Sessions that say nothing (T5)
     Idle(Idle),
-    /// Direct sends with 512 in flight (T2)
+    /// Everything at once, in the proportions of a large deployment (T1)
+    Mixed(Mixed),
+    /// Direct sends with 512 in flight, and at half that load (T2)
     Send,
     /// Direct sends, one in flight (T2a)
     Lone,
+    /// Direct sends, 64 in flight, against the best of other systems (T2b)
+    Pairs,
+    /// Direct sends of 100 KB (T2c)
+    Large,
     /// One group of 100, all online, 16 senders (T3)
     Group,
     /// 16 groups of 100 (T3a)
     Groups,
+    /// Small frames to distinct sessions (T4)
+    Edge,
+    /// Handshakes, full and resumed (T6)
+    Handshake,
+    /// Devices that ask what is new (T7)
+    Sync,
+    /// User-index updates applied by one replica (T8)
+    Index,
     /// Heartbeats at the edge (T9)
     Heartbeat,
     /// Leaders killed under load: when sends resume (T10)
     Failover,
+    /// A bucket moved under load (T11)
+    Move,
+    /// A node with many sessions dies (T12)
+    Reconnect,
+    /// Bytes on disk of a message of real chat (T13)
+    Disk(Means),
+    /// The map of a large cluster: decode, lookup (T14)
+    Map,
     /// 100 groups that nobody writes to (T15)
     Quiet,
+    /// A page of history, cold (T16)
+    Page(Page),
     /// From the start of a single node to the first accepted message (T17)
     Start,
-    /// Every row that can be measured
-    All,
+    /// Every row that can be measured, several times: table, JSON, plots
+    All(suite::All),
+    /// Hold the costs to the accepted figures, in processor time for each operation
+    Check(suite::Check),
+    /// How cost grows with nodes, groups, sessions and history
+    Grow(suite::Grow),
+    /// From daily users to nodes, by the measured costs
+    Plan(suite::Plan),
+}
+
+/// What some rows need from outside.
+#[derive(clap::Args, Clone, Debug)]
+struct Means {
+    /// The sample of real chat
+    #[arg(long, value_name = "FILE", default_value = "tests/data/irc-sample.jsonl.gz")]
+    sample: PathBuf,
+    /// Where stores are kept from run to run
+    #[arg(long, value_name = "DIR", default_value = "target/bench/stores")]
+    stores: PathBuf,
+}
+
+#[derive(clap::Args, Debug)]
+struct Mixed {
+    /// Rooms of 6 or 7 members, each with one who speaks
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    rooms: usize,
+    /// Sends a second, all rooms together; 0: as many as they can
+    #[arg(long, value_name = "R", default_value_t = 2_000.0)]
+    rate: f64,
+    /// Seconds that are counted
+    #[arg(long, value_name = "S", default_value_t = 10)]
+    seconds: u64,
+}
+
+#[derive(clap::Args, Debug)]
+struct Page {
+    /// Messages stored
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    messages: u64,
+    #[command(flatten)]
+    means: Means,
 }
 
 #[derive(clap::Args, Debug)]
@@ -101,7 +167,7 @@ struct Idle {
 }
 
 pub(super) async fn run(args: Args, stop: CancellationToken) -> Result<Exit, Failure> {
-    if cfg!(debug_assertions) && !matches!(args.act, Act::List) {
+    if cfg!(debug_assertions) && !matches!(args.act, Act::List | Act::Plan(_)) {
         eprintln!("warning: this is not a release build; its figures say little");
     }
     tokio::select! {
@@ -112,78 +178,79 @@ pub(super) async fn run(args: Args, stop: CancellationToken) -> Result<Exit, Fai
 }
 
 async fn act(args: &Args) -> Result<Exit, Failure> {
+    let means = || run::Means { sample: "".into(), stores: "".into() };
     match &args.act {
         Act::List => list(args.json),
         Act::Chat(chat) => {
-            let measured = chat::run(&chat.options()).await.map_err(failure)?;
+            let measured = Box::pin(chat::run(&chat.options())).await.map_err(failure)?;
             tell_chat(&measured, args.json)?;
             return Ok(if measured.outcome.missing == 0 { Exit::Done } else { Exit::Bad });
         }
         Act::Idle(asked) => {
             let options = idle::Options { nodes: asked.nodes, clients: asked.clients, seconds: asked.seconds };
-            tell(&to_value(&idle::run(&options).await.map_err(failure)?)?, args.json);
+            let outcome = idle::run(&options).await.map_err(failure)?;
+            tell(&run::to_value(outcome).map_err(failure)?, args.json);
         }
-        Act::Send => return rows(&["send"], args.json).await,
-        Act::Lone => return rows(&["lone"], args.json).await,
-        Act::Group => return rows(&["group"], args.json).await,
-        Act::Groups => return rows(&["groups"], args.json).await,
-        Act::Heartbeat => return rows(&["heartbeat"], args.json).await,
-        Act::Failover => return rows(&["failover"], args.json).await,
-        Act::Quiet => return rows(&["quiet"], args.json).await,
-        Act::Start => return rows(&["start"], args.json).await,
-        Act::All => {
-            let all: Vec<&str> = ROWS.iter().filter(|row| row.ready == Ready::Now).map(|row| row.name).collect();
-            return rows(&all, args.json).await;
+        Act::Mixed(asked) => {
+            let rate = (asked.rate > 0.0).then_some(asked.rate);
+            let options = mixed::Options { rooms: asked.rooms, rate, seconds: asked.seconds };
+            let measured = Box::pin(mixed::run(&options)).await.map_err(failure)?;
+            return Ok(tell_row(row_of("mixed")?, &run::mixed_figures(&measured).map_err(failure)?, args.json));
         }
+        Act::Page(asked) => {
+            let outcome = page::run(asked.messages, &asked.means.stores).await.map_err(failure)?;
+            let measured = run::plain(outcome, "disk").map_err(failure)?;
+            return Ok(tell_row(row_of("page")?, &measured, args.json));
+        }
+        Act::All(asked) => return suite::all(asked, args.json).await,
+        Act::Check(asked) => return suite::check(asked, args.json).await,
+        Act::Grow(asked) => return suite::grow(asked, args.json).await,
+        Act::Plan(asked) => return suite::plan(asked, args.json),
+        Act::Disk(given) => return row("disk", &run::Means { sample: given.sample.clone(), stores: given.stores.clone() }, args.json).await,
+        act => return row(act.row(), &means(), args.json).await,
     }
     Ok(Exit::Done)
 }
 
-/// Measures rows, one after the other.
-async fn rows(names: &[&str], json: bool) -> Result<Exit, Failure> {
-    let mut exit = Exit::Done;
-    for row in ROWS.iter().filter(|row| names.contains(&row.name)) {
-        let options = |senders, members, channels| chat::Options {
-            nodes: 3,
-            groups: 3,
-            senders,
-            members,
-            channels,
-            payload: 200,
-            seconds: 8,
-            rate: None,
-            data: None,
-        };
-        let figures = match row.name {
-            "idle" => to_value(&idle::run(&idle::Options { nodes: 1, clients: 5_000, seconds: 35 }).await.map_err(failure)?)?,
-            "heartbeat" => to_value(&heartbeat::run(500, 8).await.map_err(failure)?)?,
-            "failover" => {
-                let outcome = failover::run(6).await.map_err(failure)?;
-                if outcome.missing + outcome.duplicate + outcome.gaps > 0 {
-                    exit = Exit::Bad;
-                }
-                to_value(&outcome)?
-            }
-            "quiet" => to_value(&quiet::run(100, 15).await.map_err(failure)?)?,
-            "start" => to_value(&start::run().await.map_err(failure)?)?,
-            name => {
-                let measured = chat::run(&match name {
-                    "send" => options(512, 1, 1),
-                    "lone" => options(1, 1, 1),
-                    "group" => options(16, 100, 1),
-                    _ => options(16, 100, 16),
-                })
-                .await
-                .map_err(failure)?;
-                if measured.outcome.missing > 0 {
-                    exit = Exit::Bad;
-                }
-                json!({ "chat": measured.outcome, "machine": measured.machine, "pulled": measured.pulled })
-            }
-        };
-        tell_row(row, &figures, json);
+/// Measures a row once.
+async fn row(name: &str, means: &run::Means, json: bool) -> Result<Exit, Failure> {
+    let row = row_of(name)?;
+    let measured = Box::pin(run::run(row, means)).await.map_err(failure)?;
+    Ok(tell_row(row, &measured, json))
+}
+
+fn row_of(name: &str) -> Result<&'static Row, Failure> {
+    row::by_name(name).ok_or_else(|| Failure::usage(format!("there is no row {name}"), "`kith bench list` names them"))
+}
+
+impl Act {
+    /// The row that it measures; nothing for those that are none.
+    const fn row(&self) -> &'static str {
+        match self {
+            Self::List | Self::Chat(_) | Self::All(_) | Self::Check(_) | Self::Grow(_) | Self::Plan(_) => "",
+            Self::Idle(_) => "idle",
+            Self::Mixed(_) => "mixed",
+            Self::Send => "send",
+            Self::Lone => "lone",
+            Self::Pairs => "pairs",
+            Self::Large => "large",
+            Self::Group => "group",
+            Self::Groups => "groups",
+            Self::Edge => "edge",
+            Self::Handshake => "handshake",
+            Self::Sync => "sync",
+            Self::Index => "index",
+            Self::Heartbeat => "heartbeat",
+            Self::Failover => "failover",
+            Self::Move => "move",
+            Self::Reconnect => "reconnect",
+            Self::Disk(_) => "disk",
+            Self::Map => "map",
+            Self::Quiet => "quiet",
+            Self::Page(_) => "page",
+            Self::Start => "start",
+        }
     }
-    Ok(exit)
 }
 
 impl Chat {
@@ -209,36 +276,52 @@ fn list(json: bool) {
     }
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(["row", "name", "what", "floor", "goal", ""]);
+    table.set_header(["row", "name", "what", "figure", "floor", "goal"]);
     for row in ROWS {
-        let state = match row.ready {
-            Ready::Now => String::new(),
-            Ready::Later(why) => format!("awaited: {why}"),
+        let what = match row.ready {
+            Ready::Now => row.what.to_owned(),
+            Ready::Later(why) => format!("{} (awaited: {why})", row.what),
         };
-        table.add_row([row.row, row.name, row.what, row.floor, row.goal, &state]);
+        for (nth, metric) in row.metrics.iter().enumerate() {
+            let [number, name, what] = if nth == 0 { [row.row, row.name, &what] } else { [""; 3] };
+            let bound = |bound: Option<f64>| bound.map(short).unwrap_or_default();
+            table.add_row([number, name, what, metric.what, &bound(metric.floor), &bound(metric.goal)]);
+        }
     }
     println!("{table}");
 }
 
 fn tell_chat(measured: &Measured, json: bool) -> Result<(), Failure> {
-    let figures = to_value(&measured.outcome)?;
-    tell(&figures, json);
+    tell(&run::to_value(&measured.outcome).map_err(failure)?, json);
     if !json {
+        let machine = &measured.machine;
         println!(
             "beside it: fdatasync p50 {:.3} ms, loopback round trip p50 {:.0} us, {} texts pulled",
-            measured.machine.fdatasync_ms_p50, measured.machine.udp_round_trip_us_p50, measured.pulled
+            machine.fdatasync_ms_p50, machine.udp_round_trip_us_p50, measured.pulled
         );
+        let strain = &measured.strain;
+        println!(
+            "each: {:.1} commands a proposal, {:.1} appends a sync, {:.1} frames a write; {:.0} syncs/s",
+            strain.items_per_batch, strain.jobs_per_sync, strain.frames_per_write, strain.syncs_per_s
+        );
+        println!("bottleneck: {}", strain.bottleneck());
     }
     Ok(())
 }
 
-fn tell_row(row: &Row, figures: &Value, json: bool) {
+/// Prints a run; bad when something was lost.
+fn tell_row(row: &Row, run: &Run, json: bool) -> Exit {
     if json {
-        println!("{}", json!({ "row": row.row, "name": row.name, "floor": row.floor, "goal": row.goal, "figures": figures }));
-        return;
+        let mut line = json!({ "row": row.row, "name": row.name });
+        line["run"] = json!(run);
+        println!("{line}");
+    } else {
+        println!("{} {}: {}", row.row, row.name, row.what);
+        tell(&run.figures, false);
+        println!("bottleneck: {}", run.bottleneck);
     }
-    println!("{} {}: {} (floor {}, goal {})", row.row, row.name, row.what, row.floor, row.goal);
-    tell(figures, false);
+    let is_whole = |metric: &Metric| metric.goal != Some(0.0) || metric.read(&run.figures) == Some(0.0);
+    if row.metrics.iter().all(is_whole) { Exit::Done } else { Exit::Bad }
 }
 
 /// An object, a line for each figure.
@@ -264,14 +347,9 @@ fn tell(figures: &Value, json: bool) {
 
 fn round(value: &Value) -> String {
     match value.as_f64() {
-        Some(number) if value.is_f64() && number >= 1_000.0 => format!("{number:.0}"),
-        Some(number) if value.is_f64() => format!("{number:.3}"),
+        Some(number) if value.is_f64() => short(number),
         _ => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
     }
-}
-
-fn to_value(figures: &impl serde::Serialize) -> Result<Value, Failure> {
-    serde_json::to_value(figures).map_err(|error| Failure::local("writing the figures", &error, "this should not happen; please report it"))
 }
 
 fn failure(error: BenchError) -> Failure {
