@@ -21,6 +21,7 @@ use crate::{
     endpoint::{Endpoint, Trust},
     error::Error,
     feed::Feed,
+    login::Login,
     memory::MemoryStore,
     status::Status,
     store::{Change, Identity, Store},
@@ -44,6 +45,7 @@ pub struct ClientBuilder {
     endpoint: Option<Endpoint>,
     retry: RetryPolicy,
     user: Option<UserId>,
+    nonce: Option<[u8; 16]>,
     cluster: Option<ClusterId>,
     backfill: Backfill,
     heartbeat: Duration,
@@ -62,6 +64,7 @@ impl ClientBuilder {
             endpoint: None,
             retry: RetryPolicy::default(),
             user: None,
+            nonce: None,
             cluster: None,
             backfill: Backfill::Recent(200),
             heartbeat: Duration::from_secs(30),
@@ -73,6 +76,11 @@ impl ClientBuilder {
     #[must_use]
     pub fn tokens(self, tokens: impl TokenProvider + 'static) -> Self {
         Self { tokens: Some(Arc::new(tokens)), ..self }
+    }
+    /// An account of the cluster itself: its user, device and tokens.
+    #[must_use]
+    pub fn login(self, login: Login) -> Self {
+        Self { user: Some(login.user()), nonce: Some(login.nonce()), tokens: Some(Arc::new(login)), ..self }
     }
     /// More first addresses, `https://host[:port]` or `host:port`. Found edges are remembered in the store.
     #[must_use]
@@ -157,10 +165,11 @@ impl ClientBuilder {
             }
         };
         let identity = match snapshot.identity {
-            Some(identity) if identity.user == user => identity,
+            Some(identity) if identity.user == user && self.nonce.is_none_or(|nonce| nonce == identity.nonce) => identity,
+            Some(identity) if identity.user == user => return Err(Error::new(Code::Invalid, "the store is another device's than the login")),
             Some(_) => return Err(Error::new(Code::Invalid, "the store is another user's")),
             None => {
-                let identity = Identity { user, nonce: rand::rng().random() };
+                let identity = Identity { user, nonce: self.nonce.unwrap_or_else(|| rand::rng().random()) };
                 store.commit(vec![Change::Identity(identity)]).await.map_err(failed)?;
                 snapshot.identity = Some(identity);
                 identity
@@ -219,7 +228,7 @@ impl ClientBuilder {
 }
 
 /// `host:port` of a URL or an address.
-fn address_of(url: &str) -> String {
+pub(crate) fn address_of(url: &str) -> String {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let host = rest.split('/').next().unwrap_or(rest);
     let has_port =

@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
+    account::Account,
     builder::ClientBuilder,
     channel::Channel,
     core::{Reply, What},
@@ -203,6 +204,10 @@ impl Client {
     pub async fn channels(&self) -> Result<Vec<ChannelSummary>, Error> {
         let rows = self.shared.store.rows().await.map_err(|error| Error::caused(Code::Internal, "reading the local store", error))?;
         Ok(rows.into_iter().map(ChannelSummary::from).collect())
+    }
+    /// The own account: devices, password, name.
+    pub fn account(&self) -> Account {
+        Account::new(self.clone())
     }
     /// Any request of the protocol that takes no number. Repeated until it is answered: each of them may be.
     ///

@@ -25,6 +25,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests drive the core by the real clock and spawn"))]
 #![deny(missing_docs)]
 
+mod account;
 mod builder;
 mod channel;
 mod client;
@@ -35,6 +36,7 @@ mod endpoint;
 mod error;
 mod feed;
 mod live;
+mod login;
 mod memory;
 mod outgoing;
 pub mod raw;
@@ -47,6 +49,7 @@ mod token;
 pub use kith_wire as wire;
 
 pub use crate::{
+    account::Account,
     builder::ClientBuilder,
     channel::{Channel, Draft, History},
     client::{ChannelSummary, Client, NewChannel, UserRef},
@@ -55,6 +58,7 @@ pub use crate::{
     error::Error,
     feed::{Event, Events},
     live::Live,
+    login::{Door, Entered, Keeper, Login, SavedLogin},
     memory::MemoryStore,
     outgoing::{Delivery, MessageRef, Outgoing},
     status::Status,

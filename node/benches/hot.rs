@@ -42,7 +42,7 @@ fn opened() -> Machine {
         conn: Conn::new(1),
         user_rev: UserRev::ZERO,
     };
-    let claims = Claims { user, name: "ann".to_owned(), cluster, admin: false, expires_s: 10, issued_s: 0 };
+    let claims = Claims { user, name: "ann".to_owned(), cluster, expires_s: 10, ..Claims::default() };
     machine.handle_frame(ToEdge::Hello(hello), now);
     machine.handle_token(Ok(claims.clone()));
     let registered = Registered { session: SessionId::new(3), name: "ann".to_owned(), user_rev: UserRev::ZERO };

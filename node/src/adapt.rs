@@ -1,6 +1,6 @@
 //! Small adapters between modules that do not know each other: part of the composition root.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use kith_wire::{
@@ -11,13 +11,14 @@ use kith_wire::{
 };
 
 use crate::{
-    auth::{self, Claims, TokenKey},
+    auth::{self, Claims, TokenKey, gate::limited},
     clock::{Instant, SharedClock},
     cluster::map::group_of,
     fanout::Homes,
+    rate::{self, Rate, Rates},
     router::Router,
     service::Service,
-    session::{Requests, Tokens},
+    session::{Door, Requests, Tokens},
 };
 
 /// Who is home where, as the router knows it.
@@ -64,6 +65,30 @@ impl Tokens for ClusterTokens {
         auth::verify(&self.key, self.cluster, token, self.clock.now()).map_err(auth::TokenError::code)
     }
 }
+
+/// Strangers are counted by their address; this machine's own are not: demo, tests and proxies come from there.
+pub(crate) struct AddressDoor {
+    rates: Rates,
+    clock: SharedClock,
+}
+
+impl AddressDoor {
+    pub(crate) fn new(clock: SharedClock) -> Self {
+        Self { rates: Rates::new(KNOCKS), clock }
+    }
+}
+
+impl Door for AddressDoor {
+    fn knock(&self, from: IpAddr) -> Result<(), Refusal> {
+        if from.is_loopback() {
+            return Ok(());
+        }
+        self.rates.take(rate::address(from), self.clock.instant()).map_err(limited)
+    }
+}
+
+/// Sign-ups, log-ins and refreshes of one address. Many people may share one.
+const KNOCKS: Rate = Rate { burst: 120, per_second: 2.0 };
 
 /// How many sessions this node holds.
 pub(crate) type SessionCount = Arc<dyn Fn() -> u64 + Send + Sync>;

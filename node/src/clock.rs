@@ -57,6 +57,13 @@ pub fn jitter(least: Duration, most: Duration) -> Duration {
     if most <= least { least } else { rand::rng().random_range(least..=most) }
 }
 
+/// Random bytes, for secrets: from the thread's generator, which is a cryptographic one.
+pub fn draw_bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    rand::rng().fill(&mut bytes);
+    bytes
+}
+
 /// A random number, for names that need only be unique.
 pub fn draw() -> u64 {
     rand::rng().random()

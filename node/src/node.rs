@@ -25,8 +25,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::{
-    adapt::{ClusterTokens, RouterHomes, ServiceRequests, SessionCount},
-    auth::TokenKey,
+    adapt::{AddressDoor, ClusterTokens, RouterHomes, ServiceRequests, SessionCount},
+    auth::{TokenKey, gate::Gate},
     clock::{SharedClock, SystemClock},
     cluster::{
         ClusterFiles,
@@ -36,6 +36,7 @@ use crate::{
         replica::Replicas,
     },
     config::Config,
+    debt::DebtDuty,
     edge::{Edge, HANDSHAKE_WITHIN, admission::AdmissionOptions},
     fanout::{Fanout, FanoutOptions, FanoutParts, LocalSessions, seat::FanoutDuty},
     http,
@@ -229,7 +230,8 @@ impl Node {
             failpoints: FailPoints::clone(&failpoints),
         });
         let router = Router::new(id, maps.clone(), groups.clone(), peers.clone(), clock.clone());
-        let local_ops = Local::new(router.clone());
+        let gate = Gate::new(files.token_key.clone(), files.id, clock.clone());
+        let local_ops = Local::new(router.clone(), gate.clone());
         let ops: Arc<dyn LocalOps> = Arc::new(local_ops.clone());
         router.attach(&ops);
         let fanout = Fanout::new(FanoutParts {
@@ -246,12 +248,13 @@ impl Node {
             let fanout = fanout.clone();
             Arc::new(move || fanout.local().len() as u64)
         };
-        let service = Service::new(router.clone(), sessions);
+        let service = Service::new(router.clone(), gate, sessions);
         let parts = SessionParts {
             identity: session::machine::Identity { cluster: files.id, node: id, features: Features::default() },
             clock: clock.clone(),
             requests: Arc::new(ServiceRequests(service.clone())),
-            tokens: Arc::new(ClusterTokens { key: files.token_key.clone(), cluster: files.id, clock }),
+            tokens: Arc::new(ClusterTokens { key: files.token_key.clone(), cluster: files.id, clock: clock.clone() }),
+            door: Arc::new(AddressDoor::new(clock)),
             sessions: Arc::new(LocalSessions(fanout.clone())),
             draining: CancellationToken::new(),
             session_metrics: metrics.session.clone(),
@@ -281,7 +284,11 @@ impl Node {
             tasks: tasks.child(),
         };
         let fanout_duty = FanoutDuty { fanout: fanout.clone(), groups: groups.clone(), tasks: tasks.child() };
-        let duties: Arc<[Arc<dyn Duty>]> = Arc::new([Arc::new(ControllerDuty::new(controller.clone())), Arc::new(fanout_duty)]);
+        let duties: Arc<[Arc<dyn Duty>]> = Arc::new([
+            Arc::new(ControllerDuty::new(controller.clone())),
+            Arc::new(fanout_duty),
+            Arc::new(DebtDuty::new(router.clone(), tasks.child())),
+        ]);
         peers.follow(&maps.current());
         let replicas = Replicas {
             node: id,

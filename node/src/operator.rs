@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use kith_client::{Backfill, Client, ClientBuilder, Endpoint, Error, RetryPolicy, Trust};
+use kith_client::{Backfill, Client, ClientBuilder, Door, Endpoint, Error, Login, RetryPolicy, Trust};
 use kith_wire::{
     client::{Answer, ClusterStatus, Request},
     code::Code,
@@ -95,6 +95,20 @@ impl Operator {
         self.begin(user, name, false, first)
     }
 
+    /// Where strangers of this cluster ask to be let in.
+    pub fn door(&self) -> Door {
+        let addresses: Vec<&str> = self.files.spec.nodes.iter().map(|node| node.address.as_str()).collect();
+        Door::with_endpoint(&addresses, self.trust.clone(), self.endpoint.clone())
+    }
+
+    /// Begins a client of somebody who logged in.
+    ///
+    /// # Errors
+    /// The cluster's file names no node.
+    pub fn account_client(&self, login: Login) -> Result<ClientBuilder, Error> {
+        Ok(self.begin(login.user(), "", false, 0)?.login(login))
+    }
+
     /// A client with an operator's rights and no account. It is not connected yet.
     ///
     /// # Errors
@@ -126,7 +140,15 @@ impl Operator {
 
     fn mint(&self, user: UserId, name: &str, admin: bool, ttl: Duration) -> Result<String, Error> {
         let now_s = SystemClock.now().get() / 1_000;
-        let claims = Claims { user, name: name.to_owned(), cluster: self.files.id, admin, expires_s: now_s + ttl.as_secs(), issued_s: now_s };
+        let claims = Claims {
+            user,
+            name: name.to_owned(),
+            cluster: self.files.id,
+            admin,
+            expires_s: now_s + ttl.as_secs(),
+            issued_s: now_s,
+            ..Claims::default()
+        };
         mint(&self.files.token_key, &claims).map_err(|error| Error::new(Code::Internal, error.to_string()))
     }
 }

@@ -16,7 +16,7 @@ use kith_wire::{
 /// A device of an account that is made if need be, connected to this node first.
 async fn client(cluster: &Cluster, name: &str, node: u64) -> (Client, Events) {
     let user = cluster.account(node, name).await.user;
-    let claims = Claims { user, name: name.into(), cluster: cluster.files.id, admin: false, expires_s: u64::MAX / 2, issued_s: 0 };
+    let claims = Claims { user, name: name.into(), cluster: cluster.files.id, expires_s: u64::MAX / 2, ..Claims::default() };
     let token = mint(&cluster.files.token_key, &claims).unwrap();
     let trust = Trust::ca_pem(cluster.files.ca_pem.as_bytes()).unwrap();
     let client = Client::builder(&cluster.nodes[&node].client_addr().to_string()).tokens(token).trust(trust).build().await.unwrap();
@@ -95,7 +95,7 @@ async fn a_node_that_ends_waits_for_no_client_that_is_not_there() {
     let node = cluster.nodes.remove(&1).unwrap();
     let (id, key, ca, address) = (cluster.files.id, cluster.files.token_key.clone(), cluster.files.ca_pem.clone(), node.client_addr().to_string());
     let operator = || {
-        let claims = Claims { user: UserId::new(0), name: "operator".into(), cluster: id, admin: true, expires_s: u64::MAX / 2, issued_s: 0 };
+        let claims = Claims { user: UserId::new(0), name: "operator".into(), cluster: id, admin: true, expires_s: u64::MAX / 2, ..Claims::default() };
         let trust = Trust::ca_pem(ca.as_bytes()).unwrap();
         Client::builder(&address).tokens(mint(&key, &claims).unwrap()).trust(trust)
     };

@@ -10,7 +10,7 @@ use kith::peer::metrics::DialFailure;
 use kith_wire::{
     client::{Answer, HistoryPage, HistoryQuery, IndexQuery, Page, Pull, Refusal, Request, Send},
     code::Code,
-    id::{ChannelId, ClientSeq, DeviceId, NodeId, Seq, UserId, UserRev},
+    id::{ChannelId, ClientSeq, DeviceId, NodeId, Seq, Timestamp, UserId, UserRev},
     log::{Command, Item},
     peer::Caller,
 };
@@ -167,7 +167,7 @@ async fn numbers_are_given_up_only_for_a_device_of_the_users_own() {
     assert_eq!(cluster.handle(1, &ann, void(other, 1)).await.unwrap_err().code, Code::NotAllowed, "her home has not met it");
     assert_eq!(cluster.handle(1, &ann, void(bob.device, 1)).await.unwrap_err().code, Code::NotAllowed, "it is bob's");
     let home = cluster.nodes[&1].service().router().locate(ann.user.bucket()).unwrap().group;
-    let met = Command::RegisterDevice { user: ann.user, device: other };
+    let met = Command::RegisterDevice { user: ann.user, device: other, login: 0, issued: Timestamp::new(1) };
     cluster.nodes[&1].groups().get(home).unwrap().propose(Item { bucket: Some(ann.user.bucket()), command: met }).await.unwrap();
     assert_eq!(cluster.handle(1, &ann, void(other, 1)).await, Ok(Answer::Voided), "now it has");
     cluster.end().await;

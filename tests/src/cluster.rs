@@ -329,7 +329,7 @@ impl Cluster {
     /// A token for a person.
     pub fn token(&self, name: &str, user: UserId) -> String {
         let now_s = SystemClock.now().get() / 1000;
-        let claims = Claims { user, name: name.to_owned(), cluster: self.files.id, admin: false, expires_s: now_s + 3_600, issued_s: now_s };
+        let claims = Claims { user, name: name.to_owned(), cluster: self.files.id, expires_s: now_s + 3_600, issued_s: now_s, ..Claims::default() };
         mint(&self.files.token_key, &claims).expect("a token")
     }
 

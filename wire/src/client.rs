@@ -12,6 +12,7 @@ use crate::{
     },
     limit,
     log::{IndexRow, MemberChange, Position, Record, Role},
+    people::{PeopleAnswer, PeopleRequest},
 };
 
 /// A frame on the chat stream, client to edge.
@@ -130,6 +131,8 @@ pub enum Request {
     /// Puts a new node in the place of one that is gone for good; needs an operator's token. An empty zone is that of the dead node. Without
     /// `force` a dead node that is heard is refused.
     ReplaceNode { dead: NodeId, node: NodeId, address: String, http: String, zone: String, host: String, force: bool },
+    /// Of accounts and people.
+    People(PeopleRequest),
 }
 
 /// A text for a channel.
@@ -183,6 +186,8 @@ pub enum Answer {
     Status(ClusterStatus),
     /// The account of a name.
     Account { user: UserId, name: String, created: bool },
+    /// Of accounts and people.
+    People(PeopleAnswer),
 }
 
 /// A channel, as a member sees it.

@@ -77,6 +77,10 @@ codes! {
     Revoked = 2003, Never, "the account or device was revoked";
     /// Needs an operator's token.
     NotAdmin = 2004, Never, "this needs an operator's token";
+    /// Name or password is not right; which one is not said.
+    BadLogin = 2010, Never, "the name or the password is not right";
+    /// The refresh token is not valid (any more): log in.
+    LoginNeeded = 2011, Never, "log in again";
     // 3xxx denied
     /// Not a member of the channel (or there is none: the answer is the same).
     NotMember = 3001, Never, "not a member of this channel";
@@ -109,6 +113,8 @@ codes! {
     NotFound = 4006, Never, "not found";
     /// A request of a kind that this version does not know.
     Unsupported = 4007, Never, "not supported by this version";
+    /// A password that is too short.
+    WeakPassword = 4020, Never, "a password has at least 8 characters";
     // 5xxx limited
     /// A queue is full or a rate is over its limit.
     Busy = 5001, After, "too busy, try again after the delay";
@@ -116,6 +122,8 @@ codes! {
     OutOfSequence = 5002, Now, "client_seq out of sequence";
     /// The user has too many devices or sessions.
     TooMany = 5003, After, "too many of these";
+    /// Too many requests of this kind, from this place or for this name.
+    RateLimited = 5010, After, "too many requests, try again after the delay";
     // 6xxx unavailable
     /// The group has no leader now.
     NoLeader = 6001, After, "no leader at the moment";

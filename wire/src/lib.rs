@@ -15,4 +15,6 @@ pub mod id;
 pub mod limit;
 pub mod log;
 pub mod peer;
+pub mod people;
 mod refusal;
+pub mod secret;

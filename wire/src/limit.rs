@@ -28,6 +28,24 @@ pub const DEDUP_RING: usize = 32;
 pub const TITLE_CHARS_MAX: usize = 200;
 /// User name, in bytes after folding. One more is `TooLarge`.
 pub const NAME_BYTES_MAX: usize = 64;
+/// Password, in Unicode scalar values. A shorter one is `WeakPassword`.
+pub const PASSWORD_CHARS_MIN: usize = 8;
+/// Password or code, in bytes: hashing a longer one would be a way to keep a node busy. `TooLarge`.
+pub const PASSWORD_BYTES_MAX: usize = 1_024;
+/// What a device is called, in bytes. One more is `TooLarge`.
+pub const DEVICE_TITLE_BYTES_MAX: usize = 128;
+/// Spent refresh tokens that a device is remembered to have had. Older ones are unknown, and refused as such.
+pub const REFRESH_SPENT_KEPT: usize = 4;
+/// A refresh token whose answer was lost may be shown again for so long, in milliseconds. Later, who shows it has an old copy: the device is ended.
+pub const REFRESH_GRACE_MS: u64 = 60_000;
+/// A device that was not seen for so long, in milliseconds (90 days), must log in again.
+pub const REFRESH_IDLE_MAX_MS: u64 = 90 * 24 * 3_600_000;
+/// A name that was left is held back for so long, in milliseconds (30 days). Others are told `NameTaken`.
+pub const NAME_HOLD_MS: u64 = 30 * 24 * 3_600_000;
+/// Between two renames of a user, in milliseconds (a day), so that nobody holds back more than 30 names. Sooner is `TooMany`.
+pub const RENAME_EVERY_MS: u64 = 24 * 3_600_000;
+/// Requests of one connection before its Hello. The next ends it.
+pub const DOOR_REQUESTS_MAX: usize = 16;
 /// Preview of a channel's last text, in Unicode scalar values. Longer ones are cut.
 pub const PREVIEW_CHARS: usize = 80;
 /// Users of one `GetUsers`. One more is `TooLarge`.

@@ -4,6 +4,8 @@
 //! Invariants: a field number is never reused; an unknown command is an error, never skipped; an unknown content kind is kept.
 //! Bounds: `limit.rs`. Not here: what a command does (kith-machine), where a row lies (kith-storage).
 
+mod user;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -16,6 +18,8 @@ use crate::{
     },
     limit,
 };
+
+pub use self::user::{CredentialRow, Debt, EnterDevice, IssuedReset, OwedRow, UserChange};
 
 // ---------------------------------------------------------------- raft log
 
@@ -137,10 +141,13 @@ pub enum Command {
     CreateUser { user: UserId, name: String, key: [u8; 32] },
     /// Settles a stale reservation: if the user does not exist, it never will.
     ForbidUser { user: UserId },
-    /// Notes a device of a user; the longest idle makes room for the 33rd.
-    RegisterDevice { user: UserId, device: DeviceId },
+    /// Notes a device of a user; the longest idle makes room for the 33rd. `login`: the one that its token was given at, 0 for a token that is
+    /// bound to no device; `issued`: when that was made.
+    RegisterDevice { user: UserId, device: DeviceId, login: u64, issued: Timestamp },
     /// Merges refs into a user's index.
     MergeRefs { user: UserId, refs: Vec<Ref> },
+    /// Changes a user's account.
+    User { user: UserId, change: UserChange },
     /// Moves a user's own read position, largest wins.
     MarkRead { user: UserId, channel: ChannelId, read: Position },
     // -- name
@@ -150,6 +157,8 @@ pub enum Command {
     ConfirmName { name: String, user: UserId },
     /// The user will never be: the name is free.
     ReleaseName { name: String, user: UserId },
+    /// The user has left the name behind: nobody else may have it until then.
+    HoldName { name: String, user: UserId, until: Timestamp },
     // -- the group itself
     /// Takes buckets into ownership, at a higher epoch only.
     OwnBuckets { region: RegionId, first: u16, last: u16, epoch: OwnerEpoch },
@@ -459,15 +468,39 @@ pub struct UserRow {
     pub rev: UserRev,
     /// When it was made.
     pub created: Timestamp,
+    /// Whether it has an operator's rights.
+    pub admin: bool,
+    /// Log-ins so far: numbers them.
+    pub logins: u64,
+    /// Renames so far, and attempts that were settled against.
+    pub renames: u64,
+    /// When it was last renamed.
+    pub renamed: Timestamp,
+    /// Tokens that are bound to no device and were made up to here are of no use.
+    pub closed: Timestamp,
+    /// Changes so far that were owed elsewhere: numbers them.
+    pub debts: u64,
 }
 
-/// A device of a user.
+/// A device of a user. One that was ended stays, so that its tokens stay ended.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct DeviceRow {
     /// When it was first seen.
     pub created: Timestamp,
     /// When it last signed in.
     pub seen: Timestamp,
+    /// What it is called; empty if it never logged in by itself.
+    pub title: String,
+    /// The log-in that let it in; 0: it came with a token that is bound to no device.
+    pub login: u64,
+    /// Digest of the secret in its refresh token.
+    pub refresh: Option<[u8; 32]>,
+    /// When that was given.
+    pub refreshed: Timestamp,
+    /// Digests before it, newest first: who shows one has an old copy.
+    pub spent: Vec<[u8; 32]>,
+    /// Since when it is ended.
+    pub ended: Option<Timestamp>,
 }
 
 /// The row per user and channel that sync reads.
@@ -500,6 +533,8 @@ pub enum NameState {
     Reserved,
     /// 2: belongs to the user.
     Confirmed,
+    /// 3: belonged to the user, and is nobody else's until its time is over.
+    HeldBack,
 }
 
 /// A user name.
@@ -511,6 +546,8 @@ pub struct NameRow {
     pub state: NameState,
     /// Since when.
     pub since: Timestamp,
+    /// For [`NameState::HeldBack`]: until when.
+    pub until: Timestamp,
 }
 
 // ---------------------------------------------------------------- group rows

@@ -9,10 +9,11 @@ use crate::{
     client::{Answer, Delivery, DeliveryBody, HistoryPage, HistoryQuery, IndexQuery, Page, Refusal, ReplicaCondition, Request},
     hello::Version,
     id::{
-        BootEpoch, ChannelId, ClusterId, Conn, DeviceId, GroupId, LogIndex, MapEpoch, NodeId, RequestId, Seq, SessionId, StoreId, Term, UserId,
-        UserRev,
+        BootEpoch, ChannelId, ClusterId, Conn, DeviceId, GroupId, LogIndex, MapEpoch, NodeId, RequestId, Seq, SessionId, StoreId, Term, Timestamp,
+        UserId, UserRev,
     },
-    log::{ClusterMap, Entry, IndexRow, LogId, Membership, Position, Ref, Vote},
+    log::{ClusterMap, EnterDevice, Entry, IndexRow, LogId, Membership, Position, Ref, UserChange, Vote},
+    secret::Secret,
 };
 
 /// A frame from the node that opened the stream.
@@ -243,8 +244,8 @@ pub enum Inner {
     ReserveName { name: String, user: UserId },
     /// Step 2: the commit point, at the home of the user.
     CreateUser { user: UserId, name: String, key: [u8; 32] },
-    /// Settles a stale reservation at the home.
-    SettleUser { user: UserId },
+    /// Settles a stale reservation at the home: does the user have this name? If not, they will not get it by what is under way.
+    SettleUser { user: UserId, name: String },
     /// Step 3.
     ConfirmName { name: String, user: UserId },
     /// Step 3, when the user will never be.
@@ -255,6 +256,14 @@ pub enum Inner {
     GetUsers { users: Vec<UserId> },
     /// Is this device one of the user's?
     HasDevice { user: UserId, device: DeviceId },
+    /// The user has left the name behind.
+    HoldName { name: String, user: UserId, until: Timestamp },
+    /// Who has this name, for somebody who tries to log in: counted, whether anybody has it or not.
+    NameAttempt { name: String },
+    /// Checks a password at the user's home, and lets the device in. Whether there is such a user cannot be told from the answer or its time.
+    Enter { user: UserId, password: Secret, enter: EnterDevice },
+    /// A change of a user that was checked where it came in.
+    User { user: UserId, change: UserChange },
 }
 
 /// The answer to an [`Inner`].
@@ -265,11 +274,13 @@ pub enum InnerAnswer {
     /// Yes or no.
     Truth(bool),
     /// A name, and whether it is confirmed; with the age of a mere reservation in milliseconds.
-    Name { user: UserId, confirmed: bool, age_ms: u64 },
+    Name { user: UserId, confirmed: bool, age_ms: u64, held: bool },
     /// No such name.
     NoName,
     /// Names of users that exist.
     Users(Vec<(UserId, String)>),
+    /// A device was let in, or went on.
+    Entered { name: String, login: u64, admin: bool, created: bool },
 }
 
 /// A session for the registry of a home leader.
@@ -285,6 +296,10 @@ pub struct Registration {
     pub conn: Conn,
     /// False when the device was noted before and the session merely re-registers.
     pub new: bool,
+    /// The log-in that its token was given at; 0: the token is bound to no device.
+    pub login: u64,
+    /// When its token was made.
+    pub issued: Timestamp,
 }
 
 /// What a registered session learns.
@@ -383,6 +398,8 @@ pub struct PushFrame {
     pub replaced: Vec<SessionId>,
     /// Read and delivered positions of other members.
     pub receipts: Vec<(SessionId, ChannelId, UserId, Position, Position)>,
+    /// Sessions whose device was ended, or whose account was.
+    pub ended: Vec<SessionId>,
 }
 
 /// A user's index moved.

@@ -113,7 +113,9 @@ impl Asks {
         };
         // An internal fault is tried once more, then shown with its request id.
         let is_internal = error.code.number() / 1000 == 9 && ask.attempts == 0;
-        if matches!(error.retry(), Retry::Never) && !is_internal {
+        // Who is told to come after the end of their time is told so at once.
+        let is_too_late = error.retry_after.is_some_and(|wait| now + wait >= ask.end);
+        if (matches!(error.retry(), Retry::Never) && !is_internal) || is_too_late {
             self.remove(tag);
             return Some(Err(error));
         }

@@ -380,7 +380,7 @@ impl Driver {
         self.leave_at = None;
         self.pulls.clear();
         self.parts.core.handle_disconnected();
-        if matches!(error.code, Code::Replaced | Code::Revoked | Code::VersionMismatch | Code::WrongCluster) {
+        if matches!(error.code, Code::Replaced | Code::Revoked | Code::LoginNeeded | Code::VersionMismatch | Code::WrongCluster) {
             return Err(error);
         }
         if error.retry() == Retry::AfterAuth {
@@ -408,7 +408,9 @@ impl Driver {
                 Some(token) => token,
                 None => match tokens.token(why).await {
                     Ok(token) => token,
-                    // Whatever it failed for: it is asked again, with backoff.
+                    // Only a password opens this account again.
+                    Err(error) if matches!(error.code, Code::LoginNeeded | Code::Revoked) => return (None, Err(error)),
+                    // Whatever else it failed for: it is asked again, with backoff.
                     Err(error) => return (None, Err(Error::caused(Code::Disconnected, "getting a token", error))),
                 },
             };

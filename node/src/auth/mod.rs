@@ -1,3 +1,6 @@
-//! Identity: tokens of the cluster.
+//! Identity: passwords, names, and tokens of the cluster.
+pub mod gate;
+pub mod name;
+pub mod password;
 pub mod token;
-pub use token::{Claims, TokenError, TokenKey, mint, verify};
+pub use token::{Claims, Grant, TokenError, TokenKey, mint, verify};

@@ -5,14 +5,14 @@
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
 use kith_wire::{
     code::Code,
-    id::{ClusterId, Timestamp, UserId},
+    id::{ClusterId, DeviceId, Timestamp, UserId},
     limit,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// What a token says.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Claims {
     /// The user; 0 for an operator without an account.
     pub user: UserId,
@@ -26,6 +26,26 @@ pub struct Claims {
     pub expires_s: u64,
     /// When it was made, in seconds since 1970.
     pub issued_s: u64,
+    /// The one device that it is for; `None`: any of the user's.
+    pub device: Option<DeviceId>,
+    /// The log-in of that device that it was given at; 0 without a device.
+    pub login: u64,
+}
+
+/// What a home is told of a token when a session is opened by it: whether it is still good is for the device's row to say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Grant {
+    /// The log-in that it was given at; 0: bound to no device.
+    pub login: u64,
+    /// When it was made.
+    pub issued: Timestamp,
+}
+
+impl Claims {
+    /// For the user's home.
+    pub const fn grant(&self) -> Grant {
+        Grant { login: self.login, issued: Timestamp::new(self.issued_s.saturating_mul(1_000)) }
+    }
 }
 
 /// The cluster's key for tokens. Every node holds it: each one checks, and an operator on any of them mints.
@@ -102,6 +122,8 @@ pub fn mint(key: &TokenKey, claims: &Claims) -> Result<String, TokenKeyError> {
         admin: claims.admin,
         exp: claims.expires_s,
         iat: claims.issued_s,
+        dev: claims.device.map(|device| format!("{:016x}", device.get())),
+        login: claims.login,
     };
     jsonwebtoken::encode(&Header::new(Algorithm::EdDSA), &raw, &key.private).map_err(|e| TokenKeyError(e.to_string()))
 }
@@ -129,7 +151,14 @@ pub fn verify(key: &TokenKey, cluster: ClusterId, token: &str, now: Timestamp) -
         return Err(TokenError::Expired);
     }
     let user = parse_user(&raw.sub).ok_or(TokenError::Bad)?;
-    Ok(Claims { user, name: raw.name, cluster, admin: raw.admin, expires_s: raw.exp, issued_s: raw.iat })
+    let device = match raw.dev {
+        None => None,
+        Some(text) => Some(u64::from_str_radix(&text, 16).map(DeviceId::new).map_err(|_| TokenError::Bad)?),
+    };
+    if device.is_some() != (raw.login > 0) {
+        return Err(TokenError::Bad);
+    }
+    Ok(Claims { user, name: raw.name, cluster, admin: raw.admin, expires_s: raw.exp, issued_s: raw.iat, device, login: raw.login })
 }
 
 /// Parses what `UserId` prints: `u` and 16 hexadecimal digits.
@@ -147,6 +176,14 @@ struct Raw {
     admin: bool,
     exp: u64,
     iat: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dev: Option<String>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    login: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 #[cfg(test)]
@@ -154,7 +191,17 @@ mod tests {
     use super::*;
 
     fn claims() -> Claims {
-        Claims { user: UserId::new(7), name: "ann".into(), cluster: ClusterId::new([3; 16]), admin: true, expires_s: 1_000, issued_s: 10 }
+        let (device, login) = (Some(DeviceId::new(9)), 3);
+        Claims {
+            user: UserId::new(7),
+            name: "ann".into(),
+            cluster: ClusterId::new([3; 16]),
+            admin: true,
+            expires_s: 1_000,
+            issued_s: 10,
+            device,
+            login,
+        }
     }
 
     #[test]

@@ -111,6 +111,10 @@ impl From<Error> for Failure {
             Code::NoSuchUser => {
                 (Exit::Refused, "check the name; `kith token NAME` makes an account; a new group has its title in a second, its id works at once")
             }
+            Code::BadLogin => (Exit::Refused, "check both; `kith account reset NAME` sets another password by the recovery code"),
+            Code::LoginNeeded | Code::Revoked => (Exit::Refused, "this device was ended: `kith account log-in NAME`"),
+            Code::NameTaken => (Exit::Refused, "choose another name; one that was left is free after 30 days"),
+            Code::RateLimited => (Exit::Refused, "wait as long as it says, then try again"),
             Code::NotMember => (Exit::Refused, "a member can add you: `kith group add --as MEMBER GROUP NAME`; `kith group list` shows your groups"),
             Code::GroupFull => (Exit::Refused, "a group has at most 100 members: remove one, or make another group"),
             Code::LastOwner => (Exit::Refused, "make another member owner first"),

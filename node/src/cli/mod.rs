@@ -4,6 +4,7 @@
 //! asked for, everything else goes to standard error; an error says what happened and what to do.
 //! Not here: what is done (`operator`, `demo`, the server).
 
+mod account;
 mod bench;
 mod chat;
 mod check;
@@ -13,6 +14,7 @@ mod device;
 mod failure;
 mod group;
 mod history;
+mod login;
 mod make;
 mod node;
 mod send;
@@ -58,6 +60,7 @@ enum Verb {
     Demo(demo::Args),
     Bench(bench::Args),
     Token(token::Args),
+    Account(account::Args),
     Group(group::Args),
     Send(send::Args),
     Tail(tail::Args),
@@ -123,6 +126,7 @@ impl Cli {
         match &self.verb {
             Verb::Start(_) | Verb::Demo(_) | Verb::Bench(_) | Verb::Check(_) | Verb::Cluster(_) => None,
             Verb::Token(args) => Some(args.cluster.clone()),
+            Verb::Account(args) => Some(args.cluster.clone()),
             Verb::Group(args) => Some(args.cluster.clone()),
             Verb::Send(args) => Some(args.cluster.clone()),
             Verb::Tail(args) => Some(args.cluster.clone()),
@@ -154,6 +158,7 @@ impl Verb {
             Self::Check(args) => check::run(args).await,
             Self::Cluster(args) => make::run(&args),
             Self::Token(args) => until(stop, token::run(args)).await,
+            Self::Account(args) => until(stop, account::run(args)).await,
             Self::Group(args) => until(stop, group::run(args)).await,
             Self::Send(args) => until(stop, send::run(args)).await,
             Self::Tail(args) => tail::run(args, stop).await,

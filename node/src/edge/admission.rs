@@ -2,26 +2,21 @@
 //!
 //! In: addresses of attempts, before any crypto. Out: a [`Decision`], with a guard that counts it. Order: address not proven and more
 //! than the soft limit in flight → retry (stateless, one round trip); the address's bucket is empty → refuse; a hard cap → refuse, or
-//! ignore when flooded. Bounds: every count, and [`ADDRESSES_MAX`] buckets; when they are full, addresses that are not among them share
-//! one. Not here: what a client may do once it is in (`session`).
+//! ignore when flooded. Bounds: every count, and those of [`crate::rate`]. Not here: what a client may do once it is in (`session`).
 
 use std::{
-    collections::HashMap,
     net::IpAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use super::metrics::{EdgeMetrics, EdgeReject};
-use crate::clock::Instant;
-
-/// Addresses that are remembered.
-pub const ADDRESSES_MAX: usize = 16_384;
-/// All of them are looked at once in so long at most: a flood of addresses must not make each attempt cost that.
-const PRUNE_EVERY: Duration = Duration::from_secs(1);
+use crate::{
+    clock::Instant,
+    rate::{self, Rate, Rates},
+};
 
 /// What can be chosen.
 #[derive(Clone, Debug)]
@@ -64,14 +59,15 @@ pub struct Admission {
     options: AdmissionOptions,
     handshakes: AtomicUsize,
     connections: AtomicUsize,
-    buckets: Mutex<Buckets>,
+    attempts: Rates,
     metrics: Arc<EdgeMetrics>,
 }
 
 impl Admission {
     /// Nobody is in.
     pub fn new(options: AdmissionOptions, metrics: Arc<EdgeMetrics>) -> Self {
-        Self { options, handshakes: AtomicUsize::new(0), connections: AtomicUsize::new(0), buckets: Mutex::default(), metrics }
+        let attempts = Rates::new(Rate { burst: options.burst, per_second: f64::from(options.per_second.max(1)) });
+        Self { options, handshakes: AtomicUsize::new(0), connections: AtomicUsize::new(0), attempts, metrics }
     }
     /// Decides over an attempt from this address. `proven`: it has shown that it receives what is sent there.
     pub fn admit(self: &Arc<Self>, from: IpAddr, proven: bool, now: Instant) -> Decision {
@@ -81,7 +77,7 @@ impl Admission {
             return if in_flight >= 2 * self.options.handshakes_max { Decision::Ignore } else { Decision::Retry };
         }
         let counted = self.options.count_loopback || !from.is_loopback();
-        if counted && !self.buckets().take(prefix(from), &self.options, now) {
+        if counted && self.attempts.take(rate::address(from), now).is_err() {
             self.metrics.reject(EdgeReject::Address);
             return Decision::Refuse;
         }
@@ -105,11 +101,6 @@ impl Admission {
         }
         Some(slot)
     }
-
-    fn buckets(&self) -> MutexGuard<'_, Buckets> {
-        // Counters only: any state is a good one.
-        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// A handshake in flight.
@@ -132,55 +123,10 @@ impl Drop for Slot {
     }
 }
 
-/// A token bucket per address.
-#[derive(Debug, Default)]
-struct Buckets {
-    by_address: HashMap<u128, Bucket>,
-    pruned: Option<Instant>,
-    others: Option<Bucket>,
-}
-#[derive(Clone, Copy, Debug)]
-struct Bucket {
-    tokens: f64,
-    at: Instant,
-}
-
-impl Buckets {
-    fn take(&mut self, address: u128, options: &AdmissionOptions, now: Instant) -> bool {
-        let full = Bucket { tokens: f64::from(options.burst), at: now };
-        let crowded = self.by_address.len() >= ADDRESSES_MAX && !self.by_address.contains_key(&address);
-        if crowded && self.pruned.is_none_or(|at| now >= at + PRUNE_EVERY) {
-            self.pruned = Some(now);
-            // Who has not come for so long that the bucket is full again needs none.
-            let refill = Duration::from_secs_f64(f64::from(options.burst) / f64::from(options.per_second.max(1)));
-            self.by_address.retain(|_, bucket| now.saturating_duration_since(bucket.at) < refill);
-        }
-        let bucket = if self.by_address.len() >= ADDRESSES_MAX && !self.by_address.contains_key(&address) {
-            self.others.get_or_insert(full)
-        } else {
-            self.by_address.entry(address).or_insert(full)
-        };
-        let grown = now.saturating_duration_since(bucket.at).as_secs_f64() * f64::from(options.per_second);
-        bucket.tokens = (bucket.tokens + grown).min(full.tokens);
-        bucket.at = now;
-        let has = bucket.tokens >= 1.0;
-        if has {
-            bucket.tokens -= 1.0;
-        }
-        has
-    }
-}
-
-/// What an address is counted as: itself, or the /64 of an IPv6 one, since a single host has all of that.
-fn prefix(address: IpAddr) -> u128 {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(v6) => v6.to_bits() >> 64,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn admission(options: AdmissionOptions) -> Arc<Admission> {
@@ -227,15 +173,5 @@ mod tests {
         let admission = admission(AdmissionOptions { connections_max: 1, ..AdmissionOptions::default() });
         let _slot = admission.take_slot().unwrap();
         assert!(matches!(admission.admit(ip(1), true, Instant::now()), Decision::Accept(_)));
-    }
-
-    #[test]
-    fn buckets_are_bounded() {
-        let now = Instant::now();
-        let admission = admission(AdmissionOptions { burst: 1, per_second: 1, ..AdmissionOptions::default() });
-        for n in 0..2 * ADDRESSES_MAX as u32 {
-            let _ = admission.admit(IpAddr::from(std::net::Ipv4Addr::from_bits(0x0100_0000 + n)), true, now);
-        }
-        assert_eq!(admission.buckets().by_address.len(), ADDRESSES_MAX);
     }
 }

@@ -20,6 +20,7 @@ use kith_machine::{
     effect::Effect,
     mutant::Mutant,
     reply::Reply,
+    user::may_register,
     view::{Row, RowKey, Scan, StateView, ViewError},
 };
 use kith_raft::{
@@ -32,7 +33,7 @@ use kith_wire::{
     code::Code,
     id::{BootEpoch, ChannelId, DeviceId, GroupId, NodeId, Seq, SessionId, Term, UserId, UserRev},
     log::{Command, Item, Ref, UserState},
-    peer::{ChannelRefs, PushFrame, RefsKept, RegisteredSession, Registration, Tell},
+    peer::{ChannelRefs, RefsKept, RegisteredSession, Registration, Tell},
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -42,7 +43,7 @@ use crate::{
         Fanout,
         dispatch::{Dispatch, News, Source},
         metrics::FanoutReject,
-        registry::{Home, Merged},
+        registry::{Home, Merged, empty_push},
     },
     router::{refuse, refuse_for},
 };
@@ -235,7 +236,8 @@ impl Lead {
                 self.dispatch.handle_receipt(*channel, (*user, *read, *delivered), others, homes);
             }
             Effect::IndexMoved { user, from, to, rows } => self.home.handle_moved(*user, *from, *to, rows),
-            Effect::MapChanged { .. } | Effect::OwnershipChanged => {}
+            Effect::DevicesEnded { user, devices, all_but } => self.home.handle_ended(*user, devices, *all_but),
+            Effect::MapChanged { .. } | Effect::OwnershipChanged | Effect::Owes => {}
         }
     }
     /// Tells the sessions of edges that may have missed a push where their users' indexes stand: whoever was told less pulls. An edge
@@ -247,7 +249,7 @@ impl Lead {
         for edge in std::mem::take(&mut self.owed) {
             // Without a link there is no point in reading all those rows.
             let (home, term) = (self.seat.group(), self.term);
-            let probe = PushFrame { home, term, deliveries: Vec::new(), moves: Vec::new(), replaced: Vec::new(), receipts: Vec::new() };
+            let probe = empty_push(home, term);
             if !self.fanout.tell(edge, Tell::Push(probe)) {
                 self.owed.insert(edge);
                 continue;
@@ -477,7 +479,7 @@ async fn propose(seat: &dyn Seat, item: Item) -> Result<Reply, ProposeError> {
 /// Notes the device of a new session; then reads where the user's index stands.
 async fn note_device(seat: &dyn Seat, session: &Registration) -> Result<RegisteredSession, Refusal> {
     if session.new {
-        let command = Command::RegisterDevice { user: session.user, device: session.device };
+        let command = Command::RegisterDevice { user: session.user, device: session.device, login: session.login, issued: session.issued };
         match propose(seat, Item { bucket: Some(session.user.bucket()), command }).await {
             Ok(Reply::Rejected(code)) => return Err(refuse(code)),
             Ok(Reply::WrongGroup) => return Err(refuse(Code::WrongGroup)),
@@ -489,14 +491,23 @@ async fn note_device(seat: &dyn Seat, session: &Registration) -> Result<Register
             Err(ProposeError::Unknown | ProposeError::Stopped) => return Err(refuse_for(Code::NoLeader, 100)),
         }
     }
-    match seat.view().and_then(|view| user_of(&*view, session.user)) {
-        Ok(Some((name, user_rev))) => Ok(RegisteredSession { user_rev, name }),
+    match seat.view().and_then(|view| still_in(&*view, session)) {
+        Ok(Some(Some(registered))) => Ok(registered),
+        Ok(Some(None)) => Err(refuse(Code::Revoked)),
         Ok(None) => Err(refuse(Code::NoSuchUser)),
         Err(error) => {
             tracing::error!(group = %seat.group(), %error, "cannot read a user");
             Err(refuse(Code::Internal))
         }
     }
+}
+
+/// What a session learns; the inner `None`: its device was ended since its token was given. The outer: there is no such user.
+fn still_in(view: &dyn StateView, session: &Registration) -> Result<Option<Option<RegisteredSession>>, ViewError> {
+    let Some(account) = kith_machine::user::account(view, session.user)? else { return Ok(None) };
+    let device = kith_machine::user::device(view, session.user, session.device)?;
+    let is_in = account.state == UserState::Active && may_register(&account, device.as_ref(), session.login, session.issued);
+    Ok(Some(is_in.then(|| RegisteredSession { user_rev: account.rev, name: account.name })))
 }
 
 fn user_of(view: &dyn StateView, user: UserId) -> Result<Option<(String, UserRev)>, ViewError> {

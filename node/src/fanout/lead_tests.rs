@@ -118,7 +118,7 @@ impl Seat for Room {
 struct Rows(u64);
 impl StateView for Rows {
     fn get(&self, key: &RowKey) -> Result<Option<Arc<Row>>, ViewError> {
-        let row = UserRow { name: "ann".into(), key: [0; 32], state: UserState::Active, rev: UserRev::new(self.0), created: Timestamp::new(0) };
+        let row = UserRow { name: "ann".into(), rev: UserRev::new(self.0), ..UserRow::default() };
         Ok((*key == RowKey::User(USER)).then(|| Arc::new(Row::User(row))))
     }
     fn scan(&self, _: &Scan, _: bool, _: usize) -> Result<Vec<(RowKey, Arc<Row>)>, ViewError> {
@@ -152,7 +152,15 @@ fn setup() -> Setup {
 }
 impl Setup {
     fn ask_to_register(&mut self) -> oneshot::Receiver<RegisterOutcome> {
-        let session = Registration { user: USER, device: DeviceId::new(1), session: SessionId::new(10), conn: Conn::new(1), new: true };
+        let session = Registration {
+            user: USER,
+            device: DeviceId::new(1),
+            session: SessionId::new(10),
+            conn: Conn::new(1),
+            new: true,
+            login: 0,
+            issued: Timestamp::default(),
+        };
         let (answer, answered) = oneshot::channel();
         self.lead.register(EDGE, BootEpoch::new(1), vec![session], answer);
         answered

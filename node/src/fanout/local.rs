@@ -1,7 +1,7 @@
 //! The edge's side of fan-out: the sessions of this node, and whom they are registered with.
 //!
 //! In: sessions that open and close, push frames of home leaders, who leads what. Out: frames into outboxes, lists of sessions to
-//! register again. Invariants: a push of an older leader than the one known is dropped; a session whose home has a new leader, or whose
+//! register again. Invariants: a session that no home leader knows of ends with its lease; a push of an older leader than the one known is dropped; a session whose home has a new leader, or whose
 //! home leader's link broke, is registered again, and pulls if its index moved meanwhile; session ids are never used twice, not even by
 //! another start of this node. Bounds: what admission lets in; [`BATCH`] sessions per registration. Not here: asking (`fanout`).
 
@@ -15,7 +15,7 @@ use bytes::Bytes;
 use kith_wire::{
     client::{Event, Refusal},
     code::Code,
-    id::{BootEpoch, Conn, DeviceId, GroupId, NodeId, Seq, SessionId, Term, UserId, UserRev},
+    id::{BootEpoch, GroupId, NodeId, Seq, SessionId, Term, UserRev},
     peer::{IndexMove, PushFrame, RegisteredSession, Registration, Tell},
 };
 
@@ -24,16 +24,21 @@ use crate::{
     fanout::{
         dispatch::Homes,
         metrics::{FanoutMetrics, FanoutReject},
+        registration,
     },
     outbox::{Outbox, Pushed},
-    router::refuse,
-    session::codec,
+    router::{refuse, refuse_for},
+    session::{Whose, codec},
 };
 
 /// Sessions of one registration.
 pub const BATCH: usize = 1_000;
 /// A home without a leader for so long makes its sessions try another edge.
 pub const LEADERLESS_MAX: Duration = Duration::from_secs(10);
+/// A session that no home leader has known of for so long is ended: its device may have been ended meanwhile.
+pub const LEASE: Duration = Duration::from_secs(30);
+/// When such a session may try again.
+const LEASE_RETRY_MS: u32 = 1_000;
 /// First and longest wait before a registration that failed is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 /// Sessions told to move are spread over so many milliseconds.
@@ -69,9 +74,7 @@ struct Table {
 
 #[derive(Debug)]
 struct Entry {
-    user: UserId,
-    device: DeviceId,
-    conn: Conn,
+    whose: Whose,
     home: Option<GroupId>,
     with: Option<(NodeId, Term)>,
     told: UserRev,
@@ -97,12 +100,12 @@ impl Local {
         Self { boot, table: Mutex::default(), metrics }
     }
     /// Takes a session that is not registered yet.
-    pub fn open(&self, user: UserId, device: DeviceId, conn: Conn, outbox: Arc<Outbox>) -> SessionId {
+    pub fn open(&self, whose: Whose, outbox: Arc<Outbox>) -> SessionId {
         let mut table = self.lock();
         table.opened += 1;
         // The start of this node is part of the id: a push for a session of an earlier start finds nobody.
         let id = SessionId::new((self.boot.get() << 40) | table.opened);
-        let entry = Entry { user, device, conn, home: None, with: None, told: UserRev::ZERO, outbox };
+        let entry = Entry { whose, home: None, with: None, told: UserRev::ZERO, outbox };
         table.sessions.insert(id, entry);
         id
     }
@@ -136,7 +139,7 @@ impl Local {
         let group = entry.home?;
         table.leave_home(id, group);
         let (node, _) = entry.with.or_else(|| table.homes.get(&group).and_then(|home| home.leader))?;
-        Some((node, Tell::Unregister { group, user: entry.user, device: entry.device, session: id }))
+        Some((node, Tell::Unregister { group, user: entry.whose.user, device: entry.whose.device, session: id }))
     }
     /// Puts what a home leader says into outboxes.
     pub fn handle_push(&self, from: NodeId, frame: PushFrame, now: Instant) {
@@ -193,6 +196,11 @@ impl Local {
                 entry.outbox.close(refuse(Code::Replaced));
             }
         }
+        for id in frame.ended {
+            if let Some(entry) = table.sessions.get(&id) {
+                entry.outbox.close(refuse(Code::Revoked));
+            }
+        }
     }
     /// Takes the loss of a link: what its node pushed last may be lost.
     pub fn handle_link_down(&self, node: NodeId) {
@@ -236,6 +244,15 @@ impl Local {
                     entry.outbox.go_away(u32::try_from(number).unwrap_or(0).wrapping_mul(37) % SPREAD_MS);
                 }
             }
+            if now >= lost + LEASE && leader.is_none() {
+                // Whether their devices were ended meanwhile cannot be known here any more. They come back when a home can be asked.
+                tracing::warn!(%group, sessions = home.sessions.len(), "a home has had no leader for as long as a session's lease: ending its sessions");
+                for entry in home.sessions.iter().filter_map(|id| sessions.get(id)) {
+                    entry.outbox.close(refuse_for(Code::NoLeader, LEASE_RETRY_MS));
+                }
+                home.lost = Some(now);
+                continue;
+            }
             let (Some(leader), true) = (home.leader, leader.is_some()) else { continue };
             if home.asking || home.retry_at.is_some_and(|at| now < at) {
                 continue;
@@ -246,7 +263,7 @@ impl Local {
                 .filter_map(|id| sessions.get(id).map(|entry| (id, entry)))
                 .filter(|(_, entry)| entry.with != Some(leader))
                 .take(BATCH)
-                .map(|(id, entry)| Registration { user: entry.user, device: entry.device, session: *id, conn: entry.conn, new: false })
+                .map(|(id, entry)| registration(*id, &entry.whose, false))
                 .collect();
             if batch.is_empty() {
                 (home.stale, home.lost, home.warned) = (false, None, false);

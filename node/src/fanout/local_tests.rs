@@ -2,10 +2,13 @@
 
 use std::sync::Mutex as StdMutex;
 
-use kith_wire::{client::Delivery, id::MapEpoch};
+use kith_wire::{
+    client::Delivery,
+    id::{Conn, DeviceId, MapEpoch, Timestamp, UserId},
+};
 
 use super::*;
-use crate::{outbox::Item, router::refuse_for, session::metrics::OutboxMetrics};
+use crate::{auth::Grant, outbox::Item, session::metrics::OutboxMetrics};
 
 const GROUP: GroupId = GroupId::new(1);
 
@@ -41,13 +44,16 @@ struct Setup {
     session: SessionId,
     outbox: Arc<Outbox>,
 }
+fn whose(device: u64, conn: u64) -> Whose {
+    Whose { user: UserId::new(9), device: DeviceId::new(device), conn: Conn::new(conn), grant: Grant { login: 3, issued: Timestamp::new(4) } }
+}
 /// One session, registered with node 1 in term 5 at version 3.
 fn setup() -> Setup {
     let (now, places) = (Instant::now(), Places::default());
     places.lead(1, 5);
     let local = Local::new(BootEpoch::new(2), Arc::default());
     let outbox = Arc::new(Outbox::new(Arc::new(OutboxMetrics::default())));
-    let session = local.open(UserId::new(9), DeviceId::new(8), Conn::new(7), outbox.clone());
+    let session = local.open(whose(8, 7), outbox.clone());
     local.note_registered(session, GROUP, (NodeId::new(1), Term::new(5)), UserRev::new(3));
     let setup = Setup { now, places, local, session, outbox };
     assert_eq!(setup.stale(0), []);
@@ -73,6 +79,7 @@ impl Setup {
             moves: vec![],
             replaced: vec![],
             receipts: vec![],
+            ended: vec![],
         }
     }
 }
@@ -92,9 +99,9 @@ fn a_push_of_an_older_leader_is_dropped() {
 #[test]
 fn session_ids_are_never_used_twice_not_even_by_another_start() {
     let setup = setup();
-    let second = setup.local.open(UserId::new(9), DeviceId::new(1), Conn::new(1), setup.outbox.clone());
+    let second = setup.local.open(whose(1, 1), setup.outbox.clone());
     let other = Local::new(BootEpoch::new(3), Arc::default());
-    let third = other.open(UserId::new(9), DeviceId::new(1), Conn::new(1), setup.outbox.clone());
+    let third = other.open(whose(1, 1), setup.outbox.clone());
     assert!(setup.session < second && second < third);
 }
 
@@ -212,4 +219,28 @@ fn a_first_registration_that_was_under_way_when_the_link_broke_is_repeated() {
     setup.local.handle_doubt(setup.session, GROUP);
     let asks = setup.stale(0);
     assert_eq!(asks[0].sessions[0].session, setup.session);
+}
+
+#[test]
+fn the_session_of_an_ended_device_ends_and_so_does_one_that_no_home_knows_of() {
+    let setup = setup();
+    let frame = PushFrame { ended: vec![setup.session], deliveries: vec![], ..setup.push(5) };
+    setup.local.handle_push(NodeId::new(1), frame, setup.now);
+    assert!(matches!(&setup.told()[..], [Item::Bye(why)] if why.code == Code::Revoked));
+
+    let setup = self::setup();
+    setup.places.lose();
+    setup.stale(0);
+    setup.stale(LEASE.as_millis() as u64 - 1);
+    assert!(!setup.told().iter().any(|item| matches!(item, Item::Bye(_))), "its lease is not over");
+    setup.stale(LEASE.as_millis() as u64);
+    assert!(matches!(&setup.told()[..], [.., Item::Bye(why)] if why.code == Code::NoLeader));
+}
+
+#[test]
+fn a_home_is_told_again_by_which_token_a_session_was_opened() {
+    let setup = setup();
+    setup.places.lead(2, 6);
+    let asks = setup.stale(0);
+    assert_eq!((asks[0].sessions[0].login, asks[0].sessions[0].issued), (3, Timestamp::new(4)));
 }

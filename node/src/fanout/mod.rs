@@ -29,7 +29,7 @@ use kith_raft::{
 use kith_wire::{
     client::Refusal,
     code::{Code, Retry},
-    id::{BootEpoch, Conn, DeviceId, GroupId, NodeId, SessionId, Term, UserId},
+    id::{BootEpoch, GroupId, NodeId, SessionId, Term},
     peer::{Ask, ChannelRefs, Registration, Tell, Told},
 };
 use tokio::sync::{mpsc, oneshot};
@@ -45,7 +45,7 @@ use crate::{
     clock::SharedClock,
     outbox::Outbox,
     router::{refuse, refuse_for},
-    session::{Sessions, machine::Registered},
+    session::{Sessions, Whose, machine::Registered},
     supervise::Tasks,
 };
 
@@ -317,17 +317,23 @@ impl Fanout {
     }
 }
 
+/// What a home is told of a session.
+fn registration(session: SessionId, whose: &Whose, new: bool) -> Registration {
+    let Whose { user, device, conn, grant } = *whose;
+    Registration { user, device, session, conn, new, login: grant.login, issued: grant.issued }
+}
+
 /// The sessions of this node, as `session` sees them.
 #[derive(Clone, Debug)]
 pub struct LocalSessions(pub Arc<Fanout>);
 
 impl Sessions for LocalSessions {
-    fn open(&self, user: UserId, device: DeviceId, conn: Conn, outbox: Arc<Outbox>) -> SessionId {
-        self.0.local.open(user, device, conn, outbox)
+    fn open(&self, whose: Whose, outbox: Arc<Outbox>) -> SessionId {
+        self.0.local.open(whose, outbox)
     }
-    fn register(&self, session: SessionId, user: UserId, device: DeviceId, conn: Conn) -> BoxFuture<'static, Result<Registered, Refusal>> {
+    fn register(&self, session: SessionId, whose: Whose) -> BoxFuture<'static, Result<Registered, Refusal>> {
         let fanout = self.0.clone();
-        let registration = Registration { user, device, session, conn, new: true };
+        let registration = registration(session, &whose, true);
         Box::pin(async move { fanout.open(session, registration).await })
     }
     fn close(&self, session: SessionId) {

@@ -179,6 +179,15 @@ impl Home {
             self.push_to(edge, bytes).moves.push(IndexMove { sessions, from, to, rows });
         }
     }
+    /// Takes the end of devices: `all_but` is of all others. Their sessions are ended where they are.
+    pub fn handle_ended(&mut self, user: UserId, devices: &[DeviceId], all_but: bool) {
+        let is_ended = |live: &Live| devices.contains(&live.device) != all_but;
+        let ended: Vec<_> = self.users.get(&user).into_iter().flatten().copied().filter(is_ended).collect();
+        for live in &ended {
+            self.push_to(live.edge, 8).ended.push(live.session);
+        }
+        self.retain(|owner, live| owner != user || !is_ended(live), Some(user));
+    }
     /// Tells a user's sessions of one edge where the index stands: what it was told before may be lost.
     pub fn handle_stands(&mut self, edge: NodeId, user: UserId, rev: UserRev) {
         if let Some(sessions) = self.sessions_by_edge(user).remove(&edge) {
@@ -304,7 +313,7 @@ impl Home {
         let (home, term) = (self.group, self.term);
         let pushes = self.pushes.entry(edge).or_default();
         if pushes.last().is_none_or(|last| last.bytes + bytes > PUSH_BYTES) {
-            let frame = PushFrame { home, term, deliveries: Vec::new(), moves: Vec::new(), replaced: Vec::new(), receipts: Vec::new() };
+            let frame = empty_push(home, term);
             pushes.push(Push { frame, bytes: 0 });
         }
         let last = pushes.len() - 1;
@@ -336,6 +345,11 @@ impl Drop for Home {
         self.retain(|_, _| false, None);
         self.set_refs(0);
     }
+}
+
+/// A frame that says nothing yet.
+pub(super) fn empty_push(home: GroupId, term: Term) -> PushFrame {
+    PushFrame { home, term, deliveries: Vec::new(), moves: Vec::new(), replaced: Vec::new(), receipts: Vec::new(), ended: Vec::new() }
 }
 
 /// Whether `a` says all that `b` says, and nothing older.

@@ -15,7 +15,8 @@ fn home() -> Home {
     Home::new(HOME, Term::new(3), Duration::from_millis(50), Arc::default())
 }
 fn session(device: u64, session: u64, conn: u64) -> Registration {
-    Registration { user: UserId::new(5), device: DeviceId::new(device), session: SessionId::new(session), conn: Conn::new(conn), new: true }
+    let (user, device) = (UserId::new(5), DeviceId::new(device));
+    Registration { user, device, session: SessionId::new(session), conn: Conn::new(conn), new: true, login: 0, issued: Timestamp::default() }
 }
 fn edge(n: u64) -> NodeId {
     NodeId::new(n)
@@ -198,4 +199,23 @@ fn only_the_edge_that_may_have_missed_something_is_told_where_its_users_stand() 
     assert_eq!(pushes.len(), 1);
     let told = IndexMove { sessions: vec![SessionId::new(20)], from: UserRev::new(7), to: UserRev::new(7), rows: vec![] };
     assert_eq!((pushes[0].0, &pushes[0].1.moves[..]), (edge(2), &[told][..]));
+}
+
+#[test]
+fn the_sessions_of_ended_devices_are_ended_where_they_are_and_known_no_more() {
+    let mut home = home();
+    for device in 1..=3 {
+        home.handle_register(edge(device), boot(1), &session(device, 10 * device, 1)).unwrap();
+    }
+    let ended = |home: &mut Home| {
+        let pushes = home.poll_pushes().into_iter();
+        pushes.flat_map(|(edge, push)| push.ended.into_iter().map(move |session| (edge.get(), session.get()))).collect::<Vec<_>>()
+    };
+    home.handle_ended(UserId::new(5), &[DeviceId::new(2)], false);
+    assert_eq!(ended(&mut home), [(2, 20)]);
+    home.handle_ended(UserId::new(5), &[DeviceId::new(1)], true);
+    assert_eq!(ended(&mut home), [(3, 30)], "all but one, and each once");
+    assert_eq!(home.present(None), [UserId::new(5)]);
+    home.handle_ended(UserId::new(5), &[], true);
+    assert_eq!((ended(&mut home), home.present(None)), (vec![(1, 10)], vec![]));
 }

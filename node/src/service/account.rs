@@ -15,25 +15,10 @@ use kith_wire::{
 };
 
 use crate::{
+    auth::name::fold_name,
     clock::{Instant, jitter},
     router::{Router, refuse, refuse_for},
 };
-
-/// A name as it is stored and compared: trimmed, lower case.
-///
-/// # Errors
-/// `Invalid`: empty, or with blanks or control characters. `TooLarge`: over 64 bytes.
-pub fn fold_name(name: &str) -> Result<String, Refusal> {
-    let folded = name.trim().to_lowercase();
-    let is_odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '#' | '/' | ',' | '@');
-    if folded.is_empty() || folded.chars().any(is_odd) {
-        return Err(refuse(Code::Invalid).with_text("a name has no blanks, and none of # / , @"));
-    }
-    if folded.len() > limit::NAME_BYTES_MAX {
-        return Err(refuse(Code::TooLarge).with_text("a name has at most 64 bytes"));
-    }
-    Ok(folded)
-}
 
 /// Finds or makes the account of a name. `key` is the secret of a new one: the same key is the same user.
 ///
@@ -42,30 +27,24 @@ pub fn fold_name(name: &str) -> Result<String, Refusal> {
 pub async fn ensure(router: &Router, name: &str, key: &[u8; 32], deadline: Instant) -> Result<Answer, Refusal> {
     let name = fold_name(name)?;
     let user = UserId::from_sign_up_key(RegionId::FIRST, key);
-    let mut wait = RETRY_MIN;
     loop {
-        match find(router, &name, deadline).await? {
-            Held::Confirmed(user) => return Ok(Answer::Account { user, name, created: false }),
-            Held::Reserved { user: other, age_ms } if other != user && age_ms >= STALE_MS => {
-                settle(router, &name, other, deadline).await?;
-                continue;
-            }
-            Held::Reserved { user: other, .. } if other != user => {
-                let pause = jitter(wait / 2, wait);
-                wait = (wait * 2).min(RETRY_MAX);
-                if router.clock().instant() + pause >= deadline {
-                    return Err(refuse_for(Code::Busy, BUSY_MS));
-                }
-                tokio::time::sleep(pause).await;
-                continue;
-            }
-            Held::Free | Held::Reserved { .. } => {}
+        if let Held::Confirmed(user) = find(router, &name, deadline).await? {
+            return Ok(Answer::Account { user, name, created: false });
         }
-        match create(router, &name, user, key, deadline).await {
+        let made = async {
+            claim(router, &name, user, deadline).await?;
+            let digest = id::digest(&[b"kith/sign-up/1", key]);
+            let create = Inner::CreateUser { user, name: name.clone(), key: digest };
+            if let Err(refusal) = router.inner(user.bucket(), create, deadline).await {
+                return Err(give_up(router, &name, user, refusal, deadline).await);
+            }
+            confirm(router, &name, user, deadline).await
+        };
+        match made.await {
             Ok(()) => return Ok(Answer::Account { user, name, created: true }),
             // Someone was quicker: look again whose it is.
             Err(refusal) if matches!(refusal.code, Code::NameTaken | Code::Busy | Code::NotFound) => {
-                if router.clock().instant() + RETRY_MIN >= deadline {
+                if router.clock().instant() + RETRY_MIN >= deadline || find(router, &name, deadline).await?.is_held_back() {
                     return Err(refusal);
                 }
                 tokio::time::sleep(jitter(RETRY_MIN / 2, RETRY_MIN)).await;
@@ -75,26 +54,59 @@ pub async fn ensure(router: &Router, name: &str, key: &[u8; 32], deadline: Insta
     }
 }
 
-async fn create(router: &Router, name: &str, user: UserId, key: &[u8; 32], deadline: Instant) -> Result<(), Refusal> {
-    let of_name = Bucket::of_name(name);
-    router.inner(of_name, Inner::ReserveName { name: name.to_owned(), user }, deadline).await?;
-    let digest = id::digest(&[b"kith/sign-up/1", key]);
-    let made = router.inner(user.bucket(), Inner::CreateUser { user, name: name.to_owned(), key: digest }, deadline).await;
-    if let Err(refusal) = made {
-        if matches!(refusal.code, Code::IdTaken | Code::Revoked | Code::NameTaken) {
-            // This user will never have the name: do not hold it.
-            router.inner(of_name, Inner::ReleaseName { name: name.to_owned(), user }, deadline).await?;
+/// Reserves a folded name for a user, or finds it theirs. Waits for another's reservation to come to an end, and settles one that is stale.
+///
+/// # Errors
+/// `NameTaken`: it is another's, or was not long ago. `Busy`: another holds it, for now.
+pub(super) async fn claim(router: &Router, name: &str, user: UserId, deadline: Instant) -> Result<(), Refusal> {
+    let mut wait = RETRY_MIN;
+    loop {
+        match find(router, name, deadline).await? {
+            Held::Confirmed(other) if other == user => return Ok(()),
+            Held::Confirmed(_) => return Err(refuse(Code::NameTaken)),
+            Held::Back(other) if other != user => return Err(refuse(Code::NameTaken).with_text("this name was another user's not long ago")),
+            Held::Reserved { user: other, age_ms } if other != user && age_ms >= STALE_MS => {
+                settle(router, name, other, deadline).await?;
+            }
+            Held::Free | Held::Back(_) | Held::Reserved { .. } => {
+                match router.inner(Bucket::of_name(name), Inner::ReserveName { name: name.to_owned(), user }, deadline).await {
+                    Ok(_) => return Ok(()),
+                    Err(refusal) if refusal.code != Code::Busy => return Err(refusal),
+                    Err(_) => {}
+                }
+                let pause = jitter(wait / 2, wait);
+                wait = (wait * 2).min(RETRY_MAX);
+                if router.clock().instant() + pause >= deadline {
+                    return Err(refuse_for(Code::Busy, BUSY_MS));
+                }
+                tokio::time::sleep(pause).await;
+            }
         }
-        return Err(refusal);
     }
-    router.inner(of_name, Inner::ConfirmName { name: name.to_owned(), user }, deadline).await?;
-    Ok(())
+}
+
+/// The user exists and has the name.
+///
+/// # Errors
+/// As [`Router::inner`]; the user's home owes it then.
+pub(super) async fn confirm(router: &Router, name: &str, user: UserId, deadline: Instant) -> Result<(), Refusal> {
+    router.inner(Bucket::of_name(name), Inner::ConfirmName { name: name.to_owned(), user }, deadline).await.map(|_| ())
+}
+
+/// What follows a refusal by the home: a name that this user will never have by this attempt is not held any longer. Gives the refusal to tell.
+pub(super) async fn give_up(router: &Router, name: &str, user: UserId, refusal: Refusal, deadline: Instant) -> Refusal {
+    let is_final = matches!(refusal.code, Code::IdTaken | Code::Revoked | Code::NameTaken | Code::TooMany | Code::Invalid | Code::TooLarge);
+    if is_final && let Err(error) = router.inner(Bucket::of_name(name), Inner::ReleaseName { name: name.to_owned(), user }, deadline).await {
+        // It is settled when it is a minute old and somebody else wants it.
+        tracing::debug!(code = %error.code, "service.account: a reservation was not released");
+    }
+    refusal
 }
 
 async fn settle(router: &Router, name: &str, user: UserId, deadline: Instant) -> Result<(), Refusal> {
     let name = name.to_owned();
     let of_name = Bucket::of_name(&name);
-    let next = match router.inner(user.bucket(), Inner::SettleUser { user }, deadline).await? {
+    let next = match router.inner(user.bucket(), Inner::SettleUser { user, name: name.clone() }, deadline).await? {
         InnerAnswer::Truth(true) => Inner::ConfirmName { name, user },
         InnerAnswer::Truth(false) => Inner::ReleaseName { name, user },
         _ => return Err(refuse(Code::Internal)),
@@ -104,15 +116,27 @@ async fn settle(router: &Router, name: &str, user: UserId, deadline: Instant) ->
 
 enum Held {
     Free,
-    Reserved { user: UserId, age_ms: u64 },
+    Reserved {
+        user: UserId,
+        age_ms: u64,
+    },
     Confirmed(UserId),
+    /// Was the user's not long ago.
+    Back(UserId),
+}
+
+impl Held {
+    const fn is_held_back(&self) -> bool {
+        matches!(self, Self::Back(_))
+    }
 }
 
 async fn find(router: &Router, name: &str, deadline: Instant) -> Result<Held, Refusal> {
     match router.inner(Bucket::of_name(name), Inner::FindName { name: name.to_owned() }, deadline).await? {
         InnerAnswer::NoName => Ok(Held::Free),
         InnerAnswer::Name { user, confirmed: true, .. } => Ok(Held::Confirmed(user)),
-        InnerAnswer::Name { user, confirmed: false, age_ms } => Ok(Held::Reserved { user, age_ms }),
+        InnerAnswer::Name { user, held: true, .. } => Ok(Held::Back(user)),
+        InnerAnswer::Name { user, confirmed: false, age_ms, .. } => Ok(Held::Reserved { user, age_ms }),
         _ => Err(refuse(Code::Internal)),
     }
 }
@@ -125,7 +149,7 @@ pub async fn find_user(router: &Router, name: &str, deadline: Instant) -> Result
     let name = fold_name(name)?;
     Ok(Answer::Users(match find(router, &name, deadline).await? {
         Held::Confirmed(user) => vec![UserView { user, name }],
-        Held::Free | Held::Reserved { .. } => Vec::new(),
+        Held::Free | Held::Reserved { .. } | Held::Back(_) => Vec::new(),
     }))
 }
 
@@ -160,18 +184,3 @@ const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(1);
 /// When the other one did not finish in time.
 const BUSY_MS: u32 = 1_000;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_folded_and_odd_ones_refused() {
-        assert_eq!(fold_name(" Ann_O|Ubuntu ").unwrap(), "ann_o|ubuntu");
-        assert_eq!(fold_name("ÄNNE").unwrap(), "änne");
-        for odd in ["", "  ", "two words", "a\u{0}b", "#room", "a,b"] {
-            assert_eq!(fold_name(odd).unwrap_err().code, Code::Invalid, "{odd:?}");
-        }
-        assert_eq!(fold_name(&"x".repeat(65)).unwrap_err().code, Code::TooLarge);
-    }
-}

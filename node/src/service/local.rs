@@ -21,12 +21,13 @@ use kith_wire::{
     client::{Answer, ChannelView, MemberView, Page, Pull, Refusal, Request, Send},
     code::Code,
     id::{ChannelId, ChannelKind, GroupId, UserId, UserRev},
-    log::{Author, Command, Content, PeerCheck},
+    log::{Author, Command, Content, PeerCheck, UserChange},
     peer::{Caller, Inner, InnerAnswer},
 };
 
-use super::history::Reads;
+use super::{history::Reads, home::Home};
 use crate::{
+    auth::gate::Gate,
     clock::Instant,
     cluster::map::group_of,
     router::{LocalOps, Router, refuse, refuse_for},
@@ -36,14 +37,15 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Local {
     router: Router,
+    home: Home,
     /// Direct channels that are known to exist here: they never cease to.
     begun: Arc<Mutex<HashSet<ChannelId>>>,
 }
 
 impl Local {
     /// Over a router, which is told of it ([`Router::attach`]) by the composition root.
-    pub fn new(router: Router) -> Self {
-        Self { router, begun: Arc::default() }
+    pub fn new(router: Router, gate: Gate) -> Self {
+        Self { home: Home { router: router.clone(), gate }, router, begun: Arc::default() }
     }
 
     async fn request(self, group: GroupId, caller: Caller, request: Request, deadline: Instant) -> Result<Answer, Refusal> {
@@ -78,6 +80,7 @@ impl Local {
                 channel_view(&view(&handle)?, channel, caller.user)
             }
             Request::ReplaceNode { .. } if caller.admin && group == GroupId::META => super::replace::run(&handle, request).await,
+            Request::People(asked) => self.home.request(&handle, &caller, asked, deadline).await,
             _ => Err(refuse(Code::Unsupported)),
         }
     }
@@ -161,8 +164,16 @@ impl Local {
                     user: holding.user,
                     confirmed: holding.confirmed,
                     age_ms: holding.age_ms,
+                    held: holding.held_back,
                 }))
             }
+            Inner::HoldName { name, user, until } => done(propose(&handle, Command::HoldName { name, user, until }).await?),
+            Inner::NameAttempt { name } => {
+                self.home.gate.attempt("name", name.as_bytes())?;
+                Box::pin(self.inner_op(group, Inner::FindName { name })).await
+            }
+            Inner::Enter { user, password, enter } => self.home.enter(&handle, user, password, enter).await,
+            Inner::User { user, change } => self.home.change(&handle, user, change).await,
             Inner::GetUsers { users } => {
                 let reader = view(&handle)?;
                 let mut found = Vec::new();
@@ -177,11 +188,11 @@ impl Local {
             Inner::ConfirmName { name, user } => done(propose(&handle, Command::ConfirmName { name, user }).await?),
             Inner::ReleaseName { name, user } => done(propose(&handle, Command::ReleaseName { name, user }).await?),
             Inner::CreateUser { user, name, key } => done(propose(&handle, Command::CreateUser { user, name, key }).await?),
-            Inner::SettleUser { user } => {
-                // The reply says whether the user is there for good; if not, it never will be.
-                match propose(&handle, Command::ForbidUser { user }).await? {
+            Inner::SettleUser { user, name } => {
+                // The reply says whether the name is the user's; if not, nothing under way will make it so.
+                match propose(&handle, UserChange::SettleName { name }.of(user)).await? {
                     Reply::Account { .. } => Ok(InnerAnswer::Truth(true)),
-                    Reply::Done | Reply::Rejected(_) => Ok(InnerAnswer::Truth(is_active(&view(&handle)?, user)?.is_some())),
+                    Reply::Done => Ok(InnerAnswer::Truth(false)),
                     other => done(other),
                 }
             }
@@ -255,7 +266,7 @@ fn sent(reply: Reply) -> Result<Answer, Refusal> {
     match reply {
         Reply::Sent { seq, cnt, ts, duplicate } => Ok(Answer::Sent { seq, cnt, ts, duplicate }),
         Reply::Voided => Ok(Answer::Voided),
-        Reply::Done | Reply::Rev(_) | Reply::Merged { .. } | Reply::Account { .. } => Ok(Answer::Done),
+        Reply::Done | Reply::Rev(_) | Reply::Merged { .. } | Reply::Account { .. } | Reply::Entered { .. } => Ok(Answer::Done),
         Reply::OutOfSequence { expected } => Err(Refusal::out_of_sequence(expected)),
         Reply::Rejected(code) => Err(rejected(code)),
         Reply::WrongGroup => Err(refuse(Code::WrongGroup)),
@@ -266,7 +277,7 @@ fn done(reply: Reply) -> Result<InnerAnswer, Refusal> {
     sent(reply).map(|_| InnerAnswer::Done)
 }
 
-fn rejected(code: Code) -> Refusal {
+pub(super) fn rejected(code: Code) -> Refusal {
     match code.retry() {
         kith_wire::code::Retry::After => refuse_for(code, REJECTED_RETRY_MS),
         _ => refuse(code),

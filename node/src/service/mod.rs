@@ -7,8 +7,10 @@
 
 pub mod account;
 pub mod history;
+mod home;
 pub mod local;
 mod mutant;
+pub mod people;
 pub mod receipt;
 pub mod replace;
 pub mod status;
@@ -21,11 +23,13 @@ use kith_wire::{
     id::DeviceId,
     limit,
     peer::{Caller, Inner, InnerAnswer},
+    people::PeopleRequest,
 };
 use tracing::Instrument;
 
-use self::{history::Reads, receipt::Receipts};
+use self::{history::Reads, people::People, receipt::Receipts};
 use crate::{
+    auth::gate::Gate,
     clock::Instant,
     router::{Router, refuse},
 };
@@ -36,6 +40,7 @@ pub struct Service {
     router: Router,
     reads: Reads,
     receipts: Receipts,
+    people: People,
     sessions: Arc<dyn Fn() -> u64 + std::marker::Send + Sync>,
 }
 
@@ -47,8 +52,8 @@ impl fmt::Debug for Service {
 
 impl Service {
     /// Over a router. `sessions` counts those that this node holds.
-    pub fn new(router: Router, sessions: Arc<dyn Fn() -> u64 + std::marker::Send + Sync>) -> Self {
-        Self { reads: Reads::new(router.clone()), receipts: Receipts::default(), router, sessions }
+    pub fn new(router: Router, gate: Gate, sessions: Arc<dyn Fn() -> u64 + std::marker::Send + Sync>) -> Self {
+        Self { people: People::new(router.clone(), gate), reads: Reads::new(router.clone()), receipts: Receipts::default(), router, sessions }
     }
     /// The way to leaders.
     pub fn router(&self) -> &Router {
@@ -106,6 +111,7 @@ impl Service {
             Request::Discover => Ok(status::edges(router)),
             Request::Status => Ok(status::cluster(router, self.sessions()).await),
             Request::ReplaceNode { .. } => replace::ask(router, caller, request, deadline).await,
+            Request::People(asked) => self.people.handle(caller, asked, deadline).await.map(Answer::People),
             Request::EnsureAccount { name, key } => account::ensure(router, &name, &key, deadline).await,
         }
     }
@@ -155,6 +161,11 @@ fn check(caller: &Caller, request: &Request) -> Result<(), Refusal> {
         request,
         Request::Discover | Request::Status | Request::EnsureAccount { .. } | Request::FindUser { .. } | Request::ReplaceNode { .. }
     );
+    let needs_user = match request {
+        Request::People(PeopleRequest::ResetLink { .. } | PeopleRequest::SetAdmin { .. }) => false,
+        Request::People(asked) => !asked.is_at_door(),
+        _ => needs_user,
+    };
     if needs_user && caller.user.get() == 0 {
         return Err(refuse(Code::NotAllowed).with_text("this needs a user's token"));
     }
@@ -172,6 +183,11 @@ fn check(caller: &Caller, request: &Request) -> Result<(), Refusal> {
             Ok(())
         }
         Request::Status | Request::EnsureAccount { .. } | Request::ReplaceNode { .. } if !caller.admin => Err(refuse(Code::NotAdmin)),
+        Request::People(PeopleRequest::ResetLink { .. }) if !caller.admin => Err(refuse(Code::NotAdmin)),
+        // The first operator, and one who was locked out, come from a node's own machine: only its files sign a token of nobody.
+        Request::People(PeopleRequest::SetAdmin { .. }) if !caller.admin || caller.user.get() != 0 => {
+            Err(refuse(Code::NotAdmin).with_text("this needs a token made on a node's own machine"))
+        }
         _ => Ok(()),
     }
 }
@@ -204,6 +220,24 @@ mod tests {
         assert_eq!(check(&caller(1, false), &send("🦀".repeat(limit::TEXT_CHARS_MAX))), Ok(()));
         let refused = check(&caller(1, false), &send("🦀".repeat(limit::TEXT_CHARS_MAX + 1)));
         assert_eq!(refused.unwrap_err().code, Code::TooLarge);
+    }
+
+    #[test]
+    fn strangers_may_ask_what_is_asked_at_the_door_and_nothing_else() {
+        let stranger = caller(0, false);
+        let code = |caller: &Caller, asked| check(caller, &Request::People(asked)).err().map(|refusal| refusal.code);
+        let name = || "ann".to_owned();
+        assert_eq!(code(&stranger, PeopleRequest::Refresh { token: "x".into() }), None);
+        assert_eq!(code(&stranger, PeopleRequest::Devices), Some(Code::NotAllowed));
+        assert_eq!(code(&stranger, PeopleRequest::EndOthers), Some(Code::NotAllowed));
+        assert_eq!(code(&stranger, PeopleRequest::ResetLink { name: name() }), Some(Code::NotAdmin));
+        assert_eq!(code(&caller(1, true), PeopleRequest::ResetLink { name: name() }), None);
+        assert_eq!(
+            code(&caller(1, true), PeopleRequest::SetAdmin { name: name(), admin: true }),
+            Some(Code::NotAdmin),
+            "an operator makes no operator"
+        );
+        assert_eq!(code(&caller(0, true), PeopleRequest::SetAdmin { name: name(), admin: true }), None);
     }
 
     #[test]

@@ -11,17 +11,18 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use kith_wire::{
-    client::{Answer, Event, Refusal, ToClient},
+    client::{Answer, Event, Refusal, Request, ToClient},
     code::Code,
     frame::Decoder,
     id::{RequestId, SessionId, UserId, UserRev},
+    peer::Caller,
 };
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::{
-    Requests, Sessions, Tokens, codec,
+    Door, Requests, Sessions, Tokens, Whose, codec,
     machine::{Action, HELLO_WITHIN, Identity, Machine, Registered},
     metrics::{End, OutboxMetrics, SessionMetrics, SessionReject},
     pull,
@@ -64,6 +65,8 @@ pub struct SessionParts {
     pub tokens: Arc<dyn Tokens>,
     /// Registration.
     pub sessions: Arc<dyn Sessions>,
+    /// Strangers.
+    pub door: Arc<dyn Door>,
     /// Fires when the node takes no more sessions and wants these to move.
     pub draining: CancellationToken,
     /// Counters.
@@ -351,28 +354,34 @@ impl Driver {
                         Box::pin(std::future::ready((claims, Ok(registered))))
                     } else {
                         let sessions = &self.parts.sessions;
-                        let id = sessions.open(claims.user, hello.device, hello.conn, self.outbox.clone());
+                        let whose = Whose { user: claims.user, device: hello.device, conn: hello.conn, grant: claims.grant() };
+                        let id = sessions.open(whose, self.outbox.clone());
                         self.registration = Some(Registration { sessions: sessions.clone(), id });
-                        let registered = sessions.register(id, claims.user, hello.device, hello.conn);
+                        let registered = sessions.register(id, whose);
                         Box::pin(async move { (claims, registered.await) })
                     };
                     self.opening = Some(opening);
                 }
-                Action::Start { id, caller, request } => {
-                    let session = self.registration.as_ref().map_or(0, |registration| registration.id.get());
-                    let span = tracing::debug_span!("session.request", node = %self.parts.identity.node, session, request = caller.trace);
-                    let answer = self.parts.requests.handle(caller, request, now + ANSWER_WITHIN);
-                    let answered = async move {
-                        let answer = tokio::time::timeout(ANSWER_WITHIN + Duration::from_secs(1), answer).await;
-                        (id, now, answer.unwrap_or_else(|_| Err(refuse(Code::OutcomeUnknown))))
-                    };
-                    self.answers.push(Box::pin(answered.instrument(span)));
-                }
+                Action::Knock { id, caller, request } => match self.parts.door.knock(self.conn.remote_address().ip()) {
+                    Ok(()) => self.start(id, caller, request, now),
+                    Err(refusal) => self.machine.handle_answer(id, Err(refusal)),
+                },
+                Action::Start { id, caller, request } => self.start(id, caller, request, now),
                 Action::End { why, code } => self.ended = Some((why, code)),
             }
         }
         self.parts.session_metrics.depth.inc_by(self.machine.waiting() as i64 - self.out.shown);
         self.out.shown = self.machine.waiting() as i64;
+    }
+    fn start(&mut self, id: RequestId, caller: Caller, request: Request, now: Instant) {
+        let session = self.registration.as_ref().map_or(0, |registration| registration.id.get());
+        let span = tracing::debug_span!("session.request", node = %self.parts.identity.node, session, request = caller.trace);
+        let answer = self.parts.requests.handle(caller, request, now + ANSWER_WITHIN);
+        let answered = async move {
+            let answer = tokio::time::timeout(ANSWER_WITHIN + Duration::from_secs(1), answer).await;
+            (id, now, answer.unwrap_or_else(|_| Err(refuse(Code::OutcomeUnknown))))
+        };
+        self.answers.push(Box::pin(answered.instrument(span)));
     }
     fn note_refusal(&self, refusal: &Refusal) {
         match refusal.code {

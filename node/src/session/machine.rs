@@ -2,7 +2,7 @@
 //!
 //! In: `handle_*`: frames of the chat stream, answers of the service, the outcome of the registration, the time. Out: `poll_transmit`
 //! (frames to send, in order) and `poll_action` (what the driver must do). Invariants: Hello first, once; exactly one answer per
-//! request; numbered writes of one channel are started in the order of their frames. Bounds: `limit::SESSION_REQUESTS_MAX` requests
+//! request; before Hello only what is asked at the door; numbered writes of one channel are started in the order of their frames. Bounds: `limit::SESSION_REQUESTS_MAX` requests
 //! wait for an answer, the next is `Busy`; `limit::DEDUP_RING` of a channel are under way. Not here: streams, tasks, live pushes.
 
 use std::{
@@ -14,7 +14,7 @@ use kith_wire::{
     client::{Answer, Hello, Refusal, Request, ToClient, ToEdge, Welcome},
     code::Code,
     hello::{self, Features, Version},
-    id::{ChannelId, ClusterId, NodeId, RequestId, SessionId, Timestamp, UserId, UserRev},
+    id::{ChannelId, ClusterId, DeviceId, NodeId, RequestId, SessionId, Timestamp, UserId, UserRev},
     limit,
     peer::Caller,
 };
@@ -30,6 +30,8 @@ use crate::{
 pub const IDLE: Duration = Duration::from_secs(75);
 /// Hello must come within this.
 pub const HELLO_WITHIN: Duration = Duration::from_secs(5);
+/// Who asks for something before Hello has so long for each request, and until Hello.
+pub const DOOR_WITHIN: Duration = Duration::from_secs(30);
 /// What a client that has too many requests waiting is told to wait.
 const BUSY_RETRY_MS: u32 = 100;
 /// Channels whose state outlives their requests.
@@ -53,6 +55,8 @@ pub enum Action {
     Verify { token: String },
     /// Register the session with its user's home, then call `handle_registered`.
     Register { claims: Claims, hello: Box<Hello> },
+    /// As `Start`, for somebody who has not said Hello: if their address may ask now.
+    Knock { id: RequestId, caller: Caller, request: Request },
     /// Do this request, then call `handle_answer`. To be begun in the order of the actions.
     Start { id: RequestId, caller: Caller, request: Request },
     /// Send what is to be sent, then close.
@@ -77,6 +81,7 @@ pub struct Machine {
     phase: Phase,
     begun: Instant,
     heard: Instant,
+    knocks: usize,
     waiting: HashMap<RequestId, Option<ChannelId>>,
     lanes: HashMap<ChannelId, Lane>,
     transmits: VecDeque<ToClient>,
@@ -109,6 +114,7 @@ impl Machine {
             phase: Phase::Fresh,
             begun: now,
             heard: now,
+            knocks: 0,
             waiting: HashMap::new(),
             lanes: HashMap::new(),
             transmits: VecDeque::new(),
@@ -123,6 +129,8 @@ impl Machine {
         match (frame, &mut self.phase) {
             (_, Phase::Ended) => {}
             (ToEdge::Hello(hello), Phase::Fresh) => self.open(hello),
+            (ToEdge::Request { id, request }, Phase::Fresh) if is_at_door(&request) => self.knock(id, Ok(request)),
+            (ToEdge::Unreadable { id, refusal }, Phase::Fresh) => self.knock(id, Err(refusal)),
             (_, Phase::Fresh) | (ToEdge::Hello(_), _) => self.handle_bad_frame(),
             (ToEdge::Beat, _) => self.transmits.push_back(ToClient::Beat),
             (ToEdge::Request { id, request }, _) => self.request(id, request),
@@ -139,6 +147,9 @@ impl Machine {
         match outcome {
             Err(code) => self.end(End::Refused, refuse(code)),
             Ok(claims) if claims.user == UserId::new(0) && !claims.admin => self.end(End::Refused, refuse(Code::BadToken)),
+            Ok(claims) if claims.device.is_some_and(|device| device != hello.device) => {
+                self.end(End::Refused, refuse(Code::BadToken).with_text("the token is of another device"));
+            }
             Ok(claims) => {
                 let hello = hello.clone();
                 self.actions.push_back(Action::Register { claims, hello });
@@ -217,6 +228,7 @@ impl Machine {
     /// When `handle_timeout` is to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.phase {
+            Phase::Fresh if self.knocks > 0 => Some(self.heard + DOOR_WITHIN),
             Phase::Fresh => Some(self.begun + HELLO_WITHIN),
             Phase::Opening(..) | Phase::Open(_) => Some(self.heard + IDLE),
             Phase::Ended => None,
@@ -250,6 +262,23 @@ impl Machine {
         }
         self.actions.push_back(Action::Verify { token: hello.token.clone() });
         self.phase = Phase::Opening(Box::new(hello), version, VecDeque::new());
+    }
+    /// A request before Hello: one at a time, and only so many.
+    fn knock(&mut self, id: RequestId, request: Result<Request, Refusal>) {
+        self.knocks += 1;
+        if self.knocks > limit::DOOR_REQUESTS_MAX {
+            return self.end(End::Refused, refuse(Code::RateLimited));
+        }
+        match request {
+            Err(refusal) => self.refuse(id, refusal),
+            Ok(_) if !self.waiting.is_empty() => self.refuse(id, refuse_for(Code::Busy, BUSY_RETRY_MS)),
+            Ok(request) => {
+                self.waiting.insert(id, None);
+                self.trace = self.trace.wrapping_add(1);
+                let caller = Caller { user: UserId::new(0), device: DeviceId::new(0), admin: false, trace: self.trace };
+                self.actions.push_back(Action::Knock { id, caller, request });
+            }
+        }
     }
     fn request(&mut self, id: RequestId, request: Request) {
         if self.waiting.contains_key(&id) {
@@ -311,6 +340,11 @@ impl Machine {
         self.transmits.push_back(ToClient::Bye(refusal));
         self.actions.push_back(Action::End { why, code });
     }
+}
+
+/// Whether it may be asked before Hello.
+fn is_at_door(request: &Request) -> bool {
+    matches!(request, Request::People(asked) if asked.is_at_door())
 }
 
 /// The channel whose order a request must keep.

@@ -13,7 +13,7 @@ fn identity() -> Identity {
     Identity { cluster: ClusterId::new([7; 16]), node: NodeId::new(1), features: Features(0) }
 }
 fn claims() -> Claims {
-    Claims { user: UserId::new(9), name: "ann".into(), cluster: ClusterId::new([7; 16]), admin: false, expires_s: 10, issued_s: 0 }
+    Claims { user: UserId::new(9), name: "ann".into(), cluster: ClusterId::new([7; 16]), admin: false, expires_s: 10, ..Claims::default() }
 }
 fn hello() -> ToEdge {
     ToEdge::Hello(Hello {
@@ -285,5 +285,49 @@ proptest! {
             asked.dedup();
             prop_assert_eq!(answers, asked, "a request was not answered");
         }
+    }
+}
+
+fn log_in(id: u64) -> ToEdge {
+    let request = kith_wire::people::PeopleRequest::Refresh { token: "x".into() };
+    ToEdge::Request { id: RequestId::new(id), request: Request::People(request) }
+}
+
+#[test]
+fn before_hello_only_what_is_asked_at_the_door_is_done_one_at_a_time_and_only_so_often() {
+    let now = Instant::now();
+    let mut machine = Machine::new(identity(), 0, now);
+    machine.handle_frame(log_in(1), now);
+    let Some(Action::Knock { id, caller, .. }) = machine.poll_action() else { panic!("asked at the door") };
+    assert_eq!((caller.user, caller.admin), (UserId::new(0), false));
+    machine.handle_frame(log_in(2), now);
+    assert!(matches!(machine.poll_transmit(), Some(ToClient::Answer { answer: Err(refusal), .. }) if refusal.code == Code::Busy));
+    assert_eq!(machine.poll_timeout(), Some(now + DOOR_WITHIN), "who is answered has time for Hello");
+    machine.handle_answer(id, Ok(Answer::Done));
+    assert!(matches!(machine.poll_transmit(), Some(ToClient::Answer { answer: Ok(Answer::Done), .. })));
+    machine.handle_frame(hello(), now);
+    assert!(matches!(machine.poll_action(), Some(Action::Verify { .. })), "and then the session is opened on the same stream");
+
+    let mut machine = Machine::new(identity(), 0, now);
+    for id in 0..=limit::DOOR_REQUESTS_MAX as u64 {
+        machine.handle_frame(log_in(id), now);
+        machine.handle_answer(RequestId::new(id), Ok(Answer::Done));
+    }
+    assert!(machine.is_ended());
+
+    let mut machine = Machine::new(identity(), 0, now);
+    machine.handle_frame(send(1, 1, 1), now);
+    assert!(machine.is_ended(), "nothing else is done for strangers");
+}
+
+#[test]
+fn a_token_that_is_bound_to_a_device_opens_no_session_of_another() {
+    let now = Instant::now();
+    for (device, is_taken) in [(5, true), (6, false)] {
+        let mut machine = Machine::new(identity(), 0, now);
+        machine.handle_frame(hello(), now);
+        let _ = machine.poll_action();
+        machine.handle_token(Ok(Claims { device: Some(DeviceId::new(device)), login: 1, ..claims() }));
+        assert_eq!(matches!(machine.poll_action(), Some(Action::Register { .. })), is_taken);
     }
 }

@@ -11,7 +11,7 @@ pub mod machine;
 pub mod metrics;
 mod pull;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use kith_wire::{
@@ -21,7 +21,11 @@ use kith_wire::{
     peer::Caller,
 };
 
-use crate::{auth::Claims, clock::Instant, outbox::Outbox};
+use crate::{
+    auth::{Claims, Grant},
+    clock::Instant,
+    outbox::Outbox,
+};
 
 /// What clients may ask of the node. The futures of one session are first polled in the order in which they were made.
 pub trait Requests: Send + Sync + 'static {
@@ -40,12 +44,34 @@ pub trait Tokens: Send + Sync + 'static {
     fn verify(&self, token: &str) -> Result<Claims, Code>;
 }
 
+/// Whose a session is, and by which token.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Whose {
+    /// The user.
+    pub user: UserId,
+    /// Their device.
+    pub device: DeviceId,
+    /// Its count of connections.
+    pub conn: Conn,
+    /// What its token was given at.
+    pub grant: Grant,
+}
+
+/// Who keeps strangers from knocking too often.
+pub trait Door: Send + Sync + 'static {
+    /// Whether somebody at this address may ask for something without a token.
+    ///
+    /// # Errors
+    /// `RateLimited`, with a delay.
+    fn knock(&self, from: IpAddr) -> Result<(), Refusal>;
+}
+
 /// The sessions of this node and their registration.
 pub trait Sessions: Send + Sync + 'static {
     /// Takes a session; pushes go to the outbox once it is registered.
-    fn open(&self, user: UserId, device: DeviceId, conn: Conn, outbox: Arc<Outbox>) -> SessionId;
+    fn open(&self, whose: Whose, outbox: Arc<Outbox>) -> SessionId;
     /// Registers it with the leader of the user's home.
-    fn register(&self, session: SessionId, user: UserId, device: DeviceId, conn: Conn) -> BoxFuture<'static, Result<machine::Registered, Refusal>>;
+    fn register(&self, session: SessionId, whose: Whose) -> BoxFuture<'static, Result<machine::Registered, Refusal>>;
     /// Forgets it.
     fn close(&self, session: SessionId);
     /// How many there are.

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use kith_wire::{
     id::{ChannelId, UserId},
-    log::LogId,
+    log::{Debt, LogId},
 };
 use sha2::{Digest, Sha256};
 
@@ -79,6 +79,12 @@ fn write_key(key: &RowKey, out: &mut Vec<u8>) {
             user(out, 11, u);
             out.extend_from_slice(&rev.get().to_be_bytes());
         }
+        RowKey::Credential(u) => user(out, 40, u),
+        RowKey::Owed(u, Debt::Name(name)) => {
+            user(out, 41, u);
+            out.push(1);
+            out.extend_from_slice(name.as_bytes());
+        }
         RowKey::Name(name) => {
             out.push(12);
             out.extend_from_slice(name.as_bytes());
@@ -117,6 +123,8 @@ fn encode(row: &Row) -> Bytes {
         Row::Device(row) => row.encode(),
         Row::Index(row) => row.encode(),
         Row::IndexByRev(channel) => Bytes::copy_from_slice(channel.as_bytes()),
+        Row::Credential(row) => row.encode(),
+        Row::Owed(row) => row.encode(),
         Row::Name(row) => row.encode(),
         Row::GroupState(row) => row.encode(),
         Row::Owned(row) => row.encode(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kith_wire::{
-    id::{ChannelId, MapEpoch, Seq, UserId, UserRev},
+    id::{ChannelId, DeviceId, MapEpoch, Seq, UserId, UserRev},
     log::{IndexRow, Position, Record},
 };
 
@@ -14,6 +14,10 @@ pub enum Effect {
     Appended { channel: ChannelId, record: Arc<Record>, recipients: Arc<[(UserId, Seq)]> },
     /// A user's index moved; the rows that changed.
     IndexMoved { user: UserId, from: UserRev, to: UserRev, rows: Vec<Arc<IndexRow>> },
+    /// Devices of a user were ended: their sessions are to be. `all`: all but these.
+    DevicesEnded { user: UserId, devices: Vec<DeviceId>, all_but: bool },
+    /// Users of the group owe something elsewhere.
+    Owes,
     /// A member's read or delivered position moved.
     Receipt { channel: ChannelId, user: UserId, read: Position, delivered: Position, others: Arc<[UserId]> },
     /// Meta group: the map changed.

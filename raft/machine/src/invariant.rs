@@ -443,6 +443,8 @@ pub fn kinds_agree(key: &RowKey, row: &Row) -> bool {
             | (RowKey::Device(..), Row::Device(_))
             | (RowKey::Index(..), Row::Index(_))
             | (RowKey::IndexByRev(..), Row::IndexByRev(_))
+            | (RowKey::Credential(_), Row::Credential(_))
+            | (RowKey::Owed(..), Row::Owed(_))
             | (RowKey::Name(_), Row::Name(_))
             | (RowKey::GroupState, Row::GroupState(_))
             | (RowKey::Owned(..), Row::Owned(_))

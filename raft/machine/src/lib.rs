@@ -152,8 +152,12 @@ pub fn bucket_of(command: &Command) -> Option<Bucket> {
         | Command::ForbidUser { user }
         | Command::RegisterDevice { user, .. }
         | Command::MergeRefs { user, .. }
-        | Command::MarkRead { user, .. } => Some(user.bucket()),
-        Command::ReserveName { name, .. } | Command::ConfirmName { name, .. } | Command::ReleaseName { name, .. } => Some(Bucket::of_name(name)),
+        | Command::MarkRead { user, .. }
+        | Command::User { user, .. } => Some(user.bucket()),
+        Command::ReserveName { name, .. }
+        | Command::ConfirmName { name, .. }
+        | Command::ReleaseName { name, .. }
+        | Command::HoldName { name, .. } => Some(Bucket::of_name(name)),
         Command::OwnBuckets { .. }
         | Command::RaiseVersion { .. }
         | Command::InitCluster { .. }
@@ -199,12 +203,14 @@ fn apply_item(ctx: &mut Context<'_>, item: Item) -> Result<Reply, ViewError> {
         Command::Gone { channel, user } => channel::outbox::gone(ctx, channel, user),
         Command::CreateUser { user, name, key } => user::account::create(ctx, user, name, key),
         Command::ForbidUser { user } => user::account::forbid(ctx, user),
-        Command::RegisterDevice { user, device } => user::device::register(ctx, user, device),
+        Command::RegisterDevice { user, device, login, issued } => user::device::register(ctx, user, device, login, issued),
+        Command::User { user, change } => user::change(ctx, user, change),
         Command::MergeRefs { user, refs } => user::index::merge_refs(ctx, user, refs),
         Command::MarkRead { user, channel, read } => user::index::mark_read(ctx, user, channel, read),
         Command::ReserveName { name, user } => name::reserve(ctx, name, user),
         Command::ConfirmName { name, user } => name::confirm(ctx, name, user),
         Command::ReleaseName { name, user } => name::release(ctx, name, user),
+        Command::HoldName { name, user, until } => name::hold(ctx, name, user, until),
         Command::OwnBuckets { region, first, last, epoch } => own::take(ctx, region, first, last, epoch),
         // The version belongs to the group's row, which the caller holds.
         Command::RaiseVersion { .. } => Ok(Reply::Done),

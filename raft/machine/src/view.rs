@@ -7,8 +7,8 @@ use std::{cmp::Ordering, collections::BTreeMap, marker::PhantomData, ops::Deref,
 use kith_wire::{
     id::{Bucket, ChannelId, DeviceId, GroupId, NodeId, RegionId, Seq, UserId, UserRev},
     log::{
-        ChannelRow, ClusterRow, DedupRow, DeviceRow, FormerRow, GroupRow, GroupStateRow, IndexRow, NameRow, NodeRow, OwnedRow, PositionsRow, Record,
-        RosterRow, RunRow, UserRow,
+        ChannelRow, ClusterRow, CredentialRow, Debt, DedupRow, DeviceRow, FormerRow, GroupRow, GroupStateRow, IndexRow, NameRow, NodeRow, OwedRow,
+        OwnedRow, PositionsRow, Record, RosterRow, RunRow, UserRow,
     },
 };
 use thiserror::Error;
@@ -40,6 +40,10 @@ pub enum RowKey {
     Index(UserId, ChannelId),
     /// [`Row::IndexByRev`]: order of a user's index rows by their last change.
     IndexByRev(UserId, UserRev),
+    /// [`Row::Credential`]
+    Credential(UserId),
+    /// [`Row::Owed`]: there while the user's home owes it to another group.
+    Owed(UserId, Debt),
     /// [`Row::Name`], by folded name.
     Name(String),
     /// [`Row::GroupState`]
@@ -67,7 +71,9 @@ impl RowKey {
             | Self::Record(c, _)
             | Self::Dedup(c, _)
             | Self::Dirty(c) => Some(c.bucket()),
-            Self::User(u) | Self::Device(u, _) | Self::Index(u, _) | Self::IndexByRev(u, _) => Some(u.bucket()),
+            Self::User(u) | Self::Device(u, _) | Self::Index(u, _) | Self::IndexByRev(u, _) | Self::Credential(u) | Self::Owed(u, _) => {
+                Some(u.bucket())
+            }
             Self::Name(name) => Some(Bucket::of_name(name)),
             Self::GroupState | Self::Owned(..) | Self::Cluster | Self::Node(_) | Self::Group(_) | Self::Run(..) => None,
         }
@@ -99,6 +105,10 @@ pub enum Row {
     Index(IndexRow),
     /// Which channel's row changed at that rev.
     IndexByRev(ChannelId),
+    /// How an account is proven.
+    Credential(CredentialRow),
+    /// Something owed.
+    Owed(OwedRow),
     /// A name.
     Name(NameRow),
     /// The group itself.
@@ -128,6 +138,8 @@ pub enum Scan {
     IndexByRev(UserId, RangeInclusive<UserRev>),
     /// All dirty channels of the group after this one, in storage order (by bucket, then id).
     Dirty(Option<ChannelId>),
+    /// All that users of the group owe, after this one, in storage order (by bucket, then user).
+    Owed(Option<(UserId, Debt)>),
     /// Owned runs of the group.
     Owned,
     /// Nodes of the map.
@@ -153,6 +165,11 @@ impl Scan {
                 let last = ChannelId::from_bytes(&[[2].as_slice(), &[u8::MAX; 16]].concat()).ok()?;
                 (RowKey::Dirty(first), RowKey::Dirty(last))
             }
+            Self::Owed(_) => {
+                // The largest debt: no text begins with a larger character, nor is one as long.
+                let last = Debt::Name(std::iter::repeat_n(char::MAX, 1 + kith_wire::limit::NAME_BYTES_MAX / 4).collect());
+                (RowKey::Owed(USERS.0, Debt::Name(String::new())), RowKey::Owed(USERS.1, last))
+            }
             Self::Owned => (RowKey::Owned(REGIONS.0, 0), RowKey::Owned(REGIONS.1, u16::MAX)),
             Self::Nodes => (RowKey::Node(NodeId::new(0)), RowKey::Node(NodeId::new(u64::MAX))),
             Self::Groups => (RowKey::Group(GroupId::new(0)), RowKey::Group(GroupId::new(u32::MAX))),
@@ -165,6 +182,7 @@ impl Scan {
     pub fn holds(&self, key: &RowKey) -> bool {
         match (self, key) {
             (Self::Dirty(Some(after)), RowKey::Dirty(channel)) => storage_order(after) < storage_order(channel),
+            (Self::Owed(Some((user, debt))), RowKey::Owed(of, owed)) => owed_order(user, debt) < owed_order(of, owed),
             _ => true,
         }
     }
@@ -173,6 +191,7 @@ impl Scan {
     pub fn compare(&self, a: &RowKey, b: &RowKey) -> Ordering {
         match (a, b) {
             (RowKey::Dirty(a), RowKey::Dirty(b)) => storage_order(a).cmp(&storage_order(b)),
+            (RowKey::Owed(user, debt), RowKey::Owed(other, owed)) => owed_order(user, debt).cmp(&owed_order(other, owed)),
             _ => a.cmp(b),
         }
     }
@@ -180,6 +199,10 @@ impl Scan {
 
 fn storage_order(channel: &ChannelId) -> (Bucket, ChannelId) {
     (channel.bucket(), *channel)
+}
+
+fn owed_order<'a>(user: &UserId, debt: &'a Debt) -> (Bucket, UserId, &'a Debt) {
+    (user.bucket(), *user, debt)
 }
 
 /// A row could not be read: a fault of the disk or a checksum. Stops this replica of this group.
@@ -249,7 +272,7 @@ macro_rules! row_values {
 }
 row_values! {
     Channel(ChannelRow), Roster(RosterRow), Former(FormerRow), Positions(PositionsRow), Record(Record), Dedup(DedupRow), User(UserRow),
-    Device(DeviceRow), Index(IndexRow), IndexByRev(ChannelId), Name(NameRow), GroupState(GroupStateRow), Owned(OwnedRow), Cluster(ClusterRow),
+    Device(DeviceRow), Index(IndexRow), IndexByRev(ChannelId), Credential(CredentialRow), Owed(OwedRow), Name(NameRow), GroupState(GroupStateRow), Owned(OwnedRow), Cluster(ClusterRow),
     Node(NodeRow), Group(GroupRow), Run(RunRow),
 }
 

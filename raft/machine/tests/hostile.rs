@@ -119,7 +119,12 @@ fn command() -> BoxedStrategy<Command> {
     let of_user = prop_oneof![
         (user(), ".{0,80}", any::<u8>()).prop_map(|(user, name, key)| Command::CreateUser { user, name, key: [key; 32] }),
         user().prop_map(|user| Command::ForbidUser { user }),
-        (user(), device()).prop_map(|(user, device)| Command::RegisterDevice { user, device }),
+        (user(), device(), any::<u8>(), any::<u64>()).prop_map(|(user, device, login, issued)| Command::RegisterDevice {
+            user,
+            device,
+            login: u64::from(login % 3),
+            issued: Timestamp::new(issued),
+        }),
         (user(), prop::collection::vec(news(), 0..4)).prop_map(|(user, refs)| Command::MergeRefs { user, refs }),
         (user(), channel(), position()).prop_map(|(user, channel, read)| Command::MarkRead { user, channel, read }),
         (".{0,80}", user()).prop_map(|(name, user)| Command::ReserveName { name, user }),

@@ -94,7 +94,7 @@ impl World {
             let refs =
                 [group, direct].iter().filter_map(|c| kith_machine::channel::refs::ref_for(&script.view, *c, user).expect("readable")).collect();
             script.propose(Command::MergeRefs { user, refs });
-            script.propose(Command::RegisterDevice { user, device: Script::device(user, 0) });
+            script.propose(Command::RegisterDevice { user, device: Script::device(user, 0), login: 0, issued: Timestamp::new(1) });
         }
         assert_eq!(violations(&script.view), Vec::<String>::new());
         Self { script, group, direct }

@@ -76,7 +76,10 @@ fn a_sign_up_is_made_once_and_its_id_belongs_to_its_key() {
     let late = Command::CreateUser { user: never, name: "late".to_owned(), key: [1; 32] };
     assert_eq!(reply(&mut script, late), Reply::Rejected(Code::IdTaken));
     assert_eq!(kith_machine::user::account(&script.view, never).expect("readable").map(|row| row.state), Some(UserState::Forbidden));
-    assert_eq!(reply(&mut script, Command::RegisterDevice { user: never, device: DeviceId::new(1) }), Reply::Rejected(Code::Revoked));
+    assert_eq!(
+        reply(&mut script, Command::RegisterDevice { user: never, device: DeviceId::new(1), login: 0, issued: Timestamp::new(1) }),
+        Reply::Rejected(Code::Revoked)
+    );
     assert_eq!(reply(&mut script, Command::MergeRefs { user: never, refs: vec![] }), Reply::Rejected(Code::NoSuchUser));
 }
 
@@ -87,7 +90,7 @@ fn the_longest_idle_device_makes_room_for_the_33rd() {
     let mut index = script.index();
     let mut register = |device: u64, now: u64| {
         index += 1;
-        let items = vec![kith_machine::item(Command::RegisterDevice { user, device: DeviceId::new(device) })];
+        let items = vec![kith_machine::item(Command::RegisterDevice { user, device: DeviceId::new(device), login: 0, issued: Timestamp::new(1) })];
         script.view.apply(group, index, Batch { now: Timestamp::new(now), items }).expect("applies").replies[0].clone()
     };
     for device in 1..=32 {

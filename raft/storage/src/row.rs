@@ -11,8 +11,8 @@ use kith_machine::{
 use kith_wire::{
     id::ChannelId,
     log::{
-        ChannelRow, ClusterRow, Content, DedupRow, DeviceRow, FormerRow, GroupRow, GroupStateRow, IndexRow, NameRow, NodeRow, OwnedRow, PositionsRow,
-        Record, RosterRow, RunRow, UserRow,
+        ChannelRow, ClusterRow, Content, CredentialRow, DedupRow, DeviceRow, FormerRow, GroupRow, GroupStateRow, IndexRow, NameRow, NodeRow, OwedRow,
+        OwnedRow, PositionsRow, Record, RosterRow, RunRow, UserRow,
     },
 };
 use thiserror::Error;
@@ -44,6 +44,8 @@ pub(crate) fn encode(row: &Row, out: &mut Vec<u8>) {
         Row::Device(row) => codec::seal_into(&row.encode(), out),
         Row::Index(row) => codec::seal_into(&row.encode(), out),
         Row::IndexByRev(channel) => codec::seal_into(channel.as_bytes(), out),
+        Row::Credential(row) => codec::seal_into(&row.encode(), out),
+        Row::Owed(row) => codec::seal_into(&row.encode(), out),
         Row::Name(row) => codec::seal_into(&row.encode(), out),
         Row::GroupState(row) => codec::seal_into(&row.encode(), out),
         Row::Owned(row) => codec::seal_into(&row.encode(), out),
@@ -81,6 +83,8 @@ pub(crate) fn decode_as(quirk: Quirk, key: &RowKey, value: &[u8]) -> Result<Row,
         RowKey::Device(..) => Row::Device(DeviceRow::decode(bytes).map_err(body)?),
         RowKey::Index(..) => Row::Index(IndexRow::decode(bytes).map_err(body)?),
         RowKey::IndexByRev(..) => Row::IndexByRev(ChannelId::from_bytes(bytes).map_err(body)?),
+        RowKey::Credential(_) => Row::Credential(CredentialRow::decode(bytes).map_err(body)?),
+        RowKey::Owed(..) => Row::Owed(OwedRow::decode(bytes).map_err(body)?),
         RowKey::Name(_) => Row::Name(NameRow::decode(bytes).map_err(body)?),
         RowKey::GroupState => Row::GroupState(GroupStateRow::decode(bytes).map_err(body)?),
         RowKey::Owned(..) => Row::Owned(OwnedRow::decode(bytes).map_err(body)?),
@@ -108,12 +112,14 @@ pub(crate) fn weight(row: Option<&Row>) -> usize {
         Row::Positions(positions) => positions.mentions.len() * 8,
         Row::Dedup(dedup) => dedup.ring.len() * 40,
         Row::User(user) => user.name.len(),
+        Row::Credential(row) => row.password.as_ref().map_or(0, kith_wire::secret::Secret::len),
+        Row::Device(row) => row.title.len() + 32 * row.spent.len(),
         Row::Index(index) => index.news.mentions.len() * 8 + index.news.title.len() + index.news.preview.len(),
         Row::Node(node) => node.address.len() + node.http.len() + node.zone.len() + node.host.len(),
         Row::Group(group) => (group.replicas.len() + group.preference.len()) * 8,
         Row::Channel(_)
         | Row::Dirty
-        | Row::Device(_)
+        | Row::Owed(_)
         | Row::IndexByRev(_)
         | Row::Name(_)
         | Row::GroupState(_)

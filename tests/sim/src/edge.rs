@@ -15,7 +15,7 @@ use kith::{
     router::{Route, refuse},
     service::history::{Reads, Way},
     session::{
-        Sessions, codec,
+        Sessions, Whose, codec,
         machine::{Action, Identity, Machine, Registered},
         metrics::OutboxMetrics,
     },
@@ -232,13 +232,14 @@ impl Session {
                 Action::Verify { token } => self.machine.handle_token(claims(&token).ok_or(Code::BadToken)),
                 Action::Register { claims, hello } => {
                     let sessions = &self.edge.sessions;
-                    let id = sessions.open(claims.user, hello.device, hello.conn, self.outbox.clone());
+                    let whose = Whose { user: claims.user, device: hello.device, conn: hello.conn, grant: claims.grant() };
+                    let id = sessions.open(whose, self.outbox.clone());
                     self.registration = Some(Registration(sessions.clone(), id));
-                    let registered = sessions.register(id, claims.user, hello.device, hello.conn);
+                    let registered = sessions.register(id, whose);
                     self.opening = Some(async move { (claims, registered.await) }.boxed());
                 }
                 Action::Start { id, request: Request::Discover, .. } => self.machine.handle_answer(id, Ok(Answer::Edges(Vec::new()))),
-                Action::Start { id, .. } => self.machine.handle_answer(id, Err(refuse(Code::Unsupported))),
+                Action::Start { id, .. } | Action::Knock { id, .. } => self.machine.handle_answer(id, Err(refuse(Code::Unsupported))),
                 Action::End { .. } => self.is_over = true,
             }
         }
@@ -259,7 +260,7 @@ pub(crate) fn token(user: UserId) -> String {
 
 fn claims(token: &str) -> Option<Claims> {
     let user = UserId::new(token.parse().ok()?);
-    Some(Claims { user, name: token.to_owned(), cluster: ClusterId::default(), admin: false, expires_s: u64::MAX, issued_s: 0 })
+    Some(Claims { user, name: token.to_owned(), expires_s: u64::MAX, ..Claims::default() })
 }
 
 struct SimWay {

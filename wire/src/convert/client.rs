@@ -74,7 +74,7 @@ union!(Request => RequestKind {
     GetUsers: client::GetUsers { users },
     EnsureAccount: client::EnsureAccount { name, key },
     ReplaceNode: client::ReplaceNode { dead, node, address, http, zone, host, force },
-    ; holds Send, ChangeMembers
+    ; holds Send, ChangeMembers, People
     ; empty Discover, Status
 });
 
@@ -111,7 +111,8 @@ fn check_request(request: &Request) -> Result<(), DecodeError> {
         | Request::GetChannel { .. }
         | Request::Discover
         | Request::Status
-        | Request::ReplaceNode { .. } => Ok(()),
+        | Request::ReplaceNode { .. }
+        | Request::People(_) => Ok(()),
     }
 }
 
@@ -164,7 +165,7 @@ union!(Answer => AnswerKind {
     Sent: client::Sent { seq, cnt, ts, duplicate },
     Created: client::CreatedGroup { channel, seq },
     Account: client::Account { user, name, created },
-    ; holds Channel, Users, Edges, Status
+    ; holds Channel, Users, Edges, Status, People
     ; empty Voided, Done
 });
 wrapper!(Vec<UserView> => client::Users.users);

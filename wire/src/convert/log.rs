@@ -63,7 +63,9 @@ union!(Command => CommandKind {
     Gone: log::Gone { channel, user },
     CreateUser: log::CreateUser { user, name, key },
     ForbidUser: log::ForbidUser { user },
-    RegisterDevice: log::RegisterDevice { user, device },
+    RegisterDevice: log::RegisterDevice { user, device, login, issued },
+    User: log::UserCommand { user, change },
+    HoldName: log::HoldName { name, user, until },
     MergeRefs: log::MergeRefs { user, refs },
     MarkRead: log::MarkRead { user, channel, read },
     ReserveName: log::NameOfUser { name, user },
@@ -167,10 +169,10 @@ fn check_roster(row: &RosterRow) -> Result<(), DecodeError> {
 
 // ---------------------------------------------------------------- user, name, group and meta rows
 
-message!(UserRow => log::UserRow { name, key, state, rev, created });
-message!(DeviceRow => log::DeviceRow { created, seen });
+message!(UserRow => log::UserRow { name, key, state, rev, created, admin, logins, renames, renamed, closed, debts });
+message!(DeviceRow => log::DeviceRow { created, seen, title, login, refresh, refreshed, spent, ended });
 message!(IndexRow => log::IndexRow { rev, news, read });
-message!(NameRow => log::NameRow { user, state, since });
+message!(NameRow => log::NameRow { user, state, since, until });
 message!(GroupStateRow => log::GroupStateRow { version, digest, now });
 message!(OwnedRow => log::OwnedRow { last, epoch });
 message!(ClusterRow => log::ClusterRow { cluster, epoch });
@@ -178,7 +180,7 @@ message!(NodeRow => log::NodeRow { node, store, boot, address, http, region, zon
 message!(GroupRow => log::GroupRow { group, region, replicas, preference, conf_epoch });
 message!(RunRow => log::RunRow { region, first, last, group, epoch });
 numbered!(UserState => log::UserState { Active, Forbidden, Erased });
-numbered!(NameState => log::NameState { Reserved, Confirmed });
+numbered!(NameState => log::NameState { Reserved, Confirmed, HeldBack });
 numbered!(NodeState => log::NodeState { Joining, Up, Draining, Left });
 
 impl Field<log::ClusterMap> for ClusterMap {

@@ -7,7 +7,9 @@
 mod client;
 mod log;
 mod peer;
+mod people;
 mod scalar;
+mod user;
 
 use crate::error::{DecodeError, Why};
 

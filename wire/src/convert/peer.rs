@@ -107,7 +107,7 @@ union!(Ask => AskKind {
 wrapper!(Vec<Heartbeat> => peer::Heartbeats.heartbeats);
 message!(Caller => peer::Caller { user, device, admin, trace });
 message!(Heartbeat => peer::Heartbeat { group, vote, prev, committed });
-message!(Registration => peer::Registration { user, device, session, conn, new });
+message!(Registration => peer::Registration { user, device, session, conn, new, login, issued });
 
 wrapper!(Inner => peer::Inner.inner);
 nested!(Inner, peer::Inner);
@@ -115,12 +115,16 @@ union!(Inner => InnerKind {
     CheckPeer: peer::CheckPeer { user, from },
     ReserveName: log::NameOfUser { name, user },
     CreateUser: log::CreateUser { user, name, key },
-    SettleUser: log::ForbidUser { user },
+    SettleUser: peer::SettleUser { user, name },
     ConfirmName: log::NameOfUser { name, user },
     ReleaseName: log::NameOfUser { name, user },
     FindName: client::FindUser { name },
     GetUsers: client::GetUsers { users },
     HasDevice: peer::HasDevice { user, device },
+    HoldName: log::HoldName { name, user, until },
+    NameAttempt: peer::NameAttempt { name },
+    Enter: peer::Enter { user, password, enter },
+    User: log::UserCommand { user, change },
 });
 
 // ---------------------------------------------------------------- answers
@@ -158,7 +162,8 @@ impl Field<peer::RegisteredResult> for Result<RegisteredSession, Refusal> {
 
 wrapper!(InnerAnswer => peer::InnerAnswer.answer);
 union!(InnerAnswer => InnerAnswerKind {
-    Name: peer::FoundName { user, confirmed, age_ms },
+    Name: peer::FoundName { user, confirmed, age_ms, held },
+    Entered: peer::Entered { name, login, admin, created },
     ; holds Truth, Users
     ; empty Done, NoName
 });
@@ -201,7 +206,7 @@ union!(DeliveryBody => LiveBodyKind {
 tuple!((UserId, Seq) => peer::Recipient { user user, prev prev });
 message!(RefsKept => peer::RefsKept { source, home, kept });
 tuple!((ChannelId, Seq, Vec<UserId>) => peer::KeptChannel { channel channel, seq seq, gone gone });
-message!(PushFrame => peer::PushFrame { home, term, deliveries, moves, replaced, receipts });
+message!(PushFrame => peer::PushFrame { home, term, deliveries, moves, replaced, receipts, ended });
 tuple!((Delivery, Vec<(SessionId, Seq)>) => peer::PushDelivery { delivery delivery, sessions sessions });
 tuple!((SessionId, Seq) => peer::SessionPrev { session session, prev prev });
 tuple!((SessionId, ChannelId, UserId, Position, Position) => peer::PushReceipt {

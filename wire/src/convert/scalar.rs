@@ -11,6 +11,7 @@ use crate::{
         BootEpoch, ChannelId, ClientSeq, ClusterId, Conn, DeviceId, GroupId, Incarnation, LogIndex, MapEpoch, NodeId, OwnerEpoch, RegionId,
         RequestId, Seq, SessionId, StoreId, Term, Timestamp, UserId, UserRev,
     },
+    secret::Secret,
 };
 
 macro_rules! plain {
@@ -80,6 +81,31 @@ impl Field<Bytes> for ChannelId {
     }
 }
 
+impl Field<String> for Secret {
+    fn put(&self) -> String {
+        self.reveal().to_owned()
+    }
+    fn take(raw: String, _field: &'static str) -> Result<Self, DecodeError> {
+        Ok(Self::new(raw))
+    }
+}
+impl Field<Option<String>> for Option<Secret> {
+    fn put(&self) -> Option<String> {
+        self.as_ref().map(Field::put)
+    }
+    fn take(raw: Option<String>, _field: &'static str) -> Result<Self, DecodeError> {
+        Ok(raw.map(Secret::new))
+    }
+}
+
+impl<const N: usize> Field<Option<Bytes>> for Option<[u8; N]> {
+    fn put(&self) -> Option<Bytes> {
+        self.as_ref().map(Field::put)
+    }
+    fn take(raw: Option<Bytes>, field: &'static str) -> Result<Self, DecodeError> {
+        raw.map(|raw| Field::take(raw, field)).transpose()
+    }
+}
 impl<const N: usize> Field<Bytes> for [u8; N] {
     fn put(&self) -> Bytes {
         Bytes::copy_from_slice(self)

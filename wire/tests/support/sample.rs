@@ -10,6 +10,8 @@ use kith_wire::{
     id::*,
     log::*,
     peer::*,
+    people::*,
+    secret::Secret,
 };
 use proptest::prelude::{Strategy, any};
 
@@ -103,6 +105,8 @@ drawn! {
     u32: source => source.number() as u32;
     u64: source => source.number();
     String: source => source.many(|source| ["a", "é", "語", "🦀", "\u{0}", " "][source.below(6)]).concat();
+    Secret: source => Secret::new(String::sample(source));
+    [u8; 16]: source => [source.byte(); 16];
     Bytes: source => Bytes::from(source.many(Source::byte));
     RegionId: source => RegionId::new(source.byte());
     GroupId: source => GroupId::new(source.number() as u32);
@@ -165,10 +169,14 @@ record! {
     Record { at, incarnation, sender, device, client_seq, ts, content }
     DedupRow { user, last, ring }
     DedupEntry { client_seq, digest, outcome }
-    UserRow { name, key, state, rev, created }
-    DeviceRow { created, seen }
+    UserRow { name, key, state, rev, created, admin, logins, renames, renamed, closed, debts }
+    DeviceRow { created, seen, title, login, refresh, refreshed, spent, ended }
+    EnterDevice { device, title, refresh }
+    IssuedReset { code, until }
+    CredentialRow { password, password_rev, recovery, reset }
+    OwedRow { version }
     IndexRow { rev, news, read }
-    NameRow { user, state, since }
+    NameRow { user, state, since, until }
     GroupStateRow { version, digest, now }
     OwnedRow { last, epoch }
     ClusterRow { cluster, epoch }
@@ -186,7 +194,7 @@ choice!(Command {
     Gone { channel, user }
     CreateUser { user, name, key }
     ForbidUser { user }
-    RegisterDevice { user, device }
+    RegisterDevice { user, device, login, issued }
     MergeRefs { user, refs }
     MarkRead { user, channel, read }
     ReserveName { name, user }
@@ -199,11 +207,28 @@ choice!(Command {
     PutGroup { group }
     PutRun { run }
 });
+choice!(UserChange {
+    SignUp { name, key, password, recovery, enter }
+    LogIn { password_rev, enter }
+    Refresh { device, shown, next }
+    EndDevices { devices, all_others }
+    SetPassword { password_rev, password, keep }
+    SetRecovery { password_rev, recovery }
+    IssueReset { code, until }
+    ResetPassword { shown, password, recovery }
+    Rename { name, renames }
+    SettleName { name }
+    SetAdmin { admin }
+    Paid { debt, version }
+    ;
+    ; empty Erase
+});
+choice!(Debt { ; Name });
 choice!(PeerCheck { ; ; empty NotAsked Exists });
 choice!(Role { ; ; empty Member Admin Owner });
 choice!(Outcome { Record { seq, ts } ; Refused ; empty Voided });
 choice!(UserState { ; ; empty Active Forbidden Erased });
-choice!(NameState { ; ; empty Reserved Confirmed });
+choice!(NameState { ; ; empty Reserved Confirmed HeldBack });
 choice!(NodeState { ; ; empty Joining Up Draining Left });
 drawn! {
     Item: source => {
@@ -359,6 +384,30 @@ drawn! {
     };
 }
 
+// ---------------------------------------------------------------- people
+
+record! {
+    LoggedIn { user, name, device, access, access_until, refresh, recovery }
+    DeviceView { device, title, created, seen, current }
+}
+choice!(PeopleRequest {
+    Refresh { token }
+    EndDevice { device }
+    ChangePassword { old, new }
+    NewRecoveryCode { password }
+    DeleteAccount { password }
+    ;
+    ; empty LogOut Devices EndOthers
+    ; with
+    |source| Self::SignUp { name: name(source), password: Sample::sample(source), key: Sample::sample(source), nonce: Sample::sample(source), title: Sample::sample(source) },
+    |source| Self::LogIn { name: name(source), password: Sample::sample(source), nonce: Sample::sample(source), title: Sample::sample(source) },
+    |source| Self::ResetPassword { name: name(source), code: Sample::sample(source), password: Sample::sample(source) },
+    |source| Self::Rename { name: name(source) },
+    |source| Self::ResetLink { name: name(source) },
+    |source| Self::SetAdmin { name: name(source), admin: Sample::sample(source) }
+});
+choice!(PeopleAnswer { Code { code, until } ; LoggedIn Devices ; empty Done });
+
 // ---------------------------------------------------------------- peer
 
 record! {
@@ -369,7 +418,7 @@ record! {
     HeartbeatAnswer { group, result }
     SnapshotHead { group, vote, last, membership_at, membership }
     SnapshotEnd { rows, crc }
-    Registration { user, device, session, conn, new }
+    Registration { user, device, session, conn, new, login, issued }
     RegisteredSession { user_rev, name }
     Beat { map_epoch, leads, synced_batches }
     RefFrame { source, term, channels }
@@ -377,7 +426,7 @@ record! {
     LiveReceipt { user, read, delivered, recipients }
     LiveRecord { body, recipients }
     RefsKept { source, home, kept }
-    PushFrame { home, term, deliveries, moves, replaced, receipts }
+    PushFrame { home, term, deliveries, moves, replaced, receipts, ended }
     IndexMove { sessions, from, to, rows }
     PeerStatus { sessions, rss_bytes, replicas }
     PeerReplica { group, leader, term, last, applied, digest, condition }
@@ -413,14 +462,14 @@ choice!(Inner {
     CheckPeer { user, from }
     ReserveName { name, user }
     CreateUser { user, name, key }
-    SettleUser { user }
+    SettleUser { user, name }
     ConfirmName { name, user }
     ReleaseName { name, user }
     FindName { name }
     GetUsers { users }
     HasDevice { user, device }
 });
-choice!(InnerAnswer { Name { user, confirmed, age_ms } ; Truth Users ; empty Done NoName });
+choice!(InnerAnswer { Name { user, confirmed, age_ms, held } ; Truth Users ; empty Done NoName });
 drawn! {
     PeerHello: source => PeerHello {
         version: Sample::sample(source),

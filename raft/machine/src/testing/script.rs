@@ -7,9 +7,10 @@ use kith_wire::{
         digest, hash,
     },
     log::{
-        Author, Batch, ChannelRow, Command, Content, DedupRow, GroupRow, IndexRow, Item, MemberChange, NodeRow, NodeState, PeerCheck, Position, Ref,
-        Role, RosterRow, RunRow,
+        Author, Batch, ChannelRow, Command, Content, Debt, DedupRow, EnterDevice, GroupRow, IndexRow, Item, MemberChange, NodeRow, NodeState,
+        PeerCheck, Position, Ref, Role, RosterRow, RunRow, UserChange,
     },
+    secret::Secret,
 };
 
 use super::MemoryView;
@@ -237,7 +238,13 @@ impl Script {
                 Command::Receipt { channel, user, read: position(a), delivered: position(b) }
             }
             23 if a % 4 == 0 => Command::Gone { channel, user: Self::user(USERS - 1) },
-            23 => Command::RegisterDevice { user: other, device: DeviceId::new(u64::from(b % 64)) },
+            23 if a % 4 == 1 => Command::User { user: other, change: account_change(step) },
+            23 => Command::RegisterDevice {
+                user: other,
+                device: DeviceId::new(u64::from(b % 64)),
+                login: u64::from(pick % 4),
+                issued: Timestamp::new(self.now.saturating_sub(u64::from(who))),
+            },
             24..=27 => {
                 let picks = [pick, a, b];
                 let refs = picks.iter().filter_map(|pick| self.ref_of(Self::channel(*pick), user, step)).collect();
@@ -255,9 +262,10 @@ impl Script {
             },
             30 => {
                 let (name, user) = (format!("name-{}", a % 4), Self::user(b));
-                match pick % 4 {
+                match pick % 5 {
                     0 | 1 => Command::ReserveName { name, user },
                     2 => Command::ConfirmName { name, user },
+                    3 => Command::HoldName { name, user, until: Timestamp::new(self.now + u64::from(a)) },
                     _ => Command::ReleaseName { name, user },
                 }
             }
@@ -281,6 +289,27 @@ impl Script {
             news.incarnation = Incarnation::new(1);
         }
         Some(news)
+    }
+}
+
+fn account_change(step: Step) -> UserChange {
+    let [_, pick, who, device, number, _, b, time] = step;
+    let (device, digest) = (DeviceId::new(u64::from(device % 8)), |of: u8| [of % 4; 32]);
+    let enter = EnterDevice { device, title: format!("device {device}"), refresh: digest(b) };
+    let (password, password_rev) = (Secret::new(format!("hash {b}")), u64::from(number % 3));
+    match pick % 14 {
+        0 | 1 => UserChange::LogIn { password_rev: (who % 2 == 0).then_some(password_rev), enter },
+        2..=4 => UserChange::Refresh { device, shown: digest(who), next: digest(b) },
+        5 => UserChange::EndDevices { devices: vec![device], all_others: b.is_multiple_of(4) },
+        6 => UserChange::SetPassword { password_rev, password, keep: device },
+        7 => UserChange::SetRecovery { password_rev, recovery: digest(b) },
+        8 => UserChange::IssueReset { code: digest(b), until: Timestamp::new(u64::from(time) * 1_000) },
+        9 => UserChange::ResetPassword { shown: digest(who), password, recovery: digest(b) },
+        10 => UserChange::Rename { name: format!("name-{}", b % 4), renames: u64::from(number % 3) },
+        11 => UserChange::SettleName { name: format!("name-{}", b % 4) },
+        12 => UserChange::SetAdmin { admin: b.is_multiple_of(2) },
+        // Nobody is erased: the chats of a script go on.
+        _ => UserChange::Paid { debt: Debt::Name(format!("name-{}", b % 4)), version: u64::from(number) },
     }
 }
 

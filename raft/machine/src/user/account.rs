@@ -1,17 +1,29 @@
-//! Making an account: the one commit point of a sign-up, and its opposite.
+//! An account: made, named, and ended; each in one command that is the only commit point.
 
 use kith_wire::{
     code::Code,
-    id::{UserId, UserRev},
+    id::UserId,
     limit,
-    log::{UserRow, UserState},
+    log::{CredentialRow, Debt, EnterDevice, UserRow, UserState},
+    secret::Secret,
 };
 
 use crate::{
     Context,
+    effect::Effect,
     reply::Reply,
-    view::{RowKey, ViewError},
+    user::{debt, device},
+    view::{RowKey, Scan, StateView, ViewError},
 };
+
+/// What a sign-up brings.
+pub(crate) struct SignUp {
+    pub(crate) name: String,
+    pub(crate) key: [u8; 32],
+    pub(crate) password: Option<Secret>,
+    pub(crate) recovery: Option<[u8; 32]>,
+    pub(crate) enter: Option<EnterDevice>,
+}
 
 /// Makes a user; the same key again finds it made.
 pub(crate) fn create(ctx: &mut Context<'_>, user: UserId, name: String, key: [u8; 32]) -> Result<Reply, ViewError> {
@@ -26,7 +38,7 @@ pub(crate) fn create(ctx: &mut Context<'_>, user: UserId, name: String, key: [u8
     if let Some(code) = refused {
         return Ok(Reply::Rejected(code));
     }
-    ctx.rows.put(RowKey::User(user), UserRow { name, key, state: UserState::Active, rev: UserRev::ZERO, created: ctx.now });
+    ctx.rows.put(RowKey::User(user), UserRow { name, key, created: ctx.now, ..UserRow::default() });
     Ok(Reply::Account { created: true })
 }
 
@@ -40,4 +52,97 @@ pub(crate) fn forbid(ctx: &mut Context<'_>, user: UserId) -> Result<Reply, ViewE
             Ok(Reply::Done)
         }
     }
+}
+
+/// Makes a user with all that it needs. The same key and name again are the same person, whose answer was lost: the device is let in.
+pub(crate) fn sign_up(ctx: &mut Context<'_>, user: UserId, new: SignUp) -> Result<Reply, ViewError> {
+    let SignUp { name, key, password, recovery, enter } = new;
+    let created = match ctx.rows.row::<UserRow>(&RowKey::User(user))? {
+        // Another name may have been taken since; that of a retry must not be held for this user.
+        Some(row) if row.state == UserState::Active && row.name != name => return Ok(Reply::Rejected(Code::IdTaken)),
+        Some(_) => false,
+        None => true,
+    };
+    match create(ctx, user, name, key)? {
+        Reply::Account { .. } => {}
+        refused => return Ok(refused),
+    }
+    let Some(mut account) = active(ctx, user)? else { return Ok(Reply::Rejected(Code::Revoked)) };
+    if created {
+        // Should whoever signs up be gone before the name is confirmed.
+        let name = account.name.clone();
+        debt::owe(ctx, user, &mut account, Debt::Name(name));
+        ctx.rows.put(RowKey::User(user), account.clone());
+        ctx.rows.put(RowKey::Credential(user), CredentialRow { password, recovery, ..CredentialRow::default() });
+    }
+    match enter {
+        Some(enter) => device::enter(ctx, user, account, enter, created),
+        None => Ok(Reply::Account { created }),
+    }
+}
+
+/// The commit point of a rename. `Busy`: another one came between.
+pub(crate) fn rename(ctx: &mut Context<'_>, user: UserId, name: String, renames: u64) -> Result<Reply, ViewError> {
+    let Some(mut account) = active(ctx, user)? else { return Ok(Reply::Rejected(Code::Revoked)) };
+    let refused = match () {
+        () if account.name == name => return Ok(Reply::Done),
+        () if name.is_empty() => Some(Code::Invalid),
+        () if name.len() > limit::NAME_BYTES_MAX => Some(Code::TooLarge),
+        () if account.renames != renames => Some(Code::Busy),
+        () if account.renamed.get() > 0 && ctx.now.get() < account.renamed.get().saturating_add(limit::RENAME_EVERY_MS) => Some(Code::TooMany),
+        () => None,
+    };
+    if let Some(code) = refused {
+        return Ok(Reply::Rejected(code));
+    }
+    let old = std::mem::replace(&mut account.name, name.clone());
+    account.renames += 1;
+    account.renamed = ctx.now;
+    debt::owe(ctx, user, &mut account, Debt::Name(old));
+    debt::owe(ctx, user, &mut account, Debt::Name(name));
+    ctx.rows.put(RowKey::User(user), account);
+    Ok(Reply::Done)
+}
+
+/// Settles a stale reservation: `Account` says that the name is the user's, `Done` that nothing under way will make it so.
+pub(crate) fn settle_name(ctx: &mut Context<'_>, user: UserId, name: &str) -> Result<Reply, ViewError> {
+    match active(ctx, user)? {
+        Some(account) if account.name == name => Ok(Reply::Account { created: false }),
+        Some(account) => {
+            let renames = account.renames + 1;
+            ctx.rows.put(RowKey::User(user), UserRow { renames, ..account });
+            Ok(Reply::Done)
+        }
+        None => forbid(ctx, user),
+    }
+}
+
+/// Gives or takes an operator's rights. Who loses them is logged out, since sessions and tokens may still have them.
+pub(crate) fn set_admin(ctx: &mut Context<'_>, user: UserId, admin: bool) -> Result<Reply, ViewError> {
+    let Some(account) = active(ctx, user)? else { return Ok(Reply::Rejected(Code::NoSuchUser)) };
+    if account.admin == admin {
+        return Ok(Reply::Done);
+    }
+    ctx.rows.put(RowKey::User(user), UserRow { admin, ..account });
+    if admin { Ok(Reply::Done) } else { device::end(ctx, user, &[], true) }
+}
+
+/// Ends an account for ever. Its id, and for a while its name, stay nobody else's.
+pub(crate) fn erase(ctx: &mut Context<'_>, user: UserId) -> Result<Reply, ViewError> {
+    let Some(mut account) = active(ctx, user)? else { return Ok(Reply::Done) };
+    for (key, _) in ctx.rows.scan(&Scan::Devices(user), false, usize::MAX)? {
+        ctx.rows.delete(key);
+    }
+    ctx.rows.delete(RowKey::Credential(user));
+    ctx.effects.push(Effect::DevicesEnded { user, devices: Vec::new(), all_but: true });
+    (account.state, account.admin) = (UserState::Erased, false);
+    let name = account.name.clone();
+    debt::owe(ctx, user, &mut account, Debt::Name(name));
+    ctx.rows.put(RowKey::User(user), account);
+    Ok(Reply::Done)
+}
+
+/// The account, if it may be used.
+pub(crate) fn active(ctx: &Context<'_>, user: UserId) -> Result<Option<UserRow>, ViewError> {
+    Ok(ctx.rows.row::<UserRow>(&RowKey::User(user))?.filter(|row| row.state == UserState::Active).map(|row| row.clone()))
 }

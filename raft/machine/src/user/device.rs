@@ -1,35 +1,117 @@
-//! The devices of a user: at most 32, the longest idle makes room.
+//! The devices of a user: let in, noted at each session, ended. At most 32; the longest idle makes room.
 
 use kith_wire::{
     code::Code,
-    id::{DeviceId, UserId},
+    id::{DeviceId, Timestamp, UserId},
     limit,
-    log::{DeviceRow, UserRow, UserState},
+    log::{DeviceRow, EnterDevice, UserRow, UserState},
 };
 
 use crate::{
     Context,
+    effect::Effect,
     reply::Reply,
     view::{Held, RowKey, Scan, StateView, ViewError},
 };
 
-/// Notes that a device signed in.
-pub(crate) fn register(ctx: &mut Context<'_>, user: UserId, device: DeviceId) -> Result<Reply, ViewError> {
-    let rev = match ctx.rows.row::<UserRow>(&RowKey::User(user))? {
+/// Notes that a device signed in. `Revoked`: it was ended, or never let in by the log-in that its token names.
+pub(crate) fn register(ctx: &mut Context<'_>, user: UserId, device: DeviceId, login: u64, issued: Timestamp) -> Result<Reply, ViewError> {
+    let account = match ctx.rows.row::<UserRow>(&RowKey::User(user))? {
         None => return Ok(Reply::Rejected(Code::NoSuchUser)),
         Some(row) if row.state != UserState::Active => return Ok(Reply::Rejected(Code::Revoked)),
-        Some(row) => row.rev,
+        Some(row) => row,
     };
     let key = RowKey::Device(user, device);
-    let created = match ctx.rows.row::<DeviceRow>(&key)? {
+    let old = ctx.rows.row::<DeviceRow>(&key)?.map(|row| row.clone());
+    if !may_register(&account, old.as_ref(), login, issued) {
+        return Ok(Reply::Rejected(Code::Revoked));
+    }
+    let rev = account.rev;
+    let old = match old {
+        Some(row) => row,
+        None => {
+            make_room(ctx, user)?;
+            DeviceRow { created: ctx.now, ..DeviceRow::default() }
+        }
+    };
+    ctx.rows.put(key, DeviceRow { seen: ctx.now, ended: None, ..old });
+    Ok(Reply::Rev(rev))
+}
+
+/// Whether a token still opens sessions for a device: one that is bound to a log-in while that is the device's, another one if it was made
+/// after all that ended such tokens.
+pub fn may_register(account: &UserRow, device: Option<&DeviceRow>, login: u64, issued: Timestamp) -> bool {
+    if login == 0 {
+        let since = account.closed.max(device.and_then(|row| row.ended).unwrap_or_default());
+        since == Timestamp::default() || issued > since
+    } else {
+        device.is_some_and(|row| row.ended.is_none() && row.login == login)
+    }
+}
+
+/// Lets a device in by a new log-in. The same secret again is the same log-in: its answer was lost.
+pub(crate) fn enter(ctx: &mut Context<'_>, user: UserId, mut account: UserRow, enter: EnterDevice, created: bool) -> Result<Reply, ViewError> {
+    let key = RowKey::Device(user, enter.device);
+    let old = ctx.rows.row::<DeviceRow>(&key)?;
+    if let Some(row) = &old
+        && row.refresh == Some(enter.refresh)
+        && row.ended.is_none()
+    {
+        return Ok(Reply::Entered { name: account.name, login: row.login, admin: account.admin, created });
+    }
+    let first_seen = match old {
         Some(row) => row.created,
         None => {
             make_room(ctx, user)?;
             ctx.now
         }
     };
-    ctx.rows.put(key, DeviceRow { created, seen: ctx.now });
-    Ok(Reply::Rev(rev))
+    account.logins += 1;
+    let login = account.logins;
+    ctx.rows.put(
+        key,
+        DeviceRow {
+            created: first_seen,
+            seen: ctx.now,
+            title: enter.title,
+            login,
+            refresh: Some(enter.refresh),
+            refreshed: ctx.now,
+            spent: Vec::new(),
+            ended: None,
+        },
+    );
+    let reply = Reply::Entered { name: account.name.clone(), login, admin: account.admin, created };
+    ctx.rows.put(RowKey::User(user), account);
+    Ok(reply)
+}
+
+/// Ends devices, or all but these, and with all their tokens that are bound to none. The rows stay: they say so to old tokens.
+pub(crate) fn end(ctx: &mut Context<'_>, user: UserId, devices: &[DeviceId], all_but: bool) -> Result<Reply, ViewError> {
+    let Some(account) = ctx.rows.row::<UserRow>(&RowKey::User(user))?.map(|row| row.clone()) else {
+        return Ok(Reply::Rejected(Code::NoSuchUser));
+    };
+    let mut is_known = all_but;
+    for (key, row) in ctx.rows.scan(&Scan::Devices(user), false, usize::MAX)? {
+        let RowKey::Device(_, device) = key else { continue };
+        if devices.contains(&device) == all_but {
+            continue;
+        }
+        is_known = true;
+        let row = Held::<DeviceRow>::new(&key, row)?;
+        if row.ended.is_none() {
+            let ended = DeviceRow { refresh: None, spent: Vec::new(), ended: Some(ctx.now), ..row.clone() };
+            ctx.rows.put(key, ended);
+        }
+    }
+    if !is_known {
+        return Ok(Reply::Rejected(Code::NotFound));
+    }
+    if all_but {
+        ctx.rows.put(RowKey::User(user), UserRow { closed: ctx.now, ..account });
+    }
+    ctx.effects.push(Effect::DevicesEnded { user, devices: devices.to_vec(), all_but });
+    Ok(Reply::Done)
 }
 
 /// Forgets the longest idle devices until one more fits.

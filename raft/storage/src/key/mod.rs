@@ -8,6 +8,7 @@
 //! chan   group u32 | region u8 | bucket u16 | channel 17 | ordinal u8 | user or device u64 (where the kind has one)
 //! dirty  group u32 | region u8 | bucket u16 | channel 17                             Dirty
 //! user   group u32 | region u8 | bucket u16 | user u64 | ordinal u8 | device u64, channel 17 or rev u64 (where the kind has one)
+//! owed   group u32 | region u8 | bucket u16 | user u64 | debt u8 | what is owed, UTF-8            Owed
 //! name   group u32 | region u8 | bucket u16 | folded name, UTF-8                     Name
 //! group  group u32 | ordinal u8 | the kind's own key                                 GroupState, Owned, Cluster, Node, Group, Run
 //! applied  group u32                                                                 the applied row (no `RowKey`)
@@ -19,6 +20,7 @@ mod dirty;
 mod group;
 mod message;
 mod name;
+mod owed;
 mod user;
 
 use kith_machine::view::{RowKey, Scan};
@@ -41,11 +43,13 @@ pub(crate) enum Family {
     Name = 5,
     /// The group's own rows, and the map's.
     Group = 6,
+    /// What users' homes owe: apart, because it is walked over the whole group.
+    Owed = 8,
 }
 
 impl Family {
     /// All families that hold rows, in the order of a snapshot.
-    pub(crate) const ALL: [Self; 6] = [Self::Message, Self::Channel, Self::Dirty, Self::User, Self::Name, Self::Group];
+    pub(crate) const ALL: [Self; 7] = [Self::Message, Self::Channel, Self::Dirty, Self::User, Self::Name, Self::Group, Self::Owed];
 
     /// Name of the column family.
     pub(crate) const fn name(self) -> &'static str {
@@ -56,6 +60,7 @@ impl Family {
             Self::User => "user",
             Self::Name => "name",
             Self::Group => "group",
+            Self::Owed => "owed",
         }
     }
 
@@ -78,6 +83,7 @@ pub(crate) enum Ordinal {
     Device = 17,
     Index = 18,
     IndexByRev = 19,
+    Credential = 20,
     GroupState = 32,
     Owned = 33,
     Cluster = 34,
@@ -99,6 +105,8 @@ pub(crate) enum KeyError {
     Channel,
     #[error("key is not UTF-8")]
     Name,
+    #[error("key has debt {0}, which is not known")]
+    Debt(u8),
     #[error("key lies in bucket {stored}, its row belongs to {expected}")]
     Bucket { stored: Bucket, expected: Bucket },
 }
@@ -114,7 +122,8 @@ pub(crate) fn encode(group: GroupId, key: &RowKey, out: &mut Vec<u8>) -> Family 
         RowKey::Record(channel, seq) => message::encode(out, channel, *seq),
         RowKey::Channel(_) | RowKey::Roster(_) | RowKey::Former(..) | RowKey::Positions(..) | RowKey::Dedup(..) => channel::encode(out, key),
         RowKey::Dirty(channel) => dirty::encode(out, channel),
-        RowKey::User(_) | RowKey::Device(..) | RowKey::Index(..) | RowKey::IndexByRev(..) => user::encode(out, key),
+        RowKey::User(_) | RowKey::Device(..) | RowKey::Index(..) | RowKey::IndexByRev(..) | RowKey::Credential(_) => user::encode(out, key),
+        RowKey::Owed(user, debt) => owed::encode(out, *user, debt),
         RowKey::Name(name) => name::encode(out, name),
         RowKey::GroupState | RowKey::Owned(..) | RowKey::Cluster | RowKey::Node(_) | RowKey::Group(_) | RowKey::Run(..) => group::encode(out, key),
     }
@@ -136,6 +145,7 @@ pub(crate) fn decode(family: Family, key: &[u8]) -> Result<(GroupId, RowKey), Ke
         Family::Dirty => dirty::decode(&mut cursor)?,
         Family::User => user::decode(&mut cursor)?,
         Family::Name => name::decode(&mut cursor)?,
+        Family::Owed => owed::decode(&mut cursor)?,
         Family::Group => group::decode(&mut cursor)?,
     };
     if cursor.0.is_empty() { Ok((group, row)) } else { Err(KeyError::Long(cursor.0.len())) }
@@ -161,6 +171,7 @@ pub(crate) fn range(group: GroupId, scan: &Scan) -> (Family, Vec<u8>, Vec<u8>) {
         Scan::Devices(user) => user::devices(group, *user),
         Scan::IndexByRev(user, revs) => user::index_by_rev(group, *user, revs),
         Scan::Dirty(after) => dirty::range(group, after.as_ref()),
+        Scan::Owed(after) => owed::range(group, after.as_ref()),
         Scan::Owned => group::kind(group, Ordinal::Owned),
         Scan::Nodes => group::kind(group, Ordinal::Node),
         Scan::Groups => group::kind(group, Ordinal::Group),
@@ -188,8 +199,8 @@ pub(crate) fn after_prefix(prefix: &[u8]) -> Vec<u8> {
     vec![u8::MAX; MAX_BYTES + 1]
 }
 
-/// Longest key: a name in its bucket.
-pub(crate) const MAX_BYTES: usize = 4 + 3 + kith_wire::limit::NAME_BYTES_MAX;
+/// Longest key: a name that a user owes.
+pub(crate) const MAX_BYTES: usize = 4 + 3 + 8 + 1 + kith_wire::limit::NAME_BYTES_MAX;
 
 fn put_bucket(out: &mut Vec<u8>, bucket: Bucket) {
     out.push(bucket.region.get());

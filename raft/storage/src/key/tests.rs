@@ -1,4 +1,7 @@
-use kith_wire::id::{DeviceId, NodeId, Seq, UserId, UserRev};
+use kith_wire::{
+    id::{DeviceId, NodeId, Seq, UserId, UserRev},
+    log::Debt,
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -29,6 +32,8 @@ fn row_key() -> impl Strategy<Value = RowKey> {
         (user(), any::<u64>()).prop_map(|(u, d)| RowKey::Device(u, DeviceId::new(d))),
         (user(), channel()).prop_map(|(u, c)| RowKey::Index(u, c)),
         (user(), any::<u64>()).prop_map(|(u, r)| RowKey::IndexByRev(u, UserRev::new(r))),
+        user().prop_map(RowKey::Credential),
+        (user(), "[a-zé.]{0,30}").prop_map(|(u, name)| RowKey::Owed(u, Debt::Name(name))),
         "[a-zé.]{1,30}".prop_map(RowKey::Name),
         Just(RowKey::GroupState),
         Just(RowKey::Cluster),
@@ -73,6 +78,7 @@ proptest! {
             (Scan::Devices(user), RowKey::Device(user, DeviceId::new(a)), RowKey::Device(user, DeviceId::new(b))),
             (Scan::IndexByRev(user, UserRev::ZERO..=UserRev::new(u64::MAX)), RowKey::IndexByRev(user, UserRev::new(a)), RowKey::IndexByRev(user, UserRev::new(b))),
             (Scan::Dirty(None), RowKey::Dirty(channel), RowKey::Dirty(other)),
+            (Scan::Owed(None), RowKey::Owed(user, Debt::Name("x".into())), RowKey::Owed(UserId::new(b), Debt::Name("xy".into()))),
             (Scan::Nodes, RowKey::Node(NodeId::new(a)), RowKey::Node(NodeId::new(b))),
             (Scan::Groups, RowKey::Group(GroupId::new(a as u32)), RowKey::Group(GroupId::new(b as u32))),
             (Scan::Owned, RowKey::Owned(RegionId::new(a as u8), b as u16), RowKey::Owned(RegionId::new(b as u8), a as u16)),
@@ -99,6 +105,16 @@ proptest! {
         let scan = Scan::Dirty(Some(last));
         let (_, low, high) = range(GroupId::new(1), &scan);
         let key = RowKey::Dirty(channel);
+        let (_, bytes) = encoded(GroupId::new(1), &key);
+        prop_assert_eq!(low <= bytes && bytes < high, scan.holds(&key));
+    }
+
+    #[test]
+    fn what_is_owed_goes_on_after_the_last_one(a in any::<u64>(), b in any::<u64>(), last in "[a-c]{0,3}", name in "[a-c]{0,3}", same in any::<bool>()) {
+        let last = (UserId::new(a), Debt::Name(last));
+        let key = RowKey::Owed(UserId::new(if same { a } else { b }), Debt::Name(name));
+        let scan = Scan::Owed(Some(last));
+        let (_, low, high) = range(GroupId::new(1), &scan);
         let (_, bytes) = encoded(GroupId::new(1), &key);
         prop_assert_eq!(low <= bytes && bytes < high, scan.holds(&key));
     }
@@ -141,6 +157,8 @@ fn layouts_are_fixed() {
         (RowKey::Device(user, device), format!("{user_hex}11{nine}")),
         (RowKey::Index(user, channel), format!("{user_hex}12{channel}")),
         (RowKey::IndexByRev(user, UserRev::new(9)), format!("{user_hex}13{nine}")),
+        (RowKey::Credential(user), format!("{user_hex}14")),
+        (RowKey::Owed(user, Debt::Name("ab".into())), format!("{user_hex}016162")),
         (RowKey::GroupState, "0102030420".to_owned()),
         (RowKey::Owned(RegionId::new(5), 6), "0102030421050006".to_owned()),
         (RowKey::Cluster, "0102030422".to_owned()),

@@ -10,6 +10,7 @@ use super::{Cursor, Family, KeyError, Ordinal, after_prefix, prefix};
 pub(super) fn encode(out: &mut Vec<u8>, key: &RowKey) -> Family {
     match key {
         RowKey::User(user) => head(out, *user, Ordinal::User),
+        RowKey::Credential(user) => head(out, *user, Ordinal::Credential),
         RowKey::Device(user, device) => {
             head(out, *user, Ordinal::Device);
             out.extend_from_slice(&device.get().to_be_bytes());
@@ -32,12 +33,14 @@ pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<RowKey, KeyError> {
     const DEVICE: u8 = Ordinal::Device as u8;
     const INDEX: u8 = Ordinal::Index as u8;
     const INDEX_BY_REV: u8 = Ordinal::IndexByRev as u8;
+    const CREDENTIAL: u8 = Ordinal::Credential as u8;
     let user = UserId::new(cursor.u64()?);
     Ok(match cursor.u8()? {
         USER => RowKey::User(user),
         DEVICE => RowKey::Device(user, DeviceId::new(cursor.u64()?)),
         INDEX => RowKey::Index(user, cursor.channel()?),
         INDEX_BY_REV => RowKey::IndexByRev(user, UserRev::new(cursor.u64()?)),
+        CREDENTIAL => RowKey::Credential(user),
         unknown => return Err(KeyError::Ordinal(unknown)),
     })
 }

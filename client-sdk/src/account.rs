@@ -1,0 +1,102 @@
+//! The own account of a client that is in: devices, password, name, end.
+//!
+//! In: calls. Out: requests, each of which may be repeated. Not here: how one gets in (`login`).
+
+use kith_wire::{
+    client::{Answer, Request},
+    id::DeviceId,
+    people::{DeviceView, PeopleAnswer, PeopleRequest},
+    secret::Secret,
+};
+
+use crate::{
+    client::{Client, unexpected},
+    error::Error,
+};
+
+/// The user's account. Cheap to clone; no IO by itself.
+#[derive(Clone)]
+pub struct Account {
+    client: Client,
+}
+
+impl Account {
+    pub(crate) const fn new(client: Client) -> Self {
+        Self { client }
+    }
+    /// The user's devices, the last seen first.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
+    pub async fn devices(&self) -> Result<Vec<DeviceView>, Error> {
+        match self.ask(PeopleRequest::Devices).await? {
+            PeopleAnswer::Devices(devices) => Ok(devices),
+            _ => Err(unexpected()),
+        }
+    }
+    /// Ends a device: its session within a second, its tokens for ever.
+    ///
+    /// # Errors
+    /// `NotFound`; or as [`Client::request`].
+    pub async fn end_device(&self, device: DeviceId) -> Result<(), Error> {
+        self.done(PeopleRequest::EndDevice { device }).await
+    }
+    /// Ends all devices but this one.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
+    pub async fn end_others(&self) -> Result<(), Error> {
+        self.done(PeopleRequest::EndOthers).await
+    }
+    /// Ends this device; the client ends with it.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
+    pub async fn log_out(&self) -> Result<(), Error> {
+        self.done(PeopleRequest::LogOut).await
+    }
+    /// Another password; ends all other devices.
+    ///
+    /// # Errors
+    /// `BadLogin`: the old one is not right. `WeakPassword`; or as [`Client::request`].
+    pub async fn change_password(&self, old: impl Into<Secret>, new: impl Into<Secret>) -> Result<(), Error> {
+        self.done(PeopleRequest::ChangePassword { old: old.into(), new: new.into() }).await
+    }
+    /// A new recovery code in the place of the old one.
+    ///
+    /// # Errors
+    /// `BadLogin`: the password is not right; or as [`Client::request`].
+    pub async fn new_recovery_code(&self, password: impl Into<Secret>) -> Result<Secret, Error> {
+        match self.ask(PeopleRequest::NewRecoveryCode { password: password.into() }).await? {
+            PeopleAnswer::Code { code, .. } => Ok(code),
+            _ => Err(unexpected()),
+        }
+    }
+    /// Another name; the old one is nobody else's for 30 days. Once a day at most.
+    ///
+    /// # Errors
+    /// `NameTaken`, `TooMany`, `Invalid` for what cannot be a name; or as [`Client::request`].
+    pub async fn rename(&self, name: &str) -> Result<(), Error> {
+        self.done(PeopleRequest::Rename { name: name.to_owned() }).await
+    }
+    /// Ends the account for ever.
+    ///
+    /// # Errors
+    /// `BadLogin`: the password is not right; or as [`Client::request`].
+    pub async fn delete(&self, password: impl Into<Secret>) -> Result<(), Error> {
+        self.done(PeopleRequest::DeleteAccount { password: password.into() }).await
+    }
+
+    async fn done(&self, asked: PeopleRequest) -> Result<(), Error> {
+        match self.ask(asked).await? {
+            PeopleAnswer::Done => Ok(()),
+            _ => Err(unexpected()),
+        }
+    }
+    async fn ask(&self, asked: PeopleRequest) -> Result<PeopleAnswer, Error> {
+        match self.client.request(Request::People(asked)).await? {
+            Answer::People(answer) => Ok(answer),
+            _ => Err(unexpected()),
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! A leader's duty: pays what the users of its group owe to other groups.
+//!
+//! In: the group's rows of debts, and the effect that there are new ones. Out: idempotent commands elsewhere, then a command that the debt is
+//! paid up to the version that was. Invariants: a debt stands until another group has committed what it says; each is tried again, however
+//! often leaders change. Bounds: [`PAGE`] rows are read and [`AT_ONCE`] paid at a time; one that fails waits 1 to 30 s. On cancel all is
+//! dropped: the next leader walks the same rows. Not here: what is owed and why (kith-machine).
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream};
+use kith_machine::{
+    effect::Effect,
+    user,
+    view::{Held, RowKey, Scan, StateView, ViewError},
+};
+use kith_raft::{FeedError, GroupHandle};
+use kith_wire::{
+    client::Refusal,
+    code::Code,
+    id::{Bucket, GroupId, Term, Timestamp, UserId},
+    limit,
+    log::{Debt, OwedRow, UserChange, UserState},
+    peer::Inner,
+};
+
+use crate::{clock::Instant, leadership::Duty, router::Router, supervise::Tasks};
+
+/// Rows of one read.
+const PAGE: usize = 256;
+/// Debts that are paid at once.
+const AT_ONCE: usize = 16;
+/// First and longest wait of one that could not be paid.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// For one to be paid.
+const PAY_WITHIN: Duration = Duration::from_secs(10);
+/// The rows are read so often although there was no news of them.
+const REREAD: Duration = Duration::from_secs(30);
+
+/// The duty.
+pub(crate) struct DebtDuty {
+    payer: Payer,
+    tasks: Tasks,
+    running: Mutex<BTreeMap<GroupId, Tasks>>,
+}
+
+#[derive(Clone)]
+struct Payer {
+    router: Router,
+}
+
+/// One debt as its row said.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct Owed {
+    user: UserId,
+    debt: Debt,
+    version: u64,
+}
+
+/// When one that failed is tried again, and how long the next wait is.
+type Failed = HashMap<(UserId, Debt), (Instant, Duration)>;
+
+impl DebtDuty {
+    pub(crate) fn new(router: Router, tasks: Tasks) -> Self {
+        Self { payer: Payer { router }, tasks, running: Mutex::default() }
+    }
+}
+
+impl Duty for DebtDuty {
+    fn begin(&self, group: GroupId, _term: Term) {
+        if group == GroupId::META {
+            return;
+        }
+        let tasks = self.tasks.child();
+        tasks.spawn("debt.pay", self.payer.clone().pay_all(group));
+        // Single inserts and removals only.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(group, tasks);
+    }
+    fn end(&self, group: GroupId, _term: Term) {
+        if let Some(tasks) = self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&group) {
+            tasks.cancelled().cancel();
+        }
+    }
+}
+
+impl Payer {
+    async fn pay_all(self, group: GroupId) {
+        let Some(handle) = self.router.groups().get(group) else { return };
+        // Before the first read: what is owed after it is heard.
+        let mut feed = handle.feed();
+        let mut failed = Failed::new();
+        loop {
+            if let Err(error) = self.pay_due(&handle, &mut failed).await {
+                tracing::warn!(%group, cause = %error, "debt.pay: debts cannot be read now");
+            }
+            let now = self.router.clock().instant();
+            let due = failed.values().map(|(at, _)| *at).min().unwrap_or(now + REREAD).max(now + RETRY.0 / 4).min(now + REREAD);
+            // Cancel safe: the feed keeps what was not taken.
+            let news = async {
+                loop {
+                    match feed.next().await {
+                        Ok(event) if event.effects.contains(&Effect::Owes) => return true,
+                        Ok(_) => {}
+                        Err(FeedError::Lagged(_)) => return true,
+                        Err(FeedError::Closed) => return false,
+                    }
+                }
+            };
+            tokio::select! {
+                biased;
+                is_open = news => if !is_open { return },
+                () = tokio::time::sleep_until(due) => {}
+            }
+        }
+    }
+
+    async fn pay_due(&self, handle: &GroupHandle, failed: &mut Failed) -> Result<(), ViewError> {
+        let mut after = None;
+        let mut seen = Vec::new();
+        loop {
+            let page = read(handle, after.take())?;
+            let is_last = page.len() < PAGE;
+            after = page.last().map(|owed| (owed.user, owed.debt.clone()));
+            let now = self.router.clock().instant();
+            let is_due = |owed: &Owed| failed.get(&(owed.user, owed.debt.clone())).is_none_or(|(at, _)| *at <= now);
+            let due: Vec<_> = page.iter().filter(|owed| is_due(owed)).cloned().collect();
+            seen.extend(page.into_iter().map(|owed| (owed.user, owed.debt)));
+            let paid = due.into_iter().map(|owed| async { (self.pay(handle, &owed).await, owed) });
+            let paid: Vec<_> = stream::iter(paid.collect::<Vec<_>>()).buffer_unordered(AT_ONCE).collect().await;
+            for (outcome, Owed { user, debt, .. }) in paid {
+                let key = (user, debt);
+                match outcome {
+                    Ok(()) => drop(failed.remove(&key)),
+                    Err(refusal) => {
+                        tracing::debug!(group = %handle.id(), code = %refusal.code, "debt.pay: not now");
+                        let wait = failed.get(&key).map_or(RETRY.0, |(_, wait)| (*wait * 2).min(RETRY.1));
+                        failed.insert(key, (self.router.clock().instant() + wait, wait));
+                    }
+                }
+            }
+            if is_last {
+                failed.retain(|key, _| seen.contains(key));
+                return Ok(());
+            }
+        }
+    }
+
+    async fn pay(&self, handle: &GroupHandle, owed: &Owed) -> Result<(), Refusal> {
+        let deadline = self.router.clock().instant() + PAY_WITHIN;
+        match &owed.debt {
+            Debt::Name(name) => self.pay_name(handle, owed.user, name, deadline).await?,
+        }
+        let paid = UserChange::Paid { debt: owed.debt.clone(), version: owed.version };
+        // If this is lost, it is paid once more.
+        handle.propose(kith_machine::item(paid.of(owed.user))).await.map(|_| ()).map_err(|_| Refusal::new(Code::NoLeader))
+    }
+
+    /// The name's row follows the account: theirs while they have it, held back once they had.
+    async fn pay_name(&self, handle: &GroupHandle, user: UserId, name: &str, deadline: Instant) -> Result<(), Refusal> {
+        let account = handle.reader().and_then(|view| user::account(&view, user)).map_err(|_| Refusal::new(Code::Behind))?;
+        let is_theirs = account.is_some_and(|row| row.state == UserState::Active && row.name == name);
+        let (bucket, name) = (Bucket::of_name(name), name.to_owned());
+        if !is_theirs {
+            let until = Timestamp::new(self.router.clock().now().get() + limit::NAME_HOLD_MS);
+            return self.router.inner(bucket, Inner::HoldName { name, user, until }, deadline).await.map(|_| ());
+        }
+        match self.router.inner(bucket, Inner::ConfirmName { name: name.clone(), user }, deadline).await {
+            Err(refusal) if refusal.code == Code::NotFound => {
+                self.router.inner(bucket, Inner::ReserveName { name: name.clone(), user }, deadline).await?;
+                self.router.inner(bucket, Inner::ConfirmName { name, user }, deadline).await.map(|_| ())
+            }
+            Err(refusal) if refusal.code == Code::NameTaken => {
+                tracing::error!(%user, "debt.pay: a user's name is another's");
+                Ok(())
+            }
+            done => done.map(|_| ()),
+        }
+    }
+}
+
+fn read(handle: &GroupHandle, after: Option<(UserId, Debt)>) -> Result<Vec<Owed>, ViewError> {
+    let rows = handle.reader()?.scan(&Scan::Owed(after), false, PAGE)?;
+    let mut page = Vec::with_capacity(rows.len());
+    for (key, row) in rows {
+        let version = Held::<OwedRow>::new(&key, Arc::clone(&row))?.version;
+        if let RowKey::Owed(user, debt) = key {
+            page.push(Owed { user, debt, version });
+        }
+    }
+    Ok(page)
+}

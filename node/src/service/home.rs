@@ -1,0 +1,158 @@
+//! Accounts as the leader of a user's home serves them: what needs the user's own rows, or their password.
+//!
+//! In: authenticated requests that were routed here, and steps of the cluster's own. Out: commands on the user; answers. Invariants: a password
+//! is checked against the row that a read barrier shows, and what follows names that row's revision, so that apply refuses it if the password
+//! changed meanwhile. Not here: names and tokens (`service::people`), the rules of the rows (kith-machine).
+
+use kith_machine::{reply::Reply, user};
+use kith_raft::GroupHandle;
+use kith_wire::{
+    client::{Answer, Refusal},
+    code::Code,
+    id::UserId,
+    limit,
+    log::{CredentialRow, EnterDevice, UserChange},
+    peer::{Caller, InnerAnswer},
+    people::{DeviceView, PeopleAnswer, PeopleRequest},
+    secret::Secret,
+};
+
+use super::{
+    account,
+    local::{broken, not_proposed, propose, rejected, view},
+    people::check_password,
+};
+use crate::{
+    auth::{
+        gate::{Gate, draw_code},
+        name::fold_name,
+    },
+    clock::Instant,
+    router::{Router, refuse, refuse_for},
+};
+
+/// The leader's part of accounts.
+#[derive(Clone, Debug)]
+pub(super) struct Home {
+    pub(super) router: Router,
+    pub(super) gate: Gate,
+}
+
+impl Home {
+    /// A user's own request.
+    pub(super) async fn request(&self, handle: &GroupHandle, caller: &Caller, asked: PeopleRequest, deadline: Instant) -> Result<Answer, Refusal> {
+        match asked {
+            PeopleRequest::Devices => devices(handle, caller).await,
+            PeopleRequest::ChangePassword { old, new } => {
+                check_password(&new)?;
+                let credential = self.proven(handle, caller.user, old).await?;
+                let password = self.gate.hash(new).await?;
+                let change = UserChange::SetPassword { password_rev: credential.password_rev, password, keep: caller.device };
+                self.done(handle, caller.user, change).await
+            }
+            PeopleRequest::NewRecoveryCode { password } => {
+                let credential = self.proven(handle, caller.user, password).await?;
+                let code = draw_code();
+                let change = UserChange::SetRecovery { password_rev: credential.password_rev, recovery: code.digest };
+                self.done(handle, caller.user, change).await?;
+                Ok(Answer::People(PeopleAnswer::Code { code: code.text, until: None }))
+            }
+            PeopleRequest::DeleteAccount { password } => {
+                self.proven(handle, caller.user, password).await?;
+                self.done(handle, caller.user, UserChange::Erase).await
+            }
+            PeopleRequest::Rename { name } => self.rename(handle, caller.user, &name, deadline).await,
+            PeopleRequest::SignUp { .. }
+            | PeopleRequest::LogIn { .. }
+            | PeopleRequest::Refresh { .. }
+            | PeopleRequest::ResetPassword { .. }
+            | PeopleRequest::LogOut
+            | PeopleRequest::EndDevice { .. }
+            | PeopleRequest::EndOthers
+            | PeopleRequest::ResetLink { .. }
+            | PeopleRequest::SetAdmin { .. } => Err(refuse(Code::Unsupported)),
+        }
+    }
+
+    /// Checks a password and lets the device in. Takes as long, and says the same, if there is no such user.
+    pub(super) async fn enter(&self, handle: &GroupHandle, user: UserId, password: Secret, enter: EnterDevice) -> Result<InnerAnswer, Refusal> {
+        handle.read_barrier().await.map_err(not_proposed)?;
+        let credential = credential(handle, user)?;
+        if !self.gate.verify(password, credential.password).await? {
+            return Err(refuse(Code::BadLogin));
+        }
+        self.change(handle, user, UserChange::LogIn { password_rev: Some(credential.password_rev), enter }).await
+    }
+
+    /// A change that was checked where it came in.
+    pub(super) async fn change(&self, handle: &GroupHandle, user: UserId, change: UserChange) -> Result<InnerAnswer, Refusal> {
+        match propose(handle, change.of(user)).await? {
+            Reply::Entered { name, login, admin, created } => Ok(InnerAnswer::Entered { name, login, admin, created }),
+            Reply::Rejected(code) => Err(rejected(code)),
+            Reply::WrongGroup => Err(refuse(Code::WrongGroup)),
+            _ => Ok(InnerAnswer::Done),
+        }
+    }
+
+    async fn done(&self, handle: &GroupHandle, user: UserId, change: UserChange) -> Result<Answer, Refusal> {
+        self.change(handle, user, change).await.map(|_| Answer::Done)
+    }
+
+    /// The user's credential, if this is the password. Who has none need not prove it: their token is all there is.
+    async fn proven(&self, handle: &GroupHandle, user: UserId, password: Secret) -> Result<CredentialRow, Refusal> {
+        self.gate.attempt("password", &user.get().to_be_bytes())?;
+        handle.read_barrier().await.map_err(not_proposed)?;
+        let credential = credential(handle, user)?;
+        let Some(hash) = credential.password.clone() else { return Ok(credential) };
+        if self.gate.verify(password, Some(hash)).await? {
+            Ok(credential)
+        } else {
+            Err(refuse(Code::BadLogin).with_text("the password is not right"))
+        }
+    }
+
+    /// Reserve the new name, swap at home (the only commit point), confirm. The old name's hold is a debt that the commit leaves.
+    async fn rename(&self, handle: &GroupHandle, user: UserId, name: &str, deadline: Instant) -> Result<Answer, Refusal> {
+        let name = fold_name(name)?;
+        handle.read_barrier().await.map_err(not_proposed)?;
+        let account = user::account(&view(handle)?, user).map_err(|error| broken(&error))?.ok_or_else(|| refuse(Code::NoSuchUser))?;
+        if account.name == name {
+            return Ok(Answer::Done);
+        }
+        // Apply decides it; here it is said how long to wait.
+        let next = account.renamed.get().saturating_add(limit::RENAME_EVERY_MS);
+        if account.renamed.get() > 0 && self.gate.now().get() < next {
+            let wait = u32::try_from(next - self.gate.now().get()).unwrap_or(u32::MAX);
+            return Err(refuse_for(Code::TooMany, wait).with_text("a name is changed once a day at most"));
+        }
+        account::claim(&self.router, &name, user, deadline).await?;
+        let change = UserChange::Rename { name: name.clone(), renames: account.renames };
+        if let Err(refusal) = self.change(handle, user, change).await {
+            return Err(account::give_up(&self.router, &name, user, refusal, deadline).await);
+        }
+        account::confirm(&self.router, &name, user, deadline).await?;
+        Ok(Answer::Done)
+    }
+}
+
+async fn devices(handle: &GroupHandle, caller: &Caller) -> Result<Answer, Refusal> {
+    handle.read_barrier().await.map_err(not_proposed)?;
+    let rows = user::devices(&view(handle)?, caller.user).map_err(|error| broken(&error))?;
+    let mut devices: Vec<_> = rows
+        .into_iter()
+        .filter(|(_, row)| row.ended.is_none())
+        .map(|(device, row)| DeviceView {
+            device,
+            title: row.title,
+            created: row.created,
+            seen: row.seen.max(row.refreshed),
+            current: device == caller.device,
+        })
+        .collect();
+    devices.sort_by_key(|device| std::cmp::Reverse((device.seen, device.device)));
+    Ok(Answer::People(PeopleAnswer::Devices(devices)))
+}
+
+fn credential(handle: &GroupHandle, user: UserId) -> Result<CredentialRow, Refusal> {
+    user::credential(&view(handle)?, user).map_err(|error| broken(&error))
+}

@@ -1,0 +1,118 @@
+//! Passwords, recovery and one-time codes, refresh tokens: what lets a device in, and what throws others out.
+//!
+//! In: digests and PHC strings; whoever proposes has checked the password itself. Out: rows of credentials and devices. Invariants: what was
+//! checked against an older password is refused; a code works once; of one refresh token no two successors stay in use.
+//! Not here: hashing, drawing secrets and codes (the node).
+
+use kith_wire::{
+    code::Code,
+    id::{DeviceId, Timestamp, UserId},
+    limit,
+    log::{CredentialRow, DeviceRow, EnterDevice, IssuedReset},
+    secret::Secret,
+};
+
+use crate::{
+    Context,
+    reply::Reply,
+    user::{account, device},
+    view::{RowKey, ViewError},
+};
+
+/// Lets a device in. `BadLogin`: the password that was checked is not in force any more.
+pub(crate) fn log_in(ctx: &mut Context<'_>, user: UserId, password_rev: Option<u64>, enter: EnterDevice) -> Result<Reply, ViewError> {
+    let Some(account) = account::active(ctx, user)? else { return Ok(Reply::Rejected(Code::BadLogin)) };
+    if let Some(rev) = password_rev
+        && credential(ctx, user)?.password_rev != rev
+    {
+        return Ok(Reply::Rejected(Code::BadLogin));
+    }
+    device::enter(ctx, user, account, enter, false)
+}
+
+/// Takes a refresh token and gives the next one. One that was spent may be shown again for a short while, since its answer may be lost;
+/// later it is an old copy in other hands, and the device is ended.
+pub(crate) fn refresh(ctx: &mut Context<'_>, user: UserId, device: DeviceId, shown: [u8; 32], next: [u8; 32]) -> Result<Reply, ViewError> {
+    let Some(account) = account::active(ctx, user)? else { return Ok(Reply::Rejected(Code::Revoked)) };
+    let key = RowKey::Device(user, device);
+    let Some(mut row) = ctx.rows.row::<DeviceRow>(&key)?.map(|row| row.clone()) else { return Ok(Reply::Rejected(Code::LoginNeeded)) };
+    if row.ended.is_some() {
+        return Ok(Reply::Rejected(Code::Revoked));
+    }
+    let now = ctx.now.get();
+    if now > row.seen.max(row.refreshed).get().saturating_add(limit::REFRESH_IDLE_MAX_MS) {
+        return Ok(Reply::Rejected(Code::LoginNeeded));
+    }
+    let was_last = row.spent.first() == Some(&shown);
+    if row.refresh == Some(shown) {
+        row.spent.insert(0, shown);
+        row.spent.truncate(limit::REFRESH_SPENT_KEPT);
+        (row.refresh, row.refreshed) = (Some(next), ctx.now);
+    } else if was_last && row.refresh == Some(next) {
+        // The same proposal again.
+    } else if was_last && now <= row.refreshed.get().saturating_add(limit::REFRESH_GRACE_MS) {
+        row.refresh = Some(next);
+    } else if row.spent.contains(&shown) {
+        device::end(ctx, user, &[device], false)?;
+        return Ok(Reply::Rejected(Code::Revoked));
+    } else {
+        return Ok(Reply::Rejected(Code::LoginNeeded));
+    }
+    let login = row.login;
+    ctx.rows.put(key, row);
+    Ok(Reply::Entered { name: account.name, login, admin: account.admin, created: false })
+}
+
+/// Another password in the place of the one that was checked. All devices but one must log in again.
+pub(crate) fn set_password(ctx: &mut Context<'_>, user: UserId, rev: u64, password: Secret, keep: DeviceId) -> Result<Reply, ViewError> {
+    let old = credential(ctx, user)?;
+    // The same proposal again: each hash has a salt of its own.
+    if old.password.as_ref() == Some(&password) {
+        return Ok(Reply::Done);
+    }
+    if account::active(ctx, user)?.is_none() || old.password_rev != rev {
+        return Ok(Reply::Rejected(Code::BadLogin));
+    }
+    ctx.rows.put(RowKey::Credential(user), CredentialRow { password: Some(password), password_rev: rev + 1, reset: None, ..old });
+    device::end(ctx, user, &[keep], true)
+}
+
+/// Another recovery code.
+pub(crate) fn set_recovery(ctx: &mut Context<'_>, user: UserId, rev: u64, recovery: [u8; 32]) -> Result<Reply, ViewError> {
+    let old = credential(ctx, user)?;
+    if account::active(ctx, user)?.is_none() || old.password_rev != rev {
+        return Ok(Reply::Rejected(Code::BadLogin));
+    }
+    ctx.rows.put(RowKey::Credential(user), CredentialRow { recovery: Some(recovery), ..old });
+    Ok(Reply::Done)
+}
+
+/// A code that works once, until then; in the place of the one before it.
+pub(crate) fn issue_reset(ctx: &mut Context<'_>, user: UserId, code: [u8; 32], until: Timestamp) -> Result<Reply, ViewError> {
+    if account::active(ctx, user)?.is_none() {
+        return Ok(Reply::Rejected(Code::NoSuchUser));
+    }
+    let old = credential(ctx, user)?;
+    ctx.rows.put(RowKey::Credential(user), CredentialRow { reset: Some(IssuedReset { code, until }), ..old });
+    Ok(Reply::Done)
+}
+
+/// Takes a code, which is spent by that, and ends all devices.
+pub(crate) fn reset_password(ctx: &mut Context<'_>, user: UserId, shown: [u8; 32], password: Secret, recovery: [u8; 32]) -> Result<Reply, ViewError> {
+    let old = credential(ctx, user)?;
+    if old.password.as_ref() == Some(&password) {
+        return Ok(Reply::Done);
+    }
+    let is_recovery = old.recovery == Some(shown);
+    let is_issued = old.reset.is_some_and(|reset| reset.code == shown && ctx.now < reset.until);
+    if account::active(ctx, user)?.is_none() || !(is_recovery || is_issued) {
+        return Ok(Reply::Rejected(Code::BadLogin));
+    }
+    let row = CredentialRow { password: Some(password), password_rev: old.password_rev + 1, recovery: Some(recovery), reset: None };
+    ctx.rows.put(RowKey::Credential(user), row);
+    device::end(ctx, user, &[], true)
+}
+
+fn credential(ctx: &Context<'_>, user: UserId) -> Result<CredentialRow, ViewError> {
+    Ok(ctx.rows.row::<CredentialRow>(&RowKey::Credential(user))?.map(|row| row.clone()).unwrap_or_default())
+}

@@ -1,0 +1,258 @@
+//! Accounts by example: log-ins, refresh tokens, passwords, names; and what holds whatever comes.
+
+use kith_machine::{
+    effect::Effect,
+    invariant,
+    name::find,
+    reply::Reply,
+    testing::Script,
+    user,
+    view::{Scan, StateView},
+};
+use kith_wire::{
+    code::Code,
+    id::{DeviceId, Timestamp, UserId},
+    limit,
+    log::{Batch, Command, Debt, EnterDevice, UserChange},
+    secret::Secret,
+};
+
+const ANN: UserId = UserId::new(71);
+
+/// A group whose clock is set.
+struct World {
+    script: Script,
+    now: u64,
+    index: u64,
+    effects: Vec<Effect>,
+}
+
+impl World {
+    fn new() -> Self {
+        let script = Script::new();
+        let index = script.index();
+        Self { script, now: 1_000_000, index, effects: Vec::new() }
+    }
+    fn apply(&mut self, command: Command) -> Reply {
+        self.index += 1;
+        let batch = Batch { now: Timestamp::new(self.now), items: vec![kith_machine::item(command)] };
+        let applied = self.script.view.apply(self.script.group(), self.index, batch).expect("applies");
+        self.effects = applied.effects;
+        let found = invariant::everything(&self.script.view, self.script.view.rows.keys()).expect("readable");
+        assert!(found.is_empty(), "{found:?}");
+        applied.replies[0].clone()
+    }
+    fn ann(&mut self, change: UserChange) -> Reply {
+        self.apply(change.of(ANN))
+    }
+    fn sign_up(&mut self) -> Reply {
+        self.ann(sign_up("ann"))
+    }
+    fn register(&mut self, device: u64, login: u64, issued: u64) -> Reply {
+        self.apply(Command::RegisterDevice { user: ANN, device: DeviceId::new(device), login, issued: Timestamp::new(issued) })
+    }
+    fn refresh(&mut self, device: u64, shown: u8, next: u8) -> Reply {
+        self.ann(UserChange::Refresh { device: DeviceId::new(device), shown: [shown; 32], next: [next; 32] })
+    }
+    fn owed(&self) -> Vec<Debt> {
+        let rows = self.script.view.scan(&Scan::Owed(None), false, 99).expect("readable");
+        rows.into_iter().filter_map(|(key, _)| if let kith_machine::view::RowKey::Owed(_, debt) = key { Some(debt) } else { None }).collect()
+    }
+}
+
+fn enter(device: u64, refresh: u8) -> EnterDevice {
+    EnterDevice { device: DeviceId::new(device), title: "phone".to_owned(), refresh: [refresh; 32] }
+}
+
+fn sign_up(name: &str) -> UserChange {
+    UserChange::SignUp {
+        name: name.to_owned(),
+        key: [7; 32],
+        password: Some(Secret::new("hash 0")),
+        recovery: Some([9; 32]),
+        enter: Some(enter(1, 1)),
+    }
+}
+
+fn entered(login: u64, created: bool) -> Reply {
+    Reply::Entered { name: "ann".to_owned(), login, admin: false, created }
+}
+
+const REVOKED: Reply = Reply::Rejected(Code::Revoked);
+const BAD_LOGIN: Reply = Reply::Rejected(Code::BadLogin);
+
+#[test]
+fn a_sign_up_whose_answer_was_lost_is_the_same_user_and_another_name_is_not() {
+    let mut world = World::new();
+    assert_eq!(world.sign_up(), entered(1, true));
+    assert_eq!(world.owed(), [Debt::Name("ann".to_owned())], "should nobody be left to confirm the name");
+    assert_eq!(world.sign_up(), entered(1, false), "the same secret is the same log-in");
+    assert_eq!(world.ann(sign_up("anna")), Reply::Rejected(Code::IdTaken));
+    assert_eq!(user::devices(&world.script.view, ANN).expect("readable").len(), 1);
+}
+
+#[test]
+fn a_token_opens_sessions_while_its_log_in_is_that_of_the_device() {
+    let mut world = World::new();
+    world.sign_up();
+    assert!(matches!(world.register(1, 1, 5), Reply::Rev(_)));
+    assert_eq!(world.register(1, 2, 5), REVOKED, "of a log-in that never was");
+    assert_eq!(world.register(2, 1, 5), REVOKED, "of another device");
+    assert!(matches!(world.register(3, 0, 5), Reply::Rev(_)), "a token that is bound to none");
+    world.ann(UserChange::EndDevices { devices: vec![DeviceId::new(1)], all_others: false });
+    assert_eq!(world.effects, [Effect::DevicesEnded { user: ANN, devices: vec![DeviceId::new(1)], all_but: false }]);
+    assert_eq!(world.register(1, 1, 5), REVOKED);
+    assert_eq!(world.refresh(1, 1, 2), REVOKED);
+    assert_eq!(world.ann(UserChange::LogIn { password_rev: Some(0), enter: enter(1, 4) }), entered(2, false), "by the password it comes back");
+    assert!(matches!(world.register(1, 2, 5), Reply::Rev(_)));
+    assert_eq!(world.register(1, 1, 5), REVOKED, "its old tokens do not");
+    let unknown = UserChange::EndDevices { devices: vec![DeviceId::new(99)], all_others: false };
+    assert_eq!(world.ann(unknown), Reply::Rejected(Code::NotFound));
+}
+
+#[test]
+fn ending_all_others_ends_tokens_that_are_bound_to_no_device() {
+    let mut world = World::new();
+    world.sign_up();
+    world.register(3, 0, 5);
+    world.ann(UserChange::EndDevices { devices: vec![DeviceId::new(1)], all_others: true });
+    assert_eq!(world.register(3, 0, 5), REVOKED);
+    assert_eq!(world.register(4, 0, world.now), REVOKED, "a new device does not help it");
+    assert!(matches!(world.register(4, 0, world.now + 1), Reply::Rev(_)), "a newer token does");
+    assert!(matches!(world.register(1, 1, 5), Reply::Rev(_)));
+}
+
+#[test]
+fn of_one_refresh_token_no_two_successors_stay_in_use() {
+    let mut world = World::new();
+    world.sign_up();
+    assert_eq!(world.refresh(1, 1, 2), entered(1, false));
+    assert_eq!(world.refresh(1, 1, 2), entered(1, false), "proposed twice");
+    world.now += 1_000;
+    assert_eq!(world.refresh(1, 1, 3), entered(1, false), "its answer was lost");
+    assert_eq!(world.refresh(1, 2, 4), Reply::Rejected(Code::LoginNeeded), "the lost one is of no use");
+    assert_eq!(world.refresh(1, 3, 5), entered(1, false));
+    assert_eq!(world.refresh(1, 200, 6), Reply::Rejected(Code::LoginNeeded), "what nobody ever had changes nothing");
+    assert_eq!(world.refresh(1, 1, 6), REVOKED, "an old copy is in other hands");
+    assert_eq!(world.effects, [Effect::DevicesEnded { user: ANN, devices: vec![DeviceId::new(1)], all_but: false }]);
+    assert_eq!(world.refresh(1, 5, 6), REVOKED, "and so both are out");
+}
+
+#[test]
+fn a_spent_refresh_token_is_good_for_a_minute_and_an_idle_device_for_90_days() {
+    let mut world = World::new();
+    world.sign_up();
+    world.refresh(1, 1, 2);
+    world.now += limit::REFRESH_GRACE_MS + 1;
+    assert_eq!(world.refresh(1, 1, 3), REVOKED);
+    world.ann(UserChange::LogIn { password_rev: None, enter: enter(1, 5) });
+    world.now += limit::REFRESH_IDLE_MAX_MS + 1;
+    assert_eq!(world.refresh(1, 5, 6), Reply::Rejected(Code::LoginNeeded));
+}
+
+#[test]
+fn a_password_is_changed_once_and_what_was_checked_against_the_old_one_is_refused() {
+    let mut world = World::new();
+    world.sign_up();
+    world.ann(UserChange::LogIn { password_rev: Some(0), enter: enter(2, 2) });
+    let change = |hash: &str| UserChange::SetPassword { password_rev: 0, password: Secret::new(hash), keep: DeviceId::new(1) };
+    assert_eq!(world.ann(change("hash 1")), Reply::Done);
+    assert_eq!(world.ann(change("hash 1")), Reply::Done, "proposed twice");
+    assert_eq!(world.ann(change("hash 2")), BAD_LOGIN);
+    assert_eq!(world.ann(UserChange::LogIn { password_rev: Some(0), enter: enter(5, 5) }), BAD_LOGIN, "checked before, applied after");
+    assert_eq!(world.register(2, 2, 5), REVOKED);
+    assert!(matches!(world.register(1, 1, 5), Reply::Rev(_)), "who changed it stays");
+    assert_eq!(world.ann(UserChange::SetRecovery { password_rev: 0, recovery: [1; 32] }), BAD_LOGIN);
+}
+
+#[test]
+fn a_code_works_once_and_an_issued_one_for_its_time() {
+    let mut world = World::new();
+    world.sign_up();
+    let reset = |shown: u8, hash: &str, next: u8| UserChange::ResetPassword { shown: [shown; 32], password: Secret::new(hash), recovery: [next; 32] };
+    assert_eq!(world.ann(reset(8, "hash 1", 10)), BAD_LOGIN);
+    assert_eq!(world.ann(reset(9, "hash 1", 10)), Reply::Done);
+    assert_eq!(world.register(1, 1, 5), REVOKED, "all devices are out");
+    assert_eq!(world.ann(reset(9, "hash 2", 11)), BAD_LOGIN, "spent");
+    assert_eq!(world.ann(reset(10, "hash 2", 11)), Reply::Done, "the new one");
+    let until = Timestamp::new(world.now + 10);
+    world.ann(UserChange::IssueReset { code: [20; 32], until });
+    world.now += 10;
+    assert_eq!(world.ann(reset(20, "hash 3", 12)), BAD_LOGIN, "too late");
+    let until = Timestamp::new(world.now + 10);
+    world.ann(UserChange::IssueReset { code: [21; 32], until });
+    assert_eq!(world.ann(reset(21, "hash 3", 12)), Reply::Done);
+    assert_eq!(world.ann(reset(21, "hash 4", 13)), BAD_LOGIN);
+}
+
+#[test]
+fn a_name_that_was_left_is_held_back_and_only_its_owner_may_return() {
+    let mut world = World::new();
+    let bob = Script::user(1);
+    let ann = || "ann".to_owned();
+    world.apply(Command::ReserveName { name: ann(), user: ANN });
+    world.sign_up();
+    world.apply(Command::ConfirmName { name: ann(), user: ANN });
+    assert_eq!(world.ann(UserChange::Rename { name: "zoe".to_owned(), renames: 1 }), Reply::Rejected(Code::Busy), "another rename came between");
+    assert_eq!(world.ann(UserChange::Rename { name: "zoe".to_owned(), renames: 0 }), Reply::Done);
+    assert_eq!(world.owed(), [Debt::Name(ann()), Debt::Name("zoe".to_owned())]);
+    assert_eq!(world.ann(UserChange::Rename { name: "eve".to_owned(), renames: 1 }), Reply::Rejected(Code::TooMany), "once a day");
+    let until = Timestamp::new(world.now + limit::NAME_HOLD_MS);
+    world.apply(Command::HoldName { name: ann(), user: ANN, until });
+    assert_eq!(world.apply(Command::ReserveName { name: ann(), user: bob }), Reply::Rejected(Code::NameTaken));
+    assert!(find(&world.script.view, "ann").expect("readable").is_some_and(|holding| holding.held_back && !holding.confirmed));
+    assert_eq!(world.apply(Command::ReserveName { name: ann(), user: ANN }), Reply::Done);
+    assert_eq!(world.apply(Command::ReleaseName { name: ann(), user: ANN }), Reply::Done);
+    assert_eq!(world.apply(Command::ReserveName { name: ann(), user: bob }), Reply::Rejected(Code::NameTaken), "what came to nothing frees nothing");
+    world.now += limit::NAME_HOLD_MS;
+    assert_eq!(world.apply(Command::ReserveName { name: ann(), user: bob }), Reply::Done);
+    assert_eq!(world.apply(Command::HoldName { name: ann(), user: ANN, until }), Reply::Done);
+    assert_eq!(find(&world.script.view, "ann").expect("readable").map(|holding| holding.user), Some(bob), "a late hold takes nothing away");
+}
+
+#[test]
+fn a_name_that_was_settled_against_is_never_given_by_what_was_under_way() {
+    let mut world = World::new();
+    world.sign_up();
+    assert_eq!(world.ann(UserChange::SettleName { name: "ann".to_owned() }), Reply::Account { created: false });
+    assert_eq!(world.ann(UserChange::SettleName { name: "zoe".to_owned() }), Reply::Done);
+    assert_eq!(world.ann(UserChange::Rename { name: "zoe".to_owned(), renames: 0 }), Reply::Rejected(Code::Busy));
+    let never = UserId::new(72);
+    assert_eq!(world.apply(UserChange::SettleName { name: "max".to_owned() }.of(never)), Reply::Done);
+    assert_eq!(world.apply(sign_up("max").of(never)), Reply::Rejected(Code::IdTaken));
+}
+
+#[test]
+fn a_debt_that_changed_while_it_was_paid_stays() {
+    let mut world = World::new();
+    world.sign_up();
+    let debt = || Debt::Name("ann".to_owned());
+    world.ann(UserChange::Paid { debt: debt(), version: 0 });
+    assert_eq!(world.owed(), [debt()]);
+    world.ann(UserChange::Paid { debt: debt(), version: 1 });
+    assert!(world.owed().is_empty());
+}
+
+#[test]
+fn an_erased_account_lets_nobody_in_and_keeps_its_id() {
+    let mut world = World::new();
+    world.sign_up();
+    assert_eq!(world.ann(UserChange::Erase), Reply::Done);
+    assert_eq!(world.effects[0], Effect::DevicesEnded { user: ANN, devices: Vec::new(), all_but: true });
+    assert_eq!(world.ann(UserChange::Erase), Reply::Done, "again");
+    assert_eq!(world.register(1, 1, 5), REVOKED);
+    assert_eq!(world.ann(UserChange::LogIn { password_rev: Some(0), enter: enter(1, 4) }), BAD_LOGIN);
+    assert_eq!(world.sign_up(), REVOKED);
+    assert!(user::credential(&world.script.view, ANN).expect("readable").password.is_none());
+}
+
+#[test]
+fn who_loses_an_operators_rights_is_logged_out() {
+    let mut world = World::new();
+    world.sign_up();
+    assert_eq!(world.ann(UserChange::SetAdmin { admin: true }), Reply::Done);
+    assert!(world.effects.is_empty());
+    assert_eq!(world.refresh(1, 1, 2), Reply::Entered { name: "ann".to_owned(), login: 1, admin: true, created: false });
+    assert_eq!(world.ann(UserChange::SetAdmin { admin: false }), Reply::Done);
+    assert_eq!(world.register(1, 1, 5), REVOKED);
+}

@@ -1,0 +1,47 @@
+//! `owed`: what users' homes owe to other groups, in storage order: by bucket, then user, then debt.
+
+use kith_machine::view::RowKey;
+use kith_wire::{
+    id::{GroupId, UserId},
+    log::Debt,
+};
+
+use super::{Cursor, Family, KeyError, prefix, whole};
+
+const NAME: u8 = 1;
+
+pub(super) fn encode(out: &mut Vec<u8>, user: UserId, debt: &Debt) -> Family {
+    put(out, user, debt);
+    Family::Owed
+}
+
+pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<RowKey, KeyError> {
+    let user = UserId::new(cursor.u64()?);
+    let debt = match cursor.u8()? {
+        NAME => Debt::Name(std::str::from_utf8(cursor.rest()).map_err(|_| KeyError::Name)?.to_owned()),
+        unknown => return Err(KeyError::Debt(unknown)),
+    };
+    Ok(RowKey::Owed(user, debt))
+}
+
+pub(super) fn range(group: GroupId, after: Option<&(UserId, Debt)>) -> (Family, Vec<u8>, Vec<u8>) {
+    let (from, to) = whole(group);
+    let from = after.map_or(from, |(user, debt)| {
+        let mut last = prefix(group, user.bucket());
+        put(&mut last, *user, debt);
+        // The next key there can be: a longer text follows this one.
+        last.push(0);
+        last
+    });
+    (Family::Owed, from, to)
+}
+
+fn put(out: &mut Vec<u8>, user: UserId, debt: &Debt) {
+    out.extend_from_slice(&user.get().to_be_bytes());
+    match debt {
+        Debt::Name(name) => {
+            out.push(NAME);
+            out.extend_from_slice(name.as_bytes());
+        }
+    }
+}

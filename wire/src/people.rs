@@ -1,0 +1,96 @@
+//! Accounts and people in the client protocol: sign-up, log-in, devices, passwords, names.
+//!
+//! In: the fields of a [`crate::client::Request::People`]. Out: those of an answer. Invariant: what is secret is a [`Secret`], which no log
+//! shows. Those that [`PeopleRequest::is_at_door`] says so of may be asked before Hello, without a token. Not here: what they do (the node).
+
+use crate::{
+    id::{DeviceId, Timestamp, UserId},
+    secret::Secret,
+};
+
+/// A request about accounts and people.
+#[derive(Clone, PartialEq, Debug)]
+pub enum PeopleRequest {
+    /// Makes an account, and lets the device in. `key` is drawn and kept by the client until it is answered: with it, a retry is the same user.
+    SignUp { name: String, password: Secret, key: [u8; 32], nonce: [u8; 16], title: String },
+    /// Lets a device in by name and password.
+    LogIn { name: String, password: Secret, nonce: [u8; 16], title: String },
+    /// Gives a new access token, and the next refresh token.
+    Refresh { token: Secret },
+    /// Another password by a recovery code or a one-time code.
+    ResetPassword { name: String, code: Secret, password: Secret },
+    /// Ends this device.
+    LogOut,
+    /// The user's devices.
+    Devices,
+    /// Ends a device: its session within a second, its tokens for ever.
+    EndDevice { device: DeviceId },
+    /// Ends all devices but this one.
+    EndOthers,
+    /// Another password; ends all other devices.
+    ChangePassword { old: Secret, new: Secret },
+    /// A new recovery code in the place of the old one.
+    NewRecoveryCode { password: Secret },
+    /// Another name; the old one is held back for 30 days.
+    Rename { name: String },
+    /// Ends the account for ever.
+    DeleteAccount { password: Secret },
+    /// A one-time code that resets a user's password; needs an operator.
+    ResetLink { name: String },
+    /// Gives or takes an operator's rights; only by a token made on a node's own machine.
+    SetAdmin { name: String, admin: bool },
+}
+
+/// An answer about accounts and people.
+#[derive(Clone, PartialEq, Debug)]
+pub enum PeopleAnswer {
+    /// The device is in.
+    LoggedIn(LoggedIn),
+    /// Devices, the last seen first.
+    Devices(Vec<DeviceView>),
+    /// Done, nothing to tell.
+    Done,
+    /// A code that is shown once.
+    Code { code: Secret, until: Option<Timestamp> },
+}
+
+/// What a device needs to go on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LoggedIn {
+    /// The user.
+    pub user: UserId,
+    /// Their name, folded.
+    pub name: String,
+    /// The device: `H(user, nonce)`.
+    pub device: DeviceId,
+    /// For Hello.
+    pub access: Secret,
+    /// It is of no use from then on.
+    pub access_until: Timestamp,
+    /// For the next [`PeopleRequest::Refresh`], once.
+    pub refresh: Secret,
+    /// A new account's recovery code, shown once.
+    pub recovery: Option<Secret>,
+}
+
+/// A device, as its user sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DeviceView {
+    /// Which.
+    pub device: DeviceId,
+    /// What it is called.
+    pub title: String,
+    /// When it was first seen.
+    pub created: Timestamp,
+    /// When it last signed in.
+    pub seen: Timestamp,
+    /// Whether it is the one that asks.
+    pub current: bool,
+}
+
+impl PeopleRequest {
+    /// Whether it may be asked without a token.
+    pub const fn is_at_door(&self) -> bool {
+        matches!(self, Self::SignUp { .. } | Self::LogIn { .. } | Self::Refresh { .. } | Self::ResetPassword { .. })
+    }
+}
