@@ -9,6 +9,7 @@ use kith::{
     auth::Claims,
     bench::map::{bucket, large_map},
     clock::{Clock, SystemClock},
+    cluster::map::Located,
     session::machine::{Action, Identity, Machine, Registered},
 };
 use kith_wire::{
@@ -18,7 +19,7 @@ use kith_wire::{
 };
 
 fn map(bench: &mut Criterion) {
-    let map = large_map();
+    let map = Located::new(large_map());
     let mut number = 0;
     bench.bench_function("map lookup of 100,000 groups", |bencher| {
         bencher.iter(|| {

@@ -13,7 +13,6 @@ use kith_wire::{
 use crate::{
     auth::{self, Claims, TokenKey, gate::limited},
     clock::{Instant, SharedClock},
-    cluster::map::group_of,
     fanout::Homes,
     rate::{self, Rate, Rates},
     router::Router,
@@ -26,7 +25,7 @@ pub(crate) struct RouterHomes(pub(crate) Router);
 
 impl Homes for RouterHomes {
     fn home(&self, user: UserId) -> Option<GroupId> {
-        group_of(&self.0.maps().current(), user.bucket())
+        self.0.maps().current().group_of(user.bucket())
     }
     fn leader(&self, group: GroupId) -> Option<(NodeId, Term)> {
         self.0.leader(group)

@@ -47,7 +47,7 @@ impl Inbound for Dispatch {
             }
             Ask::Map { newer_than } => {
                 let map = self.service.router().maps().current();
-                let newer = (map.epoch > newer_than).then(|| (*map).clone());
+                let newer = (map.epoch > newer_than).then(|| (**map).clone());
                 async move { Ok(Told::Map(newer)) }.boxed()
             }
             Ask::NodeStatus => {

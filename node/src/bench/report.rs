@@ -13,6 +13,7 @@ use super::{
     plot::{Axis, Series, lines},
     row::{Metric, Ready, Row, Worth},
     run::{Curve, Run},
+    strain::OTHERS_MAX,
 };
 
 /// The log of what was tried: its tables have a line for each, which begins with the rows it is about.
@@ -38,6 +39,8 @@ pub struct Report {
     pub processors: usize,
     /// The machine, as the runs saw it: medians.
     pub machine: Option<Machine>,
+    /// The largest share of all processors that others used during a run: above a fifth, wall time says little.
+    pub others_share_max: f64,
     /// One for each row of the table of targets.
     pub rows: Vec<RowReport>,
     /// Direct sends against senders.
@@ -110,7 +113,8 @@ pub struct Point {
 impl Report {
     /// Puts the runs together. `unix_ms`: now.
     pub fn new(unix_ms: u64, measured: &[Measured], concurrency: Vec<Point>) -> Self {
-        let machines: Vec<&Machine> = measured.iter().flat_map(|row| &row.runs).map(|run| &run.machine).collect();
+        let runs = || measured.iter().flat_map(|row| &row.runs);
+        let machines: Vec<&Machine> = runs().map(|run| &run.machine).collect();
         let of = |figure: fn(&Machine) -> f64| median(machines.iter().map(|machine| figure(machine)).collect());
         let machine = (!machines.is_empty()).then(|| Machine {
             fdatasync_per_s: of(|machine| machine.fdatasync_per_s).unwrap_or_default(),
@@ -121,6 +125,7 @@ impl Report {
             date: date_of(unix_ms),
             processors: std::thread::available_parallelism().map_or(1, usize::from),
             machine,
+            others_share_max: runs().filter_map(|run| run.figures.pointer("/strain/others_share")?.as_f64()).fold(0.0, f64::max),
             rows: measured.iter().map(RowReport::new).collect(),
             concurrency,
         }
@@ -147,6 +152,13 @@ impl Report {
                 "{} processors with the load beside the nodes; fdatasync {:.0}/s, p50 {:.2} ms; loopback round trip p50 {:.0} us (medians over the runs). \
                  Each figure is the median of its runs, which stand behind it. Processor seconds are those of all nodes.\n",
                 self.processors, machine.fdatasync_per_s, machine.fdatasync_ms_p50, machine.udp_round_trip_us_p50
+            );
+        }
+        if self.others_share_max > OTHERS_MAX {
+            let _ = writeln!(
+                out,
+                "**This machine was not left alone**: others used up to {:.0} % of its processors. Rates and latencies say little; processor seconds do.\n",
+                self.others_share_max * 100.0
             );
         }
         out.push_str("| row | what | figure | floor | goal | measured | | runs | bottleneck |\n|---|---|---|---|---|---|---|---|---|\n");
@@ -355,7 +367,7 @@ mod tests {
 
     fn run(acked: f64) -> Run {
         Run {
-            figures: json!({ "chat": { "acked_per_s": acked, "missing": 0 }, "half": { "ack_ms": { "p99": 12.5 } } }),
+            figures: json!({ "chat": { "acked_per_s": acked, "missing": 0 }, "half": { "ack_ms": { "p99": 12.5 } }, "strain": { "others_share": 0.1 } }),
             machine: Machine { fdatasync_per_s: 300.0, fdatasync_ms_p50: 3.0, udp_round_trip_us_p50: 5.0 },
             bottleneck: "processor: nodes 1.2 of 2; syncs 3/s".to_owned(),
             curves: vec![("ack", vec![(0.0, 1.0), (0.5, 2.0), (0.99, 9.0), (1.0, 11.0)])],
@@ -370,6 +382,7 @@ mod tests {
     fn figure_is_the_median_of_its_runs_and_says_what_it_is_worth() {
         let report = Report::new(0, &[measured("send", vec![run(5_000.0), run(3_000.0), run(4_500.0)])], Vec::new());
         let figure = &report.rows[0].figures[0];
+        assert!(!report.markdown().contains("not left alone"));
         assert_eq!((figure.measured, figure.worth, figure.runs.len()), (4_500.0, Worth::Floor, 3));
         assert!(!report.is_short());
         let text = report.markdown();

@@ -9,6 +9,8 @@ use crate::{clock::Stopwatch, usage};
 
 /// Share of all processors from which on they are what limits.
 const PROCESSOR_BOUND: f64 = 0.85;
+/// Share of all processors that others may use; beyond it wall time says little.
+pub const OTHERS_MAX: f64 = 0.2;
 /// Share of the time that the log writer syncs, from which on the disk is what limits.
 const DISK_BOUND: f64 = 0.6;
 
@@ -50,6 +52,8 @@ pub struct Strain {
     pub load_cpu_s: f64,
     /// Seconds that processors were busy with anything, these two among them.
     pub busy_s: f64,
+    /// Share of all processors that neither used.
+    pub others_share: f64,
     /// Syncs of all nodes' logs, a second.
     pub syncs_per_s: f64,
     /// Share of the time that the log writer of the busiest node was in a sync.
@@ -86,12 +90,16 @@ impl Sample {
         let ratio = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
         let sync_s = self.nodes.iter().zip(&earlier.nodes).map(|(now, then)| now.sync_s - then.sync_s).fold(0.0, f64::max);
         let (hits, misses) = (of(|node| node.recent_hits), of(|node| node.recent_misses));
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let (node_cpu_s, load_cpu_s, busy_s) =
+            (self.node_cpu_s - earlier.node_cpu_s, self.load_cpu_s - earlier.load_cpu_s, self.busy_s - earlier.busy_s);
         Strain {
             seconds,
-            processors: std::thread::available_parallelism().map_or(1, usize::from),
-            node_cpu_s: self.node_cpu_s - earlier.node_cpu_s,
-            load_cpu_s: self.load_cpu_s - earlier.load_cpu_s,
-            busy_s: self.busy_s - earlier.busy_s,
+            processors,
+            node_cpu_s,
+            load_cpu_s,
+            busy_s,
+            others_share: ((busy_s - node_cpu_s - load_cpu_s) / seconds / processors as f64).max(0.0),
             syncs_per_s: of(|node| node.syncs) / seconds,
             sync_share: (sync_s / seconds).min(1.0),
             jobs_per_sync: ratio(of(|node| node.sync_jobs), of(|node| node.syncs)),
@@ -127,10 +135,12 @@ impl Strain {
     pub fn bottleneck(&self) -> String {
         let cores = |seconds: f64| seconds / self.seconds.max(1e-9);
         let (nodes, load, busy) = (cores(self.node_cpu_s), cores(self.load_cpu_s), cores(self.busy_s));
-        let others = (busy - nodes - load).max(0.0);
+        let others = self.others_share * self.processors as f64;
         let share = busy / self.processors.max(1) as f64;
         let used = format!("nodes {nodes:.2}, load {load:.2}, others {others:.2} of {} processors", self.processors);
-        if share >= PROCESSOR_BOUND {
+        if share >= PROCESSOR_BOUND && self.others_share > OTHERS_MAX {
+            format!("others on this machine: {used}")
+        } else if share >= PROCESSOR_BOUND {
             format!("processor: {used}")
         } else if self.sync_share >= DISK_BOUND {
             format!("fdatasync: the log writer syncs {:.0} % of the time, {:.0}/s; {used}", self.sync_share * 100.0, self.syncs_per_s)
@@ -154,8 +164,11 @@ mod tests {
 
     #[test]
     fn bottleneck_is_what_is_used_up() {
-        let strain = Strain { seconds: 10.0, processors: 2, node_cpu_s: 12.0, load_cpu_s: 6.0, busy_s: 19.0, ..Strain::default() };
+        let strain =
+            Strain { seconds: 10.0, processors: 2, node_cpu_s: 12.0, load_cpu_s: 6.0, busy_s: 19.0, others_share: 0.05, ..Strain::default() };
         assert!(strain.bottleneck().starts_with("processor: nodes 1.20, load 0.60, others 0.10 of 2"), "{}", strain.bottleneck());
+        let shared = Strain { node_cpu_s: 4.0, others_share: 0.45, ..strain.clone() };
+        assert!(shared.bottleneck().starts_with("others on this machine: nodes 0.40"), "{}", shared.bottleneck());
         let strain = Strain { busy_s: 8.0, node_cpu_s: 4.0, load_cpu_s: 3.0, sync_share: 0.9, syncs_per_s: 300.0, ..strain };
         assert!(strain.bottleneck().starts_with("fdatasync: the log writer syncs 90 %"), "{}", strain.bottleneck());
         assert!(Strain { sync_share: 0.1, ..strain }.bottleneck().starts_with("waiting"));

@@ -7,7 +7,6 @@ use kith_wire::{
 };
 
 use super::{Router, refuse_for};
-use crate::cluster::map::group_of;
 
 /// Where a bucket is, as the map says.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,7 +26,7 @@ impl Router {
     /// `NoLeader` with a delay: the map names no group for it yet.
     pub fn locate(&self, bucket: Bucket) -> Result<Route, Refusal> {
         let map = self.maps.current();
-        let group = group_of(&map, bucket).ok_or_else(|| refuse_for(Code::NoLeader, MAP_WAIT_MS))?;
+        let group = map.group_of(bucket).ok_or_else(|| refuse_for(Code::NoLeader, MAP_WAIT_MS))?;
         let replicas = map.groups.get(&group).map(|row| row.replicas.clone()).unwrap_or_default();
         Ok(Route { group, replicas, epoch: map.epoch })
     }

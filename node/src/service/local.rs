@@ -29,7 +29,6 @@ use super::{history::Reads, home::Home};
 use crate::{
     auth::gate::Gate,
     clock::Instant,
-    cluster::map::group_of,
     router::{LocalOps, Router, refuse, refuse_for},
 };
 
@@ -132,7 +131,7 @@ impl Local {
     /// In the user's home: their own position. In the channel's group: what the others see. The same request goes to both.
     async fn mark_read(&self, handle: &GroupHandle, caller: &Caller, channel: ChannelId, read: kith_wire::log::Position) -> Result<Answer, Refusal> {
         let map = self.router.maps().current();
-        let here = |bucket| group_of(&map, bucket) == Some(handle.id());
+        let here = |bucket| map.group_of(bucket) == Some(handle.id());
         let mut answer = Ok(Answer::Done);
         if here(caller.user.bucket()) {
             answer = sent(propose(handle, Command::MarkRead { user: caller.user, channel, read }).await?);
