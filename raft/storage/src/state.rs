@@ -1,6 +1,6 @@
 //! The applied rows of all groups: memory first, then one database written by one thread.
 //!
-//! In: commits of the groups. Out: rows, durable positions, snapshots. Every ~10 ms the state writer puts all that was committed, of all groups,
+//! In: commits of the groups. Out: rows, durable positions, snapshots. Every 100 ms the state writer puts all that was committed, of all groups,
 //! with their applied rows, into ONE sorted batch without WAL; the raft log is its WAL.
 //! Invariants: rows and applied row of a commit are in the same batch, and the database flushes all families at once: after any crash a group's
 //! state equals an exact applied prefix of its log. A failed write ends the store. Purge never passes [`StateDb::durable_applied`].
