@@ -34,8 +34,9 @@ pub const WINDOW_REFS: usize = limit::REFS_PENDING_MAX;
 pub const LIVE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// A node gets a frame at most so often.
 pub const FRAME_EVERY: Duration = Duration::from_millis(5);
-/// A channel's refs are computed at most so often; its live records do not wait for them.
-pub const REFS_EVERY: Duration = Duration::from_millis(100);
+/// A channel's refs are computed at most so often: first and longest pause. It doubles while the channel does not come to rest, since a ref
+/// costs as much as a record and says nothing that the live records, which do not wait for it, have not said.
+pub const REFS_EVERY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(800));
 /// `Fanned` commands are gathered for so long.
 pub const FANNED_EVERY: Duration = Duration::from_millis(500);
 /// Refs that are not acked within this are sent again: longer than a home waits before it commits.
@@ -126,6 +127,8 @@ struct Progress {
     map_epoch: MapEpoch,
     due: Option<Instant>,
     computed: Option<Instant>,
+    /// The next time is so long after `computed`.
+    every: Duration,
 }
 
 /// What is owed to a home group.
@@ -364,7 +367,7 @@ impl Dispatch {
     /// Computes a channel's refs at this time or, if they were computed not long ago, a little later.
     fn schedule(&mut self, channel: ChannelId, at: Instant) {
         let Some(progress) = self.channels.get_mut(&channel) else { return };
-        let at = progress.computed.map_or(at, |last| at.max(last + REFS_EVERY));
+        let at = progress.computed.map_or(at, |last| at.max(last + progress.every));
         if let Some(due) = progress.due {
             if due <= at {
                 return;
@@ -433,7 +436,9 @@ impl Dispatch {
     fn compute(&mut self, channel: ChannelId, source: &dyn Source, homes: &dyn Homes, now: Instant) -> Result<(), ViewError> {
         let Some(progress) = self.channels.get_mut(&channel) else { return Ok(()) };
         progress.due = None;
-        progress.computed = Some(now);
+        if progress.computed.replace(now).is_some() {
+            progress.every = (progress.every * 2).min(REFS_EVERY.1);
+        }
         let map_epoch = self.places.follow(homes);
         if progress.map_epoch != map_epoch {
             // Who is home where may have changed: what was committed at the old home says nothing of the new one.
@@ -551,7 +556,16 @@ impl Drop for Dispatch {
 
 impl Default for Progress {
     fn default() -> Self {
-        Self { head: Seq::ZERO, seen: Seq::ZERO, fanned: Seq::ZERO, kept: BTreeMap::new(), map_epoch: MapEpoch::default(), due: None, computed: None }
+        Self {
+            head: Seq::ZERO,
+            seen: Seq::ZERO,
+            fanned: Seq::ZERO,
+            kept: BTreeMap::new(),
+            map_epoch: MapEpoch::default(),
+            due: None,
+            computed: None,
+            every: REFS_EVERY.0,
+        }
     }
 }
 
