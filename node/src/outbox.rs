@@ -1,19 +1,24 @@
 //! Per-session outbound queue: what happened, on its way to one client.
 //!
 //! In: encoded event frames from `fanout::local`. Out: [`Item`]s for `session::driver`, in the order in which they came.
-//! Invariants: a push never waits; what was dropped is followed by a [`Item::SyncNeeded`] or by an index move that came after it; the
+//! Invariants: a push never waits; one that need not wake the driver does so all the same unless the driver has promised to look; what was dropped is followed by a [`Item::SyncNeeded`] or by an index move that came after it; the
 //! latest index version is never dropped. Bound: `limit::OUTBOX_FRAMES_MAX` frames and `limit::OUTBOX_BYTES_MAX` bytes, whichever first;
 //! then live frames are dropped and index moves shrink to their number until the queue has run empty.
 //! Not here: answers to the client's own requests (`session::machine`; bounded by their number), who is interested (`fanout`).
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    future::poll_fn,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Poll,
 };
 
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use kith_wire::{client::Refusal, id::UserRev, limit};
-use tokio::sync::Notify;
 
 use crate::{
     clock::Instant,
@@ -24,7 +29,9 @@ use crate::{
 #[derive(Debug)]
 pub struct Outbox {
     state: Mutex<State>,
-    wake: Notify,
+    /// There may be something to drain.
+    some: AtomicBool,
+    driver: AtomicWaker,
     metrics: Arc<OutboxMetrics>,
 }
 
@@ -55,10 +62,21 @@ pub enum Pushed {
 impl Outbox {
     /// An empty queue.
     pub fn new(metrics: Arc<OutboxMetrics>) -> Self {
-        Self { state: Mutex::default(), wake: Notify::new(), metrics }
+        Self { state: Mutex::default(), some: AtomicBool::new(false), driver: AtomicWaker::new(), metrics }
     }
     /// Queues a frame that may be lost: a live record or a receipt.
     pub fn push(&self, frame: Bytes, now: Instant) -> Pushed {
+        self.push_live(frame, now, false)
+    }
+    /// As [`Outbox::push`], for what the client can wait for: it wakes nobody if the driver will look anyway ([`Outbox::promise`]).
+    pub fn push_patiently(&self, frame: Bytes, now: Instant) -> Pushed {
+        self.push_live(frame, now, true)
+    }
+    /// The driver will drain soon, whatever comes: until then nothing patient wakes it.
+    pub fn promise(&self) {
+        self.lock().promised = true;
+    }
+    fn push_live(&self, frame: Bytes, now: Instant, patient: bool) -> Pushed {
         let mut state = self.lock();
         if state.last_word.is_some() {
             return Pushed::Dropped;
@@ -69,8 +87,11 @@ impl Outbox {
             return Pushed::Dropped;
         }
         self.queue(&mut state, frame, now);
+        let wakes = !(patient && state.promised);
         drop(state);
-        self.wake.notify_one();
+        if wakes {
+            self.wake();
+        }
         Pushed::Queued
     }
     /// Queues an index move up to `to`. Without room only the number is kept.
@@ -82,14 +103,14 @@ impl Outbox {
         if state.has_room(frame.len()) {
             self.queue(&mut state, frame, now);
             drop(state);
-            self.wake.notify_one();
+            self.wake();
             return Pushed::Queued;
         }
         state.lagging = true;
         state.latest = state.latest.max(Some(to));
         self.metrics.reject(OutboxReject::Move);
         drop(state);
-        self.wake.notify_one();
+        self.wake();
         Pushed::Shrunk
     }
     /// Tells the client to pull its index up to here, once the queue has run empty. Never dropped.
@@ -97,12 +118,12 @@ impl Outbox {
         let mut state = self.lock();
         state.latest = state.latest.max(Some(to));
         drop(state);
-        self.wake.notify_one();
+        self.wake();
     }
     /// Tells the client to move. Never dropped; the last one counts.
     pub fn go_away(&self, after_ms: u32) {
         self.lock().go_away = Some(after_ms);
-        self.wake.notify_one();
+        self.wake();
     }
     /// Ends the session; what is queued is dropped. The first reason counts.
     pub fn close(&self, why: Refusal) {
@@ -110,19 +131,27 @@ impl Outbox {
         self.clear(&mut state);
         state.last_word.get_or_insert(why);
         drop(state);
-        self.wake.notify_one();
+        self.wake();
     }
     /// Waits until there may be something to drain. Cancel safe.
     pub async fn ready(&self) {
-        self.wake.notified().await;
+        poll_fn(|cx| {
+            self.driver.register(cx.waker());
+            if self.some.swap(false, Ordering::AcqRel) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
     /// Moves items out until about `bytes_max` have been moved (one always fits). Says whether more is waiting.
     pub fn drain(&self, bytes_max: usize, out: &mut Vec<Item>, now: Instant) -> bool {
         let mut state = self.lock();
+        state.promised = false;
         if let Some(after_ms) = state.go_away.take() {
             out.push(Item::GoAway(after_ms));
         }
         let mut moved = 0;
+        if let Some(oldest) = state.queue.front() {
+            self.metrics.wait.observe(now.saturating_duration_since(oldest.at).as_secs_f64());
+        }
         while let Some(next) = state.queue.front() {
             if moved > 0 && moved + next.frame.len() > bytes_max {
                 return true;
@@ -131,7 +160,6 @@ impl Outbox {
             moved += next.frame.len();
             state.bytes -= next.frame.len();
             self.metrics.depth.dec();
-            self.metrics.wait.observe(now.saturating_duration_since(next.at).as_secs_f64());
             out.push(Item::Frame(next.frame));
         }
         state.lagging = false;
@@ -144,6 +172,10 @@ impl Outbox {
         false
     }
 
+    fn wake(&self) {
+        self.some.store(true, Ordering::Release);
+        self.driver.wake();
+    }
     fn queue(&self, state: &mut State, frame: Bytes, now: Instant) {
         state.bytes += frame.len();
         state.queue.push_back(Queued { frame, at: now });
@@ -173,6 +205,8 @@ struct State {
     bytes: usize,
     /// Something was dropped since the queue was last empty: all that follows is dropped too, so that what is sent has no hole in it.
     lagging: bool,
+    /// The driver will drain without being woken.
+    promised: bool,
     /// The latest-value slot.
     latest: Option<UserRev>,
     go_away: Option<u32>,
@@ -281,6 +315,25 @@ mod tests {
         assert!(!outbox.drain(usize::MAX, &mut out, now));
         assert_eq!(out.last(), Some(&Item::SyncNeeded(UserRev::new(9))));
         assert_eq!(outbox.push(frame(3, 10), now), Pushed::Queued);
+    }
+
+    #[test]
+    fn a_patient_push_wakes_the_driver_unless_it_has_promised_to_look() {
+        let outbox = Outbox::new(Arc::new(OutboxMetrics::default()));
+        let now = Instant::now();
+        let is_awake = || outbox.some.swap(false, Ordering::AcqRel);
+        outbox.push_patiently(frame(1, 10), now);
+        assert!(is_awake(), "nobody would look");
+        outbox.promise();
+        outbox.push_patiently(frame(2, 10), now);
+        assert!(!is_awake());
+        outbox.push(frame(3, 10), now);
+        assert!(is_awake());
+        let mut out = Vec::new();
+        outbox.drain(usize::MAX, &mut out, now);
+        assert_eq!(out.iter().map(|item| if let Item::Frame(frame) = item { number(frame) } else { 0 }).collect::<Vec<_>>(), [1, 2, 3]);
+        outbox.push_patiently(frame(4, 10), now);
+        assert!(is_awake(), "the promise was kept");
     }
 
     #[test]

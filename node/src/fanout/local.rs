@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use kith_wire::{
-    client::{Event, Refusal},
+    client::{DeliveryBody, Event, Refusal},
     code::Code,
     id::{BootEpoch, GroupId, NodeId, Seq, SessionId, Term, UserRev},
     peer::{IndexMove, PushFrame, RegisteredSession, Registration, Tell},
@@ -167,7 +167,11 @@ impl Local {
                         frame
                     }
                 };
-                if entry.outbox.push(frame, now) == Pushed::Queued {
+                // The device that wrote it has its answer.
+                let is_echo =
+                    matches!(&delivery.body, DeliveryBody::Whole(record) if record.sender == entry.whose.user && record.device == entry.whose.device);
+                let pushed = if is_echo { entry.outbox.push_patiently(frame, now) } else { entry.outbox.push(frame, now) };
+                if pushed == Pushed::Queued {
                     self.metrics.deliveries.inc();
                 }
             }

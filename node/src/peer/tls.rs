@@ -146,7 +146,7 @@ fn listener_transport() -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
-        .max_concurrent_uni_streams(VarInt::from_u32(STREAMS_MAX))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(VarInt::from_u32(PEER_STREAM_WINDOW))
         .receive_window(VarInt::from_u32(CLIENT_WINDOW))
         .send_window(CLIENT_SEND_WINDOW)
@@ -176,7 +176,7 @@ pub fn widen(connection: &quinn::Connection) {
     connection.set_send_window(u64::from(PEER_WINDOW));
 }
 
-/// Streams of each direction that the other side may have open.
+/// Streams that the other side may have open; those of one direction are of no use.
 const STREAMS_MAX: u32 = 8;
 /// Unread bytes of one stream: a peer's raft traffic at 50 ms still moves 80 MB/s.
 const PEER_STREAM_WINDOW: u32 = 4 * 1024 * 1024;

@@ -1,12 +1,13 @@
 //! The streams of one client: reads and writes for [`Machine`], and carries out what it asks for.
 //!
 //! In: a connection. Out: nothing; returns when the session has ended and its registration is undone. One task a session; requests are
-//! futures in it, first polled in order. Everything that is ready goes out in one write. Bounds: while [`WRITE_BYTES_MAX`] wait to be
+//! futures in it, first polled in order. Everything that is ready goes out in one write; the echo of a client's own record waits for the next
+//! write, or for [`ECHO_WAIT`]: the client has the answer, and a packet costs more than all else here. Bounds: while [`WRITE_BYTES_MAX`] wait to be
 //! written, the client's requests are not read and its outbox is not drained. On cancel the client is told. While the node drains, a
 //! session that is idle when it should have moved is ended, and so is one whose client does not even acknowledge that it is told.
 //! Not here: rules (`machine`).
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
@@ -18,7 +19,8 @@ use kith_wire::{
     peer::Caller,
 };
 use quinn::{Connection, RecvStream, SendStream, VarInt};
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Sleep, sleep_until};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tracing::Instrument;
 
 use super::{
@@ -50,6 +52,8 @@ const READ_BYTES: usize = 64 * 1024;
 const ACK_WITHIN: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
 /// While draining: from when a client should have moved until it is made to.
 const MOVE_WITHIN: Duration = Duration::from_millis(250);
+/// What a client wrote itself comes back to it at most so much later than it could.
+const ECHO_WAIT: Duration = Duration::from_millis(25);
 /// The chat stream goes before bulk streams.
 const CHAT_PRIORITY: i32 = 10;
 
@@ -83,7 +87,8 @@ impl std::fmt::Debug for SessionParts {
 
 /// Runs a session on a connection until it ends. `trace` seeds the names of its requests in the nodes' logs.
 pub async fn run(parts: Arc<SessionParts>, conn: Connection, trace: u64) {
-    let accepted = parts.draining.run_until_cancelled(tokio::time::timeout(HELLO_WITHIN, conn.accept_bi())).await;
+    // On the heap for as long as it takes: what is part of this future, an idle session pays for to its end.
+    let accepted = Box::pin(parts.draining.run_until_cancelled(tokio::time::timeout(HELLO_WITHIN, conn.accept_bi()))).await;
     let (send, recv) = match accepted {
         Some(Ok(Ok(streams))) => streams,
         Some(_) => return close(&conn, Code::Timeout),
@@ -107,10 +112,16 @@ struct Driver {
     outbox: Arc<Outbox>,
     answers: FuturesUnordered<BoxFuture<'static, Answered>>,
     opening: Option<BoxFuture<'static, Opened>>,
-    pulls: Option<BoxFuture<'static, ()>>,
+    /// At most one; in a set, so that it is polled only when it was woken itself.
+    pulls: FuturesUnordered<BoxFuture<'static, ()>>,
     registration: Option<Registration>,
     out: Out,
     more: bool,
+    /// The outbox was promised to be looked at by then.
+    look_by: Option<Instant>,
+    /// Fires when something may be due: armed anew only when that comes sooner, since a timer that is armed costs nothing.
+    alarm: Pin<Box<Sleep>>,
+    draining: Pin<Box<WaitForCancellationFutureOwned>>,
     welcomed: Option<Welcomed>,
     drain: Option<Drain>,
     ended: Option<(End, Code)>,
@@ -173,10 +184,13 @@ impl Driver {
             outbox: Arc::new(Outbox::new(parts.outbox_metrics.clone())),
             answers: FuturesUnordered::new(),
             opening: None,
-            pulls: None,
+            pulls: FuturesUnordered::new(),
             registration: None,
             out: Out::new(now),
             more: false,
+            look_by: None,
+            alarm: Box::pin(sleep_until(now + HELLO_WITHIN)),
+            draining: Box::pin(parts.draining.clone().cancelled_owned()),
             welcomed: None,
             drain: None,
             ended: None,
@@ -191,15 +205,20 @@ impl Driver {
         while self.ended.is_none() {
             let event = self.next().await;
             let now = self.parts.clock.instant();
+            let mut is_echoed = false;
             match event {
                 Woken::Answered((id, begun, answer)) => {
                     self.parts.session_metrics.wait.observe(now.saturating_duration_since(begun).as_secs_f64());
+                    // Whatever waits for a write goes with this one.
+                    self.more |= self.look_by.take().is_some();
+                    is_echoed = matches!(answer, Ok(Answer::Sent { .. }));
                     self.machine.handle_answer(id, answer);
                 }
                 Woken::Opened(opened) => {
                     self.opened(*opened);
                     // The welcome goes out before anything that was pushed since the session was registered.
                     self.follow(now);
+                    self.machine.rest();
                 }
                 Woken::Outbox => self.more = true,
                 Woken::Read(Some(bytes)) => self.read(&bytes, now),
@@ -211,14 +230,19 @@ impl Driver {
                 Woken::Draining => self.begin_drain(now),
                 Woken::Due => self.machine.handle_timeout(now),
             }
+            self.more |= self.look_by.take_if(|by| *by <= now).is_some();
             self.drain_outbox(now);
+            if is_echoed {
+                self.outbox.promise();
+                self.look_by = Some(now + ECHO_WAIT);
+            }
             self.leave(now);
             self.follow(now);
             if self.out.is_stuck(now) {
                 self.ended = Some((End::Silent, Code::Timeout));
             }
         }
-        self.finish().await;
+        Box::pin(self.finish()).await;
     }
 
     /// Waits for one thing. Every branch is cancel safe: `write_chunks` has written nothing, `read_chunk` has read nothing before it is
@@ -226,7 +250,11 @@ impl Driver {
     async fn next(&mut self) -> Woken {
         let room = self.out.bytes < WRITE_BYTES_MAX;
         let now = self.parts.clock.instant();
-        let due = self.machine.poll_timeout().into_iter().chain(self.out.stuck_at()).chain(self.leave_at(now)).min().unwrap_or(now + STUCK_MAX);
+        let dues = self.machine.poll_timeout().into_iter().chain(self.out.stuck_at()).chain(self.leave_at(now)).chain(self.look_by);
+        let due = dues.min().unwrap_or(now + STUCK_MAX);
+        if self.alarm.is_elapsed() || due < self.alarm.deadline() {
+            self.alarm.as_mut().reset(due);
+        }
         tokio::select! {
             biased;
             Some(answered) = self.answers.next(), if !self.answers.is_empty() => Woken::Answered(answered),
@@ -235,17 +263,14 @@ impl Driver {
                 Woken::Opened(Box::new(opened))
             }
             () = self.outbox.ready(), if room && self.registration.is_some() => Woken::Outbox,
+            written = write(&mut self.send, &mut self.out), if !self.out.is_empty() => Woken::Written(written),
             read = self.recv.read_chunk(READ_BYTES, true), if room => match read {
                 Ok(chunk) => Woken::Read(chunk.map(|chunk| chunk.bytes)),
                 Err(_) => Woken::Lost,
             },
-            () = wait(&mut self.pulls) => {
-                self.pulls = None;
-                Woken::Lost
-            }
-            written = write(&mut self.send, &mut self.out), if !self.out.is_empty() => Woken::Written(written),
-            () = self.parts.draining.cancelled(), if self.drain.is_none() => Woken::Draining,
-            () = tokio::time::sleep_until(due) => Woken::Due,
+            Some(()) = self.pulls.next(), if !self.pulls.is_empty() => Woken::Lost,
+            () = self.draining.as_mut(), if self.drain.is_none() => Woken::Draining,
+            () = self.alarm.as_mut() => Woken::Due,
         }
     }
 
@@ -273,7 +298,7 @@ impl Driver {
             self.registration = None;
         } else if let Some(caller) = self.machine.caller() {
             self.welcomed = Some(Welcomed::new(self.parts.session_metrics.clone()));
-            self.pulls = Some(Box::pin(pull::serve(self.parts.clone(), self.conn.clone(), caller.clone())));
+            self.pulls.push(Box::pin(pull::serve(self.parts.clone(), self.conn.clone(), caller.clone())));
             self.more = true;
         }
     }
@@ -283,6 +308,7 @@ impl Driver {
             return;
         }
         let mut items = Vec::new();
+        self.look_by = None;
         self.more = self.outbox.drain(WRITE_BYTES_MAX - self.out.bytes, &mut items, now);
         for item in items {
             match item {
@@ -318,6 +344,9 @@ impl Driver {
     }
     /// While draining: ends the session if nobody is there, or if its time to move has passed and it waits for nothing.
     fn leave(&mut self, now: Instant) {
+        if self.drain.is_none() {
+            return;
+        }
         let heard = self.heard();
         let is_idle = self.is_idle();
         let Some(drain) = &mut self.drain else { return };
@@ -398,7 +427,7 @@ impl Driver {
         self.welcomed = None;
         // Unregistered before the last word: who is told to go must not be found any more.
         self.registration = None;
-        self.pulls = None;
+        self.pulls.clear();
         self.answers.clear();
         if why != End::Left {
             let bye = async {

@@ -225,6 +225,11 @@ impl Machine {
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
+    /// Gives back the memory of what was said so far: a session may be idle from here on.
+    pub fn rest(&mut self) {
+        self.transmits.shrink_to_fit();
+        self.actions.shrink_to_fit();
+    }
     /// When `handle_timeout` is to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.phase {
