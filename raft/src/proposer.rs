@@ -191,8 +191,10 @@ impl Proposer {
         let round = Stopwatch::start();
         let mut askers = Vec::with_capacity(waiting.len());
         let mut batch = Batch { now: now(), items: Vec::with_capacity(waiting.len()) };
+        if let Some(oldest) = waiting.first() {
+            self.metrics.queue_wait_seconds.observe(oldest.since.elapsed().as_secs_f64());
+        }
         for waiting in waiting {
-            self.metrics.queue_wait_seconds.observe(waiting.since.elapsed().as_secs_f64());
             batch.items.push(waiting.item);
             askers.push(waiting.asker);
         }

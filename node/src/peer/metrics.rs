@@ -121,7 +121,7 @@ impl PeerMetrics {
         registry.register("dial_failures", "Attempts to open a link that failed, by reason", self.dial_failures.clone());
         registry.register("queue_frames", "Frames that wait for peers, by class", self.queue_frames.clone());
         registry.register("queue_bytes", "Bytes that wait for peers, by class", self.queue_bytes.clone());
-        registry.register("queue_wait_seconds", "How long a frame waited for its peer, by class", self.queue_wait.clone());
+        registry.register("queue_wait_seconds", "How long the oldest frame of a write waited for its peer, by class", self.queue_wait.clone());
         registry.register("queue_rejects", "Frames that a queue to a peer did not take, by class and reason", self.queue_rejects.clone());
         registry.register("asks", "Asks of peers that are being answered, by class", self.asks.clone());
         registry.register("ask_rejects", "Asks of peers refused because one of them had too many, by class", self.ask_rejects.clone());

@@ -10,7 +10,10 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use kith_wire::frame::{Framing, Kind, encode};
-use prometheus_client::encoding::EncodeLabelValue;
+use prometheus_client::{
+    encoding::EncodeLabelValue,
+    metrics::{gauge::Gauge, histogram::Histogram},
+};
 use thiserror::Error;
 use tokio::sync::Notify;
 
@@ -50,6 +53,15 @@ pub struct FrameQueue {
     state: Mutex<State>,
     wake: Notify,
     metrics: Arc<PeerMetrics>,
+    /// By class; found once, since each frame is counted.
+    counters: [Counters; 3],
+}
+
+#[derive(Debug)]
+struct Counters {
+    frames: Gauge,
+    bytes: Gauge,
+    wait: Histogram,
 }
 
 #[derive(Debug, Default)]
@@ -67,7 +79,12 @@ struct Lane {
 impl FrameQueue {
     /// An empty queue.
     pub fn new(metrics: Arc<PeerMetrics>) -> Self {
-        Self { state: Mutex::default(), wake: Notify::new(), metrics }
+        let counters = Class::ALL.map(|class| {
+            let label = ClassLabel { class };
+            let (frames, bytes) = (metrics.queue_frames.get_or_create_owned(&label), metrics.queue_bytes.get_or_create_owned(&label));
+            Counters { frames, bytes, wait: metrics.queue_wait.get_or_create_owned(&label) }
+        });
+        Self { state: Mutex::default(), wake: Notify::new(), metrics, counters }
     }
 
     /// Queues a body; never waits.
@@ -124,8 +141,9 @@ impl FrameQueue {
         self.metrics.queue_rejects.get_or_create(&QueueLabel { class, reason }).inc();
     }
     fn count(&self, class: Class, frames: i64, bytes: i64) {
-        self.metrics.queue_frames.get_or_create(&ClassLabel { class }).inc_by(frames);
-        self.metrics.queue_bytes.get_or_create(&ClassLabel { class }).inc_by(bytes);
+        let counters = &self.counters[class as usize];
+        counters.frames.inc_by(frames);
+        counters.bytes.inc_by(bytes);
     }
 
     fn take(&self) -> Option<Bytes> {
@@ -135,12 +153,14 @@ impl FrameQueue {
             let mut state = self.lock();
             for ((lane, share), class) in state.classes.iter_mut().zip(SHARES).zip(Class::ALL) {
                 let (mut taken, before) = (0, (lane.frames.len(), lane.bytes));
+                if let Some((_, _, since)) = lane.frames.front() {
+                    self.counters[class as usize].wait.observe(since.elapsed().as_secs_f64());
+                }
                 while taken < share
-                    && let Some((kind, body, since)) = lane.frames.pop_front()
+                    && let Some((kind, body, _)) = lane.frames.pop_front()
                 {
                     lane.bytes -= body.len();
                     taken += body.len() + OVERHEAD_BYTES;
-                    self.metrics.queue_wait.get_or_create(&ClassLabel { class }).observe(since.elapsed().as_secs_f64());
                     picked.push((kind, body));
                 }
                 if taken > 0 {

@@ -157,7 +157,7 @@ impl OutboxMetrics {
         }
         let registry = registry.sub_registry_with_prefix("kith_outbox");
         registry.register("depth", "Frames queued for clients", self.depth.clone());
-        registry.register("wait_seconds", "Time of a frame in its outbox", self.wait.clone());
+        registry.register("wait_seconds", "Time of the oldest frame of a write in its outbox", self.wait.clone());
         registry.register("rejects", "Frames dropped for want of room, by kind", self.rejects.clone());
     }
 }
