@@ -178,7 +178,7 @@ async fn node_of_another_cluster_is_refused_and_does_no_harm() {
     let cluster = Cluster::start(1).await;
     let other = Cluster::start(1).await;
     // A node of the other cluster dials the first one, as if it were in its map.
-    let mut map = (*other.nodes[&1].service().router().maps().current()).clone();
+    let mut map = (**other.nodes[&1].service().router().maps().current()).clone();
     let mut row = map.nodes[&NodeId::new(1)].clone();
     row.node = NodeId::new(2);
     row.address = cluster.nodes[&1].client_addr().to_string();

@@ -167,7 +167,7 @@ mod tests {
         let strain =
             Strain { seconds: 10.0, processors: 2, node_cpu_s: 12.0, load_cpu_s: 6.0, busy_s: 19.0, others_share: 0.05, ..Strain::default() };
         assert!(strain.bottleneck().starts_with("processor: nodes 1.20, load 0.60, others 0.10 of 2"), "{}", strain.bottleneck());
-        let shared = Strain { node_cpu_s: 4.0, others_share: 0.45, ..strain.clone() };
+        let shared = Strain { node_cpu_s: 4.0, others_share: 0.45, ..strain };
         assert!(shared.bottleneck().starts_with("others on this machine: nodes 0.40"), "{}", shared.bottleneck());
         let strain = Strain { busy_s: 8.0, node_cpu_s: 4.0, load_cpu_s: 3.0, sync_share: 0.9, syncs_per_s: 300.0, ..strain };
         assert!(strain.bottleneck().starts_with("fdatasync: the log writer syncs 90 %"), "{}", strain.bottleneck());

@@ -142,7 +142,7 @@ impl Tally {
     }
     /// The last seq below which nothing is unseen.
     pub fn dense(&self) -> Seq {
-        let end = self.seen.iter().skip(1).position(|seen| !seen).unwrap_or(self.seen.len().saturating_sub(1));
+        let end = self.seen.iter().skip(1).position(|seen| !seen).unwrap_or_else(|| self.seen.len().saturating_sub(1));
         Seq::new(end as u64)
     }
     /// Adds the counts and latencies of another.
