@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kith_wire::{
-    client::{Answer, ChangeMembers, ChannelView, HistoryPage, HistoryQuery, Page, Pull, Request, Send},
+    client::{Answer, ChangeMembers, ChannelView, HistoryPage, HistoryQuery, Page, Place, Pull, Request, Send},
     code::Code,
     id::{ChannelId, ClientSeq, NodeId, Seq, UserId},
     limit::{MENTIONS_MAX, PAGE_RECORDS_MAX, TEXT_CHARS_MAX},
@@ -21,16 +21,16 @@ use crate::{
 /// A conversation. Cheap to clone, no IO by itself.
 #[derive(Clone)]
 pub struct Channel {
-    client: Client,
-    id: ChannelId,
+    pub(crate) client: Client,
+    pub(crate) id: ChannelId,
 }
 
 /// A text to be sent.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Draft {
-    text: String,
-    reply_to: Option<Seq>,
-    mentions: Vec<UserId>,
+    pub(crate) text: String,
+    pub(crate) reply_to: Option<Seq>,
+    pub(crate) mentions: Vec<UserId>,
 }
 
 impl Draft {
@@ -76,6 +76,8 @@ pub struct History {
     pub replica: Option<NodeId>,
     /// Only from a replica that has got this far. Without `replica`, what this device knows to exist counts too.
     pub min_seq: Seq,
+    /// Where to look instead of from `first` or `last` on.
+    pub place: Option<Place>,
     /// With all that anybody was told to be sent before this read began: asks the leader, which asks a majority. Not together with `replica`.
     pub linearizable: bool,
 }
@@ -91,6 +93,7 @@ impl Default for History {
             replica: None,
             min_seq: Seq::ZERO,
             linearizable: false,
+            place: None,
         }
     }
 }
@@ -202,11 +205,11 @@ impl Channel {
     /// # Errors
     /// `NotMember`, or as [`Client::request`].
     pub async fn history(&self, history: History) -> Result<HistoryPage, Error> {
-        let History { first, last, newest_first, limit, replica, min_seq, linearizable } = history;
+        let History { first, last, newest_first, limit, replica, min_seq, linearizable, place } = history;
         if linearizable && replica.is_some() {
             return Err(Error::new(Code::Invalid, "a linearizable read chooses its replica itself"));
         }
-        let query = HistoryQuery { channel: self.id, first, last, newest_first, limit, min_seq, replica, linearizable };
+        let query = HistoryQuery { channel: self.id, first, last, newest_first, limit, min_seq, replica, linearizable, place };
         match self.client.pull(Pull::History(query)).await? {
             Page::History(page) => Ok(page),
             _ => Err(unexpected()),

@@ -214,7 +214,7 @@ impl Client {
     /// # Errors
     /// `Invalid` for a numbered one (use [`Channel`]); else the refusal, or the last failure when its time is over.
     pub async fn request(&self, request: Request) -> Result<Answer, Error> {
-        if matches!(request, Request::Send(_) | Request::ChangeMembers(_) | Request::Void { .. }) {
+        if matches!(request, Request::Send(_) | Request::ChangeMembers(_) | Request::Act(_) | Request::Void { .. }) {
             return Err(Error::new(Code::Invalid, "numbered writes go through a channel"));
         }
         match self.ask(What::Request(request)).await? {

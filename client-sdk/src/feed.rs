@@ -39,6 +39,13 @@ pub enum Event {
         /// Delivered up to here.
         delivered: Position,
     },
+    /// Another member types: ends by itself after `limit::TYPING_LASTS_MS`, or with a record of theirs. A hint.
+    Typing {
+        /// Where.
+        channel: ChannelId,
+        /// Who.
+        user: UserId,
+    },
     /// The server knows this device's numbers otherwise than its store: the store is a copy or an old one. Use a new store.
     StoreReplaced,
 }
@@ -192,7 +199,7 @@ impl Event {
     /// The channel that it is about.
     pub fn channel(&self) -> Option<ChannelId> {
         match self {
-            Self::Record { channel, .. } | Self::Receipt { channel, .. } => Some(*channel),
+            Self::Record { channel, .. } | Self::Receipt { channel, .. } | Self::Typing { channel, .. } => Some(*channel),
             Self::Channel(row) => Some(row.news.channel),
             Self::StoreReplaced => None,
         }

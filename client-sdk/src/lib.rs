@@ -26,6 +26,7 @@
 #![deny(missing_docs)]
 
 mod account;
+mod act;
 mod builder;
 mod channel;
 mod client;
@@ -50,6 +51,7 @@ pub use kith_wire as wire;
 
 pub use crate::{
     account::Account,
+    act::{Joined, Link, Post},
     builder::ClientBuilder,
     channel::{Channel, Draft, History},
     client::{ChannelSummary, Client, NewChannel, UserRef},
@@ -60,7 +62,7 @@ pub use crate::{
     live::Live,
     login::{Door, Entered, Keeper, Login, SavedLogin},
     memory::MemoryStore,
-    outgoing::{Delivery, MessageRef, Outgoing},
+    outgoing::{Delivery, Done, MessageRef, Outgoing},
     status::Status,
     token::{TokenProvider, TokenReason},
 };

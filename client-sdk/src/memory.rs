@@ -9,8 +9,9 @@ use std::{
 
 use futures_util::future::{BoxFuture, ready};
 use kith_wire::{
+    act::{Act, Gone},
     id::{ChannelId, Seq},
-    log::{IndexRow, Position, Record},
+    log::{Content, IndexRow, Position, Record},
 };
 
 use crate::store::{Change, Cursor, Snapshot, Store, StoreFailed, StoredWrite};
@@ -103,7 +104,10 @@ impl Inner {
                     return;
                 }
                 let held = self.records.entry(channel).or_default();
-                held.extend(records.into_iter().map(|record| (record.at.seq, record)));
+                for record in records {
+                    amend(held, &record);
+                    held.insert(record.at.seq, record);
+                }
                 while held.len() > keep {
                     held.pop_first();
                 }
@@ -128,6 +132,27 @@ impl Inner {
             Change::Edges(edges) => self.meta.edges = edges,
         }
     }
+}
+
+/// What a record changes about older ones that are held: an edited or deleted text is not kept.
+fn amend(held: &mut BTreeMap<Seq, Arc<Record>>, by: &Record) {
+    let Content::Act(act) = &by.content else { return };
+    let (target, new) = match act {
+        Act::Edit { target, text, mentions } if !text.is_empty() => (*target, Some((text, mentions))),
+        Act::Delete { target } => (*target, None),
+        _ => return,
+    };
+    for record in held.values_mut().filter(|record| matches!(&record.content, Content::Act(Act::Edit { target: of, .. }) if *of == target)) {
+        let content = Content::Act(Act::Edit { target, text: String::new(), mentions: Vec::new() });
+        *record = Arc::new(Record { content, ..(**record).clone() });
+    }
+    let Some(record) = held.get_mut(&target) else { return };
+    let Content::Text { reply_to, extra, .. } = &record.content else { return };
+    let content = match new {
+        Some((text, mentions)) => Content::Text { text: text.clone(), reply_to: *reply_to, mentions: mentions.clone(), extra: extra.clone() },
+        None => Content::Gone { why: Gone::Deleted, counted: true },
+    };
+    *record = Arc::new(Record { content, ..(**record).clone() });
 }
 
 impl Store for MemoryStore {

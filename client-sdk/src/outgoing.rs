@@ -37,8 +37,19 @@ pub enum Delivery {
     Sending,
     /// On the disks of a quorum.
     Sent(MessageRef),
+    /// Done on a quorum, without a record of its own, under this id; 0 where it has none.
+    Kept(u64),
     /// Refused for good: it will never appear.
     Failed(Error),
+}
+
+/// What a write came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Done {
+    /// A record.
+    Record(MessageRef),
+    /// No record, since others need not know or nothing changed; its id, 0 where it has none.
+    Kept(u64),
 }
 
 /// A write on its way. Dropping it changes nothing: the write goes on.
@@ -68,13 +79,24 @@ impl Outgoing {
     /// Waits for the server's answer. Cancel safe: the write goes on.
     ///
     /// # Errors
-    /// It was refused for good; or the client was closed before an answer: then its fate is unknown, and the store's next client
+    /// It was refused for good, or done without a record (see [`Outgoing::done`]); or the client was closed before an answer: then its fate is unknown, and the store's next client
     /// goes on with it.
     pub async fn sent(&self) -> Result<MessageRef, Error> {
+        match self.done().await? {
+            Done::Record(message) => Ok(message),
+            Done::Kept(_) => Err(Error::new(Code::Invalid, "this was done without a record: there is nothing that stands somewhere")),
+        }
+    }
+    /// As [`Outgoing::sent`], for a write that may be done without a record.
+    ///
+    /// # Errors
+    /// It was refused for good; or the client was closed before an answer.
+    pub async fn done(&self) -> Result<Done, Error> {
         let mut state = self.state.clone();
-        let end = state.wait_for(|state| matches!(state, Delivery::Sent(_) | Delivery::Failed(_))).await;
+        let end = state.wait_for(|state| matches!(state, Delivery::Sent(_) | Delivery::Kept(_) | Delivery::Failed(_))).await;
         match end.as_deref() {
-            Ok(Delivery::Sent(message)) => Ok(*message),
+            Ok(Delivery::Sent(message)) => Ok(Done::Record(*message)),
+            Ok(Delivery::Kept(id)) => Ok(Done::Kept(*id)),
             Ok(Delivery::Failed(error)) => Err(error.clone()),
             _ => Err(Error::new(Code::Disconnected, "the client was closed before the write was answered")),
         }

@@ -71,13 +71,13 @@ pub enum Change {
     UserRev(UserRev),
     /// A numbered write, and that its number is given.
     Write(StoredWrite),
-    /// A write got its final answer. `acked`: it became a record.
+    /// A write got its final answer. `acked`: it became a record, or was done without one.
     Settled {
         /// Where.
         channel: ChannelId,
         /// Which.
         client_seq: ClientSeq,
-        /// Whether it became a record.
+        /// Whether it was done.
         acked: bool,
     },
     /// Records, rising, all above what is held.

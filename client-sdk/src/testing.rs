@@ -129,6 +129,7 @@ impl Device {
                     Output::GoAway(within) => does.push_back(Does::GoAway(within)),
                     Output::Show(Show::Row(_))
                     | Output::Receipt { .. }
+                    | Output::Typing { .. }
                     | Output::Replied(..)
                     | Output::Sending(..)
                     | Output::Settled(..)

@@ -6,17 +6,17 @@ use futures_util::{FutureExt, future::BoxFuture};
 use kith_wire::{
     client::{Answer, Page, Pull, Refusal, Request},
     code::Code,
-    id::{ClusterId, GroupId, MapEpoch, NodeId, Term, UserId},
+    id::{ChannelId, ClusterId, GroupId, MapEpoch, NodeId, Term, UserId},
     peer::Caller,
 };
 
 use crate::{
     auth::{self, Claims, TokenKey, gate::limited},
     clock::{Instant, SharedClock},
-    fanout::Homes,
+    fanout::{Fanout, Homes},
     rate::{self, Rate, Rates},
     router::Router,
-    service::Service,
+    service::{Service, typing::Hints},
     session::{Door, Requests, Tokens},
 };
 
@@ -35,6 +35,15 @@ impl Homes for RouterHomes {
     }
     fn alive(&self, node: NodeId) -> bool {
         self.0.peers().alive(node)
+    }
+}
+
+/// Who types, told by fan-out.
+pub(crate) struct TypingHints(pub(crate) Arc<Fanout>);
+
+impl Hints for TypingHints {
+    fn typing(&self, group: GroupId, channel: ChannelId, user: UserId, others: Arc<[UserId]>) {
+        self.0.handle_typing(group, channel, user, others);
     }
 }
 

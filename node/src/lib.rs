@@ -30,6 +30,7 @@ pub mod session;
 pub mod spread;
 pub mod supervise;
 pub mod telemetry;
+mod timer;
 pub mod usage;
 
 #[cfg(feature = "mutants")]

@@ -14,6 +14,7 @@ use crate::{
     peer::metrics::PeerMetrics,
     session::metrics::{OutboxMetrics, SessionMetrics},
     telemetry::NodeMetrics,
+    timer::TimerMetrics,
 };
 
 /// One set per node, handed to its modules.
@@ -26,6 +27,7 @@ pub(crate) struct AllMetrics {
     pub(crate) session: Arc<SessionMetrics>,
     pub(crate) outbox: Arc<OutboxMetrics>,
     pub(crate) fanout: Arc<FanoutMetrics>,
+    pub(crate) timer: Arc<TimerMetrics>,
 }
 
 impl AllMetrics {
@@ -39,6 +41,7 @@ impl AllMetrics {
         self.session.register(&mut registry);
         self.outbox.register(&mut registry);
         self.fanout.register(&mut registry);
+        self.timer.register(&mut registry);
         registry
     }
 }
@@ -55,7 +58,7 @@ mod tests {
     const MEASURED: &[&str] = &["seconds", "bytes", "items", "jobs", "round", "write"];
     /// Units that must be written as seconds or bytes.
     const OTHER_UNITS: &[&str] = &["ms", "millis", "us", "micros", "ns", "kb", "mb", "kib", "mib"];
-    const MODULES: &[&str] = &["storage", "raft", "node", "peer", "edge", "session", "outbox", "fanout"];
+    const MODULES: &[&str] = &["storage", "raft", "node", "peer", "edge", "session", "outbox", "fanout", "timer"];
     const LABELS: &[&str] = &["class", "reason", "le"];
     const KEPT: &str = include_str!("../tests/metrics.txt");
 

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::{
-    adapt::{AddressDoor, ClusterTokens, RouterHomes, ServiceRequests, SessionCount},
+    adapt::{AddressDoor, ClusterTokens, RouterHomes, ServiceRequests, SessionCount, TypingHints},
     auth::{TokenKey, gate::Gate},
     clock::{SharedClock, SystemClock},
     cluster::{
@@ -52,6 +52,7 @@ use crate::{
     session::{self, driver::SessionParts},
     supervise::Tasks,
     telemetry::{NodeMetrics, rss_bytes},
+    timer::TimerDuty,
 };
 
 /// What a node is started with.
@@ -244,6 +245,7 @@ impl Node {
             fail_points: failpoints,
             metrics: metrics.fanout.clone(),
         });
+        local_ops.attach(Arc::new(TypingHints(fanout.clone())));
         let sessions: SessionCount = {
             let fanout = fanout.clone();
             Arc::new(move || fanout.local().len() as u64)
@@ -288,6 +290,7 @@ impl Node {
             Arc::new(ControllerDuty::new(controller.clone())),
             Arc::new(fanout_duty),
             Arc::new(DebtDuty::new(router.clone(), tasks.child())),
+            Arc::new(TimerDuty::new(groups.clone(), router.clock().clone(), tasks.child(), metrics.timer.clone())),
         ]);
         peers.follow(&maps.current());
         let replicas = Replicas {

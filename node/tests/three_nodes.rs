@@ -38,6 +38,7 @@ async fn history(
         min_seq: Seq::new(min_seq),
         replica: replica.map(NodeId::new),
         linearizable: false,
+        place: None,
     };
     match cluster.nodes[&node].service().pull(caller, Pull::History(query), soon()).await {
         Page::History(page) => Ok(page),
@@ -49,7 +50,7 @@ async fn history(
 /// A linearizable read, which knows of nothing that it must have.
 async fn latest(cluster: &Cluster, node: u64, caller: &Caller, channel: ChannelId) -> Result<HistoryPage, Refusal> {
     let (first, last, min_seq) = (Seq::new(1), Seq::new(u64::MAX), Seq::ZERO);
-    let query = HistoryQuery { channel, first, last, newest_first: false, limit: 1_000, min_seq, replica: None, linearizable: true };
+    let query = HistoryQuery { channel, first, last, newest_first: false, limit: 1_000, min_seq, replica: None, linearizable: true, place: None };
     match cluster.nodes[&node].service().pull(caller, Pull::History(query), soon()).await {
         Page::History(page) => Ok(page),
         Page::Refused(refusal) => Err(refusal),

@@ -15,7 +15,7 @@ use kith_machine::reply::Reply;
 use kith_wire::{
     id::{NodeId, Timestamp},
     limit::{BATCH_BYTES_MAX, BATCH_ITEMS_MAX},
-    log::{Batch, Command, Content, Item},
+    log::{Batch, Command, Item},
 };
 use openraft::{
     errors::{ClientWriteError, ForwardToLeader, RaftError},
@@ -288,12 +288,9 @@ pub(crate) fn not_leader(lead: Leadership) -> ProposeError {
 fn weight(item: &Item) -> usize {
     const FLAT: usize = 96;
     FLAT + match &item.command {
-        Command::Append { content, .. } => match content {
-            Content::Text { text, mentions, .. } => text.len() + 10 * mentions.len(),
-            Content::Created { title, members } => title.len() + 10 * members.len(),
-            Content::Members(_) => 0,
-            Content::Unknown { bytes, .. } => bytes.len(),
-        },
+        // Ids take up to ten bytes there, and eight in what is counted here.
+        Command::Append { content, .. } => content.bytes() + content.bytes() / 4,
+        Command::Act { act, .. } => act.bytes() + act.bytes() / 4,
         Command::CreateGroup { title, members, .. } => title.len() + 10 * members.len(),
         Command::MergeRefs { refs, .. } => refs.iter().map(|r| FLAT + r.title.len() + r.preview.len() + 10 * r.mentions.len()).sum(),
         Command::PutNode { node } => node.address.len() + node.http.len() + node.zone.len() + node.host.len(),

@@ -14,7 +14,7 @@ use std::{
 use kith_machine::effect::Effect;
 use kith_wire::{
     id::{ChannelId, Seq},
-    log::{Content, Record},
+    log::Record,
 };
 
 use crate::metrics::RaftMetrics;
@@ -39,12 +39,7 @@ impl Default for RecentLimits {
 /// What a record is counted as: its text and a flat price for the rest.
 pub fn weight(record: &Record) -> usize {
     const FLAT: usize = 160;
-    FLAT + match &record.content {
-        Content::Text { text, mentions, .. } => text.len() + 8 * mentions.len(),
-        Content::Created { title, members } => title.len() + 8 * members.len(),
-        Content::Members(_) => 0,
-        Content::Unknown { bytes, .. } => bytes.len(),
-    }
+    FLAT + record.content.bytes()
 }
 
 #[derive(Debug, Default)]
@@ -102,8 +97,10 @@ impl Recent {
 
     pub(crate) fn note(&self, effects: &[Effect]) {
         for effect in effects {
-            if let Effect::Appended { channel, record, .. } = effect {
-                self.push(*channel, Arc::clone(record));
+            match effect {
+                Effect::Appended { channel, record, .. } => self.push(*channel, Arc::clone(record)),
+                Effect::Amended { channel, record } => self.amend(channel, record),
+                _ => {}
             }
         }
     }
@@ -123,6 +120,22 @@ impl Recent {
         let skip = usize::try_from(seqs.start().get().checked_sub(first.get())?).ok()?;
         let count = usize::try_from(seqs.end().get() - seqs.start().get()).ok()?.checked_add(1)?;
         (skip.checked_add(count)? <= records.len()).then(|| records.range(skip..skip + count).cloned().collect())
+    }
+
+    /// What an older record says now, if it is held.
+    fn amend(&self, channel: &ChannelId, record: &Arc<Record>) {
+        let mut guard = self.tails();
+        let tails = &mut *guard;
+        let Some(tail) = tails.channels.get_mut(channel) else { return };
+        let Some(first) = tail.records.front().map(|first| first.at.seq) else { return };
+        let at = record.at.seq.get().checked_sub(first.get()).and_then(|at| usize::try_from(at).ok());
+        if let Some(held) = at.and_then(|at| tail.records.get_mut(at)) {
+            let (old, new) = (weight(held), weight(record));
+            *held = Arc::clone(record);
+            tail.bytes = tail.bytes + new - old;
+            tails.bytes = tails.bytes + new - old;
+            self.shrink(tails);
+        }
     }
 
     fn push(&self, channel: ChannelId, record: Arc<Record>) {
@@ -173,7 +186,7 @@ impl Recent {
 mod tests {
     use kith_wire::{
         id::{ClientSeq, DeviceId, Incarnation, Timestamp, UserId},
-        log::Position,
+        log::{Content, Position},
     };
     use proptest::prelude::*;
 
@@ -187,7 +200,7 @@ mod tests {
             device: DeviceId::new(1),
             client_seq: ClientSeq::new(seq),
             ts: Timestamp::new(seq),
-            content: Content::Text { text: text.to_owned(), reply_to: None, mentions: Vec::new() },
+            content: Content::Text { text: text.to_owned(), reply_to: None, mentions: Vec::new(), extra: None },
         })
     }
     fn channel(n: u64) -> ChannelId {
@@ -213,6 +226,21 @@ mod tests {
         assert_eq!(recent.range(&channel(1), range(6, 7)), None);
         assert_eq!(recent.range(&channel(2), range(1, 1)), None);
         assert_eq!((recent.metrics.recent_hits.get(), recent.metrics.recent_misses.get()), (2, 3));
+    }
+
+    #[test]
+    fn a_record_that_reads_otherwise_now_is_given_as_it_reads_now() {
+        let recent = recent(RecentLimits::default());
+        (1..=3).for_each(|seq| recent.push(channel(1), record(seq, "hi")));
+        let before = recent.bytes();
+        recent.note(&[
+            Effect::Amended { channel: channel(1), record: record(2, "hello") },
+            Effect::Amended { channel: channel(1), record: record(9, "not held") },
+            Effect::Amended { channel: channel(7), record: record(1, "not held") },
+        ]);
+        let found = recent.range(&channel(1), range(1, 3)).unwrap();
+        assert_eq!(found.iter().map(|record| record.content.text().unwrap()).collect::<Vec<_>>(), ["hi", "hello", "hi"]);
+        assert_eq!(recent.bytes(), before + 3);
     }
 
     #[test]

@@ -136,7 +136,7 @@ mod tests {
             device: DeviceId::new(1),
             client_seq: ClientSeq::new(index as u64 + 1),
             ts: Timestamp::new(index as u64),
-            content: Content::Text { text: (*text).to_owned(), reply_to: None, mentions: Vec::new() },
+            content: Content::Text { text: (*text).to_owned(), reply_to: None, mentions: Vec::new(), extra: None },
         };
         texts.iter().enumerate().map(record).collect()
     }

@@ -5,6 +5,7 @@
 //! stream for each [`Pull`]. Not here: framing (`frame`), versions (`hello`), what a request does (`service` of the node).
 
 use crate::{
+    act::{ActWrite, Asked, Draft, Link, Muted, Pin, Reaction, Rules},
     code::Code,
     hello::{Features, Version},
     id::{
@@ -108,6 +109,20 @@ pub enum Request {
     Send(Send),
     /// Changes members; numbered like a send.
     ChangeMembers(ChangeMembers),
+    /// Does something else; numbered like a send.
+    Act(ActWrite),
+    /// Joins a group by a link, or asks to: `Joined` or `Pending`.
+    Join { channel: ChannelId, secret: [u8; 16] },
+    /// Tells the other members that this one types. Never in the log; told again every `limit::TYPING_EVERY_MS` while it is so.
+    Typing { channel: ChannelId },
+    /// Description, rules, pins and, for those who may, links and requests of a channel.
+    GetGroup { channel: ChannelId },
+    /// The own scheduled texts of a channel.
+    GetScheduled { channel: ChannelId },
+    /// Who has read a record, and to whom it was delivered.
+    GetSeen { channel: ChannelId, seq: Seq },
+    /// Who reacted to a record, and how.
+    GetReactions { channel: ChannelId, seq: Seq },
     /// Gives up a number.
     Void { channel: ChannelId, device: DeviceId, client_seq: ClientSeq, digest: Option<u64> },
     /// Makes a group chat; the id follows from (user, device, op), so a retry is the same group.
@@ -170,6 +185,20 @@ pub struct ChangeMembers {
 pub enum Answer {
     /// Written, and on the disks of a quorum.
     Sent { seq: Seq, cnt: u64, ts: Timestamp, duplicate: bool },
+    /// Done, without a record; under this id, where it has one.
+    Kept { id: u64 },
+    /// A member now, by the record at this seq, or one before.
+    Joined { seq: Seq },
+    /// Waits for an admin.
+    Pending,
+    /// What stands beside a channel's log.
+    Group(GroupView),
+    /// Scheduled texts, by when they are due.
+    Scheduled(Vec<ScheduledText>),
+    /// Members besides the sender, sorted; who has read it was delivered it too.
+    Seen { read: Vec<UserId>, delivered: Vec<UserId> },
+    /// Sorted by emoji.
+    Reactions(Vec<Reaction>),
     /// Given up: it never appears.
     Voided,
     /// The group chat exists.
@@ -214,6 +243,42 @@ pub struct MemberView {
     pub read: Position,
     /// Delivered up to here.
     pub delivered: Position,
+}
+
+/// What stands beside a channel's log, as a member sees it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct GroupView {
+    /// Which.
+    pub channel: ChannelId,
+    /// Title of a group.
+    pub title: String,
+    /// Its description.
+    pub about: String,
+    /// The asker's role.
+    pub role: Role,
+    /// What members may do.
+    pub rules: Rules,
+    /// Those that the asker may read, by rising seq.
+    pub pins: Vec<Pin>,
+    /// Members who may not write now.
+    pub muted: Vec<Muted>,
+    /// Links to join by, for those who may make them.
+    pub links: Vec<Link>,
+    /// Who asked to join, for admins.
+    pub asked: Vec<Asked>,
+}
+
+/// A text to be sent later.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ScheduledText {
+    /// Names it in `Unschedule`.
+    pub id: u64,
+    /// When.
+    pub due: Timestamp,
+    /// What.
+    pub draft: Draft,
+    /// It was due and refused.
+    pub refused: Option<Code>,
 }
 
 /// A user, as others see them.
@@ -321,6 +386,8 @@ pub enum Event {
     SyncNeeded { to: UserRev },
     /// Another member read or got records.
     Receipt { channel: ChannelId, user: UserId, read: Position, delivered: Position },
+    /// Another member types; ends by itself after `limit::TYPING_LASTS_MS`.
+    Typing { channel: ChannelId, user: UserId },
     /// The edge is closing: connect elsewhere after the delay.
     GoAway { after_ms: u32 },
 }
@@ -373,6 +440,8 @@ pub struct HistoryQuery {
     pub replica: Option<NodeId>,
     /// Has all that was acknowledged before it was asked: the leader answers, behind a read barrier. Never together with `replica`.
     pub linearizable: bool,
+    /// Where to look instead of from `first` or `last` on.
+    pub place: Option<Place>,
 }
 
 /// Which rows of the own index: `from < rev ≤ to`, newest first.
@@ -401,6 +470,46 @@ pub enum Page {
     Refused(Refusal),
 }
 
+/// Where in a history to look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// From the first record at or after this time on; `first` is not looked at.
+    At(Timestamp),
+    /// So that this record is in the middle of the page; `first`, `last` and the direction are not looked at.
+    Around(Seq),
+    /// Only texts of the thread that this one began, itself among them. Other records are left out without a word: what is
+    /// `covered` was looked at.
+    Thread(Seq),
+}
+
+/// What has gathered about a record since it was made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Marks {
+    /// Which record.
+    pub seq: Seq,
+    /// The record of its last edit or deletion; 0: none. Of two views of a record the one with the higher is the newer.
+    pub edited: Seq,
+    /// Sorted by emoji.
+    pub reactions: Vec<ReactionTotal>,
+    /// Texts in the thread that it began.
+    pub replies: u32,
+    /// The last of them.
+    pub last_reply: Seq,
+    /// Whether it is pinned.
+    pub pinned: bool,
+}
+
+/// How often a reaction was given.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ReactionTotal {
+    /// Which.
+    pub emoji: String,
+    /// How often.
+    pub count: u32,
+    /// By the asker too.
+    pub mine: bool,
+}
+
 /// A page of records.
 #[derive(Clone, PartialEq, Debug)]
 pub struct HistoryPage {
@@ -416,6 +525,8 @@ pub struct HistoryPage {
     pub withheld: Vec<(Seq, Seq)>,
     /// The part of the asked range that this page answers, inclusive; `None` when the range is empty.
     pub covered: Option<(Seq, Seq)>,
+    /// Of those of the records that have any, rising.
+    pub marks: Vec<Marks>,
 }
 
 /// What still fits a page: at most so many records, and `limit::PAGE_BYTES_MAX` of texts; the first record always fits.
@@ -469,6 +580,7 @@ impl ChangeMembers {
             MemberChange::Remove(user) => (2, user.get(), 0),
             MemberChange::Leave => (3, 0, 0),
             MemberChange::SetRole(user, role) => (4, user.get(), role.number()),
+            MemberChange::Join => (5, 0, 0),
         };
         hash(&[b"kith/change_members/1", self.channel.as_bytes(), &self.client_seq.get().to_be_bytes(), &[kind, role], &user.to_be_bytes()])
     }

@@ -98,6 +98,22 @@ codes! {
     GroupFull = 3007, Never, "the group chat is full";
     /// The last owner must hand over before leaving.
     LastOwner = 3008, Never, "the last owner must hand over first";
+    /// A member who may not write for a while.
+    Muted = 3030, Never, "muted in this channel";
+    /// The link has ended: its time is over, it is used up, or it was revoked.
+    LinkEnded = 3031, Never, "this link has ended";
+    /// The text was deleted or has ended.
+    TextGone = 3032, Never, "this text is not there any more";
+    /// The record has as many different reactions as one may have.
+    TooManyReactions = 3033, Never, "no more different reactions on this record";
+    /// The channel has as many pins as it may have.
+    TooManyPins = 3034, Never, "no more pins in this channel";
+    /// The group has as many links as it may have.
+    TooManyLinks = 3035, Never, "no more links to this group";
+    /// So many wait to be let into the group that nobody else may ask.
+    TooManyAsk = 3036, Never, "too many wait to be let into this group";
+    /// The member has as many scheduled texts in the channel as they may have.
+    TooManyScheduled = 3037, Never, "no more scheduled texts in this channel";
     // 4xxx invalid
     /// A field is malformed or missing.
     Invalid = 4001, Never, "a field is malformed or missing";
@@ -124,6 +140,8 @@ codes! {
     TooMany = 5003, After, "too many of these";
     /// Too many requests of this kind, from this place or for this name.
     RateLimited = 5010, After, "too many requests, try again after the delay";
+    /// The group is in slow mode: the next text may follow after the delay.
+    SlowMode = 5030, After, "slow mode: wait before the next text";
     // 6xxx unavailable
     /// The group has no leader now.
     NoLeader = 6001, After, "no leader at the moment";

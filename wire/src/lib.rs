@@ -4,6 +4,7 @@
 //! (node to node, N and N-1) and [`log`] (persisted, for ever). Invariants: any bytes give a value, "need more" or a typed error,
 //! never a panic, and never use more memory than the limit. Not here: IO, time, tokio, any other package of ours.
 
+pub mod act;
 pub mod client;
 pub mod code;
 mod convert;

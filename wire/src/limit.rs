@@ -48,6 +48,36 @@ pub const RENAME_EVERY_MS: u64 = 24 * 3_600_000;
 pub const DOOR_REQUESTS_MAX: usize = 16;
 /// Preview of a channel's last text, in Unicode scalar values. Longer ones are cut.
 pub const PREVIEW_CHARS: usize = 80;
+/// Description of a group, in Unicode scalar values. One more is `TooLarge`.
+pub const ABOUT_CHARS_MAX: usize = 1_000;
+/// A reaction, in bytes: the longest emoji sequences have about 40. One more is `TooLarge`.
+pub const EMOJI_BYTES_MAX: usize = 64;
+/// Different reactions on one record. The next is `TooManyReactions`; each is given by at most `MEMBERS_MAX` users.
+pub const REACTIONS_MAX: usize = 20;
+/// Users behind one reaction, former members included. The next is `TooManyReactions`.
+pub const REACTION_USERS_MAX: usize = 2 * MEMBERS_MAX;
+/// Pinned texts of a channel. The next is `TooManyPins`.
+pub const PINS_MAX: usize = 50;
+/// Links by which a group can be joined, ended ones that nobody revoked included. The next is `TooManyLinks`.
+pub const INVITES_MAX: usize = 20;
+/// Users that wait to be let into a group. The next is told `TooManyAsk`.
+pub const JOIN_REQUESTS_MAX: usize = 100;
+/// Texts that one member has scheduled in one channel, refused ones included. The next is `TooManyScheduled`.
+pub const SCHEDULED_MAX: usize = 20;
+/// How far ahead a text can be scheduled, and how long one can last before it ends, in milliseconds: a year. More is `Invalid`.
+pub const AHEAD_MS_MAX: u64 = 366 * 24 * 3_600 * 1_000;
+/// How long a text lasts at least before it ends, in milliseconds. Less is `Invalid`.
+pub const TTL_MS_MIN: u64 = 1_000;
+/// Shortest retention of a channel, in milliseconds: a minute. Less is `Invalid`.
+pub const RETENTION_MS_MIN: u64 = 60_000;
+/// Longest delay of slow mode, in milliseconds: six hours. More is `Invalid`.
+pub const SLOW_MS_MAX: u64 = 6 * 3_600 * 1_000;
+/// Records that one logged sweep empties. The rest follows in the next one.
+pub const SWEEP_RECORDS: usize = 256;
+/// A client says that its user types at most so often, in milliseconds; the edge passes on no more.
+pub const TYPING_EVERY_MS: u64 = 3_000;
+/// What a client shows of somebody who types ends so long after the last word of it, in milliseconds.
+pub const TYPING_LASTS_MS: u64 = 6_000;
 /// Users of one `GetUsers`. One more is `TooLarge`.
 pub const USERS_PER_REQUEST: usize = 200;
 /// Token, in bytes. A longer one is `BadToken`.
@@ -56,6 +86,8 @@ pub const TOKEN_BYTES_MAX: usize = 4 * 1024;
 pub const PAGE_RECORDS_MAX: usize = 1_000;
 /// Bytes of a history page, counted over texts; one record always fits. More come with the next page.
 pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of the marks of a history page. More records come with the next page.
+pub const PAGE_MARKS_BYTES_MAX: usize = 256 * 1024;
 /// Rows of an index page. More come with the next page.
 pub const PAGE_ROWS_MAX: usize = 500;
 /// Body of a page frame, in bytes.

@@ -4,6 +4,7 @@
 //! Invariants: a field number is never reused; an unknown command is an error, never skipped; an unknown content kind is kept.
 //! Bounds: `limit.rs`. Not here: what a command does (kith-machine), where a row lies (kith-storage).
 
+mod content;
 mod user;
 
 use std::collections::BTreeMap;
@@ -11,15 +12,18 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::{
+    act::{Act, Timer},
     code::Code,
     id::{
         BootEpoch, Bucket, ChannelId, ClientSeq, ClusterId, DeviceId, GroupId, Incarnation, LogIndex, MapEpoch, NodeId, OwnerEpoch, RegionId, Seq,
         StoreId, Term, Timestamp, UserId, UserRev,
     },
-    limit,
 };
 
-pub use self::user::{CredentialRow, Debt, EnterDevice, IssuedReset, OwedRow, UserChange};
+pub use self::{
+    content::{Content, Record},
+    user::{CredentialRow, Debt, EnterDevice, IssuedReset, OwedRow, UserChange},
+};
 
 // ---------------------------------------------------------------- raft log
 
@@ -128,6 +132,14 @@ pub enum Command {
     CreateGroup { channel: ChannelId, creator: UserId, device: DeviceId, op: u64, title: String, members: Vec<UserId> },
     /// Adds, removes, or changes the role of a member; a numbered write like any other.
     ChangeMembers { channel: ChannelId, author: Author, change: MemberChange },
+    /// Does something else that is numbered like any other write.
+    Act { channel: ChannelId, author: Author, act: Act },
+    /// Refuses a write for what the leader learnt elsewhere: logged, so that it uses up its number.
+    Refuse { channel: ChannelId, author: Author, code: Code },
+    /// Joins a group by a link, or asks to; idempotent.
+    Join { channel: ChannelId, user: UserId, secret: [u8; 16] },
+    /// What was to happen then happens: once, whoever proposes it and how often.
+    Fire { channel: ChannelId, due: Timestamp, timer: Timer },
     /// Gives up a number of a device (of the same user).
     Void { channel: ChannelId, user: UserId, device: DeviceId, client_seq: ClientSeq, digest: Option<u64> },
     /// Every home has committed the refs of this channel up to here.
@@ -196,6 +208,8 @@ pub enum MemberChange {
     Leave,
     /// Gives a member a role.
     SetRole(UserId, Role),
+    /// The author joined by a link. Only recorded: nobody asks for it in this way.
+    Join,
 }
 
 /// A channel's news for one member: coalesced, repeated and reordered at will; larger values win.
@@ -207,7 +221,7 @@ pub struct Ref {
     pub incarnation: Incarnation,
     /// The last record this user may see.
     pub head: Position,
-    /// Server time of the head.
+    /// Server time of the record that stands for the channel: its last text, or the head when no text is near it.
     pub head_ts: Timestamp,
     /// Newest membership record about this user: the larger wins.
     pub member_seq: Seq,
@@ -221,9 +235,9 @@ pub struct Ref {
     pub mentions: Vec<Seq>,
     /// Title of a group, empty for a direct channel.
     pub title: String,
-    /// Start of the head's text, at most `limit::PREVIEW_CHARS`.
+    /// Start of that text, at most `limit::PREVIEW_CHARS`; empty when it is gone or will not be kept.
     pub preview: String,
-    /// Who sent the head.
+    /// Who sent that record.
     pub head_sender: UserId,
 }
 
@@ -262,6 +276,10 @@ pub struct ChannelRow {
     pub fanned: Seq,
     /// The group has ended; its row stays, so that its id is never reused.
     pub dissolved: bool,
+    /// There is a `RulesRow` to look at before anything is written.
+    pub ruled: bool,
+    /// Records before this one are over the channel's retention; 0: none ever was.
+    pub kept: Seq,
 }
 
 /// Who is in a conversation, and its title.
@@ -297,6 +315,19 @@ pub struct Stay {
     pub join: Position,
     /// Last visible record; `None` while the stay lasts.
     pub left: Option<Seq>,
+    /// Visible from here already, when that is before `join`: unread begins at `join` all the same.
+    pub since: Option<Seq>,
+}
+
+impl Stay {
+    /// First visible record.
+    pub fn first(&self) -> Seq {
+        self.since.unwrap_or(self.join.seq)
+    }
+    /// Whether a record lies in it.
+    pub fn shows(&self, seq: Seq) -> bool {
+        self.first() <= seq && self.left.is_none_or(|left| seq <= left)
+    }
 }
 
 /// A removed member whose home may not know yet.
@@ -315,6 +346,8 @@ pub struct FormerRow {
     pub member_seq: Seq,
     /// All stays, closed, rising.
     pub stays: Vec<Stay>,
+    /// By somebody else: a link does not bring them back.
+    pub removed: bool,
 }
 
 /// Where a member stands in a channel: latest values.
@@ -330,38 +363,6 @@ pub struct PositionsRow {
     pub mentions: Vec<Seq>,
 }
 
-/// One record of a conversation.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Record {
-    /// Its place and the running number of texts.
-    pub at: Position,
-    /// The incarnation it was written in.
-    pub incarnation: Incarnation,
-    /// Who sent it.
-    pub sender: UserId,
-    /// From which device.
-    pub device: DeviceId,
-    /// The device's number for it; 0 for records that no device numbered.
-    pub client_seq: ClientSeq,
-    /// Server time, never before that of the record before it.
-    pub ts: Timestamp,
-    /// What it says.
-    pub content: Content,
-}
-
-/// What a record says. Kinds are stored as numbers; one that this version does not know is kept and shown as such.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Content {
-    /// 1: a text; the only kind that counts as a message.
-    Text { text: String, reply_to: Option<Seq>, mentions: Vec<UserId> },
-    /// 2: the group was made, with these members besides the creator.
-    Created { title: String, members: Vec<UserId> },
-    /// 3: a change of members, by the record's sender.
-    Members(MemberChange),
-    /// Anything newer.
-    Unknown { kind: u32, bytes: Bytes },
-}
-
 impl Role {
     /// The stable number.
     pub const fn number(self) -> u8 {
@@ -369,41 +370,6 @@ impl Role {
             Self::Member => 1,
             Self::Admin => 2,
             Self::Owner => 3,
-        }
-    }
-}
-
-impl Content {
-    /// The stored number of the kind.
-    pub const fn kind(&self) -> u32 {
-        match self {
-            Self::Text { .. } => 1,
-            Self::Created { .. } => 2,
-            Self::Members(_) => 3,
-            Self::Unknown { kind, .. } => *kind,
-        }
-    }
-    /// Whether it counts as a message.
-    pub const fn is_text(&self) -> bool {
-        matches!(self, Self::Text { .. })
-    }
-    /// What it weighs in a page or queue, in bytes: texts, titles, lists and unknown bodies, without their envelope.
-    pub const fn bytes(&self) -> usize {
-        match self {
-            Self::Text { text, mentions, .. } => text.len() + 8 * mentions.len(),
-            Self::Created { title, members } => title.len() + 8 * members.len(),
-            Self::Members(_) => 0,
-            Self::Unknown { bytes, .. } => bytes.len(),
-        }
-    }
-}
-
-impl Record {
-    /// Start of its text, at most `limit::PREVIEW_CHARS` scalar values; empty for what is no text.
-    pub fn preview(&self) -> String {
-        match &self.content {
-            Content::Text { text, .. } => text.chars().take(limit::PREVIEW_CHARS).collect(),
-            _ => String::new(),
         }
     }
 }
@@ -435,6 +401,8 @@ pub struct DedupEntry {
 pub enum Outcome {
     /// A record.
     Record { seq: Seq, ts: Timestamp },
+    /// Done without a record, under this id.
+    Kept(u64),
     /// A logged refusal.
     Refused(Code),
     /// Given up.

@@ -12,7 +12,7 @@ use crate::{
         BootEpoch, ChannelId, ClusterId, Conn, DeviceId, GroupId, LogIndex, MapEpoch, NodeId, RequestId, Seq, SessionId, StoreId, Term, Timestamp,
         UserId, UserRev,
     },
-    log::{ClusterMap, EnterDevice, Entry, IndexRow, LogId, Membership, Position, Ref, UserChange, Vote},
+    log::{ClusterMap, EnterDevice, Entry, IndexRow, LogId, Membership, Position, Record, Ref, UserChange, Vote},
     secret::Secret,
 };
 
@@ -264,6 +264,8 @@ pub enum Inner {
     Enter { user: UserId, password: Secret, enter: EnterDevice },
     /// A change of a user that was checked where it came in.
     User { user: UserId, change: UserChange },
+    /// A record, as this user may read it.
+    ReadRecord { channel: ChannelId, user: UserId, seq: Seq },
 }
 
 /// The answer to an [`Inner`].
@@ -281,6 +283,8 @@ pub enum InnerAnswer {
     Users(Vec<(UserId, String)>),
     /// A device was let in, or went on.
     Entered { name: String, login: u64, admin: bool, created: bool },
+    /// To `ReadRecord`: none that they may read.
+    Source { record: Option<Record> },
 }
 
 /// A session for the registry of a home leader.
@@ -350,7 +354,7 @@ pub struct ChannelRefs {
     pub receipts: Vec<LiveReceipt>,
 }
 
-/// A member's positions on their way to the screens of the others.
+/// A member's positions on their way to the screens of the others. Both 0: the member types.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LiveReceipt {
     /// Whose positions.

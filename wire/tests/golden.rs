@@ -7,6 +7,7 @@ use std::fmt::Debug;
 
 use bytes::{Bytes, BytesMut};
 use kith_wire::{
+    act::*,
     client::*,
     error::DecodeError,
     frame::{self, Decoder, Frame, Framing, Kind},
@@ -71,6 +72,11 @@ fn digests_of_writes_are_fixed_for_ever() {
     ] {
         let write = ChangeMembers { channel, client_seq: ClientSeq::new(4), settled: ClientSeq::new(1), change };
         lines.push((format!("change {change:?}"), format!("{:016x}", write.digest())));
+    }
+    for (at, act) in variants::<Act>(18).into_iter().enumerate() {
+        let name = format!("act {at}");
+        let write = ActWrite { channel, client_seq: ClientSeq::new(4), settled: ClientSeq::new(1), act };
+        lines.push((name, format!("{:016x}", write.digest())));
     }
     golden::check("digests.txt", &lines);
 }
@@ -194,6 +200,8 @@ fn messages_have_the_bytes_they_always_had() {
     add("Pull", Pull::History(history).encode());
     let index = IndexQuery { linearizable: true, ..IndexQuery::sample(&mut Source::new(&[9; 40])) };
     add("Pull", Pull::Index(index).encode());
+
+    variants::<Act>(17).iter().for_each(|act| add("Act", act.encode()));
 
     let new: Vec<(String, String)> = values
         .iter()

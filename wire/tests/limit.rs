@@ -4,6 +4,7 @@
 use std::str::FromStr;
 
 use kith_wire::{
+    act::{Act, ActWrite, Draft, Rules},
     client::*,
     code::Code,
     error::DecodeError,
@@ -87,6 +88,33 @@ fn lists_and_names_of_requests_are_bounded() {
     }
 }
 
+#[test]
+fn acts_are_bounded_where_they_come_in() {
+    let act = |act| {
+        let (client_seq, settled) = (ClientSeq::new(2), ClientSeq::new(1));
+        met(Request::Act(ActWrite { channel: channel(), client_seq, settled, act }))
+    };
+    let (target, user) = (Seq::new(1), UserId::new(5));
+    let edit = |chars: usize, mentions: usize| act(Act::Edit { target, text: "é".repeat(chars), mentions: vec![user; mentions] });
+    assert_eq!([edit(limit::TEXT_CHARS_MAX, limit::MENTIONS_MAX), edit(0, 0)], [Ok(()), Err(Code::Invalid)]);
+    assert_eq!([edit(limit::TEXT_CHARS_MAX + 1, 0), edit(1, limit::MENTIONS_MAX + 1)], [Err(Code::TooLarge); 2]);
+    let react = |emoji: &str| act(Act::React { target, emoji: emoji.to_owned(), on: true });
+    assert_eq!(
+        ["👩‍👩‍👧‍👦", "", "a b", "\u{202e}", &"x".repeat(limit::EMOJI_BYTES_MAX)].map(react),
+        [Ok(()), Err(Code::Invalid), Err(Code::Invalid), Err(Code::Invalid), Ok(())]
+    );
+    assert_eq!(react(&"x".repeat(limit::EMOJI_BYTES_MAX + 1)), Err(Code::TooLarge));
+    let about = |chars: usize| act(Act::Describe { title: None, about: Some("é".repeat(chars)) });
+    assert_eq!([limit::ABOUT_CHARS_MAX, limit::ABOUT_CHARS_MAX + 1].map(about), [Ok(()), Err(Code::TooLarge)]);
+    assert_eq!(act(Act::Describe { title: None, about: None }), Err(Code::Invalid));
+    let post = |ttl_ms| act(Act::Post(Draft { text: "x".into(), ttl_ms: Some(ttl_ms), ..Draft::default() }));
+    assert_eq!([limit::TTL_MS_MIN, limit::AHEAD_MS_MAX].map(post), [Ok(()); 2]);
+    assert_eq!([limit::TTL_MS_MIN - 1, limit::AHEAD_MS_MAX + 1].map(post), [Err(Code::Invalid); 2]);
+    let rules = |slow_ms, retention_ms| act(Act::SetRules(Rules { slow_ms, retention_ms, ..Rules::default() }));
+    assert_eq!([rules(limit::SLOW_MS_MAX, limit::RETENTION_MS_MIN), rules(0, 0)], [Ok(()); 2]);
+    assert_eq!([rules(limit::SLOW_MS_MAX + 1, 0), rules(0, limit::RETENTION_MS_MIN - 1)], [Err(Code::Invalid); 2]);
+}
+
 fn hello(token: usize) -> Result<ToEdge, DecodeError> {
     let hello = Hello {
         version: hello::CURRENT,
@@ -129,7 +157,8 @@ fn pages_that_are_too_long_are_not_taken() {
     let query = IndexQuery { from: UserRev::ZERO, to: UserRev::ZERO, below: None, limit: 0, linearizable: false };
     assert_eq!(Pull::decode(&Pull::Index(query).encode()).unwrap_err().code(), Code::Invalid);
     let (channel, first) = (ChannelId::direct(UserId::new(1), UserId::new(2)), Seq::new(1));
-    let query = HistoryQuery { channel, first, last: first, newest_first: false, limit: 1, min_seq: first, replica: None, linearizable: true };
+    let query =
+        HistoryQuery { channel, first, last: first, newest_first: false, limit: 1, min_seq: first, replica: None, linearizable: true, place: None };
     assert!(Pull::decode(&Pull::History(query.clone()).encode()).is_ok());
     let named = HistoryQuery { replica: Some(NodeId::new(1)), ..query };
     assert_eq!(Pull::decode(&Pull::History(named).encode()).unwrap_err().code(), Code::Invalid, "the leader answers it, whoever that is");

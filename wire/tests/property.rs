@@ -7,6 +7,7 @@ mod support;
 
 use bytes::{Bytes, BytesMut};
 use kith_wire::{
+    act::*,
     client::*,
     error::DecodeError,
     frame::{self, Decoder, Frame, FrameError, Framing, Kind},
@@ -166,7 +167,7 @@ every_type!(round_trips);
 fn record(seq: u64, text_bytes: usize) -> Record {
     let mut record = Record::sample(&mut Source::new(&[]));
     record.at.seq = Seq::new(seq);
-    record.content = Content::Text { text: "x".repeat(text_bytes), reply_to: None, mentions: vec![] };
+    record.content = Content::Text { text: "x".repeat(text_bytes), reply_to: None, mentions: vec![], extra: None };
     record
 }
 

@@ -150,7 +150,7 @@ mod tests {
             device: DeviceId::new(1),
             client_seq: ClientSeq::new(seq),
             ts: Timestamp::new(seq),
-            content: Content::Text { text: seq.to_string(), reply_to: None, mentions: Vec::new() },
+            content: Content::Text { text: seq.to_string(), reply_to: None, mentions: Vec::new(), extra: None },
         }
     }
     fn interval(max: u64) -> Interval {

@@ -106,7 +106,15 @@ impl Server {
                 let covered = range.first().zip(range.last()).map(|(first, last)| (first.at.seq, last.at.seq));
                 let records = range.into_iter().filter(|record| !is_withheld(record)).cloned().collect();
                 let head = log.records.last().map(|record| record.at).unwrap_or_default();
-                Page::History(HistoryPage { node: NodeId::new(1), head, incarnation: Incarnation::default(), records, withheld, covered })
+                Page::History(HistoryPage {
+                    node: NodeId::new(1),
+                    head,
+                    incarnation: Incarnation::default(),
+                    records,
+                    withheld,
+                    covered,
+                    marks: Vec::new(),
+                })
             }
         }
     }
@@ -181,7 +189,7 @@ impl Server {
         let seq = Seq::new(log.records.len() as u64 + 1);
         let prev = log.records.iter().rev().find(|record| !is_withheld(record)).map_or(Seq::ZERO, |record| record.at.seq);
         let at = Position { seq, cnt: seq.get() };
-        let content = Content::Text { text, reply_to: None, mentions: Vec::new() };
+        let content = Content::Text { text, reply_to: None, mentions: Vec::new(), extra: None };
         let record = Record { at, incarnation: Incarnation::default(), sender, device, client_seq, ts: Timestamp::new(seq.get()), content };
         log.records.push(record.clone());
         if is_withheld(&record) {

@@ -77,6 +77,10 @@ pub(crate) enum Output {
         read: Position,
         delivered: Position,
     },
+    Typing {
+        channel: ChannelId,
+        user: UserId,
+    },
     Replied(Tag, Result<Reply, Error>),
     Sending(ChannelId, ClientSeq),
     Settled(ChannelId, ClientSeq, Fate),
@@ -427,7 +431,7 @@ impl Core {
     }
     fn settled(&mut self, now: Instant, settled: Settled) {
         let Settled { channel, client_seq, fate, store_replaced } = settled;
-        let acked = matches!(fate, Fate::Sent { .. });
+        let acked = matches!(fate, Fate::Sent { .. } | Fate::Kept { .. });
         self.changes.push(Change::Settled { channel, client_seq, acked });
         if let Fate::Sent { at, .. } = &fate {
             self.sync.handle_head(now, channel, at.seq);
@@ -454,6 +458,7 @@ impl Core {
             }
             Event::SyncNeeded { to } => self.sync.handle_target(to),
             Event::Receipt { channel, user, read, delivered } => self.outputs.push_back(Output::Receipt { channel, user, read, delivered }),
+            Event::Typing { channel, user } => self.outputs.push_back(Output::Typing { channel, user }),
             Event::GoAway { after_ms } => self.outputs.push_back(Output::GoAway(Duration::from_millis(u64::from(after_ms)))),
         }
     }

@@ -28,6 +28,8 @@ use crate::{
 pub(crate) enum Fate {
     /// A record, at this place and time (ms since 1970).
     Sent { at: Position, ts: u64 },
+    /// Done without a record, under this id.
+    Kept { id: u64 },
     /// A final refusal.
     Failed(Error),
 }
@@ -185,7 +187,12 @@ impl Outbox {
                 lane.numbers.acked = lane.numbers.acked.max(client_seq);
                 lane.settle(index, is_void, Fate::Sent { at: Position { seq, cnt }, ts: ts.get() }, channel, &mut settled);
             }
-            Ok(Answer::Voided | Answer::Done) if is_void => {
+            Ok(Answer::Kept { id }) if !is_void => {
+                lane.accept();
+                lane.numbers.acked = lane.numbers.acked.max(client_seq);
+                lane.settle(index, is_void, Fate::Kept { id }, channel, &mut settled);
+            }
+            Ok(Answer::Voided | Answer::Done | Answer::Kept { .. }) if is_void => {
                 lane.accept();
                 lane.items[index].state = State::Settled;
             }
@@ -318,6 +325,7 @@ fn with_settled(mut request: Request, first: ClientSeq) -> Request {
     match &mut request {
         Request::Send(send) => send.settled = first,
         Request::ChangeMembers(change) => change.settled = first,
+        Request::Act(write) => write.settled = first,
         _ => {}
     }
     request

@@ -239,6 +239,7 @@ impl Sync {
                 min_seq: cursor.head,
                 replica: None,
                 linearizable: false,
+                place: None,
             };
             return Some((Purpose::Hole(id), Pull::History(query)));
         }

@@ -236,6 +236,7 @@ impl World {
                 match self.fates.get(&(*channel, *client_seq)) {
                     Some(Fate::Sent { at, .. }) => assert_eq!(text_of(&log[at.seq.get() as usize - 1].content), *text),
                     Some(Fate::Failed(error)) => assert!(!text.starts_with("ok"), "{text} failed: {error}"),
+                    Some(Fate::Kept { .. }) => panic!("{text} is a text"),
                     None => panic!("{text} was never settled"),
                 }
             }
@@ -483,6 +484,7 @@ fn a_page_never_ends_before_what_the_device_sent_or_was_shown() {
             min_seq: Seq::ZERO,
             replica: None,
             linearizable,
+            place: None,
         };
         world.core.handle_ask(world.now, What::Pull(Pull::History(query)), Duration::from_secs(5));
         world.core.poll_pull().expect("it is connected")

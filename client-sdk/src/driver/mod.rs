@@ -336,6 +336,7 @@ impl Driver {
                 }
                 Output::Show(Show::Records(channel, records)) => events.extend(records.into_iter().map(|record| Event::Record { channel, record })),
                 Output::Show(Show::Row(row)) => events.push(Event::Channel(row)),
+                Output::Typing { channel, user } => events.push(Event::Typing { channel, user }),
                 Output::Receipt { channel, user, read, delivered } => events.push(Event::Receipt { channel, user, read, delivered }),
                 Output::StoreReplaced => events.push(Event::StoreReplaced),
                 Output::Replied(tag, result) => {
@@ -353,6 +354,7 @@ impl Driver {
                     if let Some((state, _room)) = self.writes.remove(&(channel, client_seq)) {
                         state.send_replace(match fate {
                             Fate::Sent { at, ts } => Delivery::Sent(MessageRef { channel, at, ts }),
+                            Fate::Kept { id } => Delivery::Kept(id),
                             Fate::Failed(error) => Delivery::Failed(error),
                         });
                     }

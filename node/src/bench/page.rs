@@ -120,7 +120,17 @@ async fn read(stage: &Stage, folder: &Path, channels: u64, each: u64) -> Result<
         let first = 2 + (page * 37) % (each.saturating_sub(PAGE)).max(1);
         forget(&files);
         let (first, last) = (Seq::new(first), Seq::new(first + PAGE - 1));
-        let query = HistoryQuery { channel, first, last, newest_first: false, limit: PAGE as u32, min_seq: last, replica: None, linearizable: false };
+        let query = HistoryQuery {
+            channel,
+            first,
+            last,
+            newest_first: false,
+            limit: PAGE as u32,
+            min_seq: last,
+            replica: None,
+            linearizable: false,
+            place: None,
+        };
         let asked = Stopwatch::start();
         match session.pull(&Pull::History(query)).await? {
             Page::History(page) if page.records.len() as u64 == PAGE => spread.record(asked.elapsed()),

@@ -169,7 +169,7 @@ async fn all(device: &Device) -> Result<(), BenchError> {
         let first = Seq::new(head.get() + 1 - RECORDS as u64);
         let limit = RECORDS as u32;
         let (channel, last) = (row.news.channel, head);
-        let query = HistoryQuery { channel, first, last, newest_first: false, limit, min_seq: last, replica: None, linearizable: false };
+        let query = HistoryQuery { channel, first, last, newest_first: false, limit, min_seq: last, replica: None, linearizable: false, place: None };
         device.session.pull(&Pull::History(query))
     };
     let pages: Vec<Page> = stream::iter(rows.iter().map(pull)).buffer_unordered(PULLS).try_collect().await?;

@@ -205,7 +205,7 @@ async fn read(session: &mut Session, channel: ChannelId, first: Seq, last: Seq) 
 /// A pull of all records in the range.
 pub fn history(channel: ChannelId, first: Seq, last: Seq) -> Pull {
     let limit = u32::try_from(limit::PAGE_RECORDS_MAX).unwrap_or(u32::MAX);
-    Pull::History(HistoryQuery { channel, first, last, newest_first: false, limit, min_seq: last, replica: None, linearizable: false })
+    Pull::History(HistoryQuery { channel, first, last, newest_first: false, limit, min_seq: last, replica: None, linearizable: false, place: None })
 }
 
 /// When a record's text was sent, and by whom; `None` for what no [`Pen`] wrote.
@@ -243,7 +243,7 @@ mod tests {
             incarnation: Incarnation::new(1),
             device: DeviceId::new(1),
             client_seq: ClientSeq::new(seq),
-            content: Content::Text { text, reply_to: None, mentions: Vec::new() },
+            content: Content::Text { text, reply_to: None, mentions: Vec::new(), extra: None },
         }
     }
 

@@ -7,8 +7,9 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    cluster::{ClusterArgs, Names, Session, connect, record_json, record_line},
+    cluster::{ClusterArgs, Names, Session, connect},
     failure::{Exit, Failure, chain},
+    record::{record_json, record_line},
 };
 
 /// Chat in this terminal: a line is a message, Ctrl-D ends

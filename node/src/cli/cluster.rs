@@ -10,13 +10,13 @@ use std::{
 use kith_client::{
     Backfill, Channel, Client,
     wire::{
+        act::Act,
         client::{Answer, Request},
         id::{ChannelId, UserId},
         limit,
         log::{Content, MemberChange, Record},
     },
 };
-use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::{device::DeviceFile, failure::Failure};
@@ -165,54 +165,10 @@ impl Names {
         match &record.content {
             Content::Created { members, .. } => users.extend(members),
             Content::Members(MemberChange::Add(user) | MemberChange::Remove(user) | MemberChange::SetRole(user, _)) => users.push(*user),
+            Content::Act(Act::HandOver { to: user } | Act::Mute { user, .. }) => users.push(*user),
+            Content::Text { extra: Some(extra), .. } => users.extend(extra.origin.map(|origin| origin.sender)),
             _ => {}
         }
         users
     }
-}
-
-/// A record as a line for a person.
-pub(crate) fn record_line(record: &Record, names: &Names) -> String {
-    let (seq, sender) = (record.at.seq.get(), names.of(record.sender));
-    match &record.content {
-        Content::Text { text, .. } => format!("{seq:>6}  {sender}: {text}"),
-        Content::Created { title, members } => {
-            let members: Vec<String> = members.iter().map(|member| names.of(*member)).collect();
-            format!("{seq:>6}  * {sender} made the group {title:?} with {}", members.join(", "))
-        }
-        Content::Members(MemberChange::Add(user)) => format!("{seq:>6}  * {sender} added {}", names.of(*user)),
-        Content::Members(MemberChange::Remove(user)) => format!("{seq:>6}  * {sender} removed {}", names.of(*user)),
-        Content::Members(MemberChange::Leave) => format!("{seq:>6}  * {sender} left"),
-        Content::Members(MemberChange::SetRole(user, role)) => format!("{seq:>6}  * {sender} made {} {role:?}", names.of(*user)),
-        _ => format!("{seq:>6}  * something that this version does not know"),
-    }
-}
-
-/// A record as JSON.
-pub(crate) fn record_json(channel: ChannelId, record: &Record, names: &Names) -> Value {
-    let mut object = json!({
-        "channel": channel.to_string(),
-        "seq": record.at.seq.get(),
-        "sender": names.of(record.sender),
-        "sender_id": record.sender.to_string(),
-        "ts_ms": record.ts.get(),
-    });
-    let (kind, value) = match &record.content {
-        Content::Text { text, .. } => ("text", json!(text)),
-        Content::Created { title, members } => {
-            ("created", json!({ "title": title, "members": members.iter().map(|member| names.of(*member)).collect::<Vec<_>>() }))
-        }
-        Content::Members(change) => (
-            "members",
-            match change {
-                MemberChange::Add(user) => json!({ "add": names.of(*user) }),
-                MemberChange::Remove(user) => json!({ "remove": names.of(*user) }),
-                MemberChange::Leave => json!("leave"),
-                MemberChange::SetRole(user, role) => json!({ "role": names.of(*user), "is": format!("{role:?}").to_lowercase() }),
-            },
-        ),
-        Content::Unknown { kind, .. } => ("unknown", json!(kind)),
-    };
-    object[kind] = value;
-    object
 }

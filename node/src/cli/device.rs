@@ -146,7 +146,7 @@ impl Kept {
             snapshot.numbers.insert(channel, Numbers { last: ClientSeq::new(kept.last), acked: ClientSeq::new(kept.acked) });
             for (&client_seq, frame) in &kept.writes {
                 let ToEdge::Request { request, .. } = ToEdge::decode(&unhex(frame)?).ok()? else { return None };
-                if matches!(request, Request::Send(_) | Request::ChangeMembers(_)) {
+                if matches!(request, Request::Send(_) | Request::ChangeMembers(_) | Request::Act(_)) {
                     snapshot.writes.push(StoredWrite { channel, client_seq: ClientSeq::new(client_seq), request });
                 }
             }

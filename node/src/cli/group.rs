@@ -4,6 +4,7 @@ use kith_client::{Backfill, NewChannel};
 use serde_json::json;
 
 use super::{
+    admin,
     cluster::{ClusterArgs, Names, Session},
     failure::{Exit, Failure},
 };
@@ -63,11 +64,23 @@ enum Verb {
         /// Id or title of the group
         group: String,
     },
+    /// Run a group: rules, roles, links, and joining by one
+    Run {
+        /// Who does it
+        #[arg(long = "as", value_name = "NAME")]
+        name: String,
+        #[command(subcommand)]
+        verb: admin::Verb,
+    },
 }
 
 pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
-    let (Verb::Create { name, .. } | Verb::List { name } | Verb::Add { name, .. } | Verb::Remove { name, .. } | Verb::Leave { name, .. }) =
-        &args.verb;
+    let (Verb::Create { name, .. }
+    | Verb::List { name }
+    | Verb::Add { name, .. }
+    | Verb::Remove { name, .. }
+    | Verb::Leave { name, .. }
+    | Verb::Run { name, .. }) = &args.verb;
     let session = args.cluster.session(name, Backfill::Recent(1)).await?.connected().await?;
     let is_json = args.cluster.json;
     match &args.verb {
@@ -83,6 +96,7 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
             let done = session.group(group).await?.remove(member).await?.sent().await?;
             tell(&done, is_json);
         }
+        Verb::Run { verb, .. } => admin::run(&session, verb, is_json).await?,
         Verb::Leave { group, .. } => {
             let done = session.group(group).await?.leave().await?.sent().await?;
             tell(&done, is_json);
@@ -133,7 +147,7 @@ async fn list(session: &Session, is_json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn tell(done: &kith_client::MessageRef, is_json: bool) {
+pub(super) fn tell(done: &kith_client::MessageRef, is_json: bool) {
     if is_json {
         println!("{}", json!({ "channel": done.channel.to_string(), "seq": done.seq().get() }));
     } else {

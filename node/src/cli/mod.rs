@@ -5,6 +5,7 @@
 //! Not here: what is done (`operator`, `demo`, the server).
 
 mod account;
+mod admin;
 mod bench;
 mod chat;
 mod check;
@@ -16,7 +17,9 @@ mod group;
 mod history;
 mod login;
 mod make;
+mod message;
 mod node;
+mod record;
 mod send;
 mod start;
 mod status;
@@ -63,6 +66,7 @@ enum Verb {
     Account(account::Args),
     Group(group::Args),
     Send(send::Args),
+    Message(message::Args),
     Tail(tail::Args),
     History(history::Args),
     Chat(chat::Args),
@@ -129,6 +133,7 @@ impl Cli {
             Verb::Account(args) => Some(args.cluster.clone()),
             Verb::Group(args) => Some(args.cluster.clone()),
             Verb::Send(args) => Some(args.cluster.clone()),
+            Verb::Message(args) => Some(args.cluster.clone()),
             Verb::Tail(args) => Some(args.cluster.clone()),
             Verb::History(args) => Some(args.cluster.clone()),
             Verb::Chat(args) => Some(args.cluster.clone()),
@@ -161,6 +166,7 @@ impl Verb {
             Self::Account(args) => until(stop, account::run(args)).await,
             Self::Group(args) => until(stop, group::run(args)).await,
             Self::Send(args) => until(stop, send::run(args)).await,
+            Self::Message(args) => until(stop, message::run(args)).await,
             Self::Tail(args) => tail::run(args, stop).await,
             Self::History(args) => until(stop, history::run(args)).await,
             Self::Chat(args) => chat::run(args, stop).await,

@@ -4,8 +4,9 @@ use kith_client::{Backfill, Event};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    cluster::{ClusterArgs, Names, connect, record_json, record_line},
+    cluster::{ClusterArgs, Names, connect},
     failure::{Exit, Failure},
+    record::{record_json, record_line},
 };
 
 /// Show a user's messages as they come, until Ctrl-C

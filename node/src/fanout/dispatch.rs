@@ -17,7 +17,7 @@ use kith_wire::{
     client::DeliveryBody,
     id::{ChannelId, GroupId, MapEpoch, NodeId, Seq, Term, UserId},
     limit,
-    log::{Command, Content, Position, Record, Ref},
+    log::{Command, Position, Record, Ref},
     peer::{ChannelRefs, LiveReceipt, LiveRecord, RefFrame, RefsKept},
 };
 
@@ -214,7 +214,7 @@ impl Dispatch {
             }
         }
     }
-    /// Takes positions of a member that moved, with those who may see them.
+    /// Takes positions of a member that moved, with those who may see them; both 0: the member types.
     pub fn handle_receipt(
         &mut self,
         channel: ChannelId,
@@ -234,7 +234,8 @@ impl Dispatch {
             let bytes = 64 + 8 * recipients.len();
             if let Some(news) = self.live_to(node, home, channel, bytes) {
                 // Latest values: one per user and frame.
-                news.receipts.retain(|old| old.user != user);
+                let types = |read: Position, delivered: Position| read.max(delivered) == Position::default();
+                news.receipts.retain(|old| old.user != user || types(old.read, old.delivered) != types(read, delivered));
                 news.receipts.push(LiveReceipt { user, read, delivered, recipients });
             }
         }
@@ -628,12 +629,7 @@ impl Places {
 
 /// A record as it travels to screens, and about how many bytes that is.
 fn live_body(record: &Record) -> (DeliveryBody, usize) {
-    let bytes = match &record.content {
-        Content::Text { text, mentions, .. } => text.len() + 8 * mentions.len(),
-        Content::Created { title, members } => title.len() + 8 * members.len(),
-        Content::Members(_) => 16,
-        Content::Unknown { bytes, .. } => bytes.len(),
-    };
+    let bytes = record.content.bytes();
     if bytes > limit::STUB_BYTES { (DeliveryBody::Stub { at: record.at }, 128) } else { (DeliveryBody::Whole(record.clone()), 128 + bytes) }
 }
 

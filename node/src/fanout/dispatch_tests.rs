@@ -2,7 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use kith_wire::id::{ClientSeq, DeviceId, Incarnation, RegionId, Timestamp};
+use kith_wire::{
+    id::{ClientSeq, DeviceId, Incarnation, RegionId, Timestamp},
+    log::Content,
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -57,7 +60,7 @@ fn a_record(seq: u64, text: &str) -> Record {
         device: DeviceId::new(1),
         client_seq: ClientSeq::new(seq),
         ts: Timestamp::new(0),
-        content: Content::Text { text: text.into(), reply_to: None, mentions: vec![] },
+        content: Content::Text { text: text.into(), reply_to: None, mentions: vec![], extra: None },
     }
 }
 fn channel_id(n: u64) -> ChannelId {

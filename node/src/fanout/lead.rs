@@ -32,7 +32,7 @@ use kith_wire::{
     client::Refusal,
     code::Code,
     id::{BootEpoch, ChannelId, DeviceId, GroupId, NodeId, Seq, SessionId, Term, UserId, UserRev},
-    log::{Command, Item, Ref, UserState},
+    log::{Command, Item, Position, Ref, UserState},
     peer::{ChannelRefs, RefsKept, RegisteredSession, Registration, Tell},
 };
 use tokio::sync::{mpsc, oneshot};
@@ -105,6 +105,8 @@ pub(crate) enum Message {
     Kept(RefsKept),
     /// As home: sessions of an edge.
     Register { from: NodeId, boot: BootEpoch, sessions: Vec<Registration>, answer: RegisterAnswer },
+    /// As source: a member types.
+    Typing { channel: ChannelId, user: UserId, others: Arc<[UserId]> },
     /// As home: the end of a session.
     Unregister { from: NodeId, user: UserId, device: DeviceId, session: SessionId },
 }
@@ -237,7 +239,7 @@ impl Lead {
             }
             Effect::IndexMoved { user, from, to, rows } => self.home.handle_moved(*user, *from, *to, rows),
             Effect::DevicesEnded { user, devices, all_but } => self.home.handle_ended(*user, devices, *all_but),
-            Effect::MapChanged { .. } | Effect::OwnershipChanged | Effect::Owes => {}
+            Effect::Amended { .. } | Effect::Timed { .. } | Effect::MapChanged { .. } | Effect::OwnershipChanged | Effect::Owes => {}
         }
     }
     /// Tells the sessions of edges that may have missed a push where their users' indexes stand: whoever was told less pulls. An edge
@@ -290,6 +292,10 @@ impl Lead {
             Message::Kept(kept) => {
                 let _ = self.fanout.fail_points.hit_blocking(point::REF_ACKED);
                 self.dispatch.handle_kept(&kept, now);
+            }
+            Message::Typing { channel, user, others } => {
+                let nowhere = Position::default();
+                self.dispatch.handle_receipt(channel, (user, nowhere, nowhere), &others, &*self.fanout.homes);
             }
             Message::Unregister { from, user, device, session } => self.home.handle_unregister(from, user, device, session),
             Message::Register { from, boot, sessions, answer } => self.register(from, boot, sessions, answer),

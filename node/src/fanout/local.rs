@@ -16,6 +16,7 @@ use kith_wire::{
     client::{DeliveryBody, Event, Refusal},
     code::Code,
     id::{BootEpoch, GroupId, NodeId, Seq, SessionId, Term, UserRev},
+    log::Position,
     peer::{IndexMove, PushFrame, RegisteredSession, Registration, Tell},
 };
 
@@ -192,7 +193,11 @@ impl Local {
         }
         for (id, channel, user, read, delivered) in frame.receipts {
             if let Some(entry) = table.sessions.get(&id) {
-                entry.outbox.push(codec::event(&Event::Receipt { channel, user, read, delivered }), now);
+                let event = match read.max(delivered) {
+                    at if at == Position::default() => Event::Typing { channel, user },
+                    _ => Event::Receipt { channel, user, read, delivered },
+                };
+                entry.outbox.push(codec::event(&event), now);
             }
         }
         for id in frame.replaced {

@@ -29,7 +29,7 @@ use kith_raft::{
 use kith_wire::{
     client::Refusal,
     code::{Code, Retry},
-    id::{BootEpoch, GroupId, NodeId, SessionId, Term},
+    id::{BootEpoch, ChannelId, GroupId, NodeId, SessionId, Term, UserId},
     peer::{Ask, ChannelRefs, Registration, Tell, Told},
 };
 use tokio::sync::{mpsc, oneshot};
@@ -202,6 +202,10 @@ impl Fanout {
             Tell::Unregister { group, user, device, session } => self.give(group, Message::Unregister { from, user, device, session }),
             Tell::Append(_) | Tell::AppendEnd { .. } | Tell::Beat(_) => {}
         }
+    }
+    /// A member types in a channel of a group that this node leads: told to the others' screens, or dropped.
+    pub fn handle_typing(&self, group: GroupId, channel: ChannelId, user: UserId, others: Arc<[UserId]>) {
+        self.give(group, Message::Typing { channel, user, others });
     }
     /// Answers [`Ask::Register`] of another node.
     ///

@@ -25,7 +25,12 @@ use kith_wire::{
     peer::{Caller, Inner, InnerAnswer},
 };
 
-use super::{history::Reads, home::Home};
+use super::{
+    chat::{act_reply, content_of},
+    history::Reads,
+    home::Home,
+    typing::{Hinted, Hints},
+};
 use crate::{
     auth::gate::Gate,
     clock::Instant,
@@ -39,12 +44,20 @@ pub struct Local {
     home: Home,
     /// Direct channels that are known to exist here: they never cease to.
     begun: Arc<Mutex<HashSet<ChannelId>>>,
+    hinted: Hinted,
 }
 
 impl Local {
     /// Over a router, which is told of it ([`Router::attach`]) by the composition root.
     pub fn new(router: Router, gate: Gate) -> Self {
-        Self { home: Home { router: router.clone(), gate }, router, begun: Arc::default() }
+        Self { home: Home { router: router.clone(), gate }, router, begun: Arc::default(), hinted: Hinted::default() }
+    }
+    /// Says where live hints go. Once.
+    pub fn attach(&self, hints: Arc<dyn Hints>) {
+        self.hinted.attach(hints);
+    }
+    pub(super) fn router(&self) -> &Router {
+        &self.router
     }
 
     async fn request(self, group: GroupId, caller: Caller, request: Request, deadline: Instant) -> Result<Answer, Refusal> {
@@ -57,6 +70,13 @@ impl Local {
                 let reply = propose(&handle, Command::ChangeMembers { channel: change.channel, author, change: change.change }).await?;
                 sent(reply)
             }
+            Request::Act(write) => self.act(&handle, &caller, write, deadline).await,
+            Request::Join { channel, secret } => self.join(&handle, &caller, channel, secret).await,
+            Request::Typing { channel } => self.hinted.tell(&handle, channel, caller.user),
+            Request::GetGroup { channel } => self.group_view(&handle, channel, caller.user).await,
+            Request::GetScheduled { channel } => self.scheduled(&handle, channel, caller.user).await,
+            Request::GetSeen { channel, seq } => self.seen(&handle, channel, caller.user, seq).await,
+            Request::GetReactions { channel, seq } => self.reactions(&handle, channel, caller.user, seq).await,
             Request::Void { channel, device, client_seq, digest } => {
                 let reply = propose(&handle, Command::Void { channel, user: caller.user, device, client_seq, digest }).await?;
                 sent(reply)
@@ -85,14 +105,23 @@ impl Local {
     }
 
     async fn send(&self, handle: &GroupHandle, caller: &Caller, send: Send, deadline: Instant) -> Result<Answer, Refusal> {
-        let digest = send.digest();
-        let peer = match send.channel.peer_of(caller.user) {
-            Some(peer) if peer != caller.user && !self.has_begun(handle, send.channel)? => self.check_peer(caller.user, peer, deadline).await?,
+        let (channel, author) = (send.channel, author(caller, send.client_seq, send.settled, send.digest()));
+        self.append(handle, caller, (channel, author, content_of(send)), deadline).await
+    }
+
+    /// Adds a text; the first one of a direct channel asks the other side's home before.
+    pub(super) async fn append(
+        &self,
+        handle: &GroupHandle,
+        caller: &Caller,
+        (channel, author, content): (ChannelId, Author, Content),
+        deadline: Instant,
+    ) -> Result<Answer, Refusal> {
+        let peer = match channel.peer_of(caller.user) {
+            Some(peer) if peer != caller.user && !self.has_begun(handle, channel)? => self.check_peer(caller.user, peer, deadline).await?,
             _ => PeerCheck::NotAsked,
         };
-        let Send { channel, client_seq, settled, text, reply_to, mentions } = send;
-        let author = author(caller, client_seq, settled, digest);
-        let reply = propose(handle, Command::Append { channel, author, content: Content::Text { text, reply_to, mentions }, peer }).await?;
+        let reply = propose(handle, Command::Append { channel, author, content, peer }).await?;
         if matches!((&reply, channel.kind()), (Reply::Sent { .. }, ChannelKind::Direct(..))) {
             self.note_begun(channel);
         }
@@ -183,6 +212,7 @@ impl Local {
                 }
                 Ok(InnerAnswer::Users(found))
             }
+            Inner::ReadRecord { channel, user, seq } => self.read_record(&handle, channel, user, seq).await,
             Inner::ReserveName { name, user } => done(propose(&handle, Command::ReserveName { name, user }).await?),
             Inner::ConfirmName { name, user } => done(propose(&handle, Command::ConfirmName { name, user }).await?),
             Inner::ReleaseName { name, user } => done(propose(&handle, Command::ReleaseName { name, user }).await?),
@@ -228,7 +258,7 @@ impl LocalOps for Local {
     }
 }
 
-fn author(caller: &Caller, client_seq: kith_wire::id::ClientSeq, settled: kith_wire::id::ClientSeq, digest: u64) -> Author {
+pub(super) fn author(caller: &Caller, client_seq: kith_wire::id::ClientSeq, settled: kith_wire::id::ClientSeq, digest: u64) -> Author {
     Author { user: caller.user, device: caller.device, client_seq, settled, digest }
 }
 
@@ -261,8 +291,9 @@ pub(super) fn broken(error: &ViewError) -> Refusal {
 }
 
 /// A reply as a client's answer.
-fn sent(reply: Reply) -> Result<Answer, Refusal> {
+pub(super) fn sent(reply: Reply) -> Result<Answer, Refusal> {
     match reply {
+        Reply::Kept { .. } | Reply::Joined { .. } | Reply::Pending | Reply::Slow { .. } => act_reply(reply),
         Reply::Sent { seq, cnt, ts, duplicate } => Ok(Answer::Sent { seq, cnt, ts, duplicate }),
         Reply::Voided => Ok(Answer::Voided),
         Reply::Done | Reply::Rev(_) | Reply::Merged { .. } | Reply::Account { .. } | Reply::Entered { .. } => Ok(Answer::Done),

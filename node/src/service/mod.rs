@@ -6,6 +6,7 @@
 //! writes come from apply alone. Not here: sessions, who is told of an outcome.
 
 pub mod account;
+mod chat;
 pub mod history;
 mod home;
 pub mod local;
@@ -14,6 +15,7 @@ pub mod people;
 pub mod receipt;
 pub mod replace;
 pub mod status;
+pub mod typing;
 
 use std::{fmt, sync::Arc};
 
@@ -27,7 +29,7 @@ use kith_wire::{
 };
 use tracing::Instrument;
 
-use self::{history::Reads, people::People, receipt::Receipts};
+use self::{history::Reads, people::People, receipt::Receipts, typing::Typists};
 use crate::{
     auth::gate::Gate,
     clock::Instant,
@@ -41,6 +43,7 @@ pub struct Service {
     reads: Reads,
     receipts: Receipts,
     people: People,
+    typists: Typists,
     sessions: Arc<dyn Fn() -> u64 + std::marker::Send + Sync>,
 }
 
@@ -53,7 +56,8 @@ impl fmt::Debug for Service {
 impl Service {
     /// Over a router. `sessions` counts those that this node holds.
     pub fn new(router: Router, gate: Gate, sessions: Arc<dyn Fn() -> u64 + std::marker::Send + Sync>) -> Self {
-        Self { people: People::new(router.clone(), gate), reads: Reads::new(router.clone()), receipts: Receipts::default(), router, sessions }
+        let (people, reads) = (People::new(router.clone(), gate), Reads::new(router.clone()));
+        Self { people, reads, receipts: Receipts::default(), typists: Typists::default(), router, sessions }
     }
     /// The way to leaders.
     pub fn router(&self) -> &Router {
@@ -87,6 +91,16 @@ impl Service {
         match request {
             Request::Send(Send { channel, .. }) => router.forward(caller, channel.bucket(), request, deadline).await,
             Request::ChangeMembers(ref change) => router.forward(caller, change.channel.bucket(), request, deadline).await,
+            Request::Act(ref write) => router.forward(caller, write.channel.bucket(), request, deadline).await,
+            Request::Join { channel, .. }
+            | Request::GetGroup { channel }
+            | Request::GetScheduled { channel }
+            | Request::GetSeen { channel, .. }
+            | Request::GetReactions { channel, .. } => router.forward(caller, channel.bucket(), request, deadline).await,
+            Request::Typing { channel } if self.typists.may_tell(channel, caller.user, router.clock().instant()) => {
+                router.forward(caller, channel.bucket(), request, deadline).await
+            }
+            Request::Typing { .. } => Ok(Answer::Done),
             Request::GetChannel { channel } => router.forward(caller, channel.bucket(), request, deadline).await,
             Request::Void { channel, device, .. } => {
                 self.check_device(caller, device, deadline).await?;

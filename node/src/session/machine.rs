@@ -357,6 +357,7 @@ fn numbered_in(request: &Request) -> Option<ChannelId> {
     match request {
         Request::Send(send) => Some(send.channel),
         Request::ChangeMembers(change) => Some(change.channel),
+        Request::Act(write) => Some(write.channel),
         Request::Void { channel, .. } => Some(*channel),
         _ => None,
     }

@@ -49,8 +49,12 @@ fn view() -> MemoryView {
 fn append(sender: u64, number: u64) -> Command {
     let author =
         Author { user: user(sender), device: device(sender), client_seq: ClientSeq::new(number), settled: ClientSeq::new(number), digest: number };
-    let content =
-        Content::Text { text: "what people say in a line of chat, about as long as this one".to_owned(), reply_to: None, mentions: Vec::new() };
+    let content = Content::Text {
+        text: "what people say in a line of chat, about as long as this one".to_owned(),
+        reply_to: None,
+        mentions: Vec::new(),
+        extra: None,
+    };
     Command::Append { channel: channel(), author, content, peer: PeerCheck::NotAsked }
 }
 

@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use kith_wire::{
+    act::Timer,
     id::{ChannelId, UserId},
     log::{Debt, LogId},
 };
@@ -107,6 +108,37 @@ fn write_key(key: &RowKey, out: &mut Vec<u8>) {
             out.extend_from_slice(&[18, region.get()]);
             out.extend_from_slice(&first.to_be_bytes());
         }
+        RowKey::Rules(c) => channel(out, 60, c),
+        RowKey::Marks(c, seq) => {
+            channel(out, 61, c);
+            out.extend_from_slice(&seq.get().to_be_bytes());
+        }
+        RowKey::Reply(c, root, seq) => {
+            channel(out, 62, c);
+            out.extend_from_slice(&root.get().to_be_bytes());
+            out.extend_from_slice(&seq.get().to_be_bytes());
+        }
+        RowKey::Scheduled(c, u, id) => {
+            channel(out, 63, c);
+            out.extend_from_slice(&u.get().to_be_bytes());
+            out.extend_from_slice(&id.to_be_bytes());
+        }
+        RowKey::Timer(due, c, timer) => {
+            channel(out, 64, c);
+            out.extend_from_slice(&due.get().to_be_bytes());
+            match timer {
+                Timer::Send { user, id } => {
+                    out.push(1);
+                    out.extend_from_slice(&user.get().to_be_bytes());
+                    out.extend_from_slice(&id.to_be_bytes());
+                }
+                Timer::Expire(seq) => {
+                    out.push(2);
+                    out.extend_from_slice(&seq.get().to_be_bytes());
+                }
+                Timer::Sweep => out.push(3),
+            }
+        }
     }
 }
 
@@ -118,7 +150,10 @@ fn encode(row: &Row) -> Bytes {
         Row::Positions(row) => row.encode(),
         Row::Record(row) => row.encode(),
         Row::Dedup(row) => row.encode(),
-        Row::Dirty => Bytes::new(),
+        Row::Dirty | Row::Reply | Row::Timer => Bytes::new(),
+        Row::Rules(row) => row.encode(),
+        Row::Marks(row) => row.encode(),
+        Row::Scheduled(row) => row.encode(),
         Row::User(row) => row.encode(),
         Row::Device(row) => row.encode(),
         Row::Index(row) => row.encode(),

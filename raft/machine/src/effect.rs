@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use kith_wire::{
-    id::{ChannelId, DeviceId, MapEpoch, Seq, UserId, UserRev},
+    act::Timer,
+    id::{ChannelId, DeviceId, MapEpoch, Seq, Timestamp, UserId, UserRev},
     log::{IndexRow, Position, Record},
 };
 
@@ -12,6 +13,10 @@ use kith_wire::{
 pub enum Effect {
     /// A conversation grew. `recipients`: who may see it, each with the seq before it that they may see; sorted by user.
     Appended { channel: ChannelId, record: Arc<Record>, recipients: Arc<[(UserId, Seq)]> },
+    /// An older record reads otherwise now.
+    Amended { channel: ChannelId, record: Arc<Record> },
+    /// Something is to happen then: a `Timer` row.
+    Timed { due: Timestamp, channel: ChannelId, timer: Timer },
     /// A user's index moved; the rows that changed.
     IndexMoved { user: UserId, from: UserRev, to: UserRev, rows: Vec<Arc<IndexRow>> },
     /// Devices of a user were ended: their sessions are to be. `all`: all but these.

@@ -14,6 +14,8 @@ use kith_wire::{
     },
 };
 
+pub mod beside;
+
 use crate::view::{Held, Row, RowKey, Scan, StateView, ViewError, row};
 
 /// An invariant does not hold.
@@ -51,6 +53,8 @@ pub fn channel(view: &dyn StateView, id: ChannelId) -> Checked {
         stays_are_rising,
         positions_are_of_visible_records,
         departing_are_former_members,
+        beside::edits_are_what_is_said,
+        beside::rules_are_bounded,
     ];
     all(checks.iter().map(|check| check(view, id)))
 }
@@ -84,6 +88,9 @@ pub fn everything<'k>(view: &dyn StateView, keys: impl IntoIterator<Item = &'k R
             RowKey::Dedup(id, device) => found.extend(ring_is_dense(view, *id, *device)?),
             RowKey::Index(user, id) => found.extend(index_row_is_found_by_rev(view, *user, *id)?),
             RowKey::Former(id, user) => found.extend(former_is_closed(view, *id, *user)?),
+            RowKey::Marks(id, seq) => found.extend(beside::marks_are_bounded(view, *id, *seq)?),
+            RowKey::Scheduled(id, user, key) => found.extend(beside::scheduled_has_a_timer(view, *id, *user, *key)?),
+            RowKey::Timer(due, id, timer) => found.extend(beside::timer_is_of_something(view, *due, *id, *timer)?),
             _ => {}
         }
     }
@@ -439,6 +446,11 @@ pub fn kinds_agree(key: &RowKey, row: &Row) -> bool {
             | (RowKey::Record(..), Row::Record(_))
             | (RowKey::Dedup(..), Row::Dedup(_))
             | (RowKey::Dirty(_), Row::Dirty)
+            | (RowKey::Rules(_), Row::Rules(_))
+            | (RowKey::Marks(..), Row::Marks(_))
+            | (RowKey::Reply(..), Row::Reply)
+            | (RowKey::Scheduled(..), Row::Scheduled(_))
+            | (RowKey::Timer(..), Row::Timer)
             | (RowKey::User(_), Row::User(_))
             | (RowKey::Device(..), Row::Device(_))
             | (RowKey::Index(..), Row::Index(_))

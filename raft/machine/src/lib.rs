@@ -144,6 +144,10 @@ pub fn bucket_of(command: &Command) -> Option<Bucket> {
         Command::Append { channel, .. }
         | Command::CreateGroup { channel, .. }
         | Command::ChangeMembers { channel, .. }
+        | Command::Act { channel, .. }
+        | Command::Refuse { channel, .. }
+        | Command::Join { channel, .. }
+        | Command::Fire { channel, .. }
         | Command::Void { channel, .. }
         | Command::Fanned { channel, .. }
         | Command::Receipt { channel, .. }
@@ -197,6 +201,10 @@ fn apply_item(ctx: &mut Context<'_>, item: Item) -> Result<Reply, ViewError> {
             channel::member::create(ctx, channel::member::Creation { channel, creator, device, op, title, members })
         }
         Command::ChangeMembers { channel, author, change } => channel::member::change(ctx, channel, &author, change),
+        Command::Act { channel, author, act } => channel::act::act(ctx, channel, &author, act),
+        Command::Refuse { channel, author, code } => channel::act::refuse(ctx, channel, &author, code),
+        Command::Join { channel, user, secret } => channel::link::join(ctx, channel, user, secret),
+        Command::Fire { channel, due, timer } => channel::timer::fire(ctx, channel, due, timer),
         Command::Void { channel, user, device, client_seq, digest } => channel::dedup::void(ctx, channel, user, device, client_seq, digest),
         Command::Fanned { channel, seq } => channel::outbox::fanned(ctx, channel, seq),
         Command::Receipt { channel, user, read, delivered } => channel::cursor::receipt(ctx, channel, user, read, delivered),

@@ -10,6 +10,14 @@ use kith_wire::{
 pub enum Reply {
     /// A record stands at this seq.
     Sent { seq: Seq, cnt: u64, ts: Timestamp, duplicate: bool },
+    /// Done without a record, under this id (now or before).
+    Kept { id: u64 },
+    /// A member now, by the record at this seq, or one before.
+    Joined { seq: Seq },
+    /// Waits for an admin of the group.
+    Pending,
+    /// The next text of this member may follow after the delay. Nothing is used up.
+    Slow { ms: u64 },
     /// The number was given up (now or before).
     Voided,
     /// The device must resend from this number.

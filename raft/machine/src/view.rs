@@ -5,7 +5,8 @@
 use std::{cmp::Ordering, collections::BTreeMap, marker::PhantomData, ops::Deref, ops::RangeInclusive, sync::Arc};
 
 use kith_wire::{
-    id::{Bucket, ChannelId, DeviceId, GroupId, NodeId, RegionId, Seq, UserId, UserRev},
+    act::{MarksRow, RulesRow, ScheduledRow, Timer},
+    id::{Bucket, ChannelId, DeviceId, GroupId, NodeId, RegionId, Seq, Timestamp, UserId, UserRev},
     log::{
         ChannelRow, ClusterRow, CredentialRow, Debt, DedupRow, DeviceRow, FormerRow, GroupRow, GroupStateRow, IndexRow, NameRow, NodeRow, OwedRow,
         OwnedRow, PositionsRow, Record, RosterRow, RunRow, UserRow,
@@ -32,6 +33,16 @@ pub enum RowKey {
     Dedup(ChannelId, DeviceId),
     /// [`Row::Dirty`]: there while the channel is below its head.
     Dirty(ChannelId),
+    /// [`Row::Rules`]: there when `ChannelRow::ruled` says so.
+    Rules(ChannelId),
+    /// [`Row::Marks`] of a record.
+    Marks(ChannelId, Seq),
+    /// [`Row::Reply`]: the second record is in the thread that the first one began.
+    Reply(ChannelId, Seq, Seq),
+    /// [`Row::Scheduled`], of this user and under this id.
+    Scheduled(ChannelId, UserId, u64),
+    /// [`Row::Timer`]: there until it has fired.
+    Timer(Timestamp, ChannelId, Timer),
     /// [`Row::User`]
     User(UserId),
     /// [`Row::Device`]
@@ -70,7 +81,12 @@ impl RowKey {
             | Self::Positions(c, _)
             | Self::Record(c, _)
             | Self::Dedup(c, _)
-            | Self::Dirty(c) => Some(c.bucket()),
+            | Self::Dirty(c)
+            | Self::Rules(c)
+            | Self::Marks(c, _)
+            | Self::Reply(c, ..)
+            | Self::Scheduled(c, ..)
+            | Self::Timer(_, c, _) => Some(c.bucket()),
             Self::User(u) | Self::Device(u, _) | Self::Index(u, _) | Self::IndexByRev(u, _) | Self::Credential(u) | Self::Owed(u, _) => {
                 Some(u.bucket())
             }
@@ -97,6 +113,16 @@ pub enum Row {
     Dedup(DedupRow),
     /// A mark without content.
     Dirty,
+    /// Description, rules, pins and links.
+    Rules(RulesRow),
+    /// What has gathered about a record.
+    Marks(MarksRow),
+    /// A mark without content.
+    Reply,
+    /// A text to be sent later.
+    Scheduled(ScheduledRow),
+    /// A mark without content.
+    Timer,
     /// An account.
     User(UserRow),
     /// A device.
@@ -140,6 +166,14 @@ pub enum Scan {
     Dirty(Option<ChannelId>),
     /// All that users of the group owe, after this one, in storage order (by bucket, then user).
     Owed(Option<(UserId, Debt)>),
+    /// `Marks` of a channel, by seq.
+    Marks(ChannelId, RangeInclusive<Seq>),
+    /// `Reply` rows of a thread, by seq.
+    Replies(ChannelId, Seq, RangeInclusive<Seq>),
+    /// `Scheduled` rows of a user in a channel, by id.
+    Scheduled(ChannelId, UserId),
+    /// All timers of the group after this one, in storage order (by bucket, then when they are due).
+    Timers(Option<(Timestamp, ChannelId, Timer)>),
     /// Owned runs of the group.
     Owned,
     /// Nodes of the map.
@@ -161,8 +195,7 @@ impl Scan {
             Self::Devices(user) => (RowKey::Device(*user, DeviceId::new(0)), RowKey::Device(*user, DeviceId::new(u64::MAX))),
             Self::IndexByRev(user, revs) => (RowKey::IndexByRev(*user, *revs.start()), RowKey::IndexByRev(*user, *revs.end())),
             Self::Dirty(_) => {
-                let first = ChannelId::direct(USERS.0, USERS.0);
-                let last = ChannelId::from_bytes(&[[2].as_slice(), &[u8::MAX; 16]].concat()).ok()?;
+                let (first, last) = channels()?;
                 (RowKey::Dirty(first), RowKey::Dirty(last))
             }
             Self::Owed(_) => {
@@ -170,6 +203,13 @@ impl Scan {
                 let last = Debt::Name(std::iter::repeat_n(char::MAX, 1 + kith_wire::limit::NAME_BYTES_MAX / 4).collect());
                 (RowKey::Owed(USERS.0, Debt::Name(String::new())), RowKey::Owed(USERS.1, last))
             }
+            Self::Timers(_) => {
+                let ((first, last), zero) = (channels()?, Timer::Send { user: USERS.0, id: 0 });
+                (RowKey::Timer(Timestamp::new(0), first, zero), RowKey::Timer(Timestamp::new(u64::MAX), last, Timer::Sweep))
+            }
+            Self::Marks(channel, seqs) => (RowKey::Marks(*channel, *seqs.start()), RowKey::Marks(*channel, *seqs.end())),
+            Self::Replies(channel, root, seqs) => (RowKey::Reply(*channel, *root, *seqs.start()), RowKey::Reply(*channel, *root, *seqs.end())),
+            Self::Scheduled(channel, user) => (RowKey::Scheduled(*channel, *user, 0), RowKey::Scheduled(*channel, *user, u64::MAX)),
             Self::Owned => (RowKey::Owned(REGIONS.0, 0), RowKey::Owned(REGIONS.1, u16::MAX)),
             Self::Nodes => (RowKey::Node(NodeId::new(0)), RowKey::Node(NodeId::new(u64::MAX))),
             Self::Groups => (RowKey::Group(GroupId::new(0)), RowKey::Group(GroupId::new(u32::MAX))),
@@ -183,6 +223,7 @@ impl Scan {
         match (self, key) {
             (Self::Dirty(Some(after)), RowKey::Dirty(channel)) => storage_order(after) < storage_order(channel),
             (Self::Owed(Some((user, debt))), RowKey::Owed(of, owed)) => owed_order(user, debt) < owed_order(of, owed),
+            (Self::Timers(Some(after)), RowKey::Timer(due, channel, timer)) => timer_order(after) < timer_order(&(*due, *channel, *timer)),
             _ => true,
         }
     }
@@ -192,9 +233,21 @@ impl Scan {
         match (a, b) {
             (RowKey::Dirty(a), RowKey::Dirty(b)) => storage_order(a).cmp(&storage_order(b)),
             (RowKey::Owed(user, debt), RowKey::Owed(other, owed)) => owed_order(user, debt).cmp(&owed_order(other, owed)),
+            (RowKey::Timer(a, b, c), RowKey::Timer(d, e, f)) => timer_order(&(*a, *b, *c)).cmp(&timer_order(&(*d, *e, *f))),
             _ => a.cmp(b),
         }
     }
+}
+
+/// The least and the greatest id that a channel can have.
+fn channels() -> Option<(ChannelId, ChannelId)> {
+    let first = ChannelId::direct(UserId::new(0), UserId::new(0));
+    let last = ChannelId::from_bytes(&[[2].as_slice(), &[u8::MAX; 16]].concat()).ok()?;
+    Some((first, last))
+}
+
+fn timer_order((due, channel, timer): &(Timestamp, ChannelId, Timer)) -> (Bucket, Timestamp, ChannelId, Timer) {
+    (channel.bucket(), *due, *channel, *timer)
 }
 
 fn storage_order(channel: &ChannelId) -> (Bucket, ChannelId) {
@@ -273,7 +326,7 @@ macro_rules! row_values {
 row_values! {
     Channel(ChannelRow), Roster(RosterRow), Former(FormerRow), Positions(PositionsRow), Record(Record), Dedup(DedupRow), User(UserRow),
     Device(DeviceRow), Index(IndexRow), IndexByRev(ChannelId), Credential(CredentialRow), Owed(OwedRow), Name(NameRow), GroupState(GroupStateRow), Owned(OwnedRow), Cluster(ClusterRow),
-    Node(NodeRow), Group(GroupRow), Run(RunRow),
+    Node(NodeRow), Group(GroupRow), Run(RunRow), Rules(RulesRow), Marks(MarksRow), Scheduled(ScheduledRow),
 }
 
 /// A row that was read, as its value; shares the memory of the view. Cloning gives the value itself.

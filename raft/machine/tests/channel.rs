@@ -95,6 +95,7 @@ impl Chat {
             min_seq: Seq::ZERO,
             replica: None,
             linearizable: false,
+            place: None,
         };
         let page = read::history(&self.script.view, user(who), &query, NodeId::new(1)).expect("readable")?;
         let withheld = page.withheld.iter().map(|(a, b)| (a.get(), b.get())).collect();
@@ -114,7 +115,7 @@ impl Chat {
 }
 
 fn content(text: &str) -> Content {
-    Content::Text { text: text.to_owned(), reply_to: None, mentions: Vec::new() }
+    Content::Text { text: text.to_owned(), reply_to: None, mentions: Vec::new(), extra: None }
 }
 
 fn seq(reply: &Reply) -> u64 {
@@ -333,7 +334,7 @@ fn texts_are_bounded_in_characters_not_in_bytes() {
     assert_eq!(chat.text(ANN, &format!("{full}x")), refused(Code::TooLarge));
     let mentions = vec![user(BOB); limit::MENTIONS_MAX + 1];
     let (channel, author) = (chat.channel, Chat::author(ANN, 3));
-    let content = Content::Text { text: "x".to_owned(), reply_to: None, mentions };
+    let content = Content::Text { text: "x".to_owned(), reply_to: None, mentions, extra: None };
     assert_eq!(chat.reply(Command::Append { channel, author, content, peer: PeerCheck::NotAsked }), refused(Code::TooLarge));
 }
 
@@ -362,6 +363,7 @@ fn a_replica_behind_what_the_device_knows_says_so() {
         min_seq: Seq::new(2),
         replica: None,
         linearizable: false,
+        place: None,
     };
     let page = read::history(&chat.script.view, user(ANN), &query, NodeId::new(1)).expect("readable");
     assert_eq!(page, Err(Code::Behind));
@@ -371,7 +373,7 @@ fn a_replica_behind_what_the_device_knows_says_so() {
 fn mentions_are_remembered_for_other_members_only() {
     let mut chat = Chat::group(&[BOB]);
     let (channel, author) = (chat.channel, Chat::author(ANN, 1));
-    let content = Content::Text { text: "you".to_owned(), reply_to: None, mentions: vec![user(BOB), user(BOB), user(EVE), user(ANN)] };
+    let content = Content::Text { text: "you".to_owned(), reply_to: None, mentions: vec![user(BOB), user(BOB), user(EVE), user(ANN)], extra: None };
     seq(&chat.reply(Command::Append { channel, author, content, peer: PeerCheck::NotAsked }));
     let mentions = |who| ref_for(&chat.script.view, channel, user(who)).expect("readable").map(|news| news.mentions);
     assert_eq!(mentions(BOB), Some(vec![Seq::new(2)]));
@@ -400,6 +402,7 @@ fn time_never_goes_back_whatever_the_leaders_clock_says() {
         min_seq: Seq::ZERO,
         replica: None,
         linearizable: false,
+        place: None,
     };
     let page = read::history(&chat.script.view, user(ANN), &query, NodeId::new(1)).expect("readable").expect("a member");
     assert_eq!(page.records.iter().map(|record| record.ts.get()).collect::<Vec<_>>(), [9_000, 9_000, 9_500]);

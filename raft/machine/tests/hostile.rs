@@ -6,6 +6,8 @@ use kith_machine::{
     testing::{MemoryView, STEP_BYTES, Script},
 };
 use kith_wire::{
+    act::{Act, Draft, Extra, Gone, Invite, Rules, Timer},
+    code::Code,
     id::{
         ChannelId, ClientSeq, ClusterId, DeviceId, GroupId, Incarnation, LogIndex, MapEpoch, NodeId, OwnerEpoch, RegionId, Seq, Term, Timestamp,
         UserId,
@@ -60,16 +62,58 @@ fn change() -> BoxedStrategy<MemberChange> {
     ]
     .boxed()
 }
+fn extra() -> impl Strategy<Value = Option<Box<Extra>>> {
+    let parts = (prop::option::of(seq()), prop::option::of(number()));
+    prop::option::of(parts.prop_map(|(thread, ttl_ms)| Box::new(Extra { thread, ttl_ms, origin: None })))
+}
+fn act() -> BoxedStrategy<Act> {
+    let role = || prop_oneof![Just(Role::Member), Just(Role::Admin), Just(Role::Owner)];
+    let users = || prop::collection::vec(user(), 0..4);
+    let time = || number().prop_map(Timestamp::new);
+    let draft = || {
+        (".{0,9}", prop::option::of(seq()), users(), prop::option::of(seq()), prop::option::of(number()))
+            .prop_map(|(text, reply_to, mentions, thread, ttl_ms)| Draft { text, reply_to, mentions, thread, ttl_ms })
+    };
+    let rules = ((role(), role(), role(), role()), (any::<bool>(), any::<bool>(), number(), number())).prop_map(
+        |((post, invite, pin, describe), (from_start, approval, slow_ms, retention_ms))| Rules {
+            post,
+            invite,
+            pin,
+            describe,
+            from_start,
+            approval,
+            slow_ms,
+            retention_ms,
+        },
+    );
+    prop_oneof![
+        draft().prop_map(Act::Post).boxed(),
+        (channel(), seq()).prop_map(|(from, seq)| Act::Forward { from, seq }).boxed(),
+        (seq(), ".{0,9}", users()).prop_map(|(target, text, mentions)| Act::Edit { target, text, mentions }).boxed(),
+        seq().prop_map(|target| Act::Delete { target }).boxed(),
+        (seq(), ".{0,9}", any::<bool>()).prop_map(|(target, emoji, on)| Act::React { target, emoji, on }).boxed(),
+        (seq(), any::<bool>()).prop_map(|(target, on)| Act::Pin { target, on }).boxed(),
+        (time(), draft()).prop_map(|(due, draft)| Act::Schedule { due, draft }).boxed(),
+        number().prop_map(|id| Act::Unschedule { id }).boxed(),
+        (prop::option::of(".{0,300}"), prop::option::of(".{0,9}")).prop_map(|(title, about)| Act::Describe { title, about }).boxed(),
+        rules.prop_map(Act::SetRules).boxed(),
+        user().prop_map(|to| Act::HandOver { to }).boxed(),
+        (user(), time()).prop_map(|(user, until)| Act::Mute { user, until }).boxed(),
+        (any::<u8>(), time(), any::<u32>()).prop_map(|(secret, until, uses)| Act::Invite(Invite { secret: [secret % 2; 16], until, uses })).boxed(),
+        any::<u8>().prop_map(|secret| Act::Revoke { secret: [secret % 2; 16] }).boxed(),
+        user().prop_map(|user| Act::Reject { user }).boxed(),
+    ]
+    .boxed()
+}
 fn content() -> BoxedStrategy<Content> {
     prop_oneof![
-        (".*", prop::option::of(seq()), prop::collection::vec(user(), 0..4)).prop_map(|(text, reply_to, mentions)| Content::Text {
-            text,
-            reply_to,
-            mentions
-        }),
+        (".*", prop::option::of(seq()), prop::collection::vec(user(), 0..4), extra())
+            .prop_map(|(text, reply_to, mentions, extra)| { Content::Text { text, reply_to, mentions, extra } }),
+        act().prop_map(Content::Act),
+        any::<bool>().prop_map(|counted| Content::Gone { why: Gone::Deleted, counted }),
         (".*", prop::collection::vec(user(), 0..4)).prop_map(|(title, members)| Content::Created { title, members }),
         change().prop_map(Content::Members),
-        any::<u32>().prop_map(|kind| Content::Unknown { kind: kind.max(4), bytes: Bytes::from_static(b"?") }),
+        any::<u32>().prop_map(|kind| Content::Unknown { kind: kind.max(6), bytes: Bytes::from_static(b"?") }),
     ]
     .boxed()
 }
@@ -110,6 +154,14 @@ fn command() -> BoxedStrategy<Command> {
         (channel(), author(), change()).prop_map(|(channel, author, change)| Command::ChangeMembers { channel, author, change }),
         (channel(), user(), device(), number(), prop::option::of(number())).prop_map(|(channel, user, device, client_seq, digest)| {
             Command::Void { channel, user, device, client_seq: ClientSeq::new(client_seq), digest }
+        }),
+        (channel(), author(), act()).prop_map(|(channel, author, act)| Command::Act { channel, author, act }),
+        (channel(), author(), any::<u16>()).prop_map(|(channel, author, code)| Command::Refuse { channel, author, code: Code::from_number(code) }),
+        (channel(), user(), any::<u8>()).prop_map(|(channel, user, secret)| Command::Join { channel, user, secret: [secret % 2; 16] }),
+        (channel(), number(), user(), number(), any::<u8>()).prop_map(|(channel, due, user, id, kind)| Command::Fire {
+            channel,
+            due: Timestamp::new(due),
+            timer: [Timer::Send { user, id }, Timer::Expire(Seq::new(id)), Timer::Sweep][usize::from(kind % 3)],
         }),
         (channel(), seq()).prop_map(|(channel, seq)| Command::Fanned { channel, seq }),
         (channel(), user(), prop::option::of(position()), prop::option::of(position()))

@@ -8,6 +8,7 @@ use kith_machine::{
     view::{Row, RowKey, RowValue},
 };
 use kith_wire::{
+    act::{Act, Draft, MarksRow, Pin, Reaction, RulesRow, ScheduledRow, Timer},
     code::Code,
     id::{ChannelId, ClientSeq, DeviceId, GroupId, NodeId, OwnerEpoch, RegionId, Seq, Timestamp, UserId, UserRev},
     log::{
@@ -83,7 +84,7 @@ impl World {
         script.propose(Command::CreateGroup { channel: group, creator: ann, device, op: 0, title: "trio".to_owned(), members: vec![bob] });
         script.propose(Command::Fanned { channel: group, seq: Seq::new(1) });
         let author = |number: u64| Author { user: ann, device, client_seq: ClientSeq::new(number), settled: ClientSeq::new(1), digest: number };
-        let text = |text: &str| Content::Text { text: text.to_owned(), reply_to: None, mentions: vec![bob] };
+        let text = |text: &str| Content::Text { text: text.to_owned(), reply_to: None, mentions: vec![bob], extra: None };
         script.propose(Command::ChangeMembers { channel: group, author: author(1), change: MemberChange::Add(eve) });
         script.propose(Command::Append { channel: group, author: author(2), content: text("one"), peer: PeerCheck::NotAsked });
         script.propose(Command::ChangeMembers { channel: group, author: author(3), change: MemberChange::Remove(eve) });
@@ -159,6 +160,34 @@ fn each_channel_invariant_notices_a_broken_row() {
                 (r.ring, r.last) = ((1..=33).map(entry).collect(), ClientSeq::new(33));
             });
         }),
+    ];
+    for (name, damage) in broken {
+        let mut world = World::new();
+        damage(&mut world);
+        world.noticed(name);
+    }
+}
+
+#[test]
+fn each_invariant_of_what_stands_beside_the_log_notices_a_broken_row() {
+    let (ann, group, said) = (Script::user(ANN), World::new().group, Seq::new(3));
+    let edit = || Content::Act(Act::Edit { target: said, text: "not what it says".to_owned(), mentions: Vec::new() });
+    let scheduled = || ScheduledRow { due: Timestamp::new(9), device: DeviceId::new(1), draft: Draft::default(), refused: None };
+    let by = |users: Vec<UserId>| MarksRow { reactions: vec![Reaction { emoji: "x".to_owned(), users }], ..MarksRow::default() };
+    let pinned = |seq| RulesRow { pins: vec![Pin { seq, by: ann }], ..RulesRow::default() };
+    let broken: &[Breakage] = &[
+        ("edits_are_what_is_said", &|w| w.edit::<Record>(RowKey::Record(group, Seq::new(5)), |r| r.content = edit())),
+        ("rules_are_bounded", &|w| w.edit::<ChannelRow>(RowKey::Channel(group), |r| r.ruled = true)),
+        ("rules_are_bounded", &|w| w.put(RowKey::Rules(group), pinned(said))),
+        ("rules_are_bounded", &|w| {
+            w.edit::<ChannelRow>(RowKey::Channel(group), |r| r.ruled = true);
+            w.put(RowKey::Rules(group), pinned(Seq::new(1)));
+        }),
+        ("marks_are_bounded", &|w| w.put(RowKey::Marks(group, said), by(Vec::new()))),
+        ("marks_are_bounded", &|w| w.put(RowKey::Marks(group, Seq::new(1)), by(vec![ann]))),
+        ("scheduled_has_a_timer", &|w| w.put(RowKey::Scheduled(group, ann, 1), scheduled())),
+        ("timer_is_of_something", &|w| w.put(RowKey::Timer(Timestamp::new(9), group, Timer::Sweep), Row::Timer)),
+        ("timer_is_of_something", &|w| w.put(RowKey::Timer(Timestamp::new(9), group, Timer::Expire(Seq::new(99))), Row::Timer)),
     ];
     for (name, damage) in broken {
         let mut world = World::new();

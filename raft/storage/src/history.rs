@@ -8,7 +8,7 @@ use std::{ops::RangeInclusive, sync::Arc};
 use kith_machine::view::{Row, Scan, StateView, ViewError};
 use kith_wire::{
     id::{ChannelId, Seq},
-    log::{Content, Record},
+    log::Record,
 };
 
 /// Records read per step: most pages need one.
@@ -35,7 +35,7 @@ pub fn records(
         let is_last_page = rows.len() < wanted;
         for (_, row) in rows {
             let Row::Record(record) = Arc::unwrap_or_clone(row) else { continue };
-            let size = content_bytes(&record.content);
+            let size = record.content.bytes();
             if !found.is_empty() && bytes + size > bytes_max {
                 break 'pages;
             }
@@ -57,21 +57,12 @@ pub fn records(
     Ok(found)
 }
 
-fn content_bytes(content: &Content) -> usize {
-    match content {
-        Content::Text { text, .. } => text.len(),
-        Content::Created { title, members } => title.len() + members.len() * 8,
-        Content::Members(_) => 0,
-        Content::Unknown { bytes, .. } => bytes.len(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use kith_machine::{testing::MemoryView, view::RowKey};
     use kith_wire::{
         id::{ClientSeq, DeviceId, Incarnation, Timestamp, UserId},
-        log::Position,
+        log::{Content, Position},
     };
     use proptest::prelude::*;
 
@@ -92,7 +83,7 @@ mod tests {
                 device: DeviceId::new(1),
                 client_seq: ClientSeq::new(seq),
                 ts: Timestamp::new(seq),
-                content: Content::Text { text: "x".repeat(seq as usize % 10), reply_to: None, mentions: Vec::new() },
+                content: Content::Text { text: "x".repeat(seq as usize % 10), reply_to: None, mentions: Vec::new(), extra: None },
             };
             view.rows.insert(RowKey::Record(channel(), Seq::new(seq)), Arc::new(Row::Record(record)));
         }

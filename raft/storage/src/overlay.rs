@@ -125,7 +125,7 @@ pub(crate) fn collect(layers: &[Arc<Layer>], scan: &Scan) -> Vec<(RowKey, Option
             merged.into_iter().map(|(key, row)| (key.clone(), row.clone())).collect()
         }
     };
-    if let Scan::Dirty(_) | Scan::Owed(_) = scan {
+    if let Scan::Dirty(_) | Scan::Owed(_) | Scan::Timers(_) = scan {
         found.retain(|(key, _)| scan.holds(key));
         found.sort_by(|(a, _), (b, _)| scan.compare(a, b));
     }
@@ -150,7 +150,16 @@ impl Small {
             Scan::Nodes => Some(Self::Nodes),
             Scan::Groups => Some(Self::Groups),
             Scan::Runs => Some(Self::Runs),
-            Scan::Records(..) | Scan::Positions(_) | Scan::Devices(_) | Scan::IndexByRev(..) | Scan::Dirty(_) | Scan::Owed(_) => None,
+            Scan::Records(..)
+            | Scan::Positions(_)
+            | Scan::Devices(_)
+            | Scan::IndexByRev(..)
+            | Scan::Dirty(_)
+            | Scan::Owed(_)
+            | Scan::Marks(..)
+            | Scan::Replies(..)
+            | Scan::Scheduled(..)
+            | Scan::Timers(_) => None,
         }
     }
 

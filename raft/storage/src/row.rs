@@ -9,9 +9,10 @@ use kith_machine::{
     view::{Row, RowKey, ViewError},
 };
 use kith_wire::{
+    act::{MarksRow, RulesRow, ScheduledRow},
     id::ChannelId,
     log::{
-        ChannelRow, ClusterRow, Content, CredentialRow, DedupRow, DeviceRow, FormerRow, GroupRow, GroupStateRow, IndexRow, NameRow, NodeRow, OwedRow,
+        ChannelRow, ClusterRow, CredentialRow, DedupRow, DeviceRow, FormerRow, GroupRow, GroupStateRow, IndexRow, NameRow, NodeRow, OwedRow,
         OwnedRow, PositionsRow, Record, RosterRow, RunRow, UserRow,
     },
 };
@@ -39,7 +40,10 @@ pub(crate) fn encode(row: &Row, out: &mut Vec<u8>) {
         Row::Positions(row) => codec::seal_into(&row.encode(), out),
         Row::Record(row) => codec::seal_into(&row.encode(), out),
         Row::Dedup(row) => codec::seal_into(&row.encode(), out),
-        Row::Dirty => codec::seal_into(&[], out),
+        Row::Dirty | Row::Reply | Row::Timer => codec::seal_into(&[], out),
+        Row::Rules(row) => codec::seal_into(&row.encode(), out),
+        Row::Marks(row) => codec::seal_into(&row.encode(), out),
+        Row::Scheduled(row) => codec::seal_into(&row.encode(), out),
         Row::User(row) => codec::seal_into(&row.encode(), out),
         Row::Device(row) => codec::seal_into(&row.encode(), out),
         Row::Index(row) => codec::seal_into(&row.encode(), out),
@@ -78,7 +82,12 @@ pub(crate) fn decode_as(quirk: Quirk, key: &RowKey, value: &[u8]) -> Result<Row,
         RowKey::Record(..) => Row::Record(Record::decode(bytes).map_err(body)?),
         RowKey::Dedup(..) => Row::Dedup(DedupRow::decode(bytes).map_err(body)?),
         RowKey::Dirty(_) if bytes.is_empty() => Row::Dirty,
-        RowKey::Dirty(_) => return Err(RowError::Mark(bytes.len())),
+        RowKey::Reply(..) if bytes.is_empty() => Row::Reply,
+        RowKey::Timer(..) if bytes.is_empty() => Row::Timer,
+        RowKey::Dirty(_) | RowKey::Reply(..) | RowKey::Timer(..) => return Err(RowError::Mark(bytes.len())),
+        RowKey::Rules(_) => Row::Rules(RulesRow::decode(bytes).map_err(body)?),
+        RowKey::Marks(..) => Row::Marks(MarksRow::decode(bytes).map_err(body)?),
+        RowKey::Scheduled(..) => Row::Scheduled(ScheduledRow::decode(bytes).map_err(body)?),
         RowKey::User(_) => Row::User(UserRow::decode(bytes).map_err(body)?),
         RowKey::Device(..) => Row::Device(DeviceRow::decode(bytes).map_err(body)?),
         RowKey::Index(..) => Row::Index(IndexRow::decode(bytes).map_err(body)?),
@@ -99,12 +108,10 @@ pub(crate) fn decode_as(quirk: Quirk, key: &RowKey, value: &[u8]) -> Result<Row,
 pub(crate) fn weight(row: Option<&Row>) -> usize {
     const BASE: usize = size_of::<RowKey>() + size_of::<Row>() + 64;
     BASE + row.map_or(0, |row| match row {
-        Row::Record(record) => match &record.content {
-            Content::Text { text, mentions, .. } => text.len() + mentions.len() * 8,
-            Content::Created { title, members } => title.len() + members.len() * 8,
-            Content::Members(_) => 0,
-            Content::Unknown { bytes, .. } => bytes.len(),
-        },
+        Row::Record(record) => record.content.bytes(),
+        Row::Rules(rules) => rules.about.len() + (rules.pins.len() + rules.muted.len() + rules.asked.len()) * 16 + rules.links.len() * 48,
+        Row::Marks(marks) => marks.reactions.iter().map(|reaction| 48 + reaction.emoji.len() + reaction.users.len() * 8).sum(),
+        Row::Scheduled(scheduled) => scheduled.draft.text.len() + scheduled.draft.mentions.len() * 8,
         Row::Roster(roster) => {
             roster.title.len() + roster.members.iter().map(|member| 48 + member.stays.len() * 32).sum::<usize>() + roster.departing.len() * 16
         }
@@ -119,6 +126,8 @@ pub(crate) fn weight(row: Option<&Row>) -> usize {
         Row::Group(group) => (group.replicas.len() + group.preference.len()) * 8,
         Row::Channel(_)
         | Row::Dirty
+        | Row::Reply
+        | Row::Timer
         | Row::Owed(_)
         | Row::IndexByRev(_)
         | Row::Name(_)

@@ -240,7 +240,7 @@ impl Writer {
         let client_seq = ClientSeq::new(self.next);
         self.next += 1;
         let author = Author { user: self.user, device: DeviceId::new(1), client_seq, settled: client_seq, digest: client_seq.get() };
-        let content = Content::Text { text: text.to_owned(), reply_to: None, mentions: Vec::new() };
+        let content = Content::Text { text: text.to_owned(), reply_to: None, mentions: Vec::new(), extra: None };
         Command::Append { channel: self.channel, author, content, peer: PeerCheck::Exists }
     }
 }

@@ -199,7 +199,7 @@ impl People {
 }
 
 fn text(writer: &Writer, number: ClientSeq) -> Content {
-    Content::Text { text: format!("{number} of {} by {}", writer.device, writer.user), reply_to: None, mentions: Vec::new() }
+    Content::Text { text: format!("{number} of {} by {}", writer.device, writer.user), reply_to: None, mentions: Vec::new(), extra: None }
 }
 
 fn command(channel: ChannelId, writer: &Writer, client_seq: ClientSeq, settled: ClientSeq, content: Content) -> Command {

@@ -43,8 +43,17 @@ async fn client_that_does_not_read_costs_a_bounded_queue_and_is_told_to_pull() {
         let first = held.last().map_or(Seq::new(1), |record: &kith_wire::log::Record| record.at.seq.next());
         let (last, limit) = (Seq::new(u64::MAX), u32::try_from(PAGE_RECORDS_MAX).expect("fits"));
         let channel = c.channel_of("general");
-        let query =
-            HistoryQuery { channel, first, last, newest_first: false, limit, min_seq: Seq::new(MESSAGES), replica: None, linearizable: false };
+        let query = HistoryQuery {
+            channel,
+            first,
+            last,
+            newest_first: false,
+            limit,
+            min_seq: Seq::new(MESSAGES),
+            replica: None,
+            linearizable: false,
+            place: None,
+        };
         let Page::History(page) = chat.pull(&Pull::History(query)).await else { panic!("no page") };
         assert!(!page.records.is_empty(), "the log ends at {first}");
         held.extend(page.records);

@@ -10,18 +10,19 @@ use super::{
     proto::{
         client::v1::{
             self as client, answer::Answer as AnswerKind, delivery::Body as DeliveryBodyKind, event::Event as EventKind,
-            id_answer::Answer as ResultKind, page::Page as PageKind, pull::Pull as PullKind, request::Request as RequestKind,
-            to_client::Frame as ToClientKind, to_edge::Frame as ToEdgeKind,
+            id_answer::Answer as ResultKind, page::Page as PageKind, place::Place as PlaceKind, pull::Pull as PullKind,
+            request::Request as RequestKind, to_client::Frame as ToClientKind, to_edge::Frame as ToEdgeKind,
         },
         log::v1 as log,
     },
     top, tuple, union, well_formed, wrapper,
 };
 use crate::{
+    act::{Act, ActWrite, Reaction},
     client::{
-        Answer, ChangeMembers, ChannelView, ClusterStatus, Delivery, DeliveryBody, Edge, Event, GroupStatus, Hello, HistoryPage, HistoryQuery,
-        IndexQuery, MemberView, NodeStatus, Page, PageBudget, Pull, Refusal, ReplicaCondition, ReplicaStatus, Request, Send, ToClient, ToEdge,
-        UserView, Welcome,
+        Answer, ChangeMembers, ChannelView, ClusterStatus, Delivery, DeliveryBody, Edge, Event, GroupStatus, GroupView, Hello, HistoryPage,
+        HistoryQuery, IndexQuery, Marks, MemberView, NodeStatus, Page, PageBudget, Place, Pull, ReactionTotal, Refusal, ReplicaCondition,
+        ReplicaStatus, Request, ScheduledText, Send, ToClient, ToEdge, UserView, Welcome,
     },
     error::{DecodeError, Why},
     id::Seq,
@@ -62,6 +63,7 @@ impl Field<client::ToEdge> for ToEdge {
 message!(Hello => client::Hello { version, features, cluster, token, device, conn, user_rev } check check_hello);
 message!(Send => client::Send { channel, client_seq, settled, text, reply_to, mentions } check check_send);
 message!(ChangeMembers => client::ChangeMembers { channel, client_seq, settled, change } check check_change_members);
+message!(ActWrite => client::ActWrite { channel, client_seq, settled, act } check check_act);
 wrapper!(Request => client::Request.request check check_request);
 nested!(Request, client::Request);
 union!(Request => RequestKind {
@@ -72,9 +74,15 @@ union!(Request => RequestKind {
     GetChannel: client::GetChannel { channel },
     FindUser: client::FindUser { name },
     GetUsers: client::GetUsers { users },
+    Join: client::Join { channel, secret },
+    Typing: client::Typing { channel },
+    GetGroup: client::GetGroup { channel },
+    GetScheduled: client::GetScheduled { channel },
+    GetSeen: client::GetSeen { channel, seq },
+    GetReactions: client::GetReactions { channel, seq },
     EnsureAccount: client::EnsureAccount { name, key },
     ReplaceNode: client::ReplaceNode { dead, node, address, http, zone, host, force },
-    ; holds Send, ChangeMembers, People
+    ; holds Send, ChangeMembers, People, Act
     ; empty Discover, Status
 });
 
@@ -95,6 +103,24 @@ fn check_change_members(change: &ChangeMembers) -> Result<(), DecodeError> {
     well_formed(change.settled <= change.client_seq, "settled")
 }
 
+/// What no client of ours sends. What apply would refuse for what stands in the channel is left to it.
+fn check_act(write: &ActWrite) -> Result<(), DecodeError> {
+    numbered_write(write.client_seq)?;
+    well_formed(write.settled <= write.client_seq, "settled")?;
+    match write.act.refused() {
+        None => Ok(()),
+        Some(crate::code::Code::TooLarge) => {
+            let max = match write.act {
+                Act::React { .. } => limit::EMOJI_BYTES_MAX,
+                Act::Describe { .. } => limit::ABOUT_CHARS_MAX,
+                _ => limit::TEXT_CHARS_MAX,
+            };
+            Err(DecodeError::field("act", Why::TooLarge { max }))
+        }
+        Some(_) => Err(DecodeError::field("act", Why::Malformed)),
+    }
+}
+
 fn check_request(request: &Request) -> Result<(), DecodeError> {
     match request {
         Request::Void { client_seq, .. } => numbered_write(*client_seq).map_err(|error| error.within("Void")),
@@ -109,6 +135,13 @@ fn check_request(request: &Request) -> Result<(), DecodeError> {
         | Request::MarkRead { .. }
         | Request::Delivered { .. }
         | Request::GetChannel { .. }
+        | Request::Act(_)
+        | Request::Join { .. }
+        | Request::Typing { .. }
+        | Request::GetGroup { .. }
+        | Request::GetScheduled { .. }
+        | Request::GetSeen { .. }
+        | Request::GetReactions { .. }
         | Request::Discover
         | Request::Status
         | Request::ReplaceNode { .. }
@@ -165,13 +198,20 @@ union!(Answer => AnswerKind {
     Sent: client::Sent { seq, cnt, ts, duplicate },
     Created: client::CreatedGroup { channel, seq },
     Account: client::Account { user, name, created },
-    ; holds Channel, Users, Edges, Status, People
-    ; empty Voided, Done
+    Kept: client::Kept { id },
+    Joined: client::Joined { seq },
+    Seen: client::Seen { read, delivered },
+    ; holds Channel, Users, Edges, Status, People, Group, Scheduled, Reactions
+    ; empty Voided, Done, Pending
 });
 wrapper!(Vec<UserView> => client::Users.users);
 wrapper!(Vec<Edge> => client::Edges.edges);
 message!(ChannelView => client::ChannelView { channel, title, head, members });
 message!(MemberView => client::MemberView { user, role, read, delivered });
+message!(GroupView => client::GroupView { channel, title, about, role, rules, pins, muted, links, asked });
+message!(ScheduledText => client::ScheduledText { id, due, draft, refused });
+wrapper!(Vec<ScheduledText> => client::ScheduledTexts.texts);
+wrapper!(Vec<Reaction> => client::Reactions.reactions);
 message!(UserView => client::UserView { user, name });
 message!(Edge => client::Edge { node, address, region, zone });
 message!(ClusterStatus => client::ClusterStatus { cluster, map_epoch, nodes, groups });
@@ -196,6 +236,7 @@ union!(Event => EventKind {
     IndexMoved: client::IndexMoved { from, to, rows },
     SyncNeeded: client::SyncNeeded { to },
     Receipt: client::Receipt { channel, user, read, delivered },
+    Typing: client::TypingNow { channel, user },
     GoAway: client::GoAway { after_ms },
     ; holds Delivery
 });
@@ -209,7 +250,7 @@ union!(DeliveryBody => DeliveryBodyKind {
 
 wrapper!(Pull => client::Pull.pull);
 union!(Pull => PullKind { ; holds History, Index });
-message!(HistoryQuery => client::HistoryQuery { channel, first, last, newest_first, limit, min_seq, replica, linearizable } check check_history_query);
+message!(HistoryQuery => client::HistoryQuery { channel, first, last, newest_first, limit, min_seq, replica, linearizable, place } check check_history_query);
 message!(IndexQuery => client::IndexQuery { from, to, below, limit, linearizable } check check_index_query);
 wrapper!(Page => client::Page.page check check_page);
 nested!(Page, client::Page);
@@ -217,7 +258,12 @@ union!(Page => PageKind {
     Index: client::IndexPage { rows, more, rev },
     ; holds History, Refused
 });
-message!(HistoryPage => client::HistoryPage { node, head, incarnation, records, withheld, covered } check check_history_page);
+wrapper!(Place => client::Place.place);
+nested!(Place, client::Place);
+union!(Place => PlaceKind { ; holds At, Around, Thread });
+message!(Marks => client::Marks { seq, edited, reactions, replies, last_reply, pinned });
+message!(ReactionTotal => client::ReactionTotal { emoji, count, mine });
+message!(HistoryPage => client::HistoryPage { node, head, incarnation, records, withheld, covered, marks } check check_history_page);
 tuple!((Seq, Seq) => client::Range { first first, last last });
 
 impl Field<Option<client::Range>> for Option<(Seq, Seq)> {
@@ -241,6 +287,7 @@ fn check_index_query(query: &IndexQuery) -> Result<(), DecodeError> {
 fn check_history_page(page: &HistoryPage) -> Result<(), DecodeError> {
     let mut budget = PageBudget::new(limit::PAGE_RECORDS_MAX as u32);
     well_formed(page.records.is_sorted_by(|a, b| a.at.seq < b.at.seq), "records")?;
+    well_formed(page.marks.is_sorted_by(|a, b| a.seq < b.seq) && page.marks.len() <= page.records.len(), "marks")?;
     well_formed(page.withheld.iter().chain(&page.covered).all(|(first, last)| first <= last), "withheld")?;
     if page.records.iter().all(|record| budget.admit(record)) {
         Ok(())

@@ -16,6 +16,7 @@ use super::{
     top, union, well_formed, wrapper,
 };
 use crate::{
+    act::{Act, Extra},
     error::{DecodeError, Why},
     id::{Bucket, ClientSeq, NodeId},
     limit,
@@ -57,6 +58,10 @@ union!(Command => CommandKind {
     Append: log::Append { channel, author, content, peer },
     CreateGroup: log::CreateGroup { channel, creator, device, op, title, members },
     ChangeMembers: log::ChangeMembers { channel, author, change },
+    Act: log::ActAt { channel, author, act },
+    Refuse: log::Refuse { channel, author, code },
+    Join: log::Join { channel, user, secret },
+    Fire: log::Fire { channel, due, timer },
     Void: log::Void { channel, user, device, client_seq, digest },
     Fanned: log::Fanned { channel, seq },
     Receipt: log::Receipt { channel, user, read, delivered },
@@ -85,6 +90,7 @@ impl Field<Option<MemberChangeKind>> for MemberChange {
             Self::Add(user) => MemberChangeKind::Add(user.get()),
             Self::Remove(user) => MemberChangeKind::Remove(user.get()),
             Self::Leave => MemberChangeKind::Leave(log::Unit {}),
+            Self::Join => MemberChangeKind::Join(log::Unit {}),
             Self::SetRole(user, role) => MemberChangeKind::SetRole(log::SetRole { user: user.get(), role: Field::put(role) }),
         })
     }
@@ -93,6 +99,7 @@ impl Field<Option<MemberChangeKind>> for MemberChange {
             MemberChangeKind::Add(user) => Field::take(user, "add").map(Self::Add),
             MemberChangeKind::Remove(user) => Field::take(user, "remove").map(Self::Remove),
             MemberChangeKind::Leave(log::Unit {}) => Ok(Self::Leave),
+            MemberChangeKind::Join(log::Unit {}) => Ok(Self::Join),
             MemberChangeKind::SetRole(raw) => Ok(Self::SetRole(Field::take(raw.user, "user")?, Field::take(raw.role, "role")?)),
         }
     }
@@ -112,12 +119,12 @@ pub(super) fn numbered_write(client_seq: ClientSeq) -> Result<(), DecodeError> {
 // ---------------------------------------------------------------- channel rows
 
 message!(Position => log::Position { seq, cnt });
-message!(ChannelRow => log::ChannelRow { incarnation, head, last_ts, fanned, dissolved });
+message!(ChannelRow => log::ChannelRow { incarnation, head, last_ts, fanned, dissolved, ruled, kept });
 message!(RosterRow => log::RosterRow { title, creator, members, departing } check check_roster);
 message!(Member => log::Member { user, role, member_seq, stays });
-message!(Stay => log::Stay { join, left });
+message!(Stay => log::Stay { join, left, since });
 message!(Departing => log::Departing { user, member_seq });
-message!(FormerRow => log::FormerRow { member_seq, stays });
+message!(FormerRow => log::FormerRow { member_seq, stays, removed });
 message!(PositionsRow => log::PositionsRow { own, read, delivered, mentions });
 message!(Record => log::Record { at, incarnation, sender, device, client_seq, ts, content });
 message!(DedupRow => log::DedupRow { user, last, ring });
@@ -125,18 +132,21 @@ message!(DedupEntry => log::DedupEntry { client_seq, digest, outcome });
 numbered!(Role => log::Role { Member, Admin, Owner });
 union!(Outcome => OutcomeKind {
     Record: log::RecordOutcome { seq, ts },
-    ; holds Refused
+    ; holds Kept, Refused
     ; empty Voided
 });
 
 impl Field<log::Content> for Content {
     fn put(&self) -> log::Content {
         let body = match self {
-            Self::Text { text, reply_to, mentions } => {
-                log::Text { text: text.clone(), reply_to: Field::put(reply_to), mentions: Field::put(mentions) }.encode_to_vec()
+            Self::Text { text, reply_to, mentions, extra } => {
+                let extra = extra.as_deref().map(Field::put);
+                log::Text { text: text.clone(), reply_to: Field::put(reply_to), mentions: Field::put(mentions), extra }.encode_to_vec()
             }
             Self::Created { title, members } => log::Created { title: title.clone(), members: Field::put(members) }.encode_to_vec(),
             Self::Members(change) => <MemberChange as Field<log::MemberChange>>::put(change).encode_to_vec(),
+            Self::Act(act) => <Act as Field<log::Act>>::put(act).encode_to_vec(),
+            Self::Gone { why, counted } => log::GoneText { why: Field::put(why), counted: *counted }.encode_to_vec(),
             Self::Unknown { bytes, .. } => return log::Content { kind: self.kind(), body: bytes.clone() },
         };
         log::Content { kind: self.kind(), body: Bytes::from(body) }
@@ -148,14 +158,20 @@ impl Field<log::Content> for Content {
         match raw.kind {
             0 => Err(DecodeError::Field { message: "Content", field: "kind", why: Why::Missing }),
             1 => {
-                let log::Text { text, reply_to, mentions } = body(raw.body, "Text")?;
-                Ok(Self::Text { text, reply_to: Field::take(reply_to, "reply_to")?, mentions: Field::take(mentions, "mentions")? })
+                let log::Text { text, reply_to, mentions, extra } = body(raw.body, "Text")?;
+                let extra = extra.map(|raw| <Extra as Field<log::Extra>>::take(raw, "extra")).transpose()?.map(Box::new);
+                Ok(Self::Text { text, reply_to: Field::take(reply_to, "reply_to")?, mentions: Field::take(mentions, "mentions")?, extra })
             }
             2 => {
                 let log::Created { title, members } = body(raw.body, "Created")?;
                 Ok(Self::Created { title, members: Field::take(members, "members")? })
             }
             3 => Field::take(body::<log::MemberChange>(raw.body, "MemberChange")?, "body").map(Self::Members),
+            4 => Field::take(body::<log::Act>(raw.body, "Act")?, "body").map(Self::Act),
+            5 => {
+                let log::GoneText { why, counted } = body(raw.body, "GoneText")?;
+                Ok(Self::Gone { why: Field::take(why, "why")?, counted })
+            }
             kind => Ok(Self::Unknown { kind, bytes: raw.body }),
         }
     }

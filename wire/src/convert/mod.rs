@@ -4,6 +4,7 @@
 //! panics and checks what `limit.rs` bounds; nested messages are required unless the parsed field is an `Option`.
 //! Not here: framing (`frame`), the types themselves (`log`, `client`, `peer`).
 
+mod act;
 mod client;
 mod log;
 mod peer;

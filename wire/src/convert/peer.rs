@@ -125,6 +125,7 @@ union!(Inner => InnerKind {
     NameAttempt: peer::NameAttempt { name },
     Enter: peer::Enter { user, password, enter },
     User: log::UserCommand { user, change },
+    ReadRecord: peer::ReadRecord { channel, user, seq },
 });
 
 // ---------------------------------------------------------------- answers
@@ -164,6 +165,7 @@ wrapper!(InnerAnswer => peer::InnerAnswer.answer);
 union!(InnerAnswer => InnerAnswerKind {
     Name: peer::FoundName { user, confirmed, age_ms, held },
     Entered: peer::Entered { name, login, admin, created },
+    Source: peer::Source { record },
     ; holds Truth, Users
     ; empty Done, NoName
 });

@@ -42,7 +42,11 @@ macro_rules! every_type {
             FromPeer,
             SnapshotHead,
             SnapshotEnd,
-            AppendResult
+            AppendResult,
+            Act,
+            RulesRow,
+            MarksRow,
+            ScheduledRow
         );
     };
 }

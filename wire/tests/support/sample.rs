@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use kith_wire::{
+    act::*,
     client::*,
     code::Code,
     hello::{Features, Version},
@@ -106,7 +107,6 @@ drawn! {
     u64: source => source.number();
     String: source => source.many(|source| ["a", "é", "語", "🦀", "\u{0}", " "][source.below(6)]).concat();
     Secret: source => Secret::new(String::sample(source));
-    [u8; 16]: source => [source.byte(); 16];
     Bytes: source => Bytes::from(source.many(Source::byte));
     RegionId: source => RegionId::new(source.byte());
     GroupId: source => GroupId::new(source.number() as u32);
@@ -114,6 +114,7 @@ drawn! {
     ClusterId: source => ClusterId::new([source.byte(); 16]);
     StoreId: source => StoreId::new([source.byte(); 16]);
     [u8; 32]: source => [source.byte(); 32];
+    [u8; 16]: source => [source.byte(); 16];
     Code: source => Code::from_number(source.number() as u16);
     Version: source => Version(source.number() as u32);
     Features: source => Features(source.number());
@@ -160,11 +161,11 @@ record! {
     Author { user, device, client_seq, settled, digest }
     Ref { channel, incarnation, head, head_ts, member_seq, join, left, own, mentions, title, preview, head_sender }
     Position { seq, cnt }
-    ChannelRow { incarnation, head, last_ts, fanned, dissolved }
+    ChannelRow { incarnation, head, last_ts, fanned, dissolved, ruled, kept }
     Member { user, role, member_seq, stays }
-    Stay { join, left }
+    Stay { join, left, since }
     Departing { user, member_seq }
-    FormerRow { member_seq, stays }
+    FormerRow { member_seq, stays, removed }
     PositionsRow { own, read, delivered, mentions }
     Record { at, incarnation, sender, device, client_seq, ts, content }
     DedupRow { user, last, ring }
@@ -181,6 +182,18 @@ record! {
     OwnedRow { last, epoch }
     ClusterRow { cluster, epoch }
     NodeRow { node, store, boot, address, http, region, zone, host, capacity, state }
+    Extra { thread, ttl_ms, origin }
+    Origin { channel, seq, sender, ts }
+    Rules { post, invite, pin, describe, from_start, approval, slow_ms, retention_ms }
+    Invite { secret, until, uses }
+    Link { invite, by, used }
+    Pin { seq, by }
+    Muted { user, until }
+    Asked { user, at }
+    Reaction { emoji, users }
+    RulesRow { about, rules, pins, muted, links, asked, sweep }
+    MarksRow { edited, reactions, replies, last_reply }
+    ScheduledRow { due, device, draft, refused }
     GroupRow { group, region, replicas, preference, conf_epoch }
 }
 choice!(Payload { ; Batch Membership ; empty Blank });
@@ -189,6 +202,10 @@ choice!(Command {
     CreateGroup { channel, creator, device, op, title, members }
     ChangeMembers { channel, author, change }
     Void { channel, user, device, client_seq, digest }
+    Act { channel, author, act }
+    Refuse { channel, author, code }
+    Join { channel, user, secret }
+    Fire { channel, due, timer }
     Fanned { channel, seq }
     Receipt { channel, user, read, delivered }
     Gone { channel, user }
@@ -226,7 +243,39 @@ choice!(UserChange {
 choice!(Debt { ; Name });
 choice!(PeerCheck { ; ; empty NotAsked Exists });
 choice!(Role { ; ; empty Member Admin Owner });
-choice!(Outcome { Record { seq, ts } ; Refused ; empty Voided });
+choice!(Outcome { Record { seq, ts } ; Kept Refused ; empty Voided });
+choice!(Act {
+    Forward { from, seq }
+    Delete { target }
+    Pin { target, on }
+    Schedule { due, draft }
+    Unschedule { id }
+    HandOver { to }
+    Mute { user, until }
+    Revoke { secret }
+    Reject { user }
+    ; Post Invite
+    ; with
+        |source| Self::Edit { target: Sample::sample(source), text: filled(source), mentions: Sample::sample(source) },
+        |source| Self::React { target: Sample::sample(source), emoji: "👍".into(), on: Sample::sample(source) },
+        |source| Self::Describe { title: Some(Sample::sample(source)), about: Sample::sample(source) },
+        |source| Self::SetRules(Rules { slow_ms: 0, retention_ms: 0, ..Sample::sample(source) })
+});
+choice!(Timer { Send { user, id } ; Expire ; empty Sweep });
+choice!(Gone { ; ; empty Deleted Expired Retention Erased Changed });
+drawn! {
+    Draft: source => Draft {
+        text: filled(source),
+        reply_to: Sample::sample(source),
+        mentions: Sample::sample(source),
+        thread: Sample::sample(source),
+        ttl_ms: (source.byte() & 1 == 1).then_some(5_000),
+    };
+}
+
+fn filled(source: &mut Source<'_>) -> String {
+    format!("{}.", String::sample(source))
+}
 choice!(UserState { ; ; empty Active Forbidden Erased });
 choice!(NameState { ; ; empty Reserved Confirmed HeldBack });
 choice!(NodeState { ; ; empty Joining Up Draining Left });
@@ -238,17 +287,20 @@ drawn! {
         }
         item
     };
-    MemberChange: source => match source.below(4) {
+    MemberChange: source => match source.below(5) {
         0 => MemberChange::Leave,
         1 => MemberChange::Add(Sample::sample(source)),
         2 => MemberChange::Remove(Sample::sample(source)),
+        3 => MemberChange::Join,
         _ => MemberChange::SetRole(Sample::sample(source), Sample::sample(source)),
     };
-    Content: source => match source.below(4) {
-        0 => Content::Text { text: Sample::sample(source), reply_to: Sample::sample(source), mentions: Sample::sample(source) },
+    Content: source => match source.below(6) {
+        0 => Content::Text { text: Sample::sample(source), reply_to: Sample::sample(source), mentions: Sample::sample(source), extra: Option::<Extra>::sample(source).map(Box::new) },
         1 => Content::Created { title: Sample::sample(source), members: Sample::sample(source) },
         2 => Content::Members(Sample::sample(source)),
-        _ => Content::Unknown { kind: (source.number() as u32).max(4), bytes: Sample::sample(source) },
+        3 => Content::Act(Sample::sample(source)),
+        4 => Content::Gone { why: Sample::sample(source), counted: Sample::sample(source) },
+        _ => Content::Unknown { kind: (source.number() as u32).max(6), bytes: Sample::sample(source) },
     };
     RosterRow: source => {
         let mut row = RosterRow {
@@ -288,6 +340,10 @@ record! {
     Refusal { code, retry_after_ms, expected, leader, text }
     ChannelView { channel, title, head, members }
     MemberView { user, role, read, delivered }
+    GroupView { channel, title, about, role, rules, pins, muted, links, asked }
+    ScheduledText { id, due, draft, refused }
+    Marks { seq, edited, reactions, replies, last_reply, pinned }
+    ReactionTotal { emoji, count, mine }
     UserView { user, name }
     Edge { node, address, region, zone }
     ClusterStatus { cluster, map_epoch, nodes, groups }
@@ -306,8 +362,14 @@ choice!(Request {
     Delivered { channel, delivered }
     GetChannel { channel }
     GetUsers { users }
+    Join { channel, secret }
+    Typing { channel }
+    GetGroup { channel }
+    GetScheduled { channel }
+    GetSeen { channel, seq }
+    GetReactions { channel, seq }
     ReplaceNode { dead, node, address, http, zone, host, force }
-    ; Send ChangeMembers
+    ; Send ChangeMembers Act
     ; empty Discover Status
     ; with |source| Self::FindUser { name: name(source) }, |source| Self::EnsureAccount { name: name(source), key: Sample::sample(source) }
 });
@@ -320,16 +382,21 @@ choice!(Answer {
     Sent { seq, cnt, ts, duplicate }
     Created { channel, seq }
     Account { user, name, created }
-    ; Channel Users Edges Status
-    ; empty Voided Done
+    Kept { id }
+    Joined { seq }
+    Seen { read, delivered }
+    ; Channel Users Edges Status Group Scheduled Reactions
+    ; empty Voided Done Pending
 });
 choice!(Event {
     IndexMoved { from, to, rows }
     SyncNeeded { to }
     Receipt { channel, user, read, delivered }
+    Typing { channel, user }
     GoAway { after_ms }
     ; Delivery
 });
+choice!(Place { ; At Around Thread });
 choice!(DeliveryBody { Stub { at } ; Whole });
 choice!(Pull { ; History Index });
 choice!(Page { Index { rows, more, rev } ; History Refused });
@@ -350,6 +417,10 @@ drawn! {
         let client_seq = ClientSeq::sample(source);
         ChangeMembers { channel: Sample::sample(source), client_seq, settled: ClientSeq::sample(source).min(client_seq), change: Sample::sample(source) }
     };
+    ActWrite: source => {
+        let client_seq = ClientSeq::sample(source);
+        ActWrite { channel: Sample::sample(source), client_seq, settled: ClientSeq::sample(source).min(client_seq), act: Sample::sample(source) }
+    };
     HistoryQuery: source => {
         let query = HistoryQuery {
             channel: Sample::sample(source),
@@ -360,9 +431,11 @@ drawn! {
             min_seq: Sample::sample(source),
             replica: Sample::sample(source),
             linearizable: false,
+            place: None,
         };
         // Draws nothing: what follows in a golden frame is as it was before there was this field.
-        HistoryQuery { linearizable: query.replica.is_none() && query.newest_first, ..query }
+        let place = (query.limit % 3 == 2).then(|| Place::sample(source));
+        HistoryQuery { linearizable: query.replica.is_none() && query.newest_first, place, ..query }
     };
     IndexQuery: source => {
         let (from, to, below, limit) = (Sample::sample(source), Sample::sample(source), Sample::sample(source), u32::sample(source).max(1));
@@ -373,7 +446,9 @@ drawn! {
         records.sort_by_key(|record| record.at.seq);
         records.dedup_by_key(|record| record.at.seq);
         let range = |(a, b): (Seq, Seq)| (a.min(b), a.max(b));
+        let marks = records.first().map(|record| Marks { seq: record.at.seq, ..Sample::sample(source) }).into_iter().collect();
         HistoryPage {
+            marks,
             node: Sample::sample(source),
             head: Sample::sample(source),
             incarnation: Sample::sample(source),
@@ -468,8 +543,9 @@ choice!(Inner {
     FindName { name }
     GetUsers { users }
     HasDevice { user, device }
+    ReadRecord { channel, user, seq }
 });
-choice!(InnerAnswer { Name { user, confirmed, age_ms, held } ; Truth Users ; empty Done NoName });
+choice!(InnerAnswer { Name { user, confirmed, age_ms, held } Source { record } ; Truth Users ; empty Done NoName });
 drawn! {
     PeerHello: source => PeerHello {
         version: Sample::sample(source),

@@ -3,13 +3,17 @@
 use std::sync::Arc;
 
 use kith_wire::{
+    act::{RulesRow, refused_text},
     code::Code,
     id::{ChannelId, ChannelKind, ClientSeq, DeviceId, Seq, UserId},
     limit,
     log::{Author, ChannelRow, Content, Member, Outcome, PeerCheck, Position, PositionsRow, Record, Role, RosterRow, Stay},
 };
 
-use super::dedup::{self, Number};
+use super::{
+    dedup::{self, Number},
+    scene, timer,
+};
 use crate::{
     Context,
     effect::Effect,
@@ -24,6 +28,9 @@ pub(crate) struct Draft {
     pub(crate) device: DeviceId,
     pub(crate) client_seq: ClientSeq,
     pub(crate) content: Content,
+    /// Its sender has seen the channel up to it: it moves their own positions. An act does not: who reacts to an old text has not read the
+    /// new ones.
+    pub(crate) is_read: bool,
 }
 
 /// Adds a record of content. The first one makes a direct channel.
@@ -45,15 +52,27 @@ pub(crate) fn append(ctx: &mut Context<'_>, channel: ChannelId, author: &Author,
             if ctx.is(Mutant::RemovedMaySend) && ctx.rows.get(&RowKey::Former(channel, author.user))?.is_some() {
                 unfit = None;
             }
-            let refused = unfit.or_else(|| refused_content(&content, state.head.seq));
-            if let Some(code) = refused {
+            if let Some(code) = unfit.or_else(|| refused_content(&content)) {
                 return Ok(ring.refuse(ctx, channel, author, code));
+            }
+            if let Some(member) = member(&roster, author.user) {
+                if state.ruled {
+                    let rules = ctx.rows.required::<RulesRow>(&RowKey::Rules(channel))?;
+                    match scene::refused_text(ctx, channel, &rules, member)? {
+                        Some(Reply::Rejected(code)) => return Ok(ring.refuse(ctx, channel, author, code)),
+                        Some(reply) => return Ok(reply),
+                        None => {}
+                    }
+                }
+                if let Some(code) = scene::refused_aims(ctx, channel, &state, member, &content)? {
+                    return Ok(ring.refuse(ctx, channel, author, code));
+                }
             }
             (state.clone(), roster)
         }
         None => {
             // No channel, no row: nothing to log a refusal in, and nothing is used up.
-            if let Some(code) = refused_beginning(channel, author.user, peer).or_else(|| refused_content(&content, Seq::ZERO)) {
+            if let Some(code) = refused_beginning(channel, author.user, peer).or_else(|| refused_first(&content)) {
                 return Ok(Reply::Rejected(code));
             }
             ctx.rows.put(RowKey::Roster(channel), direct_roster(channel, author.user));
@@ -61,8 +80,9 @@ pub(crate) fn append(ctx: &mut Context<'_>, channel: ChannelId, author: &Author,
         }
     };
     state.head.seq = mutant::head(ctx.rows.quirk(), state.head.seq, author.settled);
-    let record = push(ctx, channel, &mut state, Draft { sender: author.user, device: author.device, client_seq: author.client_seq, content })?;
-    note_mentions(ctx, channel, &roster, &record)?;
+    let record =
+        push(ctx, channel, &mut state, Draft { sender: author.user, device: author.device, client_seq: author.client_seq, content, is_read: true })?;
+    follow_text(ctx, channel, &mut state, &roster, &record)?;
     let recipients = recipients(&roster.members, record.at.seq);
     ring.use_up(ctx, channel, author, Outcome::Record { seq: record.at.seq, ts: record.ts });
     let reply = sent(&record, false);
@@ -92,13 +112,15 @@ pub(crate) fn push(ctx: &mut Context<'_>, channel: ChannelId, state: &mut Channe
     let seq = state.head.seq.next();
     state.head = Position { seq, cnt };
     state.last_ts = ctx.now.max(state.last_ts);
-    let Draft { sender, device, client_seq, content } = draft;
+    let Draft { sender, device, client_seq, content, is_read } = draft;
     let record = Record { at: state.head, incarnation: state.incarnation, sender, device, client_seq, ts: state.last_ts, content };
 
-    let key = RowKey::Positions(channel, sender);
-    let mut positions = ctx.rows.row::<PositionsRow>(&key)?.map_or_else(PositionsRow::default, |row| row.clone());
-    (positions.own, positions.read, positions.delivered) = (record.at, record.at, record.at);
-    ctx.rows.put(key, positions);
+    if is_read {
+        let key = RowKey::Positions(channel, sender);
+        let mut positions = ctx.rows.row::<PositionsRow>(&key)?.map_or_else(PositionsRow::default, |row| row.clone());
+        (positions.own, positions.read, positions.delivered) = (record.at, record.at, record.at);
+        ctx.rows.put(key, positions);
+    }
     ctx.rows.put(RowKey::Channel(channel), state.clone());
     if !was_dirty {
         ctx.rows.put(RowKey::Dirty(channel), crate::view::Row::Dirty);
@@ -120,7 +142,7 @@ pub(crate) fn recipients<'m>(members: impl IntoIterator<Item = &'m Member>, seq:
 /// The last record before `seq` that lies in one of the stays; `seq` itself lies in the last one.
 fn previous_visible(stays: &[Stay], seq: Seq) -> Seq {
     match stays {
-        [.., last] if last.join.seq < seq => seq.prev(),
+        [.., last] if last.first() < seq => seq.prev(),
         [.., before, _] => before.left.unwrap_or(Seq::ZERO),
         _ => Seq::ZERO,
     }
@@ -143,39 +165,61 @@ fn direct_roster(channel: ChannelId, creator: UserId) -> RosterRow {
         ChannelKind::Group(_) => vec![creator],
     };
     users.dedup();
-    let stay = Stay { join: Position { seq: Seq::ZERO.next(), cnt: 0 }, left: None };
+    let stay = Stay { join: Position { seq: Seq::ZERO.next(), cnt: 0 }, left: None, since: None };
     let members = users.into_iter().map(|user| Member { user, role: Role::Member, member_seq: Seq::ZERO, stays: vec![stay] }).collect();
     RosterRow { title: String::new(), creator, members, departing: Vec::new() }
 }
 
 /// Why the content cannot become a record.
-fn refused_content(content: &Content, head: Seq) -> Option<Code> {
+fn refused_content(content: &Content) -> Option<Code> {
     match content {
-        Content::Text { text, .. } if text.is_empty() => Some(Code::Invalid),
-        // No text has more characters than bytes, so that most need no count.
-        Content::Text { text, .. } if text.len() > limit::TEXT_CHARS_MAX && text.chars().count() > limit::TEXT_CHARS_MAX => Some(Code::TooLarge),
-        Content::Text { mentions, .. } if mentions.len() > limit::MENTIONS_MAX => Some(Code::TooLarge),
-        Content::Text { reply_to: Some(target), .. } if *target == Seq::ZERO || *target > head => Some(Code::Invalid),
-        Content::Text { .. } => None,
+        Content::Text { text, mentions, .. } => refused_text(text, mentions),
         // The machine writes these itself.
-        Content::Created { .. } | Content::Members(_) => Some(Code::Invalid),
+        Content::Created { .. } | Content::Members(_) | Content::Act(_) | Content::Gone { .. } => Some(Code::Invalid),
         Content::Unknown { .. } => Some(Code::Unsupported),
     }
+}
+
+/// Why the content cannot become the first record of a channel: there is nothing yet that it could be aimed at.
+fn refused_first(content: &Content) -> Option<Code> {
+    let aims = match content {
+        Content::Text { reply_to, extra, .. } => reply_to.is_some() || extra.as_ref().is_some_and(|extra| extra.thread.is_some()),
+        _ => false,
+    };
+    refused_content(content).or(aims.then_some(Code::Invalid))
+}
+
+/// What follows from a text that has just been recorded: whom it mentions, its thread, its end.
+pub(crate) fn follow_text(
+    ctx: &mut Context<'_>,
+    channel: ChannelId,
+    state: &mut ChannelRow,
+    roster: &RosterRow,
+    record: &Record,
+) -> Result<(), ViewError> {
+    note_mentions(ctx, channel, roster, record)?;
+    if record.content.extra().is_some() || state.ruled {
+        timer::follow(ctx, channel, state, record)?;
+    }
+    Ok(())
 }
 
 /// Remembers the record with each other member that it mentions.
 fn note_mentions(ctx: &mut Context<'_>, channel: ChannelId, roster: &RosterRow, record: &Record) -> Result<(), ViewError> {
     let Content::Text { mentions, .. } = &record.content else { return Ok(()) };
-    for user in mentions {
-        if *user == record.sender || member(roster, *user).is_none() {
-            continue;
-        }
+    let members: Vec<_> = mentions.iter().copied().filter(|user| *user != record.sender && member(roster, *user).is_some()).collect();
+    note_mentioned(ctx, channel, &members, record.at.seq)
+}
+
+/// Remembers with each of these that the record at `seq` mentions them.
+pub(crate) fn note_mentioned(ctx: &mut Context<'_>, channel: ChannelId, users: &[UserId], seq: Seq) -> Result<(), ViewError> {
+    for user in users {
         let key = RowKey::Positions(channel, *user);
         let mut positions = ctx.rows.row::<PositionsRow>(&key)?.map_or_else(PositionsRow::default, |row| row.clone());
-        if positions.mentions.last() == Some(&record.at.seq) {
+        if positions.mentions.last() == Some(&seq) {
             continue;
         }
-        positions.mentions.push(record.at.seq);
+        positions.mentions.push(seq);
         let over = positions.mentions.len().saturating_sub(limit::MENTIONS_KEPT);
         positions.mentions.drain(..over);
         ctx.rows.put(key, positions);

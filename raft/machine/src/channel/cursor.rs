@@ -54,6 +54,6 @@ pub(crate) fn receipt(
 
 /// The last record up to `seq` that lies in one of the stays.
 fn last_visible(stays: &[Stay], seq: Seq) -> Option<Seq> {
-    let stay = stays.iter().rev().find(|stay| stay.join.seq <= seq)?;
+    let stay = stays.iter().rev().find(|stay| stay.first() <= seq)?;
     Some(stay.left.map_or(seq, |left| left.min(seq)))
 }

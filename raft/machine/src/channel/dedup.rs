@@ -118,6 +118,7 @@ fn stored_answer(ctx: &Context<'_>, channel: ChannelId, entry: &DedupEntry, dige
         Outcome::Voided => Ok(Reply::Voided),
         _ if digest.is_some_and(|digest| digest != entry.digest) => Ok(Reply::Rejected(Code::Conflict)),
         Outcome::Refused(code) => Ok(Reply::Rejected(code)),
+        Outcome::Kept(id) => Ok(Reply::Kept { id }),
         Outcome::Record { seq, .. } => Ok(sent(&*ctx.rows.required::<Record>(&RowKey::Record(channel, seq))?, true)),
     }
 }

@@ -1,11 +1,11 @@
 //! Group chats: making one, and who is in it. Each change is a record, seen by everyone it concerns, the removed among them.
 //!
-//! Owner: everything. Admin: adds, and removes plain members. Member: posts, reads, leaves. A group always has an owner; when the last
-//! member leaves it is dissolved, and its row stays, so that its id is never used again.
+//! Owner: everything. Admin: adds, and removes plain members. Member: posts, reads, leaves; adds where the group's rules say so. A group
+//! always has an owner, and the last one hands over before leaving; when the last member leaves it is dissolved, and its row stays, so that its id is never used again.
 
 use kith_wire::{
     code::Code,
-    id::{ChannelId, ChannelKind, ClientSeq, DeviceId, Seq, UserId},
+    id::{ChannelId, ClientSeq, DeviceId, Seq, UserId},
     limit,
     log::{Author, ChannelRow, Content, Departing, FormerRow, Member, MemberChange, Outcome, Position, Record, Role, RosterRow, Stay},
 };
@@ -13,6 +13,7 @@ use kith_wire::{
 use super::{
     append::{Draft, member, push, recipients, sent, standing},
     dedup::{self, Number},
+    scene::Scene,
 };
 use crate::{
     Context,
@@ -53,14 +54,14 @@ pub(crate) fn create(ctx: &mut Context<'_>, creation: Creation) -> Result<Reply,
     if let Some(code) = refused {
         return Ok(Reply::Rejected(code));
     }
-    let stay = Stay { join: Position { seq: first, cnt: 0 }, left: None };
+    let stay = Stay { join: Position { seq: first, cnt: 0 }, left: None, since: None };
     let new = |user, role| Member { user, role, member_seq: first, stays: vec![stay] };
     let mut all: Vec<_> = members.iter().map(|user| new(*user, Role::Member)).collect();
     all.push(new(creator, Role::Owner));
     all.sort_by_key(|member| member.user);
 
     let content = Content::Created { title: title.clone(), members };
-    let draft = Draft { sender: creator, device, client_seq: ClientSeq::new(0), content };
+    let draft = Draft { sender: creator, device, client_seq: ClientSeq::new(0), content, is_read: true };
     let record = push(ctx, channel, &mut ChannelRow::default(), draft)?;
     let reply = sent(&record, false);
     ctx.effects.push(Effect::Appended { channel, recipients: recipients(&all, first), record });
@@ -74,10 +75,9 @@ pub(crate) fn change(ctx: &mut Context<'_>, channel: ChannelId, author: &Author,
         Number::Next(ring) => ring,
         Number::Answered(reply) => return Ok(reply),
     };
-    let Some(state) = ctx.rows.row::<ChannelRow>(&RowKey::Channel(channel))? else {
+    let Some(mut scene) = Scene::read(ctx, channel)? else {
         return Ok(Reply::Rejected(Code::NotMember));
     };
-    let roster = ctx.rows.required::<RosterRow>(&RowKey::Roster(channel))?;
     // To remove oneself is to leave.
     let step = match change {
         MemberChange::Remove(user) if user == author.user => MemberChange::Leave,
@@ -89,25 +89,32 @@ pub(crate) fn change(ctx: &mut Context<'_>, channel: ChannelId, author: &Author,
     {
         earlier.clone_from(&former.stays);
     }
-    if let Some(code) = refused(channel, &state, &roster, author.user, step, earlier.len()) {
+    if let Some(code) = refused(&scene, author.user, step, earlier.len()) {
         return Ok(ring.refuse(ctx, channel, author, code));
     }
-    let (mut state, mut roster) = (state.clone(), roster.clone());
+    note_beside(ctx, &mut scene, author.user, step);
+    let since = first_visible(&scene);
+    let Scene { mut state, mut roster, .. } = scene;
     state.dissolved = step == MemberChange::Leave && roster.members.len() == 1;
     let before = state.head;
-    let draft = Draft { sender: author.user, device: author.device, client_seq: author.client_seq, content: Content::Members(step) };
+    let draft = Draft { sender: author.user, device: author.device, client_seq: author.client_seq, content: Content::Members(step), is_read: true };
     let record = push(ctx, channel, &mut state, draft)?;
     let seq = record.at.seq;
 
     let recipients = match step {
         MemberChange::Add(user) => {
-            add(ctx, channel, &mut roster, user, Stay { join: Position { seq, cnt: before.cnt }, left: None }, earlier);
+            let since = since.filter(|since| *since < seq);
+            add(ctx, channel, &mut roster, user, Stay { join: Position { seq, cnt: before.cnt }, left: None, since }, earlier);
             recipients(&roster.members, seq)
         }
-        MemberChange::Remove(_) | MemberChange::Leave => {
+        MemberChange::Remove(user) => {
             let all = recipients(&roster.members, seq);
-            let user = if let MemberChange::Remove(user) = step { user } else { author.user };
-            remove(ctx, channel, &mut roster, user, seq);
+            remove(ctx, channel, &mut roster, user, seq, true);
+            all
+        }
+        MemberChange::Leave | MemberChange::Join => {
+            let all = recipients(&roster.members, seq);
+            remove(ctx, channel, &mut roster, author.user, seq, false);
             all
         }
         MemberChange::SetRole(user, role) => {
@@ -125,18 +132,21 @@ pub(crate) fn change(ctx: &mut Context<'_>, channel: ChannelId, author: &Author,
 }
 
 /// Why a change cannot be.
-fn refused(channel: ChannelId, state: &ChannelRow, roster: &RosterRow, author: UserId, change: MemberChange, stays: usize) -> Option<Code> {
-    let role = match standing(state, roster, author) {
+fn refused(scene: &Scene, author: UserId, change: MemberChange, stays: usize) -> Option<Code> {
+    let roster = &scene.roster;
+    let role = match standing(&scene.state, roster, author) {
         Ok(member) => member.role,
         Err(code) => return Some(code),
     };
-    if matches!(channel.kind(), ChannelKind::Direct(..)) {
+    if !scene.is_group() {
         return Some(Code::NotAllowed);
     }
     let is_last_owner = |user: UserId| !roster.members.iter().any(|member| member.role == Role::Owner && member.user != user);
     let transit_full = roster.departing.len() >= limit::DEPARTING_MAX;
     match change {
-        MemberChange::Add(_) if role < Role::Admin => Some(Code::NotAllowed),
+        // Joining is asked for by a link, never so.
+        MemberChange::Join => Some(Code::Invalid),
+        MemberChange::Add(_) if role < scene.rules.rules.invite => Some(Code::NotAllowed),
         MemberChange::Add(user) if user == UserId::new(0) || member(roster, user).is_some() => Some(Code::Invalid),
         MemberChange::Add(_) if roster.members.len() >= limit::MEMBERS_MAX => Some(Code::GroupFull),
         MemberChange::Add(_) if stays >= limit::STAYS_MAX => Some(Code::TooLarge),
@@ -159,7 +169,26 @@ fn refused(channel: ChannelId, state: &ChannelRow, roster: &RosterRow, author: U
     }
 }
 
-fn add(ctx: &mut Context<'_>, channel: ChannelId, roster: &mut RosterRow, user: UserId, stay: Stay, earlier: Vec<Stay>) {
+/// What stands beside the log and follows from a change of members: who is in need not wait, who is out is not muted.
+fn note_beside(ctx: &mut Context<'_>, scene: &mut Scene, author: UserId, change: MemberChange) {
+    let before = scene.rules.clone();
+    match change {
+        MemberChange::Add(user) => scene.rules.asked.retain(|asked| asked.user != user),
+        MemberChange::Remove(user) => scene.rules.muted.retain(|muted| muted.user != user),
+        MemberChange::Leave => scene.rules.muted.retain(|muted| muted.user != author),
+        MemberChange::SetRole(..) | MemberChange::Join => {}
+    }
+    if scene.rules != before {
+        scene.put_rules(ctx);
+    }
+}
+
+/// From where a new member reads, when that is not where they join.
+pub(crate) fn first_visible(scene: &Scene) -> Option<Seq> {
+    scene.rules.rules.from_start.then(|| Seq::ZERO.next())
+}
+
+pub(crate) fn add(ctx: &mut Context<'_>, channel: ChannelId, roster: &mut RosterRow, user: UserId, stay: Stay, earlier: Vec<Stay>) {
     if !earlier.is_empty() {
         ctx.rows.delete(RowKey::Former(channel, user));
     }
@@ -171,13 +200,13 @@ fn add(ctx: &mut Context<'_>, channel: ChannelId, roster: &mut RosterRow, user: 
     roster.departing.retain(|departing| departing.user != user);
 }
 
-fn remove(ctx: &mut Context<'_>, channel: ChannelId, roster: &mut RosterRow, user: UserId, seq: Seq) {
+fn remove(ctx: &mut Context<'_>, channel: ChannelId, roster: &mut RosterRow, user: UserId, seq: Seq, removed: bool) {
     let Ok(at) = roster.members.binary_search_by_key(&user, |member| member.user) else { return };
     let mut stays = roster.members.remove(at).stays;
     if let Some(last) = stays.last_mut() {
         last.left = Some(seq);
     }
-    ctx.rows.put(RowKey::Former(channel, user), FormerRow { member_seq: seq, stays });
+    ctx.rows.put(RowKey::Former(channel, user), FormerRow { member_seq: seq, stays, removed });
     let at = roster.departing.partition_point(|departing| departing.user < user);
     roster.departing.insert(at, Departing { user, member_seq: seq });
 }

@@ -3,14 +3,15 @@
 //! Membership, ranges and records are read from one view, so that a lagging replica shows a removed member only what came before the
 //! removal. What a user may not see is stated as a withheld range, never left out silently.
 
-use std::{ops::RangeInclusive, sync::Arc};
+use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
 
 use kith_wire::{
-    client::{HistoryPage, HistoryQuery},
+    act::{Act, Gone, MarksRow, Reaction, RulesRow, ScheduledRow},
+    client::{HistoryPage, HistoryQuery, Marks, Place, ReactionTotal},
     code::Code,
-    id::{ChannelId, NodeId, Seq, UserId},
+    id::{ChannelId, ChannelKind, NodeId, Seq, Timestamp, UserId},
     limit,
-    log::{ChannelRow, FormerRow, Position, PositionsRow, Record, RosterRow, Stay},
+    log::{ChannelRow, Content, FormerRow, Position, PositionsRow, Record, Role, RosterRow, Stay},
 };
 
 use super::append::member;
@@ -53,9 +54,24 @@ pub fn visibility(view: &dyn StateView, channel: ChannelId, user: UserId) -> Res
             None => return Ok(None),
         },
     };
-    let ranges: Vec<_> =
-        stays.iter().map(|stay| (stay.join.seq, stay.left.unwrap_or(state.head.seq))).filter(|(first, last)| first <= last).collect();
+    let ranges = ranges(&stays, &state);
     Ok((!ranges.is_empty()).then(|| Visibility { ranges, present, state: state.clone() }))
+}
+
+/// What the stays show: rising, apart, nothing that is over the channel's retention.
+fn ranges(stays: &[Stay], state: &ChannelRow) -> Vec<(Seq, Seq)> {
+    let mut all: Vec<_> = stays.iter().map(|stay| (stay.first().max(state.kept), stay.left.unwrap_or(state.head.seq))).collect();
+    all.retain(|(first, last)| first <= last);
+    // A stay that shows the channel from its start covers those before it.
+    all.sort();
+    let mut ranges: Vec<(Seq, Seq)> = Vec::with_capacity(all.len());
+    for (first, last) in all {
+        match ranges.last_mut() {
+            Some(before) if first <= before.1 => before.1 = before.1.max(last),
+            _ => ranges.push((first, last)),
+        }
+    }
+    ranges
 }
 
 /// A page of a channel's history for a user, read from the view alone.
@@ -72,7 +88,8 @@ pub fn history(view: &dyn StateView, user: UserId, query: &HistoryQuery, node: N
 }
 
 /// As [`history`], with the records from `fetch`: rows of the range that it is given, in order (from the end when the flag is set), at most
-/// so many. It is never asked for a record above the view's head, so a cache that is newer than the view does no harm.
+/// so many. It is never asked for a record above the view's head, nor for somebody who has left, so a cache that is newer than the view does
+/// no harm: to a member it may show an edit a moment early.
 ///
 /// # Errors
 /// As [`history`].
@@ -81,9 +98,17 @@ pub fn history_from(
     user: UserId,
     query: &HistoryQuery,
     node: NodeId,
-    fetch: impl FnMut(RangeInclusive<Seq>, bool, usize) -> Result<Vec<Arc<Row>>, ViewError>,
+    mut fetch: impl FnMut(RangeInclusive<Seq>, bool, usize) -> Result<Vec<Arc<Row>>, ViewError>,
 ) -> Result<Result<HistoryPage, Code>, ViewError> {
     let Some(mut visible) = visibility(view, query.channel, user)? else { return Ok(Err(Code::NotMember)) };
+    let is_present = visible.present;
+    let fetch = |range: RangeInclusive<Seq>, reverse: bool, limit: usize| {
+        if is_present {
+            return fetch(range, reverse, limit);
+        }
+        let rows = view.scan(&Scan::Records(query.channel, range), reverse, limit)?;
+        Ok(rows.into_iter().map(|(_, row)| row).collect())
+    };
     if visible.state.head.seq < query.min_seq {
         return Ok(Err(Code::Behind));
     }
@@ -100,9 +125,257 @@ pub fn history_from(
         first = first.prev();
     }
     let allows_holes = quirk.is(Mutant::SeqBeforeCommit);
-    let assembly = Assembly { channel: query.channel, budget: Budget::of(query.limit), reverse: query.newest_first, allows_holes, fetch };
-    let page = HistoryPage { node, head, incarnation: visible.state.incarnation, records: Vec::new(), withheld: Vec::new(), covered: None };
-    assembly.fill(page, &visible, first, query.last.min(head.seq)).map(Ok)
+    let mut assembly = Assembly { channel: query.channel, budget: Budget::of(query.limit), reverse: query.newest_first, allows_holes, fetch };
+    let incarnation = visible.state.incarnation;
+    let mut page = HistoryPage { node, head, incarnation, records: Vec::new(), withheld: Vec::new(), covered: None, marks: Vec::new() };
+    let last = query.last.min(head.seq);
+    match query.place {
+        None => assembly.fill(&mut page, &visible, first, last)?,
+        Some(Place::At(ts)) => {
+            let first = first_at(view, query.channel, &visible, ts)?;
+            assembly.reverse = false;
+            assembly.fill(&mut page, &visible, first, last)?;
+        }
+        Some(Place::Around(seq)) => assembly.fill_around(&mut page, &visible, seq.clamp(Seq::ZERO.next(), head.seq.max(Seq::ZERO.next())))?,
+        Some(Place::Thread(root)) => thread(view, query, &visible, root, (first, last), &mut page)?,
+    }
+    as_seen(view, query.channel, user, &visible, &mut page)?;
+    cut_marks(&mut page, query.newest_first && query.place.is_none());
+    Ok(Ok(page))
+}
+
+/// The first record at or after that time; one after the head when there is none. Server time never goes back in a channel.
+fn first_at(view: &dyn StateView, channel: ChannelId, visible: &Visibility, ts: Timestamp) -> Result<Seq, ViewError> {
+    let (mut low, mut high) = (Seq::ZERO.next(), visible.head().next());
+    while low < high {
+        let middle = Seq::new(low.get() + (high.get() - low.get()) / 2);
+        if required::<Record>(view, &RowKey::Record(channel, middle))?.ts < ts { low = middle.next() } else { high = middle }
+    }
+    Ok(low)
+}
+
+/// A page of a thread: the text that it began with and those in it. `covered` is what was looked at.
+fn thread(
+    view: &dyn StateView,
+    query: &HistoryQuery,
+    visible: &Visibility,
+    root: Seq,
+    (first, last): (Seq, Seq),
+    page: &mut HistoryPage,
+) -> Result<(), ViewError> {
+    if first > last {
+        return Ok(());
+    }
+    let limit = usize::try_from(query.limit).unwrap_or(usize::MAX).clamp(1, limit::PAGE_RECORDS_MAX);
+    let rows = view.scan(&Scan::Replies(query.channel, root, first..=last), query.newest_first, limit.saturating_add(1))?;
+    let mut seqs: Vec<Seq> = rows.into_iter().filter_map(|(key, _)| if let RowKey::Reply(_, _, seq) = key { Some(seq) } else { None }).collect();
+    if (first..=last).contains(&root) {
+        // It stands before all that answer it.
+        if query.newest_first { seqs.push(root) } else { seqs.insert(0, root) }
+    }
+    let mut budget = Budget::of(query.limit);
+    let mut reached = if query.newest_first { first } else { last };
+    let mut before = None;
+    for seq in seqs {
+        if visible.shows(seq) {
+            let record = required::<Record>(view, &RowKey::Record(query.channel, seq))?;
+            if !budget.take(&record, page.records.is_empty()) {
+                reached = before.unwrap_or(seq);
+                break;
+            }
+            page.records.push(record.clone());
+        }
+        before = Some(seq);
+    }
+    page.covered = Some(if query.newest_first { (reached, last) } else { (first, reached) });
+    if query.newest_first {
+        page.records.reverse();
+    }
+    Ok(())
+}
+
+/// Makes of the records what this user may read of them now, and says what has gathered about them.
+fn as_seen(view: &dyn StateView, channel: ChannelId, user: UserId, visible: &Visibility, page: &mut HistoryPage) -> Result<(), ViewError> {
+    // An edit of what the reader may not see would tell it.
+    let hidden =
+        |record: &Record| matches!(&record.content, Content::Act(Act::Edit { target, text, .. }) if !text.is_empty() && !visible.shows(*target));
+    let withheld: Vec<_> = page.records.iter().filter(|record| hidden(record)).map(|record| (record.at.seq, record.at.seq)).collect();
+    if !withheld.is_empty() {
+        page.records.retain(|record| !hidden(record));
+        page.withheld.extend(withheld);
+        page.withheld.sort();
+    }
+    let (Some(first), Some(last)) = (page.records.first(), page.records.last()) else { return Ok(()) };
+    let mut gathered = gathered(view, channel, (first.at.seq, last.at.seq), &page.records)?;
+    if gathered.is_empty() && !visible.state.ruled {
+        return Ok(());
+    }
+    let pins = match row::<RulesRow>(view, &RowKey::Rules(channel))? {
+        Some(rules) if visible.present => rules.pins.clone(),
+        _ => Vec::new(),
+    };
+    for record in &mut page.records {
+        let seq = record.at.seq;
+        let MarksRow { edited, reactions, replies, last_reply } = gathered.remove(&seq).unwrap_or_default();
+        let is_theirs = edited == Seq::ZERO || visible.shows(edited);
+        if !is_theirs && matches!(record.content, Content::Text { .. }) {
+            record.content = Content::Gone { why: Gone::Changed, counted: true };
+        }
+        let mut marks = Marks { seq, edited: Seq::ZERO, reactions: Vec::new(), replies: 0, last_reply: Seq::ZERO, pinned: false };
+        if is_theirs {
+            marks.edited = edited;
+        }
+        // Whoever has left hears nothing of what came after.
+        if visible.present {
+            let total = |reaction: Reaction| ReactionTotal {
+                count: u32::try_from(reaction.users.len()).unwrap_or(u32::MAX),
+                mine: reaction.users.binary_search(&user).is_ok(),
+                emoji: reaction.emoji,
+            };
+            (marks.reactions, marks.replies, marks.last_reply) = (reactions.into_iter().map(total).collect(), replies, last_reply);
+            marks.pinned = pins.iter().any(|pin| pin.seq == seq);
+        }
+        let says_something = marks.edited > Seq::ZERO || !marks.reactions.is_empty() || marks.replies > 0 || marks.pinned;
+        if says_something {
+            page.marks.push(marks);
+        }
+    }
+    Ok(())
+}
+
+/// The marks of these records: by one scan where they lie close together, one by one where a thread has picked them out.
+fn gathered(view: &dyn StateView, channel: ChannelId, (first, last): (Seq, Seq), records: &[Record]) -> Result<BTreeMap<Seq, MarksRow>, ViewError> {
+    let mut gathered = BTreeMap::new();
+    if last.get() - first.get() < 2 * records.len() as u64 {
+        for (key, held) in view.scan(&Scan::Marks(channel, first..=last), false, usize::MAX)? {
+            let marks = Held::<MarksRow>::new(&key, held)?;
+            if let RowKey::Marks(_, seq) = key {
+                gathered.insert(seq, marks.clone());
+            }
+        }
+        return Ok(gathered);
+    }
+    for record in records {
+        if let Some(marks) = row::<MarksRow>(view, &RowKey::Marks(channel, record.at.seq))? {
+            gathered.insert(record.at.seq, marks.clone());
+        }
+    }
+    Ok(gathered)
+}
+
+/// Holds the marks of a page to their bound: what is beyond comes with the next page, together with its records.
+fn cut_marks(page: &mut HistoryPage, newest_first: bool) {
+    let weight = |marks: &Marks| 48 + marks.reactions.iter().map(|one| 16 + one.emoji.len()).sum::<usize>();
+    let mut left = limit::PAGE_MARKS_BYTES_MAX;
+    let mut fits = |marks: &&Marks| {
+        let weight = weight(marks);
+        let fits = weight <= left;
+        left = left.saturating_sub(weight);
+        fits
+    };
+    let over = if newest_first { page.marks.iter().rev().find(|marks| !fits(marks)) } else { page.marks.iter().find(|marks| !fits(marks)) };
+    let (Some(over), Some((first, last))) = (over.map(|marks| marks.seq), page.covered) else { return };
+    let (first, last) = if newest_first { (over.next(), last) } else { (first, over.prev()) };
+    let is_in = |seq: Seq| first <= seq && seq <= last;
+    page.records.retain(|record| is_in(record.at.seq));
+    page.marks.retain(|marks| is_in(marks.seq));
+    page.withheld.retain(|(from, to)| is_in(*from) && is_in(*to));
+    page.covered = (first <= last).then_some((first, last));
+}
+
+/// A record as this user may read it; `None` when it is not theirs to read.
+///
+/// # Errors
+/// A row cannot be read.
+pub fn record(view: &dyn StateView, channel: ChannelId, user: UserId, seq: Seq) -> Result<Option<Record>, ViewError> {
+    let (min_seq, limit) = (Seq::ZERO, 1);
+    let query = HistoryQuery { channel, first: seq, last: seq, newest_first: false, limit, min_seq, replica: None, linearizable: false, place: None };
+    let page = history(view, user, &query, NodeId::new(0))?;
+    Ok(page.ok().and_then(|page| page.records.into_iter().find(|record| record.at.seq == seq)))
+}
+
+/// Who reacted to a record, and how, for a present member who may read it; `None` for everyone else.
+///
+/// # Errors
+/// A row cannot be read.
+pub fn reactions(view: &dyn StateView, channel: ChannelId, user: UserId, seq: Seq) -> Result<Option<Vec<Reaction>>, ViewError> {
+    let shown = visibility(view, channel, user)?.is_some_and(|visible| visible.present && visible.shows(seq));
+    if !shown {
+        return Ok(None);
+    }
+    Ok(Some(row::<MarksRow>(view, &RowKey::Marks(channel, seq))?.map_or_else(Vec::new, |marks| marks.reactions.clone())))
+}
+
+/// Who has read a record and to whom it was delivered, besides its sender, for a present member who may read it; `None` for everyone else.
+/// Only members who may read it are named.
+///
+/// # Errors
+/// A row cannot be read.
+pub fn seen(view: &dyn StateView, channel: ChannelId, user: UserId, seq: Seq) -> Result<Option<(Vec<UserId>, Vec<UserId>)>, ViewError> {
+    let shown = visibility(view, channel, user)?.is_some_and(|visible| visible.present && visible.shows(seq));
+    let Some(overview) = overview(view, channel, user)?.filter(|_| shown) else { return Ok(None) };
+    let sender = required::<Record>(view, &RowKey::Record(channel, seq))?.sender;
+    let (mut read, mut delivered) = (Vec::new(), Vec::new());
+    for (member, (has_read, has_got)) in overview.roster.members.iter().zip(&overview.positions) {
+        if member.user == sender || !member.stays.iter().any(|stay| stay.shows(seq)) {
+            continue;
+        }
+        if has_read.seq >= seq {
+            read.push(member.user);
+        }
+        if has_got.seq >= seq {
+            delivered.push(member.user);
+        }
+    }
+    Ok(Some((read, delivered)))
+}
+
+/// What stands beside a channel's log, as a present member may see it: all of it, the caller shows what their role allows.
+///
+/// # Errors
+/// A row cannot be read.
+pub fn beside(view: &dyn StateView, channel: ChannelId, user: UserId) -> Result<Option<Beside>, ViewError> {
+    let Some(visible) = visibility(view, channel, user)?.filter(|visible| visible.present) else { return Ok(None) };
+    let roster = required::<RosterRow>(view, &RowKey::Roster(channel))?;
+    let Some(role) = member(&roster, user).map(|member| member.role) else { return Ok(None) };
+    let mut rules = row::<RulesRow>(view, &RowKey::Rules(channel))?.map_or_else(RulesRow::default, |rules| rules.clone());
+    rules.pins.retain(|pin| visible.shows(pin.seq));
+    let may_invite = matches!(channel.kind(), ChannelKind::Group(_)) && role >= rules.rules.invite;
+    match role {
+        Role::Admin | Role::Owner => {}
+        Role::Member => {
+            rules.asked.clear();
+            rules.links.retain(|link| may_invite && link.by == user);
+        }
+    }
+    Ok(Some(Beside { title: roster.title.clone(), role, rules }))
+}
+
+/// What stands beside a channel's log.
+#[derive(Clone, Debug)]
+pub struct Beside {
+    /// Title of a group.
+    pub title: String,
+    /// The asker's role.
+    pub role: Role,
+    /// The rest, without what is not theirs to see.
+    pub rules: RulesRow,
+}
+
+/// A user's scheduled texts in a channel, by when they are due, each with its id. Theirs, member or not.
+///
+/// # Errors
+/// A row cannot be read.
+pub fn scheduled(view: &dyn StateView, channel: ChannelId, user: UserId) -> Result<Vec<(u64, ScheduledRow)>, ViewError> {
+    let mut found = Vec::new();
+    for (key, held) in view.scan(&Scan::Scheduled(channel, user), false, limit::SCHEDULED_MAX)? {
+        let row = Held::<ScheduledRow>::new(&key, held)?;
+        if let RowKey::Scheduled(_, _, id) = key {
+            found.push((id, row.clone()));
+        }
+    }
+    found.sort_by_key(|(id, row)| (row.due, *id));
+    Ok(found)
 }
 
 /// The channel's row, roster and the positions of its members, for those who list members.
@@ -170,9 +443,31 @@ struct Assembly<F> {
 }
 
 impl<F: FnMut(RangeInclusive<Seq>, bool, usize) -> Result<Vec<Arc<Row>>, ViewError>> Assembly<F> {
-    fn fill(mut self, mut page: HistoryPage, visible: &Visibility, first: Seq, last: Seq) -> Result<HistoryPage, ViewError> {
+    /// A page with `middle` in its middle: half of what fits before it, the rest from it on.
+    fn fill_around(&mut self, page: &mut HistoryPage, visible: &Visibility, middle: Seq) -> Result<(), ViewError> {
+        let all = Budget { records: self.budget.records, bytes: self.budget.bytes };
+        self.budget = Budget { records: all.records / 2, bytes: all.bytes / 2 };
+        self.reverse = true;
+        if self.budget.records > 0 {
+            self.fill(page, visible, Seq::ZERO.next(), middle.prev())?;
+        }
+        let before = page.covered.take();
+        let (records, withheld) = (std::mem::take(&mut page.records), std::mem::take(&mut page.withheld));
+        self.budget = Budget { records: all.records - records.len().min(all.records - 1), bytes: all.bytes / 2 };
+        self.reverse = false;
+        self.fill(page, visible, middle, visible.head())?;
+        page.records.splice(0..0, records);
+        page.withheld.splice(0..0, withheld);
+        page.covered = match (before, page.covered) {
+            (Some((first, _)), Some((_, last))) => Some((first, last)),
+            (before, after) => before.or(after),
+        };
+        Ok(())
+    }
+
+    fn fill(&mut self, page: &mut HistoryPage, visible: &Visibility, first: Seq, last: Seq) -> Result<(), ViewError> {
         if first > last {
-            return Ok(page);
+            return Ok(());
         }
         let mut segments = segments(&visible.ranges, first, last);
         if self.reverse {
@@ -196,7 +491,7 @@ impl<F: FnMut(RangeInclusive<Seq>, bool, usize) -> Result<Vec<Arc<Row>>, ViewErr
             page.withheld.reverse();
         }
         page.covered = reached.map(|reached| if self.reverse { (reached, last) } else { (first, reached) });
-        Ok(page)
+        Ok(())
     }
 
     /// Takes what fits of a visible range. Gives the last seq taken, and whether that was all.

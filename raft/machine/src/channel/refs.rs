@@ -1,12 +1,13 @@
 //! Refs: a channel's news for one user, as latest values. What the channel's leader sends to a user's home.
 
 use kith_wire::{
+    act::{MarksRow, RulesRow},
     id::{ChannelId, Seq, UserId},
     log::{ChannelRow, FormerRow, PositionsRow, Record, Ref, RosterRow, Stay},
 };
 
 use super::append::member;
-use crate::view::{RowKey, StateView, ViewError, required, row};
+use crate::view::{Held, RowKey, Scan, StateView, ViewError, required, row};
 
 /// All that a channel's homes are to know, from one view.
 #[derive(Clone, PartialEq, Debug)]
@@ -26,13 +27,13 @@ pub struct ChannelNews {
 pub fn news(view: &dyn StateView, channel: ChannelId) -> Result<Option<ChannelNews>, ViewError> {
     let Some(state) = row::<ChannelRow>(view, &RowKey::Channel(channel))? else { return Ok(None) };
     let roster = required::<RosterRow>(view, &RowKey::Roster(channel))?;
-    let head = required::<Record>(view, &RowKey::Record(channel, state.head.seq))?;
+    let tip = Tip::read(view, channel, &state, state.head.seq)?;
     let mut users: Vec<UserId> = roster.members.iter().map(|member| member.user).chain(roster.departing.iter().map(|gone| gone.user)).collect();
     users.sort();
     users.dedup();
     let mut refs = Vec::with_capacity(users.len());
     for user in users {
-        if let Some(of_user) = ref_of(view, channel, &state, &roster, &head, user)? {
+        if let Some(of_user) = ref_of(view, channel, &state, &roster, &tip, user)? {
             refs.push((user, of_user));
         }
     }
@@ -46,8 +47,8 @@ pub fn news(view: &dyn StateView, channel: ChannelId) -> Result<Option<ChannelNe
 pub fn ref_for(view: &dyn StateView, channel: ChannelId, user: UserId) -> Result<Option<Ref>, ViewError> {
     let Some(state) = row::<ChannelRow>(view, &RowKey::Channel(channel))? else { return Ok(None) };
     let roster = required::<RosterRow>(view, &RowKey::Roster(channel))?;
-    let head = required::<Record>(view, &RowKey::Record(channel, state.head.seq))?;
-    ref_of(view, channel, &state, &roster, &head, user)
+    let tip = Tip::read(view, channel, &state, state.head.seq)?;
+    ref_of(view, channel, &state, &roster, &tip, user)
 }
 
 fn ref_of(
@@ -55,7 +56,7 @@ fn ref_of(
     channel: ChannelId,
     state: &ChannelRow,
     roster: &RosterRow,
-    last: &Record,
+    last: &Tip,
     user: UserId,
 ) -> Result<Option<Ref>, ViewError> {
     let (member_seq, stay): (Seq, Option<Stay>) = match member(roster, user) {
@@ -67,26 +68,66 @@ fn ref_of(
     };
     let Some(stay) = stay else { return Ok(None) };
     let earlier;
-    let head: &Record = match stay.left {
-        Some(left) if left != last.at.seq => {
-            earlier = required::<Record>(view, &RowKey::Record(channel, left))?;
+    let tip = match stay.left {
+        Some(left) if left != last.head.at.seq => {
+            earlier = Tip::read(view, channel, state, left)?;
             &earlier
         }
         _ => last,
     };
+    let (head, face) = (&tip.head, tip.face(stay.join.seq));
+    // What it says now may be from after the reader's time; a text that ends is shown nowhere that outlives it.
+    let is_changed = match stay.left {
+        Some(left) => row::<MarksRow>(view, &RowKey::Marks(channel, face.at.seq))?.is_some_and(|marks| marks.edited > left),
+        None => false,
+    };
+    let is_told = !is_changed && !tip.forgets && face.content.extra().is_none_or(|extra| extra.ttl_ms.is_none());
     let positions = row::<PositionsRow>(view, &RowKey::Positions(channel, user))?.map_or_else(PositionsRow::default, |row| row.clone());
     Ok(Some(Ref {
         channel,
         incarnation: state.incarnation,
         head: head.at,
-        head_ts: head.ts,
+        head_ts: face.ts,
         member_seq,
         join: stay.join,
         left: stay.left,
         own: positions.own,
         mentions: positions.mentions,
         title: roster.title.clone(),
-        preview: head.preview(),
-        head_sender: head.sender,
+        preview: if is_told { face.preview() } else { String::new() },
+        head_sender: face.sender,
     }))
+}
+
+/// The last record of a channel that somebody may see, and the last text near it.
+struct Tip {
+    head: Held<Record>,
+    /// When the head is none.
+    text: Option<Held<Record>>,
+    /// The channel keeps texts for a while only: no list may keep them longer.
+    forgets: bool,
+}
+
+impl Tip {
+    fn read(view: &dyn StateView, channel: ChannelId, state: &ChannelRow, head: Seq) -> Result<Self, ViewError> {
+        const NEAR: u64 = 32;
+        let last = required::<Record>(view, &RowKey::Record(channel, head))?;
+        let mut text = None;
+        if !last.content.is_text() {
+            let from = Seq::new(head.get().saturating_sub(NEAR));
+            for (key, held) in view.scan(&Scan::Records(channel, from..=head), true, NEAR as usize + 1)? {
+                let record = Held::<Record>::new(&key, held)?;
+                if record.content.is_text() {
+                    text = Some(record);
+                    break;
+                }
+            }
+        }
+        let rules = if state.ruled { row::<RulesRow>(view, &RowKey::Rules(channel))? } else { None };
+        Ok(Self { head: last, text, forgets: rules.is_some_and(|rules| rules.rules.retention_ms > 0) })
+    }
+    /// The record that stands for the channel in a list, to somebody who joined at `join`.
+    fn face(&self, join: Seq) -> &Record {
+        self.text.as_deref().filter(|text| text.at.seq >= join).unwrap_or(&self.head)
+    }
 }

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 use kith_wire::{
+    act::{Act, Draft, Extra, Invite, Rules, Timer},
+    code::Code,
     id::{
         ChannelId, ChannelKind, ClientSeq, ClusterId, DeviceId, GroupId, Incarnation, NodeId, OwnerEpoch, RegionId, Seq, StoreId, Timestamp, UserId,
         digest, hash,
@@ -18,7 +20,7 @@ use crate::{
     Applied,
     channel::refs::ref_for,
     item,
-    view::{RowKey, row},
+    view::{RowKey, Scan, StateView, row},
 };
 
 /// Length of a [`Step`].
@@ -196,7 +198,17 @@ impl Script {
         };
         let other = Self::user(a);
         let head = self.head(channel);
-        match kind % 32 {
+        match kind % 40 {
+            32..=36 => {
+                let author = self.author(channel, user, step, 1);
+                Command::Act { channel, author, act: self.act(channel, user, step, head.seq) }
+            }
+            37 => Command::Join { channel, user: Self::user(who), secret: [b % 2; 16] },
+            38 | 39 => match self.timer(channel, a) {
+                Some((due, channel, timer)) => Command::Fire { channel, due, timer },
+                None if b % 4 == 0 => Command::Refuse { channel, author: self.author(channel, user, step, 0), code: Code::NotFound },
+                None => Command::Fire { channel, due: Timestamp::new(self.now), timer: Timer::Sweep },
+            },
             0..=12 => {
                 let author = self.author(channel, user, step, 0);
                 Command::Append {
@@ -218,6 +230,7 @@ impl Script {
             15..=19 => {
                 let role = [Role::Member, Role::Admin, Role::Owner][usize::from(b % 3)];
                 let change = match a % 8 {
+                    3 if b == 7 => MemberChange::Join,
                     0..=3 => MemberChange::Add(Self::user(b)),
                     4 => MemberChange::Remove(Self::user(b)),
                     5 if b % 2 == 0 => MemberChange::Leave,
@@ -278,6 +291,60 @@ impl Script {
         }
     }
 
+    /// A timer of the channel, or of any.
+    fn timer(&self, channel: ChannelId, pick: u8) -> Option<(Timestamp, ChannelId, Timer)> {
+        let rows = self.view.scan(&Scan::Timers(None), false, usize::MAX).ok()?;
+        let all = rows.into_iter().filter_map(|(key, _)| match key {
+            RowKey::Timer(due, of, timer) if pick < 64 || of == channel => Some((due, of, timer)),
+            _ => None,
+        });
+        let all: Vec<_> = all.collect();
+        usize::from(pick).checked_rem(all.len()).and_then(|at| all.get(at).copied())
+    }
+
+    fn act(&self, channel: ChannelId, user: UserId, step: Step, head: Seq) -> Act {
+        let [_, pick, who, _, _, a, b, c] = step;
+        // Mostly one of the last records: they are the ones that something happens to.
+        let target = Seq::new(if pick.is_multiple_of(8) { u64::from(b) } else { head.get().saturating_sub(u64::from(b % 12)) });
+        let (on, role) = (c % 3 > 0, [Role::Member, Role::Admin, Role::Owner][usize::from(c % 3)]);
+        let draft = || Draft { text: format!("later {b}"), mentions: vec![Self::user(c)], ttl_ms: (c % 4 == 0).then_some(2_000), ..Draft::default() };
+        match a % 32 {
+            0..=4 => Act::Edit { target, text: format!("edited {c}"), mentions: vec![Self::user(c), Self::user(who)] },
+            5..=7 => Act::Delete { target },
+            8..=13 => Act::React { target, emoji: ["👍", "🎉", "", "no space"][usize::from(c % 4)].to_owned(), on: b % 4 > 0 },
+            14..=16 => Act::Pin { target, on },
+            17 => Act::Describe { title: on.then(|| format!("title {c}")), about: (c % 4 > 0).then(|| format!("about {}", c % 8)) },
+            18..=19 => Act::SetRules(Rules {
+                post: if b % 8 == 0 { role } else { Role::Member },
+                invite: role,
+                pin: role,
+                describe: role,
+                from_start: c % 2 == 0,
+                approval: c % 5 == 0,
+                slow_ms: if b % 4 == 0 { 300 } else { 0 },
+                retention_ms: if b % 3 == 0 { 60_000 } else { 0 },
+            }),
+            20 => Act::HandOver { to: self.member(channel, b).unwrap_or(user) },
+            21..=22 => {
+                let until = Timestamp::new(if on { self.now + 20 * u64::from(c) } else { 0 });
+                Act::Mute { user: self.member(channel, b).unwrap_or_else(|| Self::user(b)), until }
+            }
+            23..=24 => {
+                let until = Timestamp::new(if on { 0 } else { self.now + 50 * u64::from(c) });
+                Act::Invite(Invite { secret: [b % 2; 16], until, uses: u32::from(c % 3) })
+            }
+            25 => Act::Revoke { secret: [b % 2; 16] },
+            26 => Act::Reject { user: Self::user(b) },
+            27..=29 => Act::Schedule { due: Timestamp::new(self.now + 4 * u64::from(b)), draft: draft() },
+            30 => {
+                let rows = self.view.scan(&Scan::Scheduled(channel, user), false, 1).unwrap_or_default();
+                let id = rows.into_iter().find_map(|(key, _)| if let RowKey::Scheduled(_, _, id) = key { Some(id) } else { None });
+                Act::Unschedule { id: id.unwrap_or(u64::from(b)) }
+            }
+            _ => Act::Post(draft()),
+        }
+    }
+
     /// A ref as the channel's leader would send it, now and then an older one of it.
     fn ref_of(&self, channel: ChannelId, user: UserId, step: Step) -> Option<Ref> {
         let mut news = ref_for(&self.view, channel, user).ok().flatten()?;
@@ -316,17 +383,28 @@ fn account_change(step: Step) -> UserChange {
 fn content(step: Step, head: Seq) -> Content {
     let [_, pick, _, _, _, a, b, _] = step;
     match b {
-        0 => Content::Text { text: String::new(), reply_to: None, mentions: Vec::new() },
+        0 => Content::Text { text: String::new(), reply_to: None, mentions: Vec::new(), extra: None },
         1 => Content::Members(MemberChange::Leave),
         2 => Content::Unknown { kind: 99, bytes: Bytes::from_static(b"newer") },
-        3 => Content::Text { text: "reply".to_owned(), reply_to: Some(Seq::new(u64::from(a))), mentions: Vec::new() },
-        4 => Content::Text { text: "everyone".to_owned(), reply_to: None, mentions: vec![Script::user(a); 101] },
+        3 => Content::Text { text: "reply".to_owned(), reply_to: Some(Seq::new(u64::from(a))), mentions: Vec::new(), extra: None },
+        4 => Content::Text { text: "everyone".to_owned(), reply_to: None, mentions: vec![Script::user(a); 101], extra: None },
+        65..=90 => Content::Text {
+            text: format!("more {a}"),
+            reply_to: None,
+            mentions: vec![Script::user(pick)],
+            extra: Some(Box::new(Extra {
+                thread: (b % 4 > 0).then(|| Seq::new(head.get().saturating_sub(u64::from(a % 6)))),
+                ttl_ms: (b % 3 == 0).then_some(1_000),
+                origin: None,
+            })),
+        },
         5..=64 => Content::Text {
             text: format!("hello {a}"),
             reply_to: (head > Seq::ZERO).then_some(head),
             mentions: vec![Script::user(a), Script::user(pick)],
+            extra: None,
         },
-        _ => Content::Text { text: format!("text {pick} {a} {b}"), reply_to: None, mentions: Vec::new() },
+        _ => Content::Text { text: format!("text {pick} {a} {b}"), reply_to: None, mentions: Vec::new(), extra: None },
     }
 }
 

@@ -6,6 +6,8 @@
 //! ```text
 //! msg    group u32 | region u8 | bucket u16 | channel 17 | seq u64                   Record
 //! chan   group u32 | region u8 | bucket u16 | channel 17 | ordinal u8 | user or device u64 (where the kind has one)
+//! chan   group u32 | region u8 | bucket u16 | channel 17 | ordinal u8 | seq u64, or root u64 and seq u64, or user u64 and id u64  Marks, Reply, Scheduled
+//! timer  group u32 | region u8 | bucket u16 | due u64 | channel 17 | kind u8 (1 send, 2 expire, 3 sweep) | user u64 and id u64, or seq u64, or nothing
 //! dirty  group u32 | region u8 | bucket u16 | channel 17                             Dirty
 //! user   group u32 | region u8 | bucket u16 | user u64 | ordinal u8 | device u64, channel 17 or rev u64 (where the kind has one)
 //! owed   group u32 | region u8 | bucket u16 | user u64 | debt u8 | what is owed, UTF-8            Owed
@@ -21,6 +23,7 @@ mod group;
 mod message;
 mod name;
 mod owed;
+mod timer;
 mod user;
 
 use kith_machine::view::{RowKey, Scan};
@@ -45,11 +48,13 @@ pub(crate) enum Family {
     Group = 6,
     /// What users' homes owe: apart, because it is walked over the whole group.
     Owed = 8,
+    /// What is to happen at a time: apart, because these rows come and go.
+    Timer = 7,
 }
 
 impl Family {
     /// All families that hold rows, in the order of a snapshot.
-    pub(crate) const ALL: [Self; 7] = [Self::Message, Self::Channel, Self::Dirty, Self::User, Self::Name, Self::Group, Self::Owed];
+    pub(crate) const ALL: [Self; 8] = [Self::Message, Self::Channel, Self::Dirty, Self::User, Self::Name, Self::Group, Self::Timer, Self::Owed];
 
     /// Name of the column family.
     pub(crate) const fn name(self) -> &'static str {
@@ -61,6 +66,7 @@ impl Family {
             Self::Name => "name",
             Self::Group => "group",
             Self::Owed => "owed",
+            Self::Timer => "timer",
         }
     }
 
@@ -79,6 +85,10 @@ pub(crate) enum Ordinal {
     Former = 3,
     Positions = 4,
     Dedup = 5,
+    Rules = 6,
+    Marks = 7,
+    Reply = 8,
+    Scheduled = 9,
     User = 16,
     Device = 17,
     Index = 18,
@@ -101,6 +111,8 @@ pub(crate) enum KeyError {
     Long(usize),
     #[error("key has ordinal {0}, which this family does not know")]
     Ordinal(u8),
+    #[error("key has timer kind {0}, which is not known here")]
+    Timer(u8),
     #[error("key names no channel")]
     Channel,
     #[error("key is not UTF-8")]
@@ -120,7 +132,16 @@ pub(crate) fn encode(group: GroupId, key: &RowKey, out: &mut Vec<u8>) -> Family 
     }
     match key {
         RowKey::Record(channel, seq) => message::encode(out, channel, *seq),
-        RowKey::Channel(_) | RowKey::Roster(_) | RowKey::Former(..) | RowKey::Positions(..) | RowKey::Dedup(..) => channel::encode(out, key),
+        RowKey::Channel(_)
+        | RowKey::Roster(_)
+        | RowKey::Former(..)
+        | RowKey::Positions(..)
+        | RowKey::Dedup(..)
+        | RowKey::Rules(_)
+        | RowKey::Marks(..)
+        | RowKey::Reply(..)
+        | RowKey::Scheduled(..) => channel::encode(out, key),
+        RowKey::Timer(due, channel, timer) => timer::encode(out, *due, channel, *timer),
         RowKey::Dirty(channel) => dirty::encode(out, channel),
         RowKey::User(_) | RowKey::Device(..) | RowKey::Index(..) | RowKey::IndexByRev(..) | RowKey::Credential(_) => user::encode(out, key),
         RowKey::Owed(user, debt) => owed::encode(out, *user, debt),
@@ -147,6 +168,7 @@ pub(crate) fn decode(family: Family, key: &[u8]) -> Result<(GroupId, RowKey), Ke
         Family::Name => name::decode(&mut cursor)?,
         Family::Owed => owed::decode(&mut cursor)?,
         Family::Group => group::decode(&mut cursor)?,
+        Family::Timer => timer::decode(&mut cursor)?,
     };
     if cursor.0.is_empty() { Ok((group, row)) } else { Err(KeyError::Long(cursor.0.len())) }
 }
@@ -170,6 +192,10 @@ pub(crate) fn range(group: GroupId, scan: &Scan) -> (Family, Vec<u8>, Vec<u8>) {
         Scan::Positions(channel) => channel::positions(group, channel),
         Scan::Devices(user) => user::devices(group, *user),
         Scan::IndexByRev(user, revs) => user::index_by_rev(group, *user, revs),
+        Scan::Marks(channel, seqs) => channel::marks(group, channel, seqs),
+        Scan::Replies(channel, root, seqs) => channel::replies(group, channel, *root, seqs),
+        Scan::Scheduled(channel, user) => channel::scheduled(group, channel, *user),
+        Scan::Timers(after) => timer::range(group, after.as_ref()),
         Scan::Dirty(after) => dirty::range(group, after.as_ref()),
         Scan::Owed(after) => owed::range(group, after.as_ref()),
         Scan::Owned => group::kind(group, Ordinal::Owned),

@@ -1,5 +1,6 @@
 use kith_wire::{
-    id::{DeviceId, NodeId, Seq, UserId, UserRev},
+    act::Timer,
+    id::{DeviceId, NodeId, Seq, Timestamp, UserId, UserRev},
     log::Debt,
 };
 use proptest::prelude::*;
@@ -18,6 +19,14 @@ fn channel() -> impl Strategy<Value = ChannelId> {
     ]
 }
 
+fn timer() -> impl Strategy<Value = Timer> {
+    prop_oneof![
+        (any::<u64>(), any::<u64>()).prop_map(|(user, id)| Timer::Send { user: UserId::new(user), id }),
+        any::<u64>().prop_map(|seq| Timer::Expire(Seq::new(seq))),
+        Just(Timer::Sweep),
+    ]
+}
+
 fn row_key() -> impl Strategy<Value = RowKey> {
     let user = || any::<u64>().prop_map(UserId::new);
     prop_oneof![
@@ -28,6 +37,11 @@ fn row_key() -> impl Strategy<Value = RowKey> {
         (channel(), any::<u64>()).prop_map(|(c, s)| RowKey::Record(c, Seq::new(s))),
         (channel(), any::<u64>()).prop_map(|(c, d)| RowKey::Dedup(c, DeviceId::new(d))),
         channel().prop_map(RowKey::Dirty),
+        channel().prop_map(RowKey::Rules),
+        (channel(), any::<u64>()).prop_map(|(c, s)| RowKey::Marks(c, Seq::new(s))),
+        (channel(), any::<u64>(), any::<u64>()).prop_map(|(c, a, b)| RowKey::Reply(c, Seq::new(a), Seq::new(b))),
+        (channel(), user(), any::<u64>()).prop_map(|(c, u, id)| RowKey::Scheduled(c, u, id)),
+        (any::<u64>(), channel(), timer()).prop_map(|(due, c, timer)| RowKey::Timer(Timestamp::new(due), c, timer)),
         user().prop_map(RowKey::User),
         (user(), any::<u64>()).prop_map(|(u, d)| RowKey::Device(u, DeviceId::new(d))),
         (user(), channel()).prop_map(|(u, c)| RowKey::Index(u, c)),
@@ -79,6 +93,18 @@ proptest! {
             (Scan::IndexByRev(user, UserRev::ZERO..=UserRev::new(u64::MAX)), RowKey::IndexByRev(user, UserRev::new(a)), RowKey::IndexByRev(user, UserRev::new(b))),
             (Scan::Dirty(None), RowKey::Dirty(channel), RowKey::Dirty(other)),
             (Scan::Owed(None), RowKey::Owed(user, Debt::Name("x".into())), RowKey::Owed(UserId::new(b), Debt::Name("xy".into()))),
+            (Scan::Marks(channel, Seq::ZERO..=Seq::new(u64::MAX)), RowKey::Marks(channel, Seq::new(a)), RowKey::Marks(channel, Seq::new(b))),
+            (
+                Scan::Replies(channel, Seq::new(7), Seq::ZERO..=Seq::new(u64::MAX)),
+                RowKey::Reply(channel, Seq::new(7), Seq::new(a)),
+                RowKey::Reply(channel, Seq::new(7), Seq::new(b)),
+            ),
+            (Scan::Scheduled(channel, user), RowKey::Scheduled(channel, user, a), RowKey::Scheduled(channel, user, b)),
+            (
+                Scan::Timers(None),
+                RowKey::Timer(Timestamp::new(a), channel, Timer::Sweep),
+                RowKey::Timer(Timestamp::new(b), other, Timer::Expire(Seq::new(a))),
+            ),
             (Scan::Nodes, RowKey::Node(NodeId::new(a)), RowKey::Node(NodeId::new(b))),
             (Scan::Groups, RowKey::Group(GroupId::new(a as u32)), RowKey::Group(GroupId::new(b as u32))),
             (Scan::Owned, RowKey::Owned(RegionId::new(a as u8), b as u16), RowKey::Owned(RegionId::new(b as u8), a as u16)),

@@ -1,0 +1,416 @@
+//! What acts do, by example: texts go and seqs stay, links let in as many as they say, what is due happens once.
+
+use kith_machine::{
+    channel::read,
+    reply::Reply,
+    testing::Script,
+    view::{RowKey, Scan, StateView, row},
+};
+use kith_wire::{
+    act::{Act, Draft, Extra, Gone, Invite, Rules, RulesRow, Timer},
+    client::{HistoryPage, HistoryQuery, Place},
+    code::Code,
+    id::{ChannelId, ClientSeq, NodeId, RegionId, Seq, Timestamp, UserId},
+    limit,
+    log::{Author, Command, Content, DedupRow, MemberChange, PeerCheck, Role},
+};
+
+const ANN: u8 = 0;
+const BOB: u8 = 1;
+const EVE: u8 = 2;
+
+struct Chat {
+    script: Script,
+    group: ChannelId,
+}
+
+fn user(number: u8) -> UserId {
+    Script::user(number)
+}
+fn seq(number: u64) -> Seq {
+    Seq::new(number)
+}
+
+impl Chat {
+    /// A group of Ann (owner) and Bob, with nothing said.
+    fn new() -> Self {
+        let mut script = Script::new();
+        let device = Script::device(user(ANN), 0);
+        let group = ChannelId::group(RegionId::FIRST, user(ANN), device, 5);
+        let create = Command::CreateGroup { channel: group, creator: user(ANN), device, op: 5, title: "g".to_owned(), members: vec![user(BOB)] };
+        script.propose(create);
+        Self { script, group }
+    }
+    fn author(&self, who: u8) -> Author {
+        let device = Script::device(user(who), 0);
+        let last = row::<DedupRow>(&self.script.view, &RowKey::Dedup(self.group, device)).expect("readable").map_or(0, |row| row.last.get());
+        let client_seq = ClientSeq::new(last + 1);
+        Author { user: user(who), device, client_seq, settled: client_seq, digest: last }
+    }
+    fn propose(&mut self, command: Command) -> Reply {
+        self.script.propose(command).replies[0].clone()
+    }
+    fn write(&mut self, who: u8, content: Content) -> Reply {
+        let author = self.author(who);
+        self.propose(Command::Append { channel: self.group, author, content, peer: PeerCheck::NotAsked })
+    }
+    fn say(&mut self, who: u8, text: &str) -> Seq {
+        at(&self.write(who, Content::Text { text: text.to_owned(), reply_to: None, mentions: Vec::new(), extra: None }))
+    }
+    fn say_with(&mut self, who: u8, text: &str, extra: Extra) -> Reply {
+        self.write(who, Content::Text { text: text.to_owned(), reply_to: None, mentions: Vec::new(), extra: Some(Box::new(extra)) })
+    }
+    fn act(&mut self, who: u8, act: Act) -> Reply {
+        let author = self.author(who);
+        self.propose(Command::Act { channel: self.group, author, act })
+    }
+    fn change(&mut self, who: u8, change: MemberChange) -> Reply {
+        let author = self.author(who);
+        self.propose(Command::ChangeMembers { channel: self.group, author, change })
+    }
+    fn join(&mut self, who: u8, secret: [u8; 16]) -> Reply {
+        self.propose(Command::Join { channel: self.group, user: user(who), secret })
+    }
+    fn page(&self, who: u8, place: Option<Place>, limit: u32) -> HistoryPage {
+        let (first, last) = (seq(1), seq(u64::MAX));
+        let query = HistoryQuery {
+            channel: self.group,
+            first,
+            last,
+            newest_first: false,
+            limit,
+            min_seq: Seq::ZERO,
+            replica: None,
+            linearizable: false,
+            place,
+        };
+        read::history(&self.script.view, user(who), &query, NodeId::new(1)).expect("readable").expect("a member")
+    }
+    /// What this user reads at a seq: its text, or why there is none.
+    fn reads(&self, who: u8, at: Seq) -> Result<String, Option<Gone>> {
+        let page = self.page(who, None, 1_000);
+        match page.records.iter().find(|record| record.at.seq == at).map(|record| &record.content) {
+            Some(Content::Text { text, .. }) => Ok(text.clone()),
+            Some(Content::Gone { why, .. }) => Err(Some(*why)),
+            _ => Err(None),
+        }
+    }
+    /// Whether any row of the store holds this text.
+    fn holds(&self, text: &str) -> bool {
+        self.script.view.rows.values().any(|row| format!("{row:?}").contains(text))
+    }
+    fn timers(&self) -> Vec<(Timestamp, Timer)> {
+        let rows = self.script.view.scan(&Scan::Timers(None), false, 100).expect("readable");
+        rows.into_iter().filter_map(|(key, _)| if let RowKey::Timer(due, _, timer) = key { Some((due, timer)) } else { None }).collect()
+    }
+    /// Lets time pass by what is said meanwhile, and fires all that is due then.
+    fn fire_all(&mut self) -> Vec<Reply> {
+        let all = self.timers();
+        all.into_iter().map(|(due, timer)| self.fire(due, timer)).collect()
+    }
+    fn fire(&mut self, due: Timestamp, timer: Timer) -> Reply {
+        let items = vec![kith_machine::item(Command::Fire { channel: self.group, due, timer })];
+        let (group, index) = (self.script.group(), self.script.index() + 1);
+        let batch = kith_wire::log::Batch { now: due, items };
+        self.script.log.push(batch.clone());
+        self.script.view.apply(group, index, batch).expect("applies").replies[0].clone()
+    }
+}
+
+fn at(reply: &Reply) -> Seq {
+    match reply {
+        Reply::Sent { seq, .. } => *seq,
+        other => panic!("{other:?}"),
+    }
+}
+fn edit(target: Seq, text: &str) -> Act {
+    Act::Edit { target, text: text.to_owned(), mentions: Vec::new() }
+}
+fn forever(secret: u8, uses: u32) -> Act {
+    Act::Invite(Invite { secret: [secret; 16], until: Timestamp::new(0), uses })
+}
+
+#[test]
+fn what_was_edited_or_deleted_is_in_no_row_and_the_seqs_stay() {
+    let mut chat = Chat::new();
+    let said = chat.say(BOB, "first words");
+    let first = at(&chat.act(BOB, edit(said, "second words")));
+    assert!(!chat.holds("first words"));
+    let second = at(&chat.act(BOB, edit(said, "third words")));
+    assert!(!chat.holds("second words"), "the record of the first edit is blank");
+    assert_eq!(chat.reads(ANN, said), Ok("third words".to_owned()));
+    assert_eq!(chat.page(ANN, None, 100).marks.iter().map(|marks| (marks.seq, marks.edited)).collect::<Vec<_>>(), [(said, second)]);
+    let deleted = at(&chat.act(ANN, Act::Delete { target: said }));
+    assert!(!chat.holds("third words"));
+    assert_eq!(chat.reads(BOB, said), Err(Some(Gone::Deleted)));
+    assert_eq!([said, first, second, deleted], [2, 3, 4, 5].map(seq), "each is a record with a seq of its own");
+    let page = chat.page(BOB, None, 100);
+    assert_eq!(page.records.len(), 5);
+    assert_eq!(page.head.cnt, 1, "a deleted text counts until it is read past");
+    assert_eq!(chat.act(BOB, edit(said, "again")), Reply::Rejected(Code::TextGone));
+}
+
+#[test]
+fn reactions_have_totals_and_doing_nothing_makes_no_record() {
+    let mut chat = Chat::new();
+    let said = chat.say(ANN, "hi");
+    let react = |on| Act::React { target: said, emoji: "👍".to_owned(), on };
+    assert!(matches!(chat.act(ANN, react(true)), Reply::Sent { .. }));
+    assert!(matches!(chat.act(BOB, react(true)), Reply::Sent { .. }));
+    assert_eq!(chat.act(BOB, react(true)), Reply::Kept { id: 0 });
+    let total = |chat: &Chat, who| chat.page(who, None, 100).marks[0].reactions.iter().map(|one| (one.count, one.mine)).collect::<Vec<_>>();
+    assert_eq!(total(&chat, BOB), [(2, true)]);
+    assert!(matches!(chat.act(BOB, react(false)), Reply::Sent { .. }));
+    assert_eq!(total(&chat, BOB), [(1, false)]);
+    for number in 0..limit::REACTIONS_MAX - 1 {
+        let emoji = format!("r{number}");
+        assert!(matches!(chat.act(BOB, Act::React { target: said, emoji, on: true }), Reply::Sent { .. }));
+    }
+    assert_eq!(chat.act(BOB, Act::React { target: said, emoji: "more".to_owned(), on: true }), Reply::Rejected(Code::TooManyReactions));
+    let page = chat.page(BOB, None, 100);
+    assert_eq!((page.head.cnt, page.head.seq > seq(20)), (1, true), "reactions are records and no messages");
+}
+
+#[test]
+fn a_reaction_does_not_read_what_is_unread() {
+    let mut chat = Chat::new();
+    let said = chat.say(ANN, "one");
+    chat.say(ANN, "two");
+    chat.act(BOB, Act::React { target: said, emoji: "👍".to_owned(), on: true });
+    let overview = read::overview(&chat.script.view, chat.group, user(BOB)).expect("readable").expect("a member");
+    assert_eq!(overview.positions.iter().map(|(read, _)| read.seq).min(), Some(Seq::ZERO));
+}
+
+#[test]
+fn a_thread_hangs_on_a_text_that_is_in_none() {
+    let mut chat = Chat::new();
+    let root = chat.say(ANN, "root");
+    let in_thread = |root| Extra { thread: Some(root), ..Extra::default() };
+    let reply = at(&chat.say_with(BOB, "reply", in_thread(root)));
+    chat.say(ANN, "elsewhere");
+    let other = at(&chat.say_with(ANN, "answer", in_thread(root)));
+    assert_eq!(chat.say_with(ANN, "nested", in_thread(reply)), Reply::Rejected(Code::Invalid));
+    assert_eq!(chat.say_with(ANN, "nowhere", in_thread(seq(99))), Reply::Rejected(Code::Invalid));
+    let page = chat.page(BOB, Some(Place::Thread(root)), 100);
+    assert_eq!(page.records.iter().map(|record| record.at.seq).collect::<Vec<_>>(), [root, reply, other]);
+    assert_eq!((page.marks[0].replies, page.marks[0].last_reply), (2, other));
+    let short = chat.page(BOB, Some(Place::Thread(root)), 2);
+    assert_eq!((short.records.len(), short.covered.map(|(_, last)| last)), (2, Some(reply)));
+}
+
+#[test]
+fn history_is_found_by_time_and_around_a_record() {
+    let mut chat = Chat::new();
+    for number in 0..20 {
+        chat.say(ANN, &number.to_string());
+        // Time passes with what is proposed.
+        chat.script.step([24, 0, 0, 0, 0, 0, 0, 100]);
+    }
+    let all = chat.page(ANN, None, 100).records;
+    for record in &all {
+        let found = chat.page(ANN, Some(Place::At(record.ts)), 1);
+        assert!(found.records[0].ts >= record.ts && found.records[0].at.seq <= record.at.seq);
+    }
+    assert_eq!(chat.page(ANN, Some(Place::At(Timestamp::new(u64::MAX))), 5).records, []);
+    let around = chat.page(ANN, Some(Place::Around(seq(10))), 5);
+    assert_eq!(around.records.iter().map(|record| record.at.seq.get()).collect::<Vec<_>>(), [8, 9, 10, 11, 12]);
+    assert_eq!(around.covered, Some((seq(8), seq(12))));
+    assert_eq!(chat.page(ANN, Some(Place::Around(seq(1))), 4).records[0].at.seq, seq(1));
+}
+
+#[test]
+fn a_link_lets_in_as_many_as_it_says_and_nobody_who_was_removed() {
+    let mut chat = Chat::new();
+    chat.act(ANN, forever(1, 1));
+    assert_eq!(chat.join(EVE, [2; 16]), Reply::Rejected(Code::LinkEnded));
+    assert!(matches!(chat.join(EVE, [1; 16]), Reply::Joined { .. }));
+    assert!(matches!(chat.join(EVE, [1; 16]), Reply::Joined { .. }), "again is the same");
+    assert_eq!(chat.join(4, [1; 16]), Reply::Rejected(Code::LinkEnded), "it is used up");
+    chat.act(ANN, forever(3, 0));
+    chat.change(ANN, MemberChange::Remove(user(EVE)));
+    assert_eq!(chat.join(EVE, [3; 16]), Reply::Rejected(Code::NotAllowed));
+    chat.change(BOB, MemberChange::Leave);
+    assert!(matches!(chat.join(BOB, [3; 16]), Reply::Joined { .. }), "who left by themselves may come back");
+    assert_eq!(chat.act(ANN, Act::Revoke { secret: [3; 16] }), Reply::Kept { id: 0 });
+    assert_eq!(chat.join(4, [3; 16]), Reply::Rejected(Code::LinkEnded));
+    for number in 0..limit::INVITES_MAX as u8 {
+        assert_eq!(chat.act(ANN, forever(100 + number, 0)), Reply::Kept { id: 0 }, "the used-up link makes room");
+    }
+    assert_eq!(chat.act(ANN, forever(99, 0)), Reply::Rejected(Code::TooManyLinks));
+}
+
+#[test]
+fn who_asks_is_let_in_by_an_admin_and_reads_from_where_the_rules_say() {
+    let mut chat = Chat::new();
+    let old = chat.say(ANN, "before");
+    chat.act(ANN, Act::SetRules(Rules { approval: true, from_start: true, ..Rules::default() }));
+    chat.act(ANN, forever(1, 0));
+    assert_eq!((chat.join(EVE, [1; 16]), chat.join(EVE, [1; 16])), (Reply::Pending, Reply::Pending));
+    assert_eq!(row::<RulesRow>(&chat.script.view, &RowKey::Rules(chat.group)).expect("readable").expect("is there").asked.len(), 1);
+    assert!(matches!(chat.change(ANN, MemberChange::Add(user(EVE))), Reply::Sent { .. }));
+    assert_eq!(chat.reads(EVE, old), Ok("before".to_owned()));
+    assert_eq!(chat.act(ANN, Act::Reject { user: user(EVE) }), Reply::Rejected(Code::NotFound), "who is in does not wait any more");
+}
+
+#[test]
+fn an_edit_of_what_came_before_tells_a_new_member_nothing() {
+    let mut chat = Chat::new();
+    let old = chat.say(ANN, "before");
+    chat.change(ANN, MemberChange::Add(user(EVE)));
+    let edited = at(&chat.act(ANN, edit(old, "news of before")));
+    let page = chat.page(EVE, None, 100);
+    assert!(page.records.iter().all(|record| record.at.seq != edited));
+    assert!(page.withheld.contains(&(edited, edited)));
+    assert_eq!(chat.reads(BOB, old), Ok("news of before".to_owned()));
+}
+
+#[test]
+fn who_has_left_reads_no_edit_that_came_after() {
+    let mut chat = Chat::new();
+    let said = chat.say(ANN, "then");
+    chat.change(ANN, MemberChange::Remove(user(BOB)));
+    assert_eq!(chat.reads(BOB, said), Ok("then".to_owned()));
+    chat.act(ANN, edit(said, "now"));
+    assert_eq!(chat.reads(BOB, said), Err(Some(Gone::Changed)));
+    assert_eq!(read::beside(&chat.script.view, chat.group, user(BOB)).expect("readable").map(|beside| beside.title), None);
+}
+
+#[test]
+fn a_scheduled_text_is_sent_once_at_its_time() {
+    let mut chat = Chat::new();
+    chat.say(ANN, "hi");
+    let due = Timestamp::new(50_000);
+    let later = |text: &str| Act::Schedule { due, draft: Draft { text: text.to_owned(), ..Draft::default() } };
+    let Reply::Kept { id } = chat.act(BOB, later("on time")) else { panic!("kept") };
+    let Reply::Kept { id: other } = chat.act(BOB, later("taken back")) else { panic!("kept") };
+    assert_eq!(chat.act(BOB, Act::Unschedule { id: other }), Reply::Kept { id: other });
+    let timer = Timer::Send { user: user(BOB), id };
+    assert_eq!(chat.propose(Command::Fire { channel: chat.group, due, timer }), Reply::Rejected(Code::Busy), "too early by the log's clock");
+    let said = at(&chat.fire(due, timer));
+    assert_eq!(chat.fire(due, timer), Reply::Done, "another leader's command does nothing");
+    assert_eq!(chat.reads(ANN, said), Ok("on time".to_owned()));
+    assert!(!chat.holds("taken back") && chat.timers().is_empty());
+}
+
+#[test]
+fn a_scheduled_text_that_is_refused_is_shown_to_its_author() {
+    let mut chat = Chat::new();
+    let due = Timestamp::new(50_000);
+    let Reply::Kept { id } = chat.act(BOB, Act::Schedule { due, draft: Draft { text: "x".to_owned(), ..Draft::default() } }) else { panic!("kept") };
+    chat.act(ANN, Act::SetRules(Rules { post: Role::Admin, ..Rules::default() }));
+    assert_eq!(chat.fire_all(), [Reply::Done]);
+    let shown = read::scheduled(&chat.script.view, chat.group, user(BOB)).expect("readable");
+    assert_eq!(shown.iter().map(|(id, row)| (*id, row.refused)).collect::<Vec<_>>(), [(id, Some(Code::NotAllowed))]);
+    for number in 0..limit::SCHEDULED_MAX as u64 {
+        let due = Timestamp::new(60_000 + number);
+        let draft = Draft { text: "x".to_owned(), ..Draft::default() };
+        assert!(matches!(chat.act(ANN, Act::Schedule { due, draft }), Reply::Kept { .. }));
+    }
+    let draft = Draft { text: "x".to_owned(), ..Draft::default() };
+    assert_eq!(chat.act(ANN, Act::Schedule { due: Timestamp::new(90_000), draft }), Reply::Rejected(Code::TooManyScheduled));
+}
+
+#[test]
+fn a_text_ends_when_its_author_said_so() {
+    let mut chat = Chat::new();
+    let extra = Extra { ttl_ms: Some(5_000), ..Extra::default() };
+    let said = at(&chat.say_with(ANN, "for a while", extra));
+    chat.act(ANN, edit(said, "for a while yet"));
+    chat.act(ANN, Act::Pin { target: said, on: true });
+    chat.fire_all();
+    assert!(!chat.holds("for a while") && chat.timers().is_empty());
+    assert_eq!(chat.reads(BOB, said), Err(Some(Gone::Expired)));
+}
+
+#[test]
+fn a_channel_keeps_nothing_longer_than_its_owner_says() {
+    let mut chat = Chat::new();
+    for number in 0..300 {
+        chat.say(ANN, &format!("old {number}"));
+    }
+    chat.act(ANN, Act::SetRules(Rules { retention_ms: limit::RETENTION_MS_MIN, ..Rules::default() }));
+    let mut sweeps = 0;
+    while let Some((due, timer)) = chat.timers().first().copied() {
+        chat.fire(due, timer);
+        sweeps += 1;
+        assert!(sweeps < 20, "it ends");
+    }
+    assert!(!chat.holds("old "), "every text is gone");
+    let page = chat.page(BOB, None, 1_000);
+    assert_eq!(page.head.seq, seq(302), "and every seq stays");
+    let (first, last) = page.withheld[0];
+    assert_eq!((first, last.next()), (seq(1), page.records[0].at.seq), "what is not kept is a stated range");
+    let new = chat.say(BOB, "new");
+    assert_eq!((chat.reads(ANN, new), chat.timers().len()), (Ok("new".to_owned()), 1), "the next text sets the next sweep");
+}
+
+#[test]
+fn slow_mode_delays_members_and_uses_no_number() {
+    let mut chat = Chat::new();
+    chat.act(ANN, Act::SetRules(Rules { slow_ms: 60_000, ..Rules::default() }));
+    chat.say(BOB, "one");
+    let author = chat.author(BOB);
+    let content = Content::Text { text: "two".to_owned(), reply_to: None, mentions: Vec::new(), extra: None };
+    assert!(matches!(chat.write(BOB, content), Reply::Slow { ms } if ms > 0 && ms <= 60_000));
+    assert_eq!(chat.author(BOB), author, "the number is free");
+    chat.say(ANN, "an owner");
+    chat.say(ANN, "may go on");
+}
+
+#[test]
+fn the_last_owner_hands_over_and_the_last_member_ends_the_group() {
+    let mut chat = Chat::new();
+    assert_eq!(chat.change(ANN, MemberChange::Leave), Reply::Rejected(Code::LastOwner));
+    assert!(matches!(chat.act(ANN, Act::HandOver { to: user(BOB) }), Reply::Sent { .. }));
+    assert!(matches!(chat.change(ANN, MemberChange::Leave), Reply::Sent { .. }));
+    assert!(matches!(chat.change(BOB, MemberChange::Leave), Reply::Sent { .. }), "who is alone may go");
+    assert_eq!(chat.act(BOB, forever(1, 0)), Reply::Rejected(Code::Dissolved));
+}
+
+#[test]
+fn a_refusal_that_was_learnt_elsewhere_uses_up_the_number() {
+    let mut chat = Chat::new();
+    let author = chat.author(BOB);
+    let refuse = Command::Refuse { channel: chat.group, author, code: Code::NotFound };
+    assert_eq!(chat.propose(refuse.clone()), Reply::Rejected(Code::NotFound));
+    assert_eq!(chat.propose(refuse), Reply::Rejected(Code::NotFound), "a retry gets the same");
+    assert_eq!(chat.author(BOB).client_seq, author.client_seq.next());
+}
+
+#[test]
+fn a_page_with_many_marks_is_cut_and_goes_on() {
+    let mut chat = Chat::new();
+    for number in 0..250 {
+        let said = chat.say(ANN, &number.to_string());
+        for emoji in 0..limit::REACTIONS_MAX {
+            let emoji = format!("{emoji:0>64}");
+            chat.act(BOB, Act::React { target: said, emoji, on: true });
+        }
+    }
+    let mut first = seq(1);
+    let (mut seen, mut pages) = (Vec::new(), 0);
+    loop {
+        let query = HistoryQuery {
+            channel: chat.group,
+            first,
+            last: seq(u64::MAX),
+            newest_first: false,
+            limit: 1_000,
+            min_seq: Seq::ZERO,
+            replica: None,
+            linearizable: false,
+            place: None,
+        };
+        let page = read::history(&chat.script.view, user(BOB), &query, NodeId::new(1)).expect("readable").expect("a member");
+        let bytes: usize = page.marks.iter().flat_map(|marks| &marks.reactions).map(|one| one.emoji.len()).sum();
+        assert!(bytes <= limit::PAGE_MARKS_BYTES_MAX);
+        seen.extend(page.records.iter().map(|record| record.at.seq.get()));
+        pages += 1;
+        match page.covered {
+            Some((_, last)) => first = last.next(),
+            None => break,
+        }
+    }
+    assert_eq!(seen, (1..=251 + 250 * 20).collect::<Vec<_>>());
+    assert!(pages > 6, "{pages}");
+}
