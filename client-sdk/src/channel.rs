@@ -15,6 +15,7 @@ use crate::{
     error::Error,
     feed::Events,
     outgoing::Outgoing,
+    preferences::Preferences,
     store::Cursor,
 };
 
@@ -99,6 +100,10 @@ impl Default for History {
 }
 
 impl Channel {
+    /// How it stands in the user's list: pin, mute, archive, draft.
+    pub fn preferences(&self) -> Preferences {
+        Preferences::new(self.client.clone(), self.id)
+    }
     pub(crate) fn new(client: Client, id: ChannelId) -> Self {
         Self { client, id }
     }

@@ -8,7 +8,7 @@ use std::{
 use kith_wire::{
     client::{Answer, Page, Pull, Request},
     code::Code,
-    id::{ChannelId, ClientSeq, UserId},
+    id::{ChannelId, ClientSeq, Timestamp, UserId},
     log::IndexRow,
 };
 use rand::RngExt;
@@ -19,6 +19,7 @@ use crate::{
     account::Account,
     builder::ClientBuilder,
     channel::Channel,
+    contact::Contacts,
     core::{Reply, What},
     driver::Command,
     error::Error,
@@ -100,13 +101,15 @@ pub struct ChannelSummary {
     pub channel: ChannelId,
     /// Texts that this user has not read.
     pub unread: u64,
-    /// Head, preview, title, read position.
+    /// Of those, how many mention the user; 100 shows as "99+".
+    pub mentions: usize,
+    /// Head, preview, title, read position, preferences and draft.
     pub row: IndexRow,
 }
 
 impl From<IndexRow> for ChannelSummary {
     fn from(row: IndexRow) -> Self {
-        Self { channel: row.news.channel, unread: row.unread(), row }
+        Self { channel: row.news.channel, unread: row.unread(), mentions: row.unread_mentions(), row }
     }
 }
 
@@ -208,6 +211,20 @@ impl Client {
     /// The own account: devices, password, name.
     pub fn account(&self) -> Account {
         Account::new(self.clone())
+    }
+    /// Contacts, blocks, profiles, search.
+    pub fn contacts(&self) -> Contacts {
+        Contacts::new(self.clone())
+    }
+    /// The user's list as it is shown: pinned ones first, then the newest; those that are archived by `now`, or all others.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn conversations(&self, archived: bool, now: Timestamp) -> Result<Vec<ChannelSummary>, Error> {
+        let mut shown = self.channels().await?;
+        shown.retain(|summary| summary.row.is_archived(now) == archived);
+        shown.sort_by_key(|summary| std::cmp::Reverse((summary.row.preferences.pinned, summary.row.news.head_ts, summary.channel)));
+        Ok(shown)
     }
     /// Any request of the protocol that takes no number. Repeated until it is answered: each of them may be.
     ///

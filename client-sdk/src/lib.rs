@@ -31,6 +31,7 @@ mod builder;
 mod channel;
 mod client;
 mod clock;
+mod contact;
 mod core;
 mod driver;
 mod endpoint;
@@ -40,6 +41,7 @@ mod live;
 mod login;
 mod memory;
 mod outgoing;
+mod preferences;
 pub mod raw;
 mod status;
 pub mod store;
@@ -55,6 +57,7 @@ pub use crate::{
     builder::ClientBuilder,
     channel::{Channel, Draft, History},
     client::{ChannelSummary, Client, NewChannel, UserRef},
+    contact::{Contacts, ProfileChange},
     core::{Backfill, RetryPolicy},
     endpoint::{Endpoint, Trust},
     error::Error,
@@ -63,6 +66,7 @@ pub use crate::{
     login::{Door, Entered, Keeper, Login, SavedLogin},
     memory::MemoryStore,
     outgoing::{Delivery, Done, MessageRef, Outgoing},
+    preferences::Preferences,
     status::Status,
     token::{TokenProvider, TokenReason},
 };

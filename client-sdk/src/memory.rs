@@ -204,7 +204,7 @@ mod tests {
             title: String::new(),
             preview: String::new(),
         };
-        IndexRow { rev: UserRev::new(rev), news, read: at(read) }
+        IndexRow { rev: UserRev::new(rev), news, read: at(read), preferences: Default::default() }
     }
 
     #[tokio::test]

@@ -23,11 +23,11 @@ use kith_wire::{
     code::Code,
     id::{Bucket, GroupId, Term, Timestamp, UserId},
     limit,
-    log::{Debt, OwedRow, UserChange, UserState},
+    log::{Debt, OwedRow, UserChange, UserState, bucket_of_word},
     peer::Inner,
 };
 
-use crate::{clock::Instant, leadership::Duty, router::Router, supervise::Tasks};
+use crate::{auth::name::words, clock::Instant, leadership::Duty, router::Router, supervise::Tasks};
 
 /// Rows of one read.
 const PAGE: usize = 256;
@@ -152,10 +152,54 @@ impl Payer {
         let deadline = self.router.clock().instant() + PAY_WITHIN;
         match &owed.debt {
             Debt::Name(name) => self.pay_name(handle, owed.user, name, deadline).await?,
+            Debt::Contact(peer) => self.pay_contact(handle, owed.user, *peer, deadline).await?,
+            Debt::Search => self.pay_search(handle, owed.user, deadline).await?,
         }
         let paid = UserChange::Paid { debt: owed.debt.clone(), version: owed.version };
         // If this is lost, it is paid once more.
         handle.propose(kith_machine::item(paid.of(owed.user))).await.map(|_| ()).map_err(|_| Refusal::new(Code::NoLeader))
+    }
+
+    /// The other's home hears what this user wants now. Whoever does not exist any more wants nothing.
+    async fn pay_contact(&self, handle: &GroupHandle, user: UserId, peer: UserId, deadline: Instant) -> Result<(), Refusal> {
+        let unread = |_: ViewError| Refusal::new(Code::Behind);
+        let view = handle.reader().map_err(unread)?;
+        let row = user::contact(&view, user, peer).map_err(unread)?;
+        let account = user::account(&view, user).map_err(unread)?;
+        drop(view);
+        let asked = row.is_some_and(|row| row.mine);
+        let version = account.map_or(0, |account| account.debts);
+        let change = UserChange::MirrorContact { peer: user, asked, version };
+        match self.router.inner(peer.bucket(), Inner::User { user: peer, change }, deadline).await {
+            Err(refusal) if refusal.code == Code::NoSuchUser => Ok(()),
+            done => done.map(|_| ()),
+        }
+    }
+
+    /// The index hears of the words that are new, and of those that are gone. Which it may have is noted before it is told.
+    async fn pay_search(&self, handle: &GroupHandle, user: UserId, deadline: Instant) -> Result<(), Refusal> {
+        let unread = |_: ViewError| Refusal::new(Code::Behind);
+        let view = handle.reader().map_err(unread)?;
+        let account = user::account(&view, user).map_err(unread)?;
+        let profile = user::profile(&view, user).map_err(unread)?;
+        drop(view);
+        let wanted = match account.filter(|row| row.state == UserState::Active && !profile.hidden) {
+            Some(account) => words(&account.name, &profile.display),
+            None => Vec::new(),
+        };
+        let version = profile.version;
+        let note = async |words: Vec<String>| {
+            let command = UserChange::Indexed { version, words }.of(user);
+            handle.propose(kith_machine::item(command)).await.map(|_| ()).map_err(|_| Refusal::new(Code::NoLeader))
+        };
+        let gone: Vec<String> = profile.words.iter().filter(|word| !wanted.contains(word)).cloned().collect();
+        note(wanted.iter().chain(&gone).cloned().collect()).await?;
+        let words = wanted.iter().map(|word| (word, false)).chain(gone.iter().map(|word| (word, true)));
+        for (word, gone) in words {
+            let told = Inner::IndexWord { word: word.clone(), user, version, gone };
+            self.router.inner(bucket_of_word(word), told, deadline).await?;
+        }
+        note(wanted).await
     }
 
     /// The name's row follows the account: theirs while they have it, held back once they had.

@@ -131,6 +131,8 @@ codes! {
     Unsupported = 4007, Never, "not supported by this version";
     /// A password that is too short.
     WeakPassword = 4020, Never, "a password has at least 8 characters";
+    /// As many of these as there may be: one must go first.
+    LimitReached = 4021, Never, "no more of these: remove one first";
     // 5xxx limited
     /// A queue is full or a rate is over its limit.
     Busy = 5001, After, "too busy, try again after the delay";

@@ -44,6 +44,38 @@ pub const REFRESH_IDLE_MAX_MS: u64 = 90 * 24 * 3_600_000;
 pub const NAME_HOLD_MS: u64 = 30 * 24 * 3_600_000;
 /// Between two renames of a user, in milliseconds (a day), so that nobody holds back more than 30 names. Sooner is `TooMany`.
 pub const RENAME_EVERY_MS: u64 = 24 * 3_600_000;
+/// Draft of one conversation, in Unicode scalar values. One more is `TooLarge`: the device keeps it for itself.
+pub const DRAFT_CHARS_MAX: usize = 2_000;
+/// Conversations of a user with a draft. The next is `LimitReached`.
+pub const DRAFTS_MAX: u32 = 100;
+/// Conversations that a user has pinned. The next is `LimitReached`.
+pub const PINNED_MAX: u32 = 100;
+/// Display name, in Unicode scalar values. One more is `TooLarge`.
+pub const DISPLAY_CHARS_MAX: usize = 64;
+/// What a user says of themselves, in Unicode scalar values. One more is `TooLarge`.
+pub const PROFILE_ABOUT_CHARS_MAX: usize = 500;
+/// URL of a picture, in bytes. One more is `TooLarge`.
+pub const AVATAR_BYTES_MAX: usize = 1_024;
+/// Custom fields of a profile. One more is `LimitReached`.
+pub const PROFILE_FIELDS_MAX: usize = 16;
+/// Name of a custom field, in bytes. One more is `TooLarge`.
+pub const PROFILE_KEY_BYTES_MAX: usize = 32;
+/// Value of a custom field, in Unicode scalar values. One more is `TooLarge`.
+pub const PROFILE_VALUE_CHARS_MAX: usize = 256;
+/// Contacts of a user, with who asked and who was asked. The next that they ask is `LimitReached`; one that asks them waits at home (`Busy`).
+pub const CONTACTS_MAX: u32 = 2_000;
+/// Users that a user has blocked. The next is `LimitReached`.
+pub const BLOCKS_MAX: u32 = 1_000;
+/// Contacts of one answer. More come with the next.
+pub const CONTACTS_PER_PAGE: usize = 100;
+/// Words of a display name that search knows, besides the name. Further ones are not found.
+pub const SEARCH_WORDS_MAX: usize = 8;
+/// Letters of a word that search knows. Further ones do not count.
+pub const SEARCH_WORD_CHARS_MAX: usize = 32;
+/// Letters of ASCII that a search must have. Fewer find only what is no longer.
+pub const SEARCH_ASCII_MIN: usize = 2;
+/// Users of one search. More letters find others.
+pub const SEARCH_FOUND_MAX: usize = 20;
 /// Requests of one connection before its Hello. The next ends it.
 pub const DOOR_REQUESTS_MAX: usize = 16;
 /// Preview of a channel's last text, in Unicode scalar values. Longer ones are cut.

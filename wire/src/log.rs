@@ -22,7 +22,10 @@ use crate::{
 
 pub use self::{
     content::{Content, Record},
-    user::{CredentialRow, Debt, EnterDevice, IssuedReset, OwedRow, UserChange},
+    user::{
+        ContactRow, CredentialRow, Debt, EnterDevice, IssuedReset, OwedRow, Preference, PreferencesRow, ProfileField, ProfileRow, SavedDraft,
+        UserChange, WordRow, bucket_of_word,
+    },
 };
 
 // ---------------------------------------------------------------- raft log
@@ -171,6 +174,8 @@ pub enum Command {
     ReleaseName { name: String, user: UserId },
     /// The user has left the name behind: nobody else may have it until then.
     HoldName { name: String, user: UserId, until: Timestamp },
+    /// A word of a user for the search index, or that it is gone; the higher version holds.
+    IndexWord { word: String, user: UserId, version: u64, gone: bool },
     // -- the group itself
     /// Takes buckets into ownership, at a higher epoch only.
     OwnBuckets { region: RegionId, first: u16, last: u16, epoch: OwnerEpoch },
@@ -448,6 +453,14 @@ pub struct UserRow {
     pub closed: Timestamp,
     /// Changes so far that were owed elsewhere: numbers them.
     pub debts: u64,
+    /// Conversations pinned.
+    pub pins: u32,
+    /// Conversations with a draft.
+    pub drafts: u32,
+    /// Rows of contacts.
+    pub contacts: u32,
+    /// Users blocked.
+    pub blocks: u32,
 }
 
 /// A device of a user. One that was ended stays, so that its tokens stay ended.
@@ -480,12 +493,22 @@ pub struct IndexRow {
     pub news: Ref,
     /// Read by this user up to here.
     pub read: Position,
+    /// How it stands in the user's list.
+    pub preferences: PreferencesRow,
 }
 
 impl IndexRow {
     /// Texts that the user has not read: a difference of two running numbers, never a stored counter. Reading begins with the present stay.
     pub fn unread(&self) -> u64 {
-        self.news.head.cnt.saturating_sub(self.read.cnt.max(self.news.join.cnt))
+        self.news.head.cnt.saturating_sub(self.read.cnt.max(self.news.join.cnt).max(self.preferences.cleared.cnt))
+    }
+    /// Whether it is out of the list: archived, and nothing was said since, or nobody wants to hear it.
+    pub fn is_archived(&self, now: Timestamp) -> bool {
+        self.preferences.archived.is_some_and(|head| self.news.head.seq <= head || self.is_muted(now))
+    }
+    /// Whether it is muted.
+    pub fn is_muted(&self, now: Timestamp) -> bool {
+        self.preferences.muted.is_some_and(|until| now < until)
     }
     /// Mentions of the user that they have not read; 100 shows as "99+".
     pub fn unread_mentions(&self) -> usize {

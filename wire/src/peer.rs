@@ -13,6 +13,7 @@ use crate::{
         UserId, UserRev,
     },
     log::{ClusterMap, EnterDevice, Entry, IndexRow, LogId, Membership, Position, Record, Ref, UserChange, Vote},
+    people::ProfileView,
     secret::Secret,
 };
 
@@ -266,6 +267,12 @@ pub enum Inner {
     User { user: UserId, change: UserChange },
     /// A record, as this user may read it.
     ReadRecord { channel: ChannelId, user: UserId, seq: Seq },
+    /// A word for the search index.
+    IndexWord { word: String, user: UserId, version: u64, gone: bool },
+    /// Words that begin so, and whose they are.
+    FindWords { prefix: String },
+    /// What is seen of users of this group.
+    GetProfiles { users: Vec<UserId> },
 }
 
 /// The answer to an [`Inner`].
@@ -285,6 +292,10 @@ pub enum InnerAnswer {
     Entered { name: String, login: u64, admin: bool, created: bool },
     /// To `ReadRecord`: none that they may read.
     Source { record: Option<Record> },
+    /// Words, rising, and whose they are.
+    Words(Vec<(String, UserId)>),
+    /// What is seen of users, and whether search may show them.
+    Profiles(Vec<(ProfileView, bool)>),
 }
 
 /// A session for the registry of a home leader.

@@ -4,7 +4,8 @@
 //! shows. Those that [`PeopleRequest::is_at_door`] says so of may be asked before Hello, without a token. Not here: what they do (the node).
 
 use crate::{
-    id::{DeviceId, Timestamp, UserId},
+    id::{ChannelId, DeviceId, Timestamp, UserId},
+    log::{Preference, ProfileField},
     secret::Secret,
 };
 
@@ -39,6 +40,20 @@ pub enum PeopleRequest {
     ResetLink { name: String },
     /// Gives or takes an operator's rights; only by a token made on a node's own machine.
     SetAdmin { name: String, admin: bool },
+    /// How a conversation stands in the own list, on all devices.
+    Prefer { channel: ChannelId, preference: Preference },
+    /// What others see: each part that is given; an empty text takes it away.
+    SetProfile { display: Option<String>, about: Option<String>, avatar: Option<String>, searchable: Option<bool>, fields: Vec<ProfileField> },
+    /// What is seen of users.
+    GetProfiles { users: Vec<UserId> },
+    /// Asks somebody to be a contact, accepts who has asked, or takes that back or declines.
+    AskContact { peer: UserId, asked: bool },
+    /// Whether to hear nothing of somebody.
+    Block { peer: UserId, blocked: bool },
+    /// Contacts, and who has asked or was, by user id; after this one.
+    Contacts { after: UserId },
+    /// Users by the beginning of their name or of a word of their display name.
+    Search { prefix: String },
 }
 
 /// An answer about accounts and people.
@@ -50,6 +65,10 @@ pub enum PeopleAnswer {
     Devices(Vec<DeviceView>),
     /// Done, nothing to tell.
     Done,
+    /// Profiles; of users that do not exist there is none.
+    Profiles(Vec<ProfileView>),
+    /// Contacts, by rising user, and whether there are more.
+    Contacts { contacts: Vec<ContactView>, more: bool },
     /// A code that is shown once.
     Code { code: Secret, until: Option<Timestamp> },
 }
@@ -86,6 +105,51 @@ pub struct DeviceView {
     pub seen: Timestamp,
     /// Whether it is the one that asks.
     pub current: bool,
+}
+
+/// What is seen of a user.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ProfileView {
+    /// Who.
+    pub user: UserId,
+    /// Their name, folded: what tells them apart.
+    pub name: String,
+    /// What is shown in its place; empty: the name is.
+    pub display: String,
+    /// A few words.
+    pub about: String,
+    /// Where the picture is.
+    pub avatar: String,
+    /// Of the app.
+    pub fields: Vec<ProfileField>,
+}
+
+/// What stands between the user and another.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ContactView {
+    /// Who.
+    pub user: UserId,
+    /// Their name; empty if it is not known now.
+    pub name: String,
+    /// What is shown in its place.
+    pub display: String,
+    /// How it stands.
+    pub state: ContactState,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// How two users stand. The number is on the wire.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ContactState {
+    /// 1: contacts.
+    Mutual,
+    /// 2: this user has asked.
+    Asked,
+    /// 3: the other has asked.
+    Asking,
+    /// 4: this user has blocked the other.
+    Blocked,
 }
 
 impl PeopleRequest {

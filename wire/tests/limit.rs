@@ -150,7 +150,7 @@ fn pages_that_are_too_long_are_not_taken() {
         preview: String::new(),
         head_sender: UserId::new(1),
     };
-    let row = IndexRow { rev: UserRev::new(1), news, read: Position::default() };
+    let row = IndexRow { rev: UserRev::new(1), news, read: Position::default(), preferences: PreferencesRow::default() };
     let page = |rows| Page::decode(&Page::Index { rows: vec![row.clone(); rows], more: false, rev: UserRev::new(1) }.encode());
     assert!(page(limit::PAGE_ROWS_MAX).is_ok());
     assert_eq!(page(limit::PAGE_ROWS_MAX + 1).unwrap_err().code(), Code::TooLarge);

@@ -47,6 +47,14 @@ fn inners(source: &mut Source<'_>) -> Vec<Inner> {
         Inner::NameAttempt { name: Sample::sample(source) },
         Inner::Enter { user: Sample::sample(source), password: Sample::sample(source), enter: Sample::sample(source) },
         Inner::User { user: Sample::sample(source), change: Sample::sample(source) },
+        Inner::IndexWord {
+            word: Sample::sample(source),
+            user: Sample::sample(source),
+            version: Sample::sample(source),
+            gone: Sample::sample(source),
+        },
+        Inner::FindWords { prefix: Sample::sample(source) },
+        Inner::GetProfiles { users: Sample::sample(source) },
     ]
 }
 
@@ -76,6 +84,12 @@ fn people_have_the_bytes_they_always_had() {
         "hold name".to_owned(),
         Item { bucket: None, command: Command::HoldName { name: "ann".into(), user: UserId::new(3), until: Timestamp::new(4) } }.encode(),
     );
+    for (at, answer) in [InnerAnswer::Words(Sample::sample(source)), InnerAnswer::Profiles(Sample::sample(source))].into_iter().enumerate() {
+        add(format!("inner answer {at}"), FromPeer::Told { id: ID, told: Ok(Told::Inner(answer)) }.encode());
+    }
+    add("profile row".to_owned(), ProfileRow::sample(source).encode());
+    add("contact row".to_owned(), ContactRow::sample(source).encode());
+    add("word row".to_owned(), WordRow::sample(source).encode());
     add("credential row".to_owned(), CredentialRow::sample(source).encode());
     add("owed row".to_owned(), OwedRow::sample(source).encode());
     golden::check("people.txt", &lines);
@@ -133,4 +147,24 @@ fn no_secret_is_shown() {
         format!("{:?}", UserChange::SetPassword { password_rev: 1, password: canary(), keep: DeviceId::new(1) }),
     ];
     assert!(shown.iter().all(|text| !text.contains("canary")), "{shown:?}");
+}
+
+#[test]
+fn a_word_is_found_where_its_beginning_says() {
+    for (word, prefix) in [("hanna", "ha"), ("hanna", "han"), ("山田", "山"), ("élodie", "é"), ("a", "a")] {
+        assert_eq!(bucket_of_word(word), bucket_of_word(prefix), "{prefix} of {word}");
+    }
+    assert_ne!(bucket_of_word("hanna"), bucket_of_word("h"), "one letter of ASCII is too common to be looked for");
+}
+
+#[test]
+fn a_conversation_is_archived_until_something_is_said_unless_it_is_muted() {
+    let mut row = IndexRow::sample(&mut Source::new(&[]));
+    row.news.head.seq = Seq::new(5);
+    row.preferences.archived = Some(Seq::new(5));
+    assert!(row.is_archived(Timestamp::new(1)));
+    row.news.head.seq = Seq::new(6);
+    assert!(!row.is_archived(Timestamp::new(1)));
+    row.preferences.muted = Some(Timestamp::new(10));
+    assert!(row.is_archived(Timestamp::new(9)) && !row.is_archived(Timestamp::new(10)));
 }

@@ -216,7 +216,7 @@ impl Server {
             preview: String::new(),
             head_sender: sender,
         };
-        let row = IndexRow { rev: to, news, read: Position::default() };
+        let row = IndexRow { rev: to, news, read: Position::default(), preferences: Default::default() };
         self.rows.insert(channel, row.clone());
         if !faults.lose_moved {
             self.push(Event::IndexMoved { from, to, rows: if faults.stub { Vec::new() } else { vec![row] } });

@@ -25,6 +25,8 @@ use crate::{
 pub const ACCESS_TTL: Duration = Duration::from_secs(15 * 60);
 /// Attempts on one name, or on one user's password.
 const ATTEMPTS: Rate = Rate { burst: 10, per_second: 0.1 };
+/// Searches of one user at one node.
+const SEARCHES: Rate = Rate { burst: 60, per_second: 2.0 };
 /// What a client is told when too many hash.
 const HASH_RETRY_MS: u32 = 500;
 
@@ -36,6 +38,7 @@ pub struct Gate {
     clock: SharedClock,
     hasher: Hasher,
     attempts: Arc<Rates>,
+    searches: Arc<Rates>,
 }
 
 impl std::fmt::Debug for Gate {
@@ -67,7 +70,7 @@ pub struct Drawn {
 impl Gate {
     /// By the cluster's key.
     pub fn new(key: TokenKey, cluster: ClusterId, clock: SharedClock) -> Self {
-        Self { key, cluster, clock, hasher: Hasher::new(), attempts: Arc::new(Rates::new(ATTEMPTS)) }
+        Self { key, cluster, clock, hasher: Hasher::new(), attempts: Arc::new(Rates::new(ATTEMPTS)), searches: Arc::new(Rates::new(SEARCHES)) }
     }
     /// Counts an attempt at a name, or at what else can be guessed.
     ///
@@ -76,6 +79,13 @@ impl Gate {
     pub fn attempt(&self, kind: &str, of: &[u8]) -> Result<(), Refusal> {
         let key = u128::from(hash(&[b"kith/attempt/1", kind.as_bytes(), of]));
         self.attempts.take(key, self.clock.instant()).map_err(limited)
+    }
+    /// Counts a search for users: who looks for everybody is slowed down.
+    ///
+    /// # Errors
+    /// `RateLimited`, with a delay.
+    pub fn search(&self, user: UserId) -> Result<(), Refusal> {
+        self.searches.take(u128::from(user.get()), self.clock.instant()).map_err(limited)
     }
     /// The hash of a password, for the log.
     ///

@@ -48,6 +48,26 @@ fn folded(c: char) -> impl Iterator<Item = char> {
     std::iter::once(first).chain(second)
 }
 
+/// What search knows a user by: the name, and the words of what is shown in its place. Rising, none twice.
+pub fn words(name: &str, display: &str) -> Vec<String> {
+    let folded = fold(display);
+    let parts = folded.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty()).take(limit::SEARCH_WORDS_MAX);
+    let mut words: Vec<String> = std::iter::once(name).chain(parts).map(cut).collect();
+    words.sort();
+    words.dedup();
+    words
+}
+
+/// What is looked for when somebody types this; `None` when there is nothing to look for.
+pub fn search_prefix(typed: &str) -> Option<String> {
+    let prefix = cut(fold(typed.trim()).trim_start_matches('@'));
+    (!prefix.is_empty() && is_showable(&prefix)).then_some(prefix)
+}
+
+fn cut(word: &str) -> String {
+    word.chars().take(limit::SEARCH_WORD_CHARS_MAX).collect()
+}
+
 fn is_odd(c: char) -> bool {
     c.is_whitespace() || c.is_control() || is_invisible(c) || matches!(c, '#' | '/' | ',' | '@')
 }
@@ -93,6 +113,16 @@ mod tests {
         {
             assert_eq!(fold_name(one).unwrap(), fold_name(other).unwrap(), "{one} {other}");
         }
+    }
+
+    #[test]
+    fn search_knows_the_name_and_the_words_of_the_display_name() {
+        assert_eq!(words("ann42", "Ann-Marie  Ｏ'Neil 山田 太郎"), ["ann", "ann42", "marie", "neil", "o", "太郎", "山田"]);
+        assert_eq!(words("ann", ""), ["ann"]);
+        assert_eq!(words("x", &"w ".repeat(50)).len(), 2);
+        assert_eq!(search_prefix(" @ANN "), Some("ann".into()));
+        assert_eq!(search_prefix("  "), None);
+        assert_eq!(search_prefix("a\u{202e}"), None);
     }
 
     proptest! {

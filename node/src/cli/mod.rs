@@ -10,11 +10,13 @@ mod bench;
 mod chat;
 mod check;
 mod cluster;
+mod contact;
 mod demo;
 mod device;
 mod failure;
 mod group;
 mod history;
+mod list;
 mod login;
 mod make;
 mod message;
@@ -64,6 +66,8 @@ enum Verb {
     Bench(bench::Args),
     Token(token::Args),
     Account(account::Args),
+    Contact(contact::Args),
+    List(list::Args),
     Group(group::Args),
     Send(send::Args),
     Message(message::Args),
@@ -131,6 +135,8 @@ impl Cli {
             Verb::Start(_) | Verb::Demo(_) | Verb::Bench(_) | Verb::Check(_) | Verb::Cluster(_) => None,
             Verb::Token(args) => Some(args.cluster.clone()),
             Verb::Account(args) => Some(args.cluster.clone()),
+            Verb::Contact(args) => Some(args.cluster.clone()),
+            Verb::List(args) => Some(args.cluster.clone()),
             Verb::Group(args) => Some(args.cluster.clone()),
             Verb::Send(args) => Some(args.cluster.clone()),
             Verb::Message(args) => Some(args.cluster.clone()),
@@ -164,6 +170,8 @@ impl Verb {
             Self::Cluster(args) => make::run(&args),
             Self::Token(args) => until(stop, token::run(args)).await,
             Self::Account(args) => until(stop, account::run(args)).await,
+            Self::Contact(args) => until(stop, contact::run(args)).await,
+            Self::List(args) => until(stop, list::run(args)).await,
             Self::Group(args) => until(stop, group::run(args)).await,
             Self::Send(args) => until(stop, send::run(args)).await,
             Self::Message(args) => until(stop, message::run(args)).await,

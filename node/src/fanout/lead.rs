@@ -238,6 +238,7 @@ impl Lead {
                 self.dispatch.handle_receipt(*channel, (*user, *read, *delivered), others, homes);
             }
             Effect::IndexMoved { user, from, to, rows } => self.home.handle_moved(*user, *from, *to, rows),
+            Effect::Blocked { user, peer, blocked } => self.home.handle_blocked(*user, *peer, *blocked),
             Effect::DevicesEnded { user, devices, all_but } => self.home.handle_ended(*user, devices, *all_but),
             Effect::Amended { .. } | Effect::Timed { .. } | Effect::MapChanged { .. } | Effect::OwnershipChanged | Effect::Owes => {}
         }
@@ -344,12 +345,30 @@ impl Lead {
                         continue;
                     }
                     self.attempts.remove(&session.session);
+                    if result.is_ok() {
+                        self.note_blocks(session.user);
+                    }
                     if result.as_ref().is_err_and(|refusal| refusal.code != Code::Replaced) {
                         self.home.handle_unregister(from, session.user, session.device, session.session);
                     }
                 }
                 let _ = answer.send(Ok((self.term, results)));
             }
+        }
+    }
+    /// Whom a user who is here hears nothing of. What cannot be read now is dropped from the index all the same, by apply.
+    fn note_blocks(&mut self, user: UserId) {
+        let blocked = self.seat.view().and_then(|view| {
+            let count = kith_machine::user::account(&*view, user)?.map_or(0, |account| account.blocks);
+            if count == 0 {
+                return Ok(Vec::new());
+            }
+            let contacts = kith_machine::user::contacts(&*view, user, UserId::new(0), usize::MAX)?;
+            Ok(contacts.into_iter().filter(|(_, row)| row.blocked).map(|(peer, _)| peer).collect())
+        });
+        match blocked {
+            Ok(blocked) => self.home.handle_blocks(user, blocked),
+            Err(error) => tracing::error!(group = %self.seat.group(), %error, "cannot read whom a user has blocked"),
         }
     }
     /// Sessions live as long as their edge is heard: one that was not for a while has lost its own.

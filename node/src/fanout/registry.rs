@@ -6,13 +6,13 @@
 //! source; `limit::DEVICES_MAX` sessions a user. Not here: proposing, links, who leads (`fanout::lead`), outboxes (`fanout::local`).
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
 
 use kith_wire::{
-    client::Delivery,
+    client::{Delivery, DeliveryBody},
     code::Code,
     id::{BootEpoch, ChannelId, Conn, DeviceId, GroupId, NodeId, Seq, SessionId, Term, UserId, UserRev},
     limit,
@@ -41,6 +41,8 @@ pub struct Home {
     group: GroupId,
     term: Term,
     users: HashMap<UserId, Vec<Live>>,
+    /// Whom users who are here hear nothing of; only those who have blocked somebody.
+    blocked: HashMap<UserId, BTreeSet<UserId>>,
     boots: BTreeMap<NodeId, BootEpoch>,
     pushes: BTreeMap<NodeId, Vec<Push>>,
     pending: BTreeMap<UserId, BTreeMap<ChannelId, Vec<Ref>>>,
@@ -98,6 +100,7 @@ impl Home {
             group,
             term,
             users: HashMap::new(),
+            blocked: HashMap::new(),
             boots: BTreeMap::new(),
             pushes: BTreeMap::new(),
             pending: BTreeMap::new(),
@@ -177,6 +180,22 @@ impl Home {
             let rows: Vec<_> = rows.iter().map(|row| IndexRow::clone(row)).collect();
             let bytes = 32 + rows.len() * ROW_BYTES;
             self.push_to(edge, bytes).moves.push(IndexMove { sessions, from, to, rows });
+        }
+    }
+    /// Takes all whom a user who is here hears nothing of.
+    pub fn handle_blocks(&mut self, user: UserId, peers: Vec<UserId>) {
+        if peers.is_empty() || !self.users.contains_key(&user) {
+            self.blocked.remove(&user);
+        } else {
+            self.blocked.insert(user, peers.into_iter().collect());
+        }
+    }
+    /// Takes one change of that.
+    pub fn handle_blocked(&mut self, user: UserId, peer: UserId, blocked: bool) {
+        if blocked && self.users.contains_key(&user) {
+            self.blocked.entry(user).or_default().insert(peer);
+        } else if let Some(peers) = self.blocked.get_mut(&user) {
+            peers.remove(&peer);
         }
     }
     /// Takes the end of devices: `all_but` is of all others. Their sessions are ended where they are.
@@ -268,6 +287,9 @@ impl Home {
     fn deliver(&mut self, channel: ChannelId, record: LiveRecord) {
         let mut by_edge: BTreeMap<NodeId, Vec<(SessionId, Seq)>> = BTreeMap::new();
         for (user, prev) in &record.recipients {
+            if self.is_silenced(*user, channel, &record) {
+                continue;
+            }
             for live in self.users.get(user).into_iter().flatten() {
                 by_edge.entry(live.edge).or_default().push((live.session, *prev));
             }
@@ -276,6 +298,15 @@ impl Home {
             let delivery = Delivery { channel, prev: Seq::ZERO, body: record.body.clone() };
             let bytes = limit::STUB_BYTES + 16 * sessions.len();
             self.push_to(edge, bytes).deliveries.push((delivery, sessions));
+        }
+    }
+    /// Whether this is of somebody whom the user has blocked, in their direct channel. Of a stub it is not known whose it is: the device pulls.
+    fn is_silenced(&self, user: UserId, channel: ChannelId, record: &LiveRecord) -> bool {
+        let Some(peers) = self.blocked.get(&user) else { return false };
+        let Some(peer) = channel.peer_of(user).filter(|peer| peers.contains(peer)) else { return false };
+        match &record.body {
+            DeliveryBody::Whole(record) => record.sender == peer,
+            DeliveryBody::Stub { .. } => true,
         }
     }
     fn show_receipt(&mut self, channel: ChannelId, receipt: &LiveReceipt) {

@@ -1,7 +1,6 @@
 //! The registry: who holds a device, who is told what, and when an ack may leave.
 
 use kith_wire::{
-    client::DeliveryBody,
     id::{Incarnation, RegionId, Timestamp},
     log::Position,
 };

@@ -11,14 +11,14 @@ use kith_wire::{
     code::Code,
     id::UserId,
     limit,
-    log::{CredentialRow, EnterDevice, UserChange},
+    log::{CredentialRow, EnterDevice, ProfileRow, UserChange, UserState},
     peer::{Caller, InnerAnswer},
-    people::{DeviceView, PeopleAnswer, PeopleRequest},
+    people::{DeviceView, PeopleAnswer, PeopleRequest, ProfileView},
     secret::Secret,
 };
 
 use super::{
-    account,
+    account, contact,
     local::{broken, not_proposed, propose, rejected, view},
     people::check_password,
 };
@@ -61,6 +61,7 @@ impl Home {
                 self.proven(handle, caller.user, password).await?;
                 self.done(handle, caller.user, UserChange::Erase).await
             }
+            PeopleRequest::Contacts { after } => contacts(handle, caller.user, after).await,
             PeopleRequest::Rename { name } => self.rename(handle, caller.user, &name, deadline).await,
             PeopleRequest::SignUp { .. }
             | PeopleRequest::LogIn { .. }
@@ -70,7 +71,13 @@ impl Home {
             | PeopleRequest::EndDevice { .. }
             | PeopleRequest::EndOthers
             | PeopleRequest::ResetLink { .. }
-            | PeopleRequest::SetAdmin { .. } => Err(refuse(Code::Unsupported)),
+            | PeopleRequest::SetAdmin { .. }
+            | PeopleRequest::Prefer { .. }
+            | PeopleRequest::SetProfile { .. }
+            | PeopleRequest::GetProfiles { .. }
+            | PeopleRequest::AskContact { .. }
+            | PeopleRequest::Block { .. }
+            | PeopleRequest::Search { .. } => Err(refuse(Code::Unsupported)),
         }
     }
 
@@ -151,6 +158,41 @@ async fn devices(handle: &GroupHandle, caller: &Caller) -> Result<Answer, Refusa
         .collect();
     devices.sort_by_key(|device| std::cmp::Reverse((device.seen, device.device)));
     Ok(Answer::People(PeopleAnswer::Devices(devices)))
+}
+
+/// A page of contacts; those that are not to be seen are passed over.
+async fn contacts(handle: &GroupHandle, user: UserId, after: UserId) -> Result<Answer, Refusal> {
+    handle.read_barrier().await.map_err(not_proposed)?;
+    let view = view(handle)?;
+    let mut from = if after == UserId::new(0) { after } else { UserId::new(after.get().saturating_add(1)) };
+    let mut contacts = Vec::new();
+    loop {
+        let rows = user::contacts(&view, user, from, limit::CONTACTS_PER_PAGE + 1).map_err(|error| broken(&error))?;
+        let is_last = rows.len() <= limit::CONTACTS_PER_PAGE;
+        for (peer, row) in rows {
+            if contacts.len() == limit::CONTACTS_PER_PAGE {
+                return Ok(Answer::People(PeopleAnswer::Contacts { contacts, more: true }));
+            }
+            contacts.extend(contact::view_of(peer, &row));
+            from = UserId::new(peer.get().saturating_add(1));
+        }
+        if is_last {
+            return Ok(Answer::People(PeopleAnswer::Contacts { contacts, more: false }));
+        }
+    }
+}
+
+/// What is seen of users of this group, and whether search may show it. Who does not exist, or not any more, is left out.
+pub(super) fn profiles(handle: &GroupHandle, users: Vec<UserId>) -> Result<InnerAnswer, Refusal> {
+    let view = view(handle)?;
+    let mut found = Vec::new();
+    for user in users {
+        let account = user::account(&view, user).map_err(|error| broken(&error))?;
+        let Some(account) = account.filter(|row| row.state == UserState::Active) else { continue };
+        let ProfileRow { display, about, avatar, fields, hidden, .. } = user::profile(&view, user).map_err(|error| broken(&error))?;
+        found.push((ProfileView { user, name: account.name, display, about, avatar, fields }, !hidden));
+    }
+    Ok(InnerAnswer::Profiles(found))
 }
 
 fn credential(handle: &GroupHandle, user: UserId) -> Result<CredentialRow, Refusal> {

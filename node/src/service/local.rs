@@ -28,7 +28,7 @@ use kith_wire::{
 use super::{
     chat::{act_reply, content_of},
     history::Reads,
-    home::Home,
+    home::{self, Home},
     typing::{Hinted, Hints},
 };
 use crate::{
@@ -202,6 +202,12 @@ impl Local {
             }
             Inner::Enter { user, password, enter } => self.home.enter(&handle, user, password, enter).await,
             Inner::User { user, change } => self.home.change(&handle, user, change).await,
+            Inner::IndexWord { word, user, version, gone } => done(propose(&handle, Command::IndexWord { word, user, version, gone }).await?),
+            Inner::FindWords { prefix } => {
+                let found = kith_machine::name::word::find(&view(&handle)?, &prefix, FOUND_WORDS_MAX).map_err(|error| broken(&error))?;
+                Ok(InnerAnswer::Words(found))
+            }
+            Inner::GetProfiles { users } => home::profiles(&handle, users),
             Inner::GetUsers { users } => {
                 let reader = view(&handle)?;
                 let mut found = Vec::new();
@@ -329,6 +335,8 @@ fn channel_view(view: &dyn StateView, channel: ChannelId, user: UserId) -> Resul
 
 /// Direct channels remembered; then all are forgotten and looked up again.
 const BEGUN_MAX: usize = 65_536;
+/// Words of one search: more than are shown, since some may not be.
+const FOUND_WORDS_MAX: usize = 100;
 /// For the other side's home to say whether it may be written to.
 const CHECK_MAX: Duration = Duration::from_secs(3);
 /// When it did not.

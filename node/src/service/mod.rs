@@ -7,6 +7,7 @@
 
 pub mod account;
 mod chat;
+mod contact;
 pub mod history;
 mod home;
 pub mod local;

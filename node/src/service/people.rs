@@ -17,7 +17,7 @@ use kith_wire::{
     secret::Secret,
 };
 
-use super::account;
+use super::{account, contact};
 use crate::{
     auth::{
         gate::{Entered, Gate, code_digest, draw_code, draw_refresh, read_refresh, recovery_of},
@@ -60,6 +60,27 @@ impl People {
             PeopleRequest::EndOthers => self.end(caller, vec![caller.device], true, deadline).await,
             PeopleRequest::ResetLink { name } => self.reset_link(&name, deadline).await,
             PeopleRequest::SetAdmin { name, admin } => self.set_admin(&name, admin, deadline).await,
+            PeopleRequest::Prefer { channel, preference } => {
+                contact::change(&self.router, caller, UserChange::Prefer { channel, preference }, deadline).await
+            }
+            PeopleRequest::SetProfile { display, about, avatar, searchable, fields } => {
+                contact::check_profile([&display, &about, &avatar], &fields)?;
+                contact::change(&self.router, caller, UserChange::SetProfile { display, about, avatar, searchable, fields }, deadline).await
+            }
+            PeopleRequest::GetProfiles { users } => {
+                let profiles = contact::profiles(&self.router, users, deadline).await?;
+                Ok(PeopleAnswer::Profiles(profiles.into_iter().map(|(profile, _)| profile).collect()))
+            }
+            PeopleRequest::AskContact { peer, asked } => contact::ask(&self.router, caller, peer, asked, deadline).await,
+            PeopleRequest::Block { peer, blocked } => contact::change(&self.router, caller, UserChange::Block { peer, blocked }, deadline).await,
+            PeopleRequest::Search { prefix } => {
+                self.gate.search(caller.user)?;
+                contact::search(&self.router, &prefix, deadline).await
+            }
+            PeopleRequest::Contacts { .. } => match self.router.forward(caller, caller.user.bucket(), Request::People(asked), deadline).await? {
+                Answer::People(page) => Ok(contact::named(&self.router, page, deadline).await),
+                _ => Err(refuse(Code::Internal)),
+            },
             PeopleRequest::Devices
             | PeopleRequest::ChangePassword { .. }
             | PeopleRequest::NewRecoveryCode { .. }

@@ -81,10 +81,28 @@ fn write_key(key: &RowKey, out: &mut Vec<u8>) {
             out.extend_from_slice(&rev.get().to_be_bytes());
         }
         RowKey::Credential(u) => user(out, 40, u),
-        RowKey::Owed(u, Debt::Name(name)) => {
+        RowKey::Owed(u, debt) => {
             user(out, 41, u);
-            out.push(1);
-            out.extend_from_slice(name.as_bytes());
+            match debt {
+                Debt::Name(name) => {
+                    out.push(1);
+                    out.extend_from_slice(name.as_bytes());
+                }
+                Debt::Contact(peer) => {
+                    out.push(2);
+                    out.extend_from_slice(&peer.get().to_be_bytes());
+                }
+                Debt::Search => out.push(3),
+            }
+        }
+        RowKey::Profile(u) => user(out, 42, u),
+        RowKey::Contact(u, peer) => {
+            user(out, 43, u);
+            out.extend_from_slice(&peer.get().to_be_bytes());
+        }
+        RowKey::Word(word, u) => {
+            user(out, 44, u);
+            out.extend_from_slice(word.as_bytes());
         }
         RowKey::Name(name) => {
             out.push(12);
@@ -160,6 +178,9 @@ fn encode(row: &Row) -> Bytes {
         Row::IndexByRev(channel) => Bytes::copy_from_slice(channel.as_bytes()),
         Row::Credential(row) => row.encode(),
         Row::Owed(row) => row.encode(),
+        Row::Profile(row) => row.encode(),
+        Row::Contact(row) => row.encode(),
+        Row::Word(row) => row.encode(),
         Row::Name(row) => row.encode(),
         Row::GroupState(row) => row.encode(),
         Row::Owned(row) => row.encode(),

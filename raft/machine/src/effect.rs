@@ -21,6 +21,8 @@ pub enum Effect {
     IndexMoved { user: UserId, from: UserRev, to: UserRev, rows: Vec<Arc<IndexRow>> },
     /// Devices of a user were ended: their sessions are to be. `all`: all but these.
     DevicesEnded { user: UserId, devices: Vec<DeviceId>, all_but: bool },
+    /// Whom a user hears of changed by one: `blocked` or not any more.
+    Blocked { user: UserId, peer: UserId, blocked: bool },
     /// Users of the group owe something elsewhere.
     Owes,
     /// A member's read or delivered position moved.

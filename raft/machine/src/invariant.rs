@@ -10,7 +10,8 @@ use kith_wire::{
     id::{ChannelId, ChannelKind, DeviceId, Seq, Timestamp, UserId, UserRev},
     limit,
     log::{
-        ChannelRow, DedupRow, FormerRow, IndexRow, Member, Outcome, OwnedRow, Position, PositionsRow, Record, Role, RosterRow, RunRow, Stay, UserRow,
+        ChannelRow, ContactRow, DedupRow, FormerRow, IndexRow, Member, Outcome, OwnedRow, Position, PositionsRow, Record, Role, RosterRow, RunRow,
+        Stay, UserRow,
     },
 };
 
@@ -64,7 +65,8 @@ pub fn channel(view: &dyn StateView, id: ChannelId) -> Checked {
 /// # Errors
 /// A row cannot be read.
 pub fn user(view: &dyn StateView, id: UserId) -> Checked {
-    all([index_order_is_bijective, revs_are_below_the_users, mentions_are_bounded, devices_are_bounded].iter().map(|check| check(view, id)))
+    let checks = [index_order_is_bijective, revs_are_below_the_users, mentions_are_bounded, devices_are_bounded, counts_of_a_user_are_counted];
+    all(checks.iter().map(|check| check(view, id)))
 }
 
 /// All invariants of the group's own rows and, in the meta group, of the map.
@@ -381,6 +383,30 @@ pub fn devices_are_bounded(view: &dyn StateView, id: UserId) -> Checked {
     find.done()
 }
 
+/// What an account counts of its rows is what there is.
+pub fn counts_of_a_user_are_counted(view: &dyn StateView, id: UserId) -> Checked {
+    let mut find = Finder::new("counts_of_a_user_are_counted", id);
+    let Some(account) = row::<UserRow>(view, &RowKey::User(id))? else { return find.done() };
+    let (mut pins, mut drafts, mut contacts, mut blocks) = (0, 0, 0, 0);
+    each_by_rev(view, id, |_, channel| {
+        if let Some(row) = row::<IndexRow>(view, &RowKey::Index(id, channel))? {
+            pins += u32::from(row.preferences.pinned.is_some());
+            drafts += u32::from(row.preferences.draft.is_some());
+        }
+        Ok(())
+    })?;
+    for (key, held) in view.scan(&Scan::Contacts(id, UserId::new(0)), false, usize::MAX)? {
+        let contact = Held::<ContactRow>::new(&key, held)?;
+        contacts += 1;
+        blocks += u32::from(contact.blocked);
+        find.expect(contact.mine || contact.theirs || contact.blocked, || format!("{key:?} says nothing"));
+        find.expect(!(contact.mine && contact.blocked), || format!("{key:?} wants whom it has blocked"));
+    }
+    let counted = (account.pins, account.drafts, account.contacts, account.blocks);
+    find.expect(counted == (pins, drafts, contacts, blocks), || format!("counted {counted:?}, there are {:?}", (pins, drafts, contacts, blocks)));
+    find.done()
+}
+
 fn each_by_rev(view: &dyn StateView, id: UserId, mut look: impl FnMut(UserRev, ChannelId) -> Result<(), ViewError>) -> Result<(), ViewError> {
     for (key, held) in view.scan(&Scan::IndexByRev(id, UserRev::ZERO..=UserRev::new(u64::MAX)), false, usize::MAX)? {
         let channel = *Held::<ChannelId>::new(&key, held)?;
@@ -457,6 +483,9 @@ pub fn kinds_agree(key: &RowKey, row: &Row) -> bool {
             | (RowKey::IndexByRev(..), Row::IndexByRev(_))
             | (RowKey::Credential(_), Row::Credential(_))
             | (RowKey::Owed(..), Row::Owed(_))
+            | (RowKey::Profile(_), Row::Profile(_))
+            | (RowKey::Contact(..), Row::Contact(_))
+            | (RowKey::Word(..), Row::Word(_))
             | (RowKey::Name(_), Row::Name(_))
             | (RowKey::GroupState, Row::GroupState(_))
             | (RowKey::Owned(..), Row::Owned(_))

@@ -12,7 +12,7 @@ use kith_wire::{
     code::Code,
     error::DecodeError,
     id::{Bucket, GroupId, Timestamp},
-    log::{Batch, Command, GroupStateRow, Item, LogId},
+    log::{Batch, Command, GroupStateRow, Item, LogId, bucket_of_word},
 };
 use thiserror::Error;
 
@@ -162,6 +162,7 @@ pub fn bucket_of(command: &Command) -> Option<Bucket> {
         | Command::ConfirmName { name, .. }
         | Command::ReleaseName { name, .. }
         | Command::HoldName { name, .. } => Some(Bucket::of_name(name)),
+        Command::IndexWord { word, .. } => Some(bucket_of_word(word)),
         Command::OwnBuckets { .. }
         | Command::RaiseVersion { .. }
         | Command::InitCluster { .. }
@@ -219,6 +220,7 @@ fn apply_item(ctx: &mut Context<'_>, item: Item) -> Result<Reply, ViewError> {
         Command::ConfirmName { name, user } => name::confirm(ctx, name, user),
         Command::ReleaseName { name, user } => name::release(ctx, name, user),
         Command::HoldName { name, user, until } => name::hold(ctx, name, user, until),
+        Command::IndexWord { word, user, version, gone } => name::word::index(ctx, word, user, version, gone),
         Command::OwnBuckets { region, first, last, epoch } => own::take(ctx, region, first, last, epoch),
         // The version belongs to the group's row, which the caller holds.
         Command::RaiseVersion { .. } => Ok(Reply::Done),

@@ -4,6 +4,7 @@
 
 use std::{cmp::Ordering, collections::BTreeMap, marker::PhantomData, ops::Deref, ops::RangeInclusive, sync::Arc};
 
+use kith_wire::log::{ContactRow, ProfileRow, WordRow, bucket_of_word};
 use kith_wire::{
     act::{MarksRow, RulesRow, ScheduledRow, Timer},
     id::{Bucket, ChannelId, DeviceId, GroupId, NodeId, RegionId, Seq, Timestamp, UserId, UserRev},
@@ -51,6 +52,12 @@ pub enum RowKey {
     Index(UserId, ChannelId),
     /// [`Row::IndexByRev`]: order of a user's index rows by their last change.
     IndexByRev(UserId, UserRev),
+    /// [`Row::Profile`]
+    Profile(UserId),
+    /// [`Row::Contact`]: of the first, about the second.
+    Contact(UserId, UserId),
+    /// [`Row::Word`]: a word of a user, in the search index.
+    Word(String, UserId),
     /// [`Row::Credential`]
     Credential(UserId),
     /// [`Row::Owed`]: there while the user's home owes it to another group.
@@ -90,6 +97,8 @@ impl RowKey {
             Self::User(u) | Self::Device(u, _) | Self::Index(u, _) | Self::IndexByRev(u, _) | Self::Credential(u) | Self::Owed(u, _) => {
                 Some(u.bucket())
             }
+            Self::Profile(u) | Self::Contact(u, _) => Some(u.bucket()),
+            Self::Word(word, _) => Some(bucket_of_word(word)),
             Self::Name(name) => Some(Bucket::of_name(name)),
             Self::GroupState | Self::Owned(..) | Self::Cluster | Self::Node(_) | Self::Group(_) | Self::Run(..) => None,
         }
@@ -131,6 +140,12 @@ pub enum Row {
     Index(IndexRow),
     /// Which channel's row changed at that rev.
     IndexByRev(ChannelId),
+    /// What others see of a user.
+    Profile(ProfileRow),
+    /// What stands between two users.
+    Contact(ContactRow),
+    /// A word in the search index.
+    Word(WordRow),
     /// How an account is proven.
     Credential(CredentialRow),
     /// Something owed.
@@ -174,6 +189,10 @@ pub enum Scan {
     Scheduled(ChannelId, UserId),
     /// All timers of the group after this one, in storage order (by bucket, then when they are due).
     Timers(Option<(Timestamp, ChannelId, Timer)>),
+    /// A user's contacts, from this one on.
+    Contacts(UserId, UserId),
+    /// Words of the search index that begin so.
+    Words(String),
     /// Owned runs of the group.
     Owned,
     /// Nodes of the map.
@@ -210,6 +229,8 @@ impl Scan {
             Self::Marks(channel, seqs) => (RowKey::Marks(*channel, *seqs.start()), RowKey::Marks(*channel, *seqs.end())),
             Self::Replies(channel, root, seqs) => (RowKey::Reply(*channel, *root, *seqs.start()), RowKey::Reply(*channel, *root, *seqs.end())),
             Self::Scheduled(channel, user) => (RowKey::Scheduled(*channel, *user, 0), RowKey::Scheduled(*channel, *user, u64::MAX)),
+            Self::Contacts(user, from) => (RowKey::Contact(*user, *from), RowKey::Contact(*user, USERS.1)),
+            Self::Words(prefix) => (RowKey::Word(prefix.clone(), USERS.0), RowKey::Word(format!("{prefix}{}", char::MAX), USERS.1)),
             Self::Owned => (RowKey::Owned(REGIONS.0, 0), RowKey::Owned(REGIONS.1, u16::MAX)),
             Self::Nodes => (RowKey::Node(NodeId::new(0)), RowKey::Node(NodeId::new(u64::MAX))),
             Self::Groups => (RowKey::Group(GroupId::new(0)), RowKey::Group(GroupId::new(u32::MAX))),
@@ -325,7 +346,7 @@ macro_rules! row_values {
 }
 row_values! {
     Channel(ChannelRow), Roster(RosterRow), Former(FormerRow), Positions(PositionsRow), Record(Record), Dedup(DedupRow), User(UserRow),
-    Device(DeviceRow), Index(IndexRow), IndexByRev(ChannelId), Credential(CredentialRow), Owed(OwedRow), Name(NameRow), GroupState(GroupStateRow), Owned(OwnedRow), Cluster(ClusterRow),
+    Device(DeviceRow), Index(IndexRow), IndexByRev(ChannelId), Credential(CredentialRow), Owed(OwedRow), Profile(ProfileRow), Contact(ContactRow), Word(WordRow), Name(NameRow), GroupState(GroupStateRow), Owned(OwnedRow), Cluster(ClusterRow),
     Node(NodeRow), Group(GroupRow), Run(RunRow), Rules(RulesRow), Marks(MarksRow), Scheduled(ScheduledRow),
 }
 

@@ -1,5 +1,7 @@
 //! Accounts by example: log-ins, refresh tokens, passwords, names; and what holds whatever comes.
 
+use std::collections::BTreeMap;
+
 use kith_machine::{
     effect::Effect,
     invariant,
@@ -7,15 +9,16 @@ use kith_machine::{
     reply::Reply,
     testing::Script,
     user,
-    view::{Scan, StateView},
+    view::{RowKey, Scan, StateView, row},
 };
 use kith_wire::{
     code::Code,
-    id::{DeviceId, Timestamp, UserId},
+    id::{ChannelId, DeviceId, Incarnation, Seq, Timestamp, UserId},
     limit,
-    log::{Batch, Command, Debt, EnterDevice, UserChange},
+    log::{Batch, Command, Debt, EnterDevice, IndexRow, Position, Preference, ProfileField, Ref, SavedDraft, UserChange},
     secret::Secret,
 };
+use proptest::prelude::*;
 
 const ANN: UserId = UserId::new(71);
 
@@ -56,7 +59,7 @@ impl World {
     }
     fn owed(&self) -> Vec<Debt> {
         let rows = self.script.view.scan(&Scan::Owed(None), false, 99).expect("readable");
-        rows.into_iter().filter_map(|(key, _)| if let kith_machine::view::RowKey::Owed(_, debt) = key { Some(debt) } else { None }).collect()
+        rows.into_iter().filter_map(|(key, _)| if let RowKey::Owed(_, debt) = key { Some(debt) } else { None }).collect()
     }
 }
 
@@ -85,7 +88,7 @@ const BAD_LOGIN: Reply = Reply::Rejected(Code::BadLogin);
 fn a_sign_up_whose_answer_was_lost_is_the_same_user_and_another_name_is_not() {
     let mut world = World::new();
     assert_eq!(world.sign_up(), entered(1, true));
-    assert_eq!(world.owed(), [Debt::Name("ann".to_owned())], "should nobody be left to confirm the name");
+    assert_eq!(world.owed(), [Debt::Name("ann".to_owned()), Debt::Search], "should nobody be left to confirm the name");
     assert_eq!(world.sign_up(), entered(1, false), "the same secret is the same log-in");
     assert_eq!(world.ann(sign_up("anna")), Reply::Rejected(Code::IdTaken));
     assert_eq!(user::devices(&world.script.view, ANN).expect("readable").len(), 1);
@@ -195,7 +198,7 @@ fn a_name_that_was_left_is_held_back_and_only_its_owner_may_return() {
     world.apply(Command::ConfirmName { name: ann(), user: ANN });
     assert_eq!(world.ann(UserChange::Rename { name: "zoe".to_owned(), renames: 1 }), Reply::Rejected(Code::Busy), "another rename came between");
     assert_eq!(world.ann(UserChange::Rename { name: "zoe".to_owned(), renames: 0 }), Reply::Done);
-    assert_eq!(world.owed(), [Debt::Name(ann()), Debt::Name("zoe".to_owned())]);
+    assert_eq!(world.owed(), [Debt::Name(ann()), Debt::Name("zoe".to_owned()), Debt::Search]);
     assert_eq!(world.ann(UserChange::Rename { name: "eve".to_owned(), renames: 1 }), Reply::Rejected(Code::TooMany), "once a day");
     let until = Timestamp::new(world.now + limit::NAME_HOLD_MS);
     world.apply(Command::HoldName { name: ann(), user: ANN, until });
@@ -228,9 +231,9 @@ fn a_debt_that_changed_while_it_was_paid_stays() {
     world.sign_up();
     let debt = || Debt::Name("ann".to_owned());
     world.ann(UserChange::Paid { debt: debt(), version: 0 });
-    assert_eq!(world.owed(), [debt()]);
+    assert_eq!(world.owed(), [debt(), Debt::Search]);
     world.ann(UserChange::Paid { debt: debt(), version: 1 });
-    assert!(world.owed().is_empty());
+    assert_eq!(world.owed(), [Debt::Search]);
 }
 
 #[test]
@@ -255,4 +258,181 @@ fn who_loses_an_operators_rights_is_logged_out() {
     assert_eq!(world.refresh(1, 1, 2), Reply::Entered { name: "ann".to_owned(), login: 1, admin: true, created: false });
     assert_eq!(world.ann(UserChange::SetAdmin { admin: false }), Reply::Done);
     assert_eq!(world.register(1, 1, 5), REVOKED);
+}
+
+/// Ann's row for a channel with bob, whose head is at this seq.
+fn listed(world: &mut World, seq: u64) -> ChannelId {
+    let channel = ChannelId::direct(ANN, Script::user(1));
+    let at = Position { seq: Seq::new(seq), cnt: seq };
+    let news = Ref {
+        channel,
+        incarnation: Incarnation::default(),
+        head: at,
+        head_ts: Timestamp::new(seq),
+        member_seq: Seq::ZERO,
+        join: Position { seq: Seq::new(1), cnt: 0 },
+        left: None,
+        own: Position::default(),
+        mentions: Vec::new(),
+        title: String::new(),
+        preview: format!("text {seq}"),
+        head_sender: Script::user(1),
+    };
+    world.apply(Command::MergeRefs { user: ANN, refs: vec![news] });
+    channel
+}
+
+fn held(world: &World, channel: ChannelId) -> IndexRow {
+    row::<IndexRow>(&world.script.view, &RowKey::Index(ANN, channel)).expect("readable").expect("is there").clone()
+}
+
+#[test]
+fn a_preference_moves_the_row_and_says_what_is_in_the_list() {
+    let mut world = World::new();
+    world.sign_up();
+    let channel = listed(&mut world, 5);
+    let prefer = |preference| UserChange::Prefer { channel, preference };
+    let rev = held(&world, channel).rev;
+    assert!(matches!(world.ann(prefer(Preference::Pin(true))), Reply::Merged { .. }));
+    assert!(held(&world, channel).rev > rev, "devices learn of it by the index");
+    world.ann(prefer(Preference::Archive(true)));
+    assert!(held(&world, channel).is_archived(Timestamp::new(0)));
+    world.ann(prefer(Preference::Clear { seq: Seq::new(4), cnt: 4 }));
+    assert_eq!(held(&world, channel).unread(), 1);
+    for (seq, cnt) in [(6, 6), (3, 4), (5, 6)] {
+        let odd = Preference::Clear { seq: Seq::new(seq), cnt };
+        assert_eq!(world.ann(prefer(odd)), Reply::Rejected(Code::Invalid), "{seq} {cnt}");
+    }
+    listed(&mut world, 6);
+    let now = held(&world, channel);
+    assert!(!now.is_archived(Timestamp::new(0)) && now.preferences.pinned.is_some(), "something was said, and the pin stays");
+    let elsewhere = ChannelId::direct(ANN, Script::user(2));
+    assert_eq!(world.ann(UserChange::Prefer { channel: elsewhere, preference: Preference::Pin(true) }), Reply::Rejected(Code::NotFound));
+}
+
+#[test]
+fn pins_and_drafts_are_bounded_and_one_that_goes_makes_room() {
+    let mut world = World::new();
+    world.sign_up();
+    let draft = |text: &str| Preference::Draft(SavedDraft { text: text.to_owned(), ..SavedDraft::default() });
+    let prefer = |at: u32, preference| UserChange::Prefer { channel: channel_of(at), preference };
+    fn channel_of(at: u32) -> ChannelId {
+        ChannelId::group(ANN.region(), ANN, DeviceId::new(1), u64::from(at))
+    }
+    let channel = listed(&mut world, 1);
+    let news = held(&world, channel).news;
+    let refs = (0..=limit::DRAFTS_MAX).map(|at| Ref { channel: channel_of(at), ..news.clone() }).collect();
+    world.apply(Command::MergeRefs { user: ANN, refs });
+    for at in 0..limit::DRAFTS_MAX {
+        assert!(matches!(world.ann(prefer(at, draft("x"))), Reply::Merged { .. }));
+    }
+    assert_eq!(world.ann(prefer(limit::DRAFTS_MAX, draft("x"))), Reply::Rejected(Code::LimitReached));
+    assert!(matches!(world.ann(prefer(0, draft("another"))), Reply::Merged { .. }), "one that is there may change");
+    world.ann(prefer(0, draft("")));
+    assert!(matches!(world.ann(prefer(limit::DRAFTS_MAX, draft("x"))), Reply::Merged { .. }));
+    assert_eq!(world.ann(prefer(1, draft(&"x".repeat(limit::DRAFT_CHARS_MAX + 1)))), Reply::Rejected(Code::TooLarge));
+    world.ann(prefer(1, Preference::Pin(true)));
+    world.ann(prefer(1, Preference::Pin(true)));
+    world.ann(prefer(1, Preference::Pin(false)));
+    assert_eq!(user::account(&world.script.view, ANN).expect("readable").map(|account| (account.pins, account.drafts)), Some((0, limit::DRAFTS_MAX)));
+}
+
+#[test]
+fn a_profile_is_changed_in_parts_and_only_what_search_knows_is_owed_to_it() {
+    let mut world = World::new();
+    world.sign_up();
+    let none = || (None, None, None, None);
+    let set = |(display, about, avatar, searchable): (Option<&str>, Option<&str>, Option<&str>, Option<bool>), fields: Vec<(&str, &str)>| {
+        let text = |text: Option<&str>| text.map(str::to_owned);
+        let fields = fields.into_iter().map(|(key, value)| ProfileField { key: key.to_owned(), value: value.to_owned() }).collect();
+        UserChange::SetProfile { display: text(display), about: text(about), avatar: text(avatar), searchable, fields }
+    };
+    let version = |world: &World| user::profile(&world.script.view, ANN).expect("readable").version;
+    let first = version(&world);
+    assert_eq!(world.ann(set((Some("Ann"), Some("about"), None, None), vec![("b", "2"), ("a", "1")])), Reply::Done);
+    assert_eq!(version(&world), first + 1);
+    world.ann(set((None, Some("other"), None, None), vec![("a", "")]));
+    let profile = user::profile(&world.script.view, ANN).expect("readable");
+    assert_eq!((profile.display.as_str(), profile.about.as_str(), profile.fields.len(), profile.version), ("Ann", "other", 1, first + 1));
+    let long = "x".repeat(limit::DISPLAY_CHARS_MAX + 1);
+    assert_eq!(world.ann(set((Some(&long), None, None, None), vec![])), Reply::Rejected(Code::TooLarge));
+    let keys: Vec<String> = (0..=limit::PROFILE_FIELDS_MAX).map(|at| format!("key {at}")).collect();
+    let many = keys.iter().map(|key| (key.as_str(), "x")).collect();
+    assert_eq!(world.ann(set(none(), many)), Reply::Rejected(Code::LimitReached));
+}
+
+#[test]
+fn the_search_index_keeps_the_newer_and_is_read_by_prefix() {
+    let mut world = World::new();
+    let word = |word: &str, version, gone| Command::IndexWord { word: word.to_owned(), user: ANN, version, gone };
+    let found = |world: &World, prefix: &str| kith_machine::name::word::find(&world.script.view, prefix, 9).expect("readable").len();
+    world.apply(word("anna", 2, false));
+    world.apply(word("anna", 1, true));
+    assert_eq!((found(&world, "an"), found(&world, "anna"), found(&world, "annab"), found(&world, "bo")), (1, 1, 0, 0));
+    world.apply(word("anna", 3, true));
+    assert_eq!(found(&world, "an"), 0);
+    assert_eq!(world.apply(word("", 1, false)), Reply::Rejected(Code::Invalid));
+}
+
+/// What each user of a pair did last, and what is still to be told to the other's home.
+#[derive(Default)]
+struct Pair {
+    wants: [bool; 2],
+    blocks: [bool; 2],
+}
+
+proptest! {
+    /// Whatever two people ask, take back and block, and in whatever order, late or twice their homes hear of it: in the end both know the same.
+    #[test]
+    fn two_homes_agree_on_who_wants_whom(steps in prop::collection::vec((0..2_usize, 0..6_u8), 0..60)) {
+        let mut world = World::new();
+        let users = [Script::user(0), Script::user(1)];
+        let mut model = Pair::default();
+        let mut under_way: BTreeMap<usize, Vec<(bool, u64)>> = BTreeMap::new();
+        let read = |world: &World, of: usize| user::contact(&world.script.view, users[of], users[1 - of]).expect("readable").unwrap_or_default();
+        // As the duty does: what the row says now, as of all that was ever owed.
+        let told = |world: &World, of: usize| {
+            let asked = user::contact(&world.script.view, users[of], users[1 - of]).expect("readable").is_some_and(|row| row.mine);
+            (asked, user::account(&world.script.view, users[of]).expect("readable").map_or(0, |account| account.debts))
+        };
+        let hear = |world: &mut World, of: usize, (asked, version): (bool, u64)| {
+            world.apply(UserChange::MirrorContact { peer: users[of], asked, version }.of(users[1 - of]))
+        };
+        for (of, step) in steps {
+            let (user, peer) = (users[of], users[1 - of]);
+            match step {
+                0 | 1 => {
+                    let reply = world.apply(UserChange::AskContact { peer, asked: step == 0 }.of(user));
+                    if reply == Reply::Done {
+                        model.wants[of] = step == 0;
+                    } else {
+                        prop_assert!(model.blocks[of] && step == 0, "{:?}", reply);
+                    }
+                }
+                2 | 3 => {
+                    world.apply(UserChange::Block { peer, blocked: step == 2 }.of(user));
+                    model.blocks[of] = step == 2;
+                    model.wants[of] &= step == 3;
+                }
+                4 => {
+                    let now = told(&world, of);
+                    under_way.entry(of).or_default().push(now);
+                }
+                _ => {
+                    // In any order but the very last word: an older one that comes late changes nothing.
+                    if let Some(late) = under_way.get_mut(&of).and_then(Vec::pop) {
+                        hear(&mut world, of, late);
+                    }
+                }
+            }
+            prop_assert_eq!(read(&world, of).mine, model.wants[of]);
+            prop_assert_eq!(read(&world, of).blocked, model.blocks[of]);
+        }
+        for of in 0..2 {
+            let now = told(&world, of);
+            hear(&mut world, of, now);
+            prop_assert_eq!(read(&world, 1 - of).theirs, model.wants[of], "what {} wants", of);
+        }
+        prop_assert_eq!(read(&world, 0).is_mutual(), read(&world, 1).is_mutual());
+    }
 }

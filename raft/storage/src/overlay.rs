@@ -159,7 +159,9 @@ impl Small {
             | Scan::Marks(..)
             | Scan::Replies(..)
             | Scan::Scheduled(..)
-            | Scan::Timers(_) => None,
+            | Scan::Timers(_)
+            | Scan::Contacts(..)
+            | Scan::Words(_) => None,
         }
     }
 

@@ -8,6 +8,7 @@ use kith_machine::{
     mutant::Quirk,
     view::{Row, RowKey, ViewError},
 };
+use kith_wire::log::{ContactRow, ProfileRow, WordRow};
 use kith_wire::{
     act::{MarksRow, RulesRow, ScheduledRow},
     id::ChannelId,
@@ -50,6 +51,9 @@ pub(crate) fn encode(row: &Row, out: &mut Vec<u8>) {
         Row::IndexByRev(channel) => codec::seal_into(channel.as_bytes(), out),
         Row::Credential(row) => codec::seal_into(&row.encode(), out),
         Row::Owed(row) => codec::seal_into(&row.encode(), out),
+        Row::Profile(row) => codec::seal_into(&row.encode(), out),
+        Row::Contact(row) => codec::seal_into(&row.encode(), out),
+        Row::Word(row) => codec::seal_into(&row.encode(), out),
         Row::Name(row) => codec::seal_into(&row.encode(), out),
         Row::GroupState(row) => codec::seal_into(&row.encode(), out),
         Row::Owned(row) => codec::seal_into(&row.encode(), out),
@@ -93,6 +97,9 @@ pub(crate) fn decode_as(quirk: Quirk, key: &RowKey, value: &[u8]) -> Result<Row,
         RowKey::Index(..) => Row::Index(IndexRow::decode(bytes).map_err(body)?),
         RowKey::IndexByRev(..) => Row::IndexByRev(ChannelId::from_bytes(bytes).map_err(body)?),
         RowKey::Credential(_) => Row::Credential(CredentialRow::decode(bytes).map_err(body)?),
+        RowKey::Profile(_) => Row::Profile(ProfileRow::decode(bytes).map_err(body)?),
+        RowKey::Contact(..) => Row::Contact(ContactRow::decode(bytes).map_err(body)?),
+        RowKey::Word(..) => Row::Word(WordRow::decode(bytes).map_err(body)?),
         RowKey::Owed(..) => Row::Owed(OwedRow::decode(bytes).map_err(body)?),
         RowKey::Name(_) => Row::Name(NameRow::decode(bytes).map_err(body)?),
         RowKey::GroupState => Row::GroupState(GroupStateRow::decode(bytes).map_err(body)?),
@@ -121,7 +128,16 @@ pub(crate) fn weight(row: Option<&Row>) -> usize {
         Row::User(user) => user.name.len(),
         Row::Credential(row) => row.password.as_ref().map_or(0, kith_wire::secret::Secret::len),
         Row::Device(row) => row.title.len() + 32 * row.spent.len(),
-        Row::Index(index) => index.news.mentions.len() * 8 + index.news.title.len() + index.news.preview.len(),
+        Row::Profile(row) => {
+            let fields = row.fields.iter().map(|field| 48 + field.key.len() + field.value.len()).sum::<usize>();
+            row.display.len() + row.about.len() + row.avatar.len() + fields + row.words.iter().map(|word| 24 + word.len()).sum::<usize>()
+        }
+        Row::Index(index) => {
+            index.preferences.draft.as_ref().map_or(0, |draft| draft.text.len())
+                + index.news.mentions.len() * 8
+                + index.news.title.len()
+                + index.news.preview.len()
+        }
         Row::Node(node) => node.address.len() + node.http.len() + node.zone.len() + node.host.len(),
         Row::Group(group) => (group.replicas.len() + group.preference.len()) * 8,
         Row::Channel(_)
@@ -129,6 +145,8 @@ pub(crate) fn weight(row: Option<&Row>) -> usize {
         | Row::Reply
         | Row::Timer
         | Row::Owed(_)
+        | Row::Contact(_)
+        | Row::Word(_)
         | Row::IndexByRev(_)
         | Row::Name(_)
         | Row::GroupState(_)

@@ -12,5 +12,6 @@ mod limits;
 mod meta;
 mod overload;
 mod partition;
+mod people;
 mod repair;
 mod slow;

@@ -71,6 +71,7 @@ union!(Command => CommandKind {
     RegisterDevice: log::RegisterDevice { user, device, login, issued },
     User: log::UserCommand { user, change },
     HoldName: log::HoldName { name, user, until },
+    IndexWord: log::IndexWord { word, user, version, gone },
     MergeRefs: log::MergeRefs { user, refs },
     MarkRead: log::MarkRead { user, channel, read },
     ReserveName: log::NameOfUser { name, user },
@@ -185,9 +186,9 @@ fn check_roster(row: &RosterRow) -> Result<(), DecodeError> {
 
 // ---------------------------------------------------------------- user, name, group and meta rows
 
-message!(UserRow => log::UserRow { name, key, state, rev, created, admin, logins, renames, renamed, closed, debts });
+message!(UserRow => log::UserRow { name, key, state, rev, created, admin, logins, renames, renamed, closed, debts, pins, drafts, contacts, blocks });
 message!(DeviceRow => log::DeviceRow { created, seen, title, login, refresh, refreshed, spent, ended });
-message!(IndexRow => log::IndexRow { rev, news, read });
+message!(IndexRow => log::IndexRow { rev, news, read, preferences });
 message!(NameRow => log::NameRow { user, state, since, until });
 message!(GroupStateRow => log::GroupStateRow { version, digest, now });
 message!(OwnedRow => log::OwnedRow { last, epoch });

@@ -26,6 +26,7 @@ use crate::{
         LiveReceipt, LiveRecord, PeerHello, PeerReplica, PeerStatus, PushFrame, RefFrame, RefsKept, RegisteredSession, Registration, SnapshotEnd,
         SnapshotHead, Tell, ToPeer, Told,
     },
+    people::ProfileView,
 };
 
 top!(peer: ToPeer, FromPeer, SnapshotHead, SnapshotEnd, AppendResult);
@@ -126,6 +127,9 @@ union!(Inner => InnerKind {
     Enter: peer::Enter { user, password, enter },
     User: log::UserCommand { user, change },
     ReadRecord: peer::ReadRecord { channel, user, seq },
+    IndexWord: log::IndexWord { word, user, version, gone },
+    FindWords: client::SearchUsers { prefix },
+    GetProfiles: client::GetProfiles { users },
 });
 
 // ---------------------------------------------------------------- answers
@@ -166,9 +170,13 @@ union!(InnerAnswer => InnerAnswerKind {
     Name: peer::FoundName { user, confirmed, age_ms, held },
     Entered: peer::Entered { name, login, admin, created },
     Source: peer::Source { record },
-    ; holds Truth, Users
+    ; holds Truth, Users, Words, Profiles
     ; empty Done, NoName
 });
+wrapper!(Vec<(String, UserId)> => peer::FoundWords.words);
+tuple!((String, UserId) => peer::FoundWord { word word, user user });
+wrapper!(Vec<(ProfileView, bool)> => peer::FoundProfiles.profiles);
+tuple!((ProfileView, bool) => peer::FoundProfile { profile profile, searchable searchable });
 tuple!((UserId, String) => client::UserView { user user, name name });
 wrapper!(Vec<(UserId, String)> => client::Users.users);
 

@@ -1,14 +1,18 @@
 //! `kith.client.v1`: accounts and people.
 
 use super::{
-    Field, at_most, message, nested, proto,
-    proto::client::v1::{self as client, people_answer::Answer as AnswerKind, people_request::Ask as AskKind},
-    union, wrapper,
+    Field, at_most, message, nested, numbered, proto,
+    proto::{
+        client::v1::{self as client, people_answer::Answer as AnswerKind, people_request::Ask as AskKind},
+        log::v1 as log,
+    },
+    union, well_formed, wrapper,
 };
 use crate::{
     error::{DecodeError, Why},
     limit,
-    people::{DeviceView, LoggedIn, PeopleAnswer, PeopleRequest},
+    log::{Preference, ProfileField},
+    people::{ContactState, ContactView, DeviceView, LoggedIn, PeopleAnswer, PeopleRequest, ProfileView},
     secret::Secret,
 };
 
@@ -26,6 +30,13 @@ union!(PeopleRequest => AskKind {
     DeleteAccount: client::DeleteAccount { password },
     ResetLink: client::ResetLink { name },
     SetAdmin: client::SetAdmin { name, admin },
+    Prefer: log::Prefer { channel, preference },
+    SetProfile: log::SetProfile { display, about, avatar, searchable, fields },
+    GetProfiles: client::GetProfiles { users },
+    AskContact: log::AskContact { peer, asked },
+    Block: log::Block { peer, blocked },
+    Contacts: client::Contacts { after },
+    Search: client::SearchUsers { prefix },
     ; holds
     ; empty LogOut, Devices, EndOthers
 });
@@ -34,12 +45,18 @@ wrapper!(PeopleAnswer => client::PeopleAnswer.answer check check_answer);
 nested!(PeopleAnswer, client::PeopleAnswer);
 union!(PeopleAnswer => AnswerKind {
     Code: client::SecretCode { code, until },
-    ; holds LoggedIn, Devices
+    Contacts: client::ContactList { contacts, more },
+    ; holds LoggedIn, Devices, Profiles
     ; empty Done
 });
 message!(LoggedIn => client::LoggedIn { user, name, device, access, access_until, refresh, recovery });
 wrapper!(Vec<DeviceView> => client::Devices.devices);
 message!(DeviceView => client::DeviceView { device, title, created, seen, current });
+
+wrapper!(Vec<ProfileView> => client::Profiles.profiles);
+message!(ProfileView => client::ProfileView { user, name, display, about, avatar, fields });
+message!(ContactView => client::ContactView { user, name, display, state, since });
+numbered!(ContactState => client::ContactState { Mutual, Asked, Asking, Blocked });
 
 fn check_request(request: &PeopleRequest) -> Result<(), DecodeError> {
     match request {
@@ -62,15 +79,43 @@ fn check_request(request: &PeopleRequest) -> Result<(), DecodeError> {
             check_secret(password, limit::PASSWORD_BYTES_MAX, "password")
         }
         PeopleRequest::Rename { name } | PeopleRequest::ResetLink { name } | PeopleRequest::SetAdmin { name, .. } => check_name(name),
-        PeopleRequest::LogOut | PeopleRequest::Devices | PeopleRequest::EndDevice { .. } | PeopleRequest::EndOthers => Ok(()),
+        PeopleRequest::Prefer { preference: Preference::Draft(draft), .. } => {
+            at_most(draft.text.chars().count(), limit::DRAFT_CHARS_MAX, "text").map_err(|error| error.within("SavedDraft"))
+        }
+        PeopleRequest::SetProfile { display, about, avatar, fields, .. } => {
+            let chars = |text: &Option<String>| text.as_ref().map_or(0, |text| text.chars().count());
+            at_most(chars(display), limit::DISPLAY_CHARS_MAX, "display")?;
+            at_most(chars(about), limit::PROFILE_ABOUT_CHARS_MAX, "about")?;
+            at_most(avatar.as_ref().map_or(0, String::len), limit::AVATAR_BYTES_MAX, "avatar")?;
+            at_most(fields.len(), limit::PROFILE_FIELDS_MAX, "fields")?;
+            fields.iter().try_for_each(check_field)
+        }
+        PeopleRequest::GetProfiles { users } => at_most(users.len(), limit::USERS_PER_REQUEST, "users"),
+        PeopleRequest::Search { prefix } => check_name(prefix),
+        PeopleRequest::LogOut
+        | PeopleRequest::Devices
+        | PeopleRequest::EndDevice { .. }
+        | PeopleRequest::EndOthers
+        | PeopleRequest::Prefer { .. }
+        | PeopleRequest::AskContact { .. }
+        | PeopleRequest::Block { .. }
+        | PeopleRequest::Contacts { .. } => Ok(()),
     }
 }
 
 fn check_answer(answer: &PeopleAnswer) -> Result<(), DecodeError> {
     match answer {
         PeopleAnswer::Devices(devices) => at_most(devices.len(), limit::DEVICES_MAX, "devices"),
+        PeopleAnswer::Profiles(profiles) => at_most(profiles.len(), limit::USERS_PER_REQUEST, "profiles"),
+        PeopleAnswer::Contacts { contacts, .. } => at_most(contacts.len(), limit::CONTACTS_PER_PAGE, "contacts"),
         PeopleAnswer::LoggedIn(_) | PeopleAnswer::Done | PeopleAnswer::Code { .. } => Ok(()),
     }
+}
+
+fn check_field(field: &ProfileField) -> Result<(), DecodeError> {
+    well_formed(!field.key.is_empty(), "key")?;
+    at_most(field.key.len(), limit::PROFILE_KEY_BYTES_MAX, "key")?;
+    at_most(field.value.chars().count(), limit::PROFILE_VALUE_CHARS_MAX, "value")
 }
 
 /// A name as a person wrote it may be longer than what it is folded to, but not by much.

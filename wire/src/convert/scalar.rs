@@ -22,7 +22,7 @@ macro_rules! plain {
         }
     )* };
 }
-plain!(bool, u32, u64, String, Bytes, Option<u32>, Option<u64>, Option<String>);
+plain!(bool, u32, u64, String, Bytes, Option<u32>, Option<u64>, Option<String>, Option<bool>);
 
 macro_rules! ids {
     ($raw:ty: $($ty:ty),*) => { $(

@@ -2,7 +2,7 @@
 
 use super::{
     Field, message, nested, proto,
-    proto::log::v1::{self as log, debt::Debt as DebtKind, user_command::Change as ChangeKind},
+    proto::log::v1::{self as log, debt::Debt as DebtKind, preference::Preference as PreferenceKind, user_command::Change as ChangeKind},
     top, union, wrapper,
 };
 use bytes::Bytes;
@@ -11,10 +11,14 @@ use prost::Message as _;
 use crate::{
     error::DecodeError,
     error::Why,
-    log::{CredentialRow, Debt, EnterDevice, IssuedReset, OwedRow, UserChange},
+    id::Seq,
+    log::{
+        ContactRow, CredentialRow, Debt, EnterDevice, IssuedReset, OwedRow, Position, Preference, PreferencesRow, ProfileField, ProfileRow,
+        SavedDraft, UserChange, WordRow,
+    },
 };
 
-top!(log: CredentialRow, OwedRow);
+top!(log: CredentialRow, OwedRow, ProfileRow, ContactRow, WordRow);
 
 union!(UserChange => ChangeKind {
     SignUp: log::SignUp { name, key, password, recovery, enter },
@@ -29,13 +33,55 @@ union!(UserChange => ChangeKind {
     SettleName: log::SettleName { name },
     SetAdmin: log::SetAdmin { admin },
     Paid: log::Paid { debt, version },
+    Prefer: log::Prefer { channel, preference },
+    SetProfile: log::SetProfile { display, about, avatar, searchable, fields },
+    AskContact: log::AskContact { peer, asked },
+    MirrorContact: log::MirrorContact { peer, asked, version },
+    Block: log::Block { peer, blocked },
+    Indexed: log::Indexed { version, words },
     ; holds
     ; empty Erase
 });
 wrapper!(Debt => log::Debt.debt);
 nested!(Debt, log::Debt);
-union!(Debt => DebtKind { ; holds Name });
+union!(Debt => DebtKind { ; holds Name, Contact ; empty Search });
 message!(EnterDevice => log::EnterDevice { device, title, refresh });
 message!(IssuedReset => log::IssueReset { code, until });
 message!(CredentialRow => log::CredentialRow { password, password_rev, recovery, reset });
 message!(OwedRow => log::OwedRow { version });
+wrapper!(Preference => log::Preference.preference);
+nested!(Preference, log::Preference);
+union!(Preference => PreferenceKind {
+    Mute: log::MuteUntil { until },
+    Clear: log::ClearTo { seq, cnt },
+    ; holds Pin, Archive, Draft
+});
+message!(SavedDraft => log::SavedDraft { text, reply_to, at });
+message!(ProfileField => log::ProfileField { key, value });
+message!(ProfileRow => log::ProfileRow { display, about, avatar, hidden, fields, words, version });
+message!(ContactRow => log::ContactRow { mine, theirs, theirs_version, blocked, since, declined });
+message!(WordRow => log::WordRow { version });
+
+/// Most conversations have none: nothing is written then, as before there were any.
+impl Field<Option<log::PreferencesRow>> for PreferencesRow {
+    fn put(&self) -> Option<log::PreferencesRow> {
+        (*self != Self::default()).then(|| log::PreferencesRow {
+            pinned: Field::put(&self.pinned),
+            muted: Field::put(&self.muted),
+            archived: Field::put(&self.archived),
+            draft: Field::put(&self.draft),
+            cleared_seq: Field::put(&self.cleared.seq),
+            cleared_cnt: self.cleared.cnt,
+        })
+    }
+    fn take(raw: Option<log::PreferencesRow>, _field: &'static str) -> Result<Self, DecodeError> {
+        let Some(raw) = raw else { return Ok(Self::default()) };
+        Ok(Self {
+            pinned: Field::take(raw.pinned, "pinned")?,
+            muted: Field::take(raw.muted, "muted")?,
+            archived: Field::take(raw.archived, "archived")?,
+            draft: Field::take(raw.draft, "draft")?,
+            cleared: Position { seq: Seq::new(raw.cleared_seq), cnt: raw.cleared_cnt },
+        })
+    }
+}

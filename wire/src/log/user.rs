@@ -5,7 +5,9 @@
 
 use super::Command;
 use crate::{
-    id::{DeviceId, Timestamp, UserId},
+    id::{Bucket, ChannelId, DeviceId, RegionId, Seq, Timestamp, UserId, hash},
+    limit,
+    log::Position,
     secret::Secret,
 };
 
@@ -49,6 +51,129 @@ pub enum UserChange {
     Erase,
     /// What was owed elsewhere has been done there, up to this version.
     Paid { debt: Debt, version: u64 },
+    /// How a conversation stands in the user's list.
+    Prefer { channel: ChannelId, preference: Preference },
+    /// What others see of the user: each part that is given; an empty text takes it away.
+    SetProfile { display: Option<String>, about: Option<String>, avatar: Option<String>, searchable: Option<bool>, fields: Vec<ProfileField> },
+    /// Whether the user wants the other as a contact: contacts are those who both do.
+    AskContact { peer: UserId, asked: bool },
+    /// Whether the other wants this user, as the other's home says; the higher version holds.
+    MirrorContact { peer: UserId, asked: bool, version: u64 },
+    /// Whether the user wants to hear nothing of the other.
+    Block { peer: UserId, blocked: bool },
+    /// The search index has these words of the user, as of this version.
+    Indexed { version: u64, words: Vec<String> },
+}
+
+/// One wish about a conversation in the list.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Preference {
+    /// On top of the list.
+    Pin(bool),
+    /// No push until then; `None`: none any more; the largest time: for ever.
+    Mute { until: Option<Timestamp> },
+    /// Out of the list until something new is said (or for as long as it is muted).
+    Archive(bool),
+    /// What was written and not sent yet; empty: nothing.
+    Draft(SavedDraft),
+    /// What is here up to this record is read, and not shown in this list any more.
+    Clear { seq: Seq, cnt: u64 },
+}
+
+/// A text that was not sent yet.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SavedDraft {
+    /// So far.
+    pub text: String,
+    /// The record that it will answer.
+    pub reply_to: Option<Seq>,
+    /// When it was written, by the device's clock.
+    pub at: Timestamp,
+}
+
+/// A custom field of a profile.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ProfileField {
+    /// Its name, chosen by the app.
+    pub key: String,
+    /// Its value; empty: take it away.
+    pub value: String,
+}
+
+/// How a conversation stands in a user's list; part of the index row.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct PreferencesRow {
+    /// Since when it is pinned.
+    pub pinned: Option<Timestamp>,
+    /// Until when it is muted.
+    pub muted: Option<Timestamp>,
+    /// The head when it was archived: above it, it is in the list again.
+    pub archived: Option<Seq>,
+    /// What was written and not sent.
+    pub draft: Option<SavedDraft>,
+    /// Up to here it was cleared.
+    pub cleared: Position,
+}
+
+/// What others see of a user.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ProfileRow {
+    /// Shown in the place of the name.
+    pub display: String,
+    /// A few words.
+    pub about: String,
+    /// Where the picture is.
+    pub avatar: String,
+    /// Not found by search.
+    pub hidden: bool,
+    /// Rising by key.
+    pub fields: Vec<ProfileField>,
+    /// What the search index may have of this user.
+    pub words: Vec<String>,
+    /// Raised with each change that search must hear of.
+    pub version: u64,
+}
+
+/// What stands between a user and another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ContactRow {
+    /// This user wants the other.
+    pub mine: bool,
+    /// The other wants this user.
+    pub theirs: bool,
+    /// As of that count of changes of theirs.
+    pub theirs_version: u64,
+    /// This user hears nothing of the other.
+    pub blocked: bool,
+    /// When it last changed.
+    pub since: Timestamp,
+    /// This user was asked, and does not want to.
+    pub declined: bool,
+}
+
+/// A word of a user in the search index.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct WordRow {
+    /// Of the profile that had it.
+    pub version: u64,
+}
+
+impl ContactRow {
+    /// Both want each other.
+    pub const fn is_mutual(&self) -> bool {
+        self.mine && self.theirs
+    }
+}
+
+/// Where a word is looked up: by how it begins, so that a prefix is one range of one bucket. Names of the first region hold them all.
+pub fn bucket_of_word(word: &str) -> Bucket {
+    let begin: String = word.chars().take(word_prefix(word)).collect();
+    Bucket { region: RegionId::FIRST, index: (hash(&[b"kith/word/1", begin.as_bytes()]) >> 48) as u16 }
+}
+
+/// How many characters of a word say where it is: two of ASCII, one of a script that has thousands.
+fn word_prefix(word: &str) -> usize {
+    if word.chars().next().is_some_and(|first| first.is_ascii()) { limit::SEARCH_ASCII_MIN } else { 1 }
 }
 
 /// Something that a user's home owes to another group. At most one row each: the latest state is told, not each step.
@@ -56,6 +181,10 @@ pub enum UserChange {
 pub enum Debt {
     /// A name that is, or was, the user's: to be confirmed, or held back.
     Name(String),
+    /// Whether the user wants the other as a contact.
+    Contact(UserId),
+    /// The user's words in the search index.
+    Search,
 }
 
 /// How an account is proven. A row of its own: the account's is written with each move of the index.

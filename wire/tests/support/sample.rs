@@ -170,13 +170,19 @@ record! {
     Record { at, incarnation, sender, device, client_seq, ts, content }
     DedupRow { user, last, ring }
     DedupEntry { client_seq, digest, outcome }
-    UserRow { name, key, state, rev, created, admin, logins, renames, renamed, closed, debts }
+    UserRow { name, key, state, rev, created, admin, logins, renames, renamed, closed, debts, pins, drafts, contacts, blocks }
     DeviceRow { created, seen, title, login, refresh, refreshed, spent, ended }
     EnterDevice { device, title, refresh }
     IssuedReset { code, until }
     CredentialRow { password, password_rev, recovery, reset }
     OwedRow { version }
-    IndexRow { rev, news, read }
+    IndexRow { rev, news, read, preferences }
+    PreferencesRow { pinned, muted, archived, draft, cleared }
+    SavedDraft { text, reply_to, at }
+    ProfileField { key, value }
+    ProfileRow { display, about, avatar, hidden, fields, words, version }
+    ContactRow { mine, theirs, theirs_version, blocked, since, declined }
+    WordRow { version }
     NameRow { user, state, since, until }
     GroupStateRow { version, digest, now }
     OwnedRow { last, epoch }
@@ -237,10 +243,17 @@ choice!(UserChange {
     SettleName { name }
     SetAdmin { admin }
     Paid { debt, version }
+    Prefer { channel, preference }
+    SetProfile { display, about, avatar, searchable, fields }
+    AskContact { peer, asked }
+    MirrorContact { peer, asked, version }
+    Block { peer, blocked }
+    Indexed { version, words }
     ;
     ; empty Erase
 });
-choice!(Debt { ; Name });
+choice!(Debt { ; Name Contact ; empty Search });
+choice!(Preference { Mute { until } Clear { seq, cnt } ; Pin Archive Draft });
 choice!(PeerCheck { ; ; empty NotAsked Exists });
 choice!(Role { ; ; empty Member Admin Owner });
 choice!(Outcome { Record { seq, ts } ; Kept Refused ; empty Voided });
@@ -464,6 +477,8 @@ drawn! {
 record! {
     LoggedIn { user, name, device, access, access_until, refresh, recovery }
     DeviceView { device, title, created, seen, current }
+    ProfileView { user, name, display, about, avatar, fields }
+    ContactView { user, name, display, state, since }
 }
 choice!(PeopleRequest {
     Refresh { token }
@@ -471,6 +486,11 @@ choice!(PeopleRequest {
     ChangePassword { old, new }
     NewRecoveryCode { password }
     DeleteAccount { password }
+    Prefer { channel, preference }
+    GetProfiles { users }
+    AskContact { peer, asked }
+    Block { peer, blocked }
+    Contacts { after }
     ;
     ; empty LogOut Devices EndOthers
     ; with
@@ -479,9 +499,16 @@ choice!(PeopleRequest {
     |source| Self::ResetPassword { name: name(source), code: Sample::sample(source), password: Sample::sample(source) },
     |source| Self::Rename { name: name(source) },
     |source| Self::ResetLink { name: name(source) },
+    |source| Self::Search { prefix: name(source) },
+    |source| {
+        let fields = source.many(|source| ProfileField { key: name(source), value: Sample::sample(source) });
+        let (display, about, avatar, searchable) = (Sample::sample(source), Sample::sample(source), Sample::sample(source), Sample::sample(source));
+        Self::SetProfile { display, about, avatar, searchable, fields }
+    },
     |source| Self::SetAdmin { name: name(source), admin: Sample::sample(source) }
 });
-choice!(PeopleAnswer { Code { code, until } ; LoggedIn Devices ; empty Done });
+choice!(PeopleAnswer { Code { code, until } Contacts { contacts, more } ; LoggedIn Devices Profiles ; empty Done });
+choice!(ContactState { ; ; empty Mutual Asked Asking Blocked });
 
 // ---------------------------------------------------------------- peer
 

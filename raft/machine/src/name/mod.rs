@@ -4,6 +4,8 @@
 //! In: names folded by the proposer. Out: one row per name that is held. Invariant: a confirmed name never changes hands here.
 //! Bounds: `limit::NAME_BYTES_MAX`. Not here: who settles a reservation that is 60 s old (the node asks the home to confirm or forbid).
 
+pub mod word;
+
 use kith_wire::{
     code::Code,
     id::{Timestamp, UserId},

@@ -10,7 +10,7 @@ use kith_wire::{
     },
     log::{
         Author, Batch, ChannelRow, Command, Content, Debt, DedupRow, EnterDevice, GroupRow, IndexRow, Item, MemberChange, NodeRow, NodeState,
-        PeerCheck, Position, Ref, Role, RosterRow, RunRow, UserChange,
+        PeerCheck, Position, Preference, ProfileField, Ref, Role, RosterRow, RunRow, SavedDraft, UserChange,
     },
     secret::Secret,
 };
@@ -364,7 +364,19 @@ fn account_change(step: Step) -> UserChange {
     let (device, digest) = (DeviceId::new(u64::from(device % 8)), |of: u8| [of % 4; 32]);
     let enter = EnterDevice { device, title: format!("device {device}"), refresh: digest(b) };
     let (password, password_rev) = (Secret::new(format!("hash {b}")), u64::from(number % 3));
-    match pick % 14 {
+    let peer = Script::user(number);
+    match pick % 22 {
+        14 => UserChange::AskContact { peer, asked: !b.is_multiple_of(3) },
+        15 => UserChange::MirrorContact { peer, asked: !b.is_multiple_of(3), version: u64::from(who) },
+        16 => UserChange::Indexed { version: u64::from(who % 4), words: vec![format!("word-{}", b % 4)] },
+        17 => UserChange::SetProfile {
+            display: (b % 2 == 0).then(|| format!("Display {b}")),
+            about: None,
+            avatar: None,
+            searchable: (who % 4 == 0).then_some(b % 8 == 0),
+            fields: vec![ProfileField { key: format!("key-{}", b % 32), value: "x".repeat(usize::from(who % 2)) }],
+        },
+        18..=21 => UserChange::Prefer { channel: Script::channel(number), preference: preference(step) },
         0 | 1 => UserChange::LogIn { password_rev: (who % 2 == 0).then_some(password_rev), enter },
         2..=4 => UserChange::Refresh { device, shown: digest(who), next: digest(b) },
         5 => UserChange::EndDevices { devices: vec![device], all_others: b.is_multiple_of(4) },
@@ -377,6 +389,17 @@ fn account_change(step: Step) -> UserChange {
         12 => UserChange::SetAdmin { admin: b.is_multiple_of(2) },
         // Nobody is erased: the chats of a script go on.
         _ => UserChange::Paid { debt: Debt::Name(format!("name-{}", b % 4)), version: u64::from(number) },
+    }
+}
+
+fn preference(step: Step) -> Preference {
+    let [_, pick, who, _, _, _, b, time] = step;
+    match b % 8 {
+        0 | 1 => Preference::Pin(who.is_multiple_of(2)),
+        2 => Preference::Mute { until: (who % 2 == 0).then_some(Timestamp::new(u64::from(time))) },
+        3 => Preference::Archive(who.is_multiple_of(2)),
+        4 | 5 => Preference::Draft(SavedDraft { text: "d".repeat(usize::from(who % 3)), reply_to: None, at: Timestamp::new(u64::from(pick)) }),
+        _ => Preference::Clear { seq: Seq::new(u64::from(pick % 4)), cnt: u64::from(who % 4) },
     }
 }
 

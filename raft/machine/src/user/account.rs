@@ -12,7 +12,7 @@ use crate::{
     Context,
     effect::Effect,
     reply::Reply,
-    user::{debt, device},
+    user::{debt, device, profile},
     view::{RowKey, Scan, StateView, ViewError},
 };
 
@@ -72,6 +72,7 @@ pub(crate) fn sign_up(ctx: &mut Context<'_>, user: UserId, new: SignUp) -> Resul
         // Should whoever signs up be gone before the name is confirmed.
         let name = account.name.clone();
         debt::owe(ctx, user, &mut account, Debt::Name(name));
+        profile::renamed(ctx, user, &mut account)?;
         ctx.rows.put(RowKey::User(user), account.clone());
         ctx.rows.put(RowKey::Credential(user), CredentialRow { password, recovery, ..CredentialRow::default() });
     }
@@ -100,6 +101,7 @@ pub(crate) fn rename(ctx: &mut Context<'_>, user: UserId, name: String, renames:
     account.renamed = ctx.now;
     debt::owe(ctx, user, &mut account, Debt::Name(old));
     debt::owe(ctx, user, &mut account, Debt::Name(name));
+    profile::renamed(ctx, user, &mut account)?;
     ctx.rows.put(RowKey::User(user), account);
     Ok(Reply::Done)
 }
@@ -138,6 +140,7 @@ pub(crate) fn erase(ctx: &mut Context<'_>, user: UserId) -> Result<Reply, ViewEr
     (account.state, account.admin) = (UserState::Erased, false);
     let name = account.name.clone();
     debt::owe(ctx, user, &mut account, Debt::Name(name));
+    profile::renamed(ctx, user, &mut account)?;
     ctx.rows.put(RowKey::User(user), account);
     Ok(Reply::Done)
 }

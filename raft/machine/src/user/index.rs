@@ -10,7 +10,7 @@ use kith_wire::{
     code::Code,
     id::{ChannelId, UserId, UserRev},
     limit,
-    log::{IndexRow, Position, Ref, UserRow, UserState},
+    log::{ContactRow, IndexRow, Position, Preference, PreferencesRow, Ref, UserRow, UserState},
 };
 
 use crate::{
@@ -27,18 +27,30 @@ pub(crate) fn merge_refs(ctx: &mut Context<'_>, user: UserId, refs: Vec<Ref>) ->
         return Ok(Reply::Rejected(Code::NoSuchUser));
     };
     for mut news in refs {
+        if is_silenced(ctx, &moving, &news)? {
+            continue;
+        }
         tidy(&mut news);
         let old = ctx.rows.row::<IndexRow>(&RowKey::Index(user, news.channel))?;
-        let (news, read) = match old.as_deref() {
+        let row = match old.as_deref() {
             None => {
                 let own = news.own;
-                (news, own)
+                IndexRow { rev: UserRev::ZERO, news, read: own, preferences: PreferencesRow::default() }
             }
             Some(old) => merged(old, news),
         };
-        moving.put(ctx, old.as_deref(), news, read);
+        moving.put(ctx, old.as_deref(), row);
     }
     Ok(moving.finish(ctx))
+}
+
+/// Whether these are news of somebody whom the user has blocked, in their direct channel: neither preview nor unread.
+fn is_silenced(ctx: &Context<'_>, moving: &Moving, news: &Ref) -> Result<bool, ViewError> {
+    if moving.account.blocks == 0 {
+        return Ok(false);
+    }
+    let Some(peer) = news.channel.peer_of(moving.user).filter(|peer| *peer == news.head_sender && *peer != moving.user) else { return Ok(false) };
+    Ok(ctx.rows.row::<ContactRow>(&RowKey::Contact(moving.user, peer))?.is_some_and(|row| row.blocked))
 }
 
 /// Moves a user's own read position, largest wins. `Behind`: the channel's first ref is still on its way.
@@ -53,8 +65,68 @@ pub(crate) fn mark_read(ctx: &mut Context<'_>, user: UserId, channel: ChannelId,
     let Some(old) = ctx.rows.row::<IndexRow>(&RowKey::Index(user, channel))? else {
         return Ok(Reply::Rejected(Code::Behind));
     };
-    moving.put(ctx, Some(&old), old.news.clone(), later(old.read, read));
+    let row = IndexRow { read: later(old.read, read), ..old.clone() };
+    moving.put(ctx, Some(&old), row);
     Ok(moving.finish(ctx))
+}
+
+/// Changes how a conversation stands in the user's list. `NotFound`: it is not in it (yet).
+pub(crate) fn prefer(ctx: &mut Context<'_>, user: UserId, channel: ChannelId, preference: Preference) -> Result<Reply, ViewError> {
+    let Some(mut moving) = Moving::begin(ctx, user)? else {
+        return Ok(Reply::Rejected(Code::NoSuchUser));
+    };
+    let Some(old) = ctx.rows.row::<IndexRow>(&RowKey::Index(user, channel))? else {
+        return Ok(Reply::Rejected(Code::NotFound));
+    };
+    let mut row = old.clone();
+    let (held, head) = (&mut row.preferences, old.news.head);
+    let refused = match preference {
+        Preference::Pin(true) if held.pinned.is_some() => None,
+        Preference::Pin(true) => {
+            held.pinned = Some(ctx.now);
+            count(&mut moving.account.pins, true, limit::PINNED_MAX)
+        }
+        Preference::Pin(false) => held.pinned.take().and_then(|_| count(&mut moving.account.pins, false, limit::PINNED_MAX)),
+        Preference::Mute { until } => {
+            held.muted = until;
+            None
+        }
+        Preference::Archive(on) => {
+            held.archived = on.then_some(head.seq);
+            None
+        }
+        Preference::Draft(draft) if draft.text.is_empty() => {
+            held.draft.take().and_then(|_| count(&mut moving.account.drafts, false, limit::DRAFTS_MAX))
+        }
+        Preference::Draft(draft) if draft.text.chars().count() > limit::DRAFT_CHARS_MAX => Some(Code::TooLarge),
+        Preference::Draft(draft) => {
+            let was_there = held.draft.replace(draft).is_some();
+            if was_there { None } else { count(&mut moving.account.drafts, true, limit::DRAFTS_MAX) }
+        }
+        Preference::Clear { seq, cnt } if seq > head.seq || cnt > head.cnt.min(seq.get()) => Some(Code::Invalid),
+        Preference::Clear { seq, cnt } => {
+            held.cleared = later(held.cleared, Position { seq, cnt });
+            None
+        }
+    };
+    if let Some(code) = refused {
+        return Ok(Reply::Rejected(code));
+    }
+    moving.put(ctx, Some(&old), row);
+    Ok(moving.finish(ctx))
+}
+
+/// One more, or one less. Says why not.
+const fn count(count: &mut u32, more: bool, max: u32) -> Option<Code> {
+    if !more {
+        *count = count.saturating_sub(1);
+        return None;
+    }
+    if *count >= max {
+        return Some(Code::LimitReached);
+    }
+    *count += 1;
+    None
 }
 
 /// The page of a user's index that a query asks for: rows, newest first, whether more follow below them, and where the index stands.
@@ -107,9 +179,9 @@ impl Moving {
     }
 
     /// Puts a row at a new rev, unless nothing in it changed.
-    fn put(&mut self, ctx: &mut Context<'_>, old: Option<&IndexRow>, news: Ref, read: Position) {
+    fn put(&mut self, ctx: &mut Context<'_>, old: Option<&IndexRow>, row: IndexRow) {
         if let Some(old) = old {
-            if old.news == news && old.read == read {
+            if (&old.news, old.read, &old.preferences) == (&row.news, row.read, &row.preferences) {
                 return;
             }
             ctx.rows.delete(RowKey::IndexByRev(self.user, old.rev));
@@ -119,7 +191,7 @@ impl Moving {
             _ => self.account.rev.next(),
         };
         self.account.rev = self.account.rev.max(rev);
-        let row = IndexRow { rev, news, read };
+        let row = IndexRow { rev, ..row };
         let channel = row.news.channel;
         ctx.rows.put(RowKey::IndexByRev(self.user, row.rev), channel);
         ctx.rows.put(RowKey::Index(self.user, channel), row.clone());
@@ -153,16 +225,19 @@ fn tidy(news: &mut Ref) {
 }
 
 /// The larger of each part of a row and a ref; own records were read.
-fn merged(old: &IndexRow, new: Ref) -> (Ref, Position) {
+fn merged(old: &IndexRow, new: Ref) -> IndexRow {
     let held = &old.news;
     if new.incarnation < held.incarnation {
-        return (held.clone(), old.read);
+        return old.clone();
     }
     if new.incarnation > held.incarnation {
         // Positions beyond the new head are of a tail that was lost.
-        let read = if old.read.seq > new.head.seq { new.head } else { old.read };
-        let read = later(read, new.own);
-        return (new, read);
+        let clamped = |position: Position| if position.seq > new.head.seq { new.head } else { position };
+        let mut preferences = old.preferences.clone();
+        preferences.cleared = clamped(preferences.cleared);
+        preferences.archived = preferences.archived.map(|head| head.min(new.head.seq));
+        let read = later(clamped(old.read), new.own);
+        return IndexRow { rev: old.rev, news: new, read, preferences };
     }
     let mut news = held.clone();
     if new.head.seq > held.head.seq {
@@ -176,7 +251,7 @@ fn merged(old: &IndexRow, new: Ref) -> (Ref, Position) {
     news.mentions.extend(new.mentions);
     tidy(&mut news);
     let read = later(old.read, news.own);
-    (news, read)
+    IndexRow { rev: old.rev, news, read, preferences: old.preferences.clone() }
 }
 
 /// The position with the larger seq, the first of equals.

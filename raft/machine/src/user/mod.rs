@@ -6,7 +6,7 @@
 
 use kith_wire::{
     id::{DeviceId, UserId},
-    log::{CredentialRow, DeviceRow, UserChange, UserRow},
+    log::{ContactRow, CredentialRow, DeviceRow, ProfileRow, UserChange, UserRow},
 };
 
 pub use self::device::may_register;
@@ -17,10 +17,12 @@ use crate::{
 };
 
 pub(crate) mod account;
+pub(crate) mod contact;
 pub(crate) mod debt;
 pub(crate) mod device;
 pub mod index;
 pub(crate) mod login;
+pub(crate) mod profile;
 
 /// Applies a change of an account.
 pub(crate) fn change(ctx: &mut Context<'_>, user: UserId, change: UserChange) -> Result<Reply, ViewError> {
@@ -40,6 +42,14 @@ pub(crate) fn change(ctx: &mut Context<'_>, user: UserId, change: UserChange) ->
         UserChange::SetAdmin { admin } => account::set_admin(ctx, user, admin),
         UserChange::Erase => account::erase(ctx, user),
         UserChange::Paid { debt, version } => debt::paid(ctx, user, debt, version),
+        UserChange::Prefer { channel, preference } => index::prefer(ctx, user, channel, preference),
+        UserChange::SetProfile { display, about, avatar, searchable, fields } => {
+            profile::set(ctx, user, profile::Change { display, about, avatar, searchable, fields })
+        }
+        UserChange::AskContact { peer, asked } => contact::ask(ctx, user, peer, asked),
+        UserChange::MirrorContact { peer, asked, version } => contact::mirror(ctx, user, peer, asked, version),
+        UserChange::Block { peer, blocked } => contact::block(ctx, user, peer, blocked),
+        UserChange::Indexed { version, words } => profile::indexed(ctx, user, version, words),
     }
 }
 
@@ -79,4 +89,34 @@ pub fn devices(view: &dyn StateView, user: UserId) -> Result<Vec<(DeviceId, Devi
 /// The row cannot be read.
 pub fn device(view: &dyn StateView, user: UserId, device: DeviceId) -> Result<Option<DeviceRow>, ViewError> {
     Ok(row::<DeviceRow>(view, &RowKey::Device(user, device))?.map(|row| row.clone()))
+}
+
+/// What others see of a user; the default for one that never said anything.
+///
+/// # Errors
+/// The row cannot be read.
+pub fn profile(view: &dyn StateView, user: UserId) -> Result<ProfileRow, ViewError> {
+    Ok(row::<ProfileRow>(view, &RowKey::Profile(user))?.map(|row| row.clone()).unwrap_or_default())
+}
+
+/// What stands between a user and another.
+///
+/// # Errors
+/// The row cannot be read.
+pub fn contact(view: &dyn StateView, user: UserId, peer: UserId) -> Result<Option<ContactRow>, ViewError> {
+    Ok(row::<ContactRow>(view, &RowKey::Contact(user, peer))?.map(|row| *row))
+}
+
+/// What stands between a user and others, from this one on, by rising id; at most `limit`.
+///
+/// # Errors
+/// A row cannot be read.
+pub fn contacts(view: &dyn StateView, user: UserId, from: UserId, limit: usize) -> Result<Vec<(UserId, ContactRow)>, ViewError> {
+    let mut contacts = Vec::new();
+    for (key, row) in view.scan(&Scan::Contacts(user, from), false, limit)? {
+        if let RowKey::Contact(_, peer) = key {
+            contacts.push((peer, *Held::<ContactRow>::new(&key, row)?));
+        }
+    }
+    Ok(contacts)
 }

@@ -9,8 +9,9 @@
 //! chan   group u32 | region u8 | bucket u16 | channel 17 | ordinal u8 | seq u64, or root u64 and seq u64, or user u64 and id u64  Marks, Reply, Scheduled
 //! timer  group u32 | region u8 | bucket u16 | due u64 | channel 17 | kind u8 (1 send, 2 expire, 3 sweep) | user u64 and id u64, or seq u64, or nothing
 //! dirty  group u32 | region u8 | bucket u16 | channel 17                             Dirty
-//! user   group u32 | region u8 | bucket u16 | user u64 | ordinal u8 | device u64, channel 17 or rev u64 (where the kind has one)
-//! owed   group u32 | region u8 | bucket u16 | user u64 | debt u8 | what is owed, UTF-8            Owed
+//! user   group u32 | region u8 | bucket u16 | user u64 | ordinal u8 | device u64, channel 17, rev u64 or other user u64 (where the kind has one)
+//! owed   group u32 | region u8 | bucket u16 | user u64 | debt u8 | name, UTF-8, or other user u64  Owed
+//! word   group u32 | region u8 | bucket u16 | word, UTF-8 | 0 u8 | user u64                        Word
 //! name   group u32 | region u8 | bucket u16 | folded name, UTF-8                     Name
 //! group  group u32 | ordinal u8 | the kind's own key                                 GroupState, Owned, Cluster, Node, Group, Run
 //! applied  group u32                                                                 the applied row (no `RowKey`)
@@ -25,6 +26,7 @@ mod name;
 mod owed;
 mod timer;
 mod user;
+mod word;
 
 use kith_machine::view::{RowKey, Scan};
 use kith_wire::id::{Bucket, ChannelId, GroupId, RegionId};
@@ -50,11 +52,14 @@ pub(crate) enum Family {
     Owed = 8,
     /// What is to happen at a time: apart, because these rows come and go.
     Timer = 7,
+    /// The search index.
+    Word = 9,
 }
 
 impl Family {
     /// All families that hold rows, in the order of a snapshot.
-    pub(crate) const ALL: [Self; 8] = [Self::Message, Self::Channel, Self::Dirty, Self::User, Self::Name, Self::Group, Self::Timer, Self::Owed];
+    pub(crate) const ALL: [Self; 9] =
+        [Self::Message, Self::Channel, Self::Dirty, Self::User, Self::Name, Self::Group, Self::Timer, Self::Owed, Self::Word];
 
     /// Name of the column family.
     pub(crate) const fn name(self) -> &'static str {
@@ -67,6 +72,7 @@ impl Family {
             Self::Group => "group",
             Self::Owed => "owed",
             Self::Timer => "timer",
+            Self::Word => "word",
         }
     }
 
@@ -94,6 +100,8 @@ pub(crate) enum Ordinal {
     Index = 18,
     IndexByRev = 19,
     Credential = 20,
+    Profile = 21,
+    Contact = 22,
     GroupState = 32,
     Owned = 33,
     Cluster = 34,
@@ -119,6 +127,8 @@ pub(crate) enum KeyError {
     Name,
     #[error("key has debt {0}, which is not known")]
     Debt(u8),
+    #[error("key names no word")]
+    Word,
     #[error("key lies in bucket {stored}, its row belongs to {expected}")]
     Bucket { stored: Bucket, expected: Bucket },
 }
@@ -143,7 +153,14 @@ pub(crate) fn encode(group: GroupId, key: &RowKey, out: &mut Vec<u8>) -> Family 
         | RowKey::Scheduled(..) => channel::encode(out, key),
         RowKey::Timer(due, channel, timer) => timer::encode(out, *due, channel, *timer),
         RowKey::Dirty(channel) => dirty::encode(out, channel),
-        RowKey::User(_) | RowKey::Device(..) | RowKey::Index(..) | RowKey::IndexByRev(..) | RowKey::Credential(_) => user::encode(out, key),
+        RowKey::User(_)
+        | RowKey::Device(..)
+        | RowKey::Index(..)
+        | RowKey::IndexByRev(..)
+        | RowKey::Credential(_)
+        | RowKey::Profile(_)
+        | RowKey::Contact(..) => user::encode(out, key),
+        RowKey::Word(word, user) => word::encode(out, word, *user),
         RowKey::Owed(user, debt) => owed::encode(out, *user, debt),
         RowKey::Name(name) => name::encode(out, name),
         RowKey::GroupState | RowKey::Owned(..) | RowKey::Cluster | RowKey::Node(_) | RowKey::Group(_) | RowKey::Run(..) => group::encode(out, key),
@@ -167,6 +184,7 @@ pub(crate) fn decode(family: Family, key: &[u8]) -> Result<(GroupId, RowKey), Ke
         Family::User => user::decode(&mut cursor)?,
         Family::Name => name::decode(&mut cursor)?,
         Family::Owed => owed::decode(&mut cursor)?,
+        Family::Word => word::decode(&mut cursor)?,
         Family::Group => group::decode(&mut cursor)?,
         Family::Timer => timer::decode(&mut cursor)?,
     };
@@ -198,6 +216,8 @@ pub(crate) fn range(group: GroupId, scan: &Scan) -> (Family, Vec<u8>, Vec<u8>) {
         Scan::Timers(after) => timer::range(group, after.as_ref()),
         Scan::Dirty(after) => dirty::range(group, after.as_ref()),
         Scan::Owed(after) => owed::range(group, after.as_ref()),
+        Scan::Contacts(user, from) => user::contacts(group, *user, *from),
+        Scan::Words(prefix) => word::range(group, prefix),
         Scan::Owned => group::kind(group, Ordinal::Owned),
         Scan::Nodes => group::kind(group, Ordinal::Node),
         Scan::Groups => group::kind(group, Ordinal::Group),
@@ -225,8 +245,9 @@ pub(crate) fn after_prefix(prefix: &[u8]) -> Vec<u8> {
     vec![u8::MAX; MAX_BYTES + 1]
 }
 
-/// Longest key: a name that a user owes.
-pub(crate) const MAX_BYTES: usize = 4 + 3 + 8 + 1 + kith_wire::limit::NAME_BYTES_MAX;
+/// Longest key: a word of the search index.
+pub(crate) const MAX_BYTES: usize = 4 + 3 + 4 * kith_wire::limit::SEARCH_WORD_CHARS_MAX + 1 + 8;
+const _: () = assert!(MAX_BYTES >= 4 + 3 + 8 + 1 + kith_wire::limit::NAME_BYTES_MAX, "a name that a user owes fits too");
 
 fn put_bucket(out: &mut Vec<u8>, bucket: Bucket) {
     out.push(bucket.region.get());

@@ -9,6 +9,8 @@ use kith_wire::{
 use super::{Cursor, Family, KeyError, prefix, whole};
 
 const NAME: u8 = 1;
+const CONTACT: u8 = 2;
+const SEARCH: u8 = 3;
 
 pub(super) fn encode(out: &mut Vec<u8>, user: UserId, debt: &Debt) -> Family {
     put(out, user, debt);
@@ -19,6 +21,8 @@ pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<RowKey, KeyError> {
     let user = UserId::new(cursor.u64()?);
     let debt = match cursor.u8()? {
         NAME => Debt::Name(std::str::from_utf8(cursor.rest()).map_err(|_| KeyError::Name)?.to_owned()),
+        CONTACT => Debt::Contact(UserId::new(cursor.u64()?)),
+        SEARCH => Debt::Search,
         unknown => return Err(KeyError::Debt(unknown)),
     };
     Ok(RowKey::Owed(user, debt))
@@ -43,5 +47,10 @@ fn put(out: &mut Vec<u8>, user: UserId, debt: &Debt) {
             out.push(NAME);
             out.extend_from_slice(name.as_bytes());
         }
+        Debt::Contact(peer) => {
+            out.push(CONTACT);
+            out.extend_from_slice(&peer.get().to_be_bytes());
+        }
+        Debt::Search => out.push(SEARCH),
     }
 }

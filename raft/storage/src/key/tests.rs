@@ -48,6 +48,11 @@ fn row_key() -> impl Strategy<Value = RowKey> {
         (user(), any::<u64>()).prop_map(|(u, r)| RowKey::IndexByRev(u, UserRev::new(r))),
         user().prop_map(RowKey::Credential),
         (user(), "[a-zé.]{0,30}").prop_map(|(u, name)| RowKey::Owed(u, Debt::Name(name))),
+        (user(), user()).prop_map(|(u, peer)| RowKey::Owed(u, Debt::Contact(peer))),
+        user().prop_map(|u| RowKey::Owed(u, Debt::Search)),
+        user().prop_map(RowKey::Profile),
+        (user(), user()).prop_map(|(u, peer)| RowKey::Contact(u, peer)),
+        ("[a-zé語]{1,32}", user()).prop_map(|(word, u)| RowKey::Word(word, u)),
         "[a-zé.]{1,30}".prop_map(RowKey::Name),
         Just(RowKey::GroupState),
         Just(RowKey::Cluster),
@@ -105,6 +110,9 @@ proptest! {
                 RowKey::Timer(Timestamp::new(a), channel, Timer::Sweep),
                 RowKey::Timer(Timestamp::new(b), other, Timer::Expire(Seq::new(a))),
             ),
+            (Scan::Contacts(user, UserId::new(0)), RowKey::Contact(user, UserId::new(a)), RowKey::Contact(user, UserId::new(b))),
+            (Scan::Words("an".into()), RowKey::Word("ann".into(), UserId::new(a)), RowKey::Word("anna".into(), UserId::new(b))),
+            (Scan::Words("an".into()), RowKey::Word("an".into(), UserId::new(a)), RowKey::Word("an".into(), UserId::new(b))),
             (Scan::Nodes, RowKey::Node(NodeId::new(a)), RowKey::Node(NodeId::new(b))),
             (Scan::Groups, RowKey::Group(GroupId::new(a as u32)), RowKey::Group(GroupId::new(b as u32))),
             (Scan::Owned, RowKey::Owned(RegionId::new(a as u8), b as u16), RowKey::Owned(RegionId::new(b as u8), a as u16)),
@@ -170,6 +178,7 @@ fn layouts_are_fixed() {
     let (in_channel, in_user) = (channel.bucket(), user.bucket());
     let channel_hex = format!("01020304{:02x}{:04x}{channel}", in_channel.region.get(), in_channel.index);
     let user_hex = format!("01020304{:02x}{:04x}0000000000000007", in_user.region.get(), in_user.index);
+    let of_word = kith_wire::log::bucket_of_word("ab");
     let (device, nine) = (DeviceId::new(9), "0000000000000009");
     for (key, expected) in [
         (RowKey::Record(channel, Seq::new(9)), format!("{channel_hex}{nine}")),
@@ -185,6 +194,11 @@ fn layouts_are_fixed() {
         (RowKey::IndexByRev(user, UserRev::new(9)), format!("{user_hex}13{nine}")),
         (RowKey::Credential(user), format!("{user_hex}14")),
         (RowKey::Owed(user, Debt::Name("ab".into())), format!("{user_hex}016162")),
+        (RowKey::Profile(user), format!("{user_hex}15")),
+        (RowKey::Contact(user, UserId::new(9)), format!("{user_hex}16{nine}")),
+        (RowKey::Owed(user, Debt::Contact(UserId::new(9))), format!("{user_hex}02{nine}")),
+        (RowKey::Owed(user, Debt::Search), format!("{user_hex}03")),
+        (RowKey::Word("ab".into(), UserId::new(9)), format!("01020304{:02x}{:04x}616200{nine}", of_word.region.get(), of_word.index)),
         (RowKey::GroupState, "0102030420".to_owned()),
         (RowKey::Owned(RegionId::new(5), 6), "0102030421050006".to_owned()),
         (RowKey::Cluster, "0102030422".to_owned()),

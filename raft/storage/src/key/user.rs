@@ -11,6 +11,11 @@ pub(super) fn encode(out: &mut Vec<u8>, key: &RowKey) -> Family {
     match key {
         RowKey::User(user) => head(out, *user, Ordinal::User),
         RowKey::Credential(user) => head(out, *user, Ordinal::Credential),
+        RowKey::Profile(user) => head(out, *user, Ordinal::Profile),
+        RowKey::Contact(user, peer) => {
+            head(out, *user, Ordinal::Contact);
+            out.extend_from_slice(&peer.get().to_be_bytes());
+        }
         RowKey::Device(user, device) => {
             head(out, *user, Ordinal::Device);
             out.extend_from_slice(&device.get().to_be_bytes());
@@ -34,6 +39,8 @@ pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<RowKey, KeyError> {
     const INDEX: u8 = Ordinal::Index as u8;
     const INDEX_BY_REV: u8 = Ordinal::IndexByRev as u8;
     const CREDENTIAL: u8 = Ordinal::Credential as u8;
+    const PROFILE: u8 = Ordinal::Profile as u8;
+    const CONTACT: u8 = Ordinal::Contact as u8;
     let user = UserId::new(cursor.u64()?);
     Ok(match cursor.u8()? {
         USER => RowKey::User(user),
@@ -41,6 +48,8 @@ pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<RowKey, KeyError> {
         INDEX => RowKey::Index(user, cursor.channel()?),
         INDEX_BY_REV => RowKey::IndexByRev(user, UserRev::new(cursor.u64()?)),
         CREDENTIAL => RowKey::Credential(user),
+        PROFILE => RowKey::Profile(user),
+        CONTACT => RowKey::Contact(user, UserId::new(cursor.u64()?)),
         unknown => return Err(KeyError::Ordinal(unknown)),
     })
 }
@@ -49,6 +58,14 @@ pub(super) fn devices(group: GroupId, user: UserId) -> (Family, Vec<u8>, Vec<u8>
     let mut from = prefix(group, user.bucket());
     head(&mut from, user, Ordinal::Device);
     let to = after_prefix(&from);
+    (Family::User, from, to)
+}
+
+pub(super) fn contacts(group: GroupId, user: UserId, first: UserId) -> (Family, Vec<u8>, Vec<u8>) {
+    let mut from = prefix(group, user.bucket());
+    head(&mut from, user, Ordinal::Contact);
+    let to = after_prefix(&from);
+    from.extend_from_slice(&first.get().to_be_bytes());
     (Family::User, from, to)
 }
 

@@ -1,0 +1,70 @@
+//! How a conversation stands in the user's list: pin, mute, archive, draft, clear; the same on all devices of the user.
+//!
+//! In: calls. Out: requests; the change comes back with the index row, to this device too. Not here: the list itself (`client`).
+
+use kith_wire::{
+    client::{Answer, Request},
+    id::{ChannelId, Timestamp},
+    log::{Position, Preference, SavedDraft},
+    people::{PeopleAnswer, PeopleRequest},
+};
+
+use crate::{
+    client::{Client, unexpected},
+    error::Error,
+};
+
+/// Preferences of one conversation. Cheap to clone; no IO by itself.
+#[derive(Clone)]
+pub struct Preferences {
+    client: Client,
+    channel: ChannelId,
+}
+
+impl Preferences {
+    pub(crate) const fn new(client: Client, channel: ChannelId) -> Self {
+        Self { client, channel }
+    }
+    /// On top of the list, or not.
+    ///
+    /// # Errors
+    /// `NotFound`: the conversation is not in the list (yet). `LimitReached`; or as [`Client::request`].
+    pub async fn pin(&self, on: bool) -> Result<(), Error> {
+        self.set(Preference::Pin(on)).await
+    }
+    /// No push until then, by the server's clock; `None`: push again. [`Timestamp`]'s largest value is for ever.
+    ///
+    /// # Errors
+    /// As [`Preferences::pin`].
+    pub async fn mute(&self, until: Option<Timestamp>) -> Result<(), Error> {
+        self.set(Preference::Mute { until }).await
+    }
+    /// Out of the list until something new is said, or for as long as it is muted.
+    ///
+    /// # Errors
+    /// As [`Preferences::pin`].
+    pub async fn archive(&self, on: bool) -> Result<(), Error> {
+        self.set(Preference::Archive(on)).await
+    }
+    /// What was written and not sent; empty: nothing. At most 2,000 characters.
+    ///
+    /// # Errors
+    /// `TooLarge`, or as [`Preferences::pin`].
+    pub async fn save_draft(&self, draft: SavedDraft) -> Result<(), Error> {
+        self.set(Preference::Draft(draft)).await
+    }
+    /// What is here up to a record, given as it stands in the channel, is read and not to be shown any more.
+    ///
+    /// # Errors
+    /// As [`Preferences::pin`].
+    pub async fn clear(&self, up_to: Position) -> Result<(), Error> {
+        self.set(Preference::Clear { seq: up_to.seq, cnt: up_to.cnt }).await
+    }
+
+    async fn set(&self, preference: Preference) -> Result<(), Error> {
+        match self.client.request(Request::People(PeopleRequest::Prefer { channel: self.channel, preference })).await? {
+            Answer::People(PeopleAnswer::Done) => Ok(()),
+            _ => Err(unexpected()),
+        }
+    }
+}
