@@ -237,7 +237,8 @@ async fn faults(plan: &Plan, lab: &Arc<Lab>, recorder: &Arc<Recorder>, seen: &mu
             break;
         }
         if heal_next == Some(next) {
-            if let Some(which) = active.iter().position(|(heal_at, _)| *heal_at == next) {
+            let due = active.iter().enumerate().filter(|(_, (heal_at, _))| *heal_at == next);
+            if let Some((which, _)) = due.min_by_key(|(_, (_, one))| one.needs_a_majority_to_heal()) {
                 heal(lab, recorder, active.remove(which).1, seen).await?;
             }
         } else if let Some(fault) = waiting.pop() {
@@ -255,6 +256,7 @@ async fn faults(plan: &Plan, lab: &Arc<Lab>, recorder: &Arc<Recorder>, seen: &mu
             }
         }
     }
+    active.sort_by_key(|(_, one)| one.needs_a_majority_to_heal());
     for (_, one) in active {
         heal(lab, recorder, one, seen).await?;
     }

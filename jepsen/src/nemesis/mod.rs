@@ -48,6 +48,13 @@ pub(crate) struct Active {
     undo: Undo,
 }
 
+impl Active {
+    /// A node is replaced by a command to the cluster: what else is broken is healed before.
+    pub(crate) const fn needs_a_majority_to_heal(&self) -> bool {
+        matches!(self.undo, Undo::Replace(..))
+    }
+}
+
 #[derive(Debug)]
 enum Undo {
     Restart,
