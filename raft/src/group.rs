@@ -344,7 +344,7 @@ impl LeadershipWatcher {
             _ => {}
         }
         if (before.leader, before.term) != (leader, term) {
-            tracing::info!(group = %self.group, term = %term, leader = ?leader.map(NodeId::get), "leadership changed");
+            tracing::info!(node = %self.me, group = %self.group, term = %term, leader = ?leader.map(NodeId::get), "leadership changed");
         }
     }
 }

@@ -118,3 +118,31 @@ async fn device_that_was_offline_through_it_all_syncs_to_the_same_log() {
     c.check_history().await;
     c.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn five_nodes_die_in_turn_while_people_talk_and_lose_nothing() {
+    let mut c = Cluster::start(5).await;
+    // Three of the five hold a group, so for each group some of these are its members and some are not.
+    let (ann, bob, cid) = (c.client_at("ann", 1).await, c.client_at("bob", 3).await, c.client_at("cid", 5).await);
+    c.room("general", &ann, &[&bob, &cid]).await;
+    c.room("aside", &cid, &[&ann]).await;
+    let talks = [ann.talk("general"), bob.talk("general"), cid.talk("aside")];
+    for node in 1..=5 {
+        c.kill(node).await;
+        let before: Vec<_> = talks.iter().map(|talk| talk.acked()).collect();
+        c.wait_for("all go on without it", async || talks.iter().zip(&before).all(|(talk, before)| talk.acked() > before + 50)).await;
+        c.restart(node).await;
+        c.wait_ready().await;
+    }
+    for talk in talks {
+        talk.stop().await;
+    }
+    for room in ["general", "aside"] {
+        c.wait_equal(c.group_of_room(room)).await;
+    }
+    for (device, room) in [(&ann, "general"), (&bob, "general"), (&cid, "general"), (&cid, "aside"), (&ann, "aside")] {
+        c.check_device(device, room).await;
+    }
+    c.check_history().await;
+    c.finish().await;
+}
