@@ -64,7 +64,7 @@ pub const ROWS: &[Row] = &[
     },
     Row { name: "clock", slots: &[&[N::Clock]], cells: "o*-*-*--", nodes: 3, seconds: 80 },
     Row { name: "resources", slots: &[&[N::Cpu], &[N::Memory]], cells: "o-o-----", nodes: 3, seconds: 90 },
-    Row { name: "member", slots: &[&[N::Member], &[N::Member, N::KillOne]], cells: "oo-o*-o*", nodes: 5, seconds: 120 },
+    Row { name: "member", slots: &[&[N::Member], &[N::Member, N::KillOne]], cells: "*o-o*-o*", nodes: 5, seconds: 120 },
     Row { name: "rolling", slots: &[&[N::Rolling]], cells: "*-*---oo", nodes: 3, seconds: 100 },
     Row { name: "failpoint", slots: &[&[N::Failpoint]], cells: "**o-o-*o", nodes: 3, seconds: 100 },
     Row {

@@ -69,7 +69,7 @@ impl Proof {
             Mutant::RefusalFreesNumber => (&[W::Append, W::Retry], &[N::None], 25, &[A::AbortedRead, A::DeviceOrder]),
             Mutant::IndexRowKeepsRev => (&[W::Devices], &[N::None], 20, BEHIND),
             // Two slots: long enough that links break, and shorter than sessions wait before they move.
-            Mutant::PushLostSilently => (&[W::Devices], &[N::PartitionLeader, N::PartitionLeader], 60, BEHIND),
+            Mutant::PushLostSilently => (&[W::Append, W::Devices], &[N::PartitionLeader, N::PartitionLeader], 60, BEHIND),
             Mutant::ReadTwoSnapshots => (&[W::Membership], &[N::None], 30, &[A::ReadPastRemoval]),
         };
         Proof { workloads, nemeses, seconds, caught_by }
