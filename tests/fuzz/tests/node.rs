@@ -26,7 +26,7 @@ fn key() -> &'static TokenKey {
 #[test]
 fn token() {
     let cluster = ClusterId::new([7; 16]);
-    let claims = Claims { user: UserId::new(1), name: "ann".to_owned(), cluster, admin: false, expires_s: u64::MAX / 2, issued_s: 0 };
+    let claims = Claims { user: UserId::new(1), name: "ann".to_owned(), cluster, expires_s: u64::MAX / 2, ..Claims::default() };
     let lawful = token::mint(key(), &claims).expect("signed");
     check!().for_each(|input: &[u8]| {
         let text = String::from_utf8_lossy(input);
