@@ -69,6 +69,11 @@ pub(super) async fn heal(lab: &Arc<Lab>, at: usize, broken: Broken) -> anyhow::R
         Broken::Gone => None,
         Broken::Empty | Broken::Old(_) => Some(is_refused(node).await?),
     };
+    if refused == Some(false) {
+        // What the others then do with it is not for an operator to mend.
+        let told = json!(format!("{} took part with a disk that is not its own: it was NOT refused", node.name()));
+        return Ok(super::packet::evidence(1, "nodes that came back with a disk that is not theirs", &[(super::ENDED, told)]));
+    }
     node.kill()?;
     if data.exists() {
         std::fs::remove_dir_all(&data).context("emptying a disk")?;
@@ -94,13 +99,9 @@ pub(super) async fn heal(lab: &Arc<Lab>, at: usize, broken: Broken) -> anyhow::R
     if let Err(error) = &whole {
         eprintln!("warning: {error:#}");
     }
-    let seen = match refused {
-        Some(true) => "refused as itself, then ",
-        Some(false) => "NOT refused as itself, then ",
-        None => "",
-    };
+    let seen = if refused.is_some() { "refused as itself, then " } else { "" };
     let note = format!("node {dead} {seen}replaced by node {new}, whose replicas {}", if is_whole { "are whole" } else { "are NOT whole" });
-    Ok(super::bit(u64::from(is_whole && refused != Some(false)), &note))
+    Ok(super::bit(u64::from(is_whole), &note))
 }
 
 /// Starts a node on a disk that is not its own, and looks whether the cluster refuses it, and it ends for that reason.
