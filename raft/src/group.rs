@@ -66,6 +66,8 @@ pub struct GroupStatus {
     pub term: Term,
     /// Last entry of the log, applied or not.
     pub last: Option<LogIndex>,
+    /// Last entry that is no longer in the log: who lacks it needs a snapshot.
+    pub purged: Option<LogIndex>,
     /// Last entry applied.
     pub applied: Option<LogId>,
     /// Of everything applied.
@@ -213,6 +215,7 @@ impl GroupHandle {
             leader: lead.leader,
             term: lead.term,
             last: metrics.last_log_index.map(LogIndex::new),
+            purged: metrics.purged.map(|id| LogIndex::new(id.index)),
             applied: applied.last,
             digest,
             membership: membership_out(metrics.membership_config.membership()),

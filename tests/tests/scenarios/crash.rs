@@ -30,7 +30,7 @@ async fn leader_that_is_killed_under_load_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn follower_that_missed_ten_thousand_messages_catches_up_from_the_log() {
     let mut c = Cluster::start(3).await;
-    miss_ten_thousand(&mut c).await;
+    miss_ten_thousand(&mut c, false).await;
     let behind = c.running().into_iter().map(|node| c.metric(node, "kith_raft_snapshots_installed_total")).sum::<f64>();
     assert_eq!(behind, 0.0, "nobody needed a snapshot");
     c.finish().await;
@@ -41,17 +41,20 @@ async fn follower_that_missed_ten_thousand_messages_catches_up_by_snapshot_after
     let mut c = Cluster::start_with(Setup::default().purging()).await;
     // While it installs the snapshot it reads nothing, and says so to whoever asks; clients are served by others.
     c.expect_logs("service.read: not now");
-    let follower = miss_ten_thousand(&mut c).await;
+    let follower = miss_ten_thousand(&mut c, true).await;
     assert!(c.metric(follower, "kith_raft_snapshots_installed_total") > 0.0, "the log was purged, so it needed a snapshot");
     c.finish().await;
 }
 
-/// Gives the follower.
-async fn miss_ten_thousand(c: &mut Cluster) -> u64 {
+/// Gives the follower. It comes back when the others have purged what it lacks, or before that.
+async fn miss_ten_thousand(c: &mut Cluster, is_purged: bool) -> u64 {
     let (ann, bob) = (c.client("ann").await, c.client("bob").await);
     c.room("general", &ann, &[&bob]).await;
     ann.send("general", "before").await;
-    let follower = c.follower_of(c.group_of_room("general")).await;
+    let group = c.group_of_room("general");
+    let follower = c.follower_of(group).await;
+    let status = |c: &Cluster, node| c.node(node).groups().get(group).and_then(|handle| handle.status().ok());
+    let last = status(c, follower).and_then(|status| status.last);
     c.kill(follower).await;
 
     let others: Vec<u64> = c.running();
@@ -62,6 +65,10 @@ async fn miss_ten_thousand(c: &mut Cluster) -> u64 {
     join_all(talkers.iter().map(|device| device.send_many("general", 2_000))).await;
     for node in &others {
         c.node(*node).groups().flush().await;
+    }
+    let have_purged = async || others.iter().all(|node| status(c, *node).is_some_and(|status| status.purged > last));
+    if is_purged {
+        c.wait_for("the others have purged what it lacks", have_purged).await;
     }
 
     c.restart(follower).await;

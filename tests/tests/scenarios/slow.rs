@@ -66,7 +66,7 @@ async fn client_that_does_not_read_costs_a_bounded_queue_and_is_told_to_pull() {
 /// Many that do not read cost the process no more than their bounds, whatever is sent to them.
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_does_not_grow_with_what_is_sent_to_clients_that_do_not_read() {
-    const READERS: usize = 16;
+    const READERS: usize = 32;
     const TEXT_BYTES: usize = 3_000;
     const ROUND: u64 = 2_000;
     const ROUNDS: u64 = 3;
