@@ -90,6 +90,8 @@ pub(crate) struct Group {
     pub(crate) recent: Arc<Recent>,
     pub(crate) feed: FeedSource,
     pub(crate) timers: Timers,
+    /// Held from looking at the members until a change of them has ended: two ways lead there, the map's and a damaged peer's.
+    pub(crate) changing: tokio::sync::Mutex<()>,
     pub(crate) lane: Handle,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,

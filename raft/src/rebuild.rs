@@ -143,6 +143,7 @@ impl Groups {
         let out = async {
             // From the answer on the peer forgets what it has promised: this must be the leader, now, not one that has been succeeded.
             handle.read_barrier().await.map_err(not_led)?;
+            let _changing = handle.0.changing.lock().await;
             let (voters, learners, is_settled) = handle.members();
             if !is_settled {
                 return Err(refusal(Code::Busy, format!("group {group} is changing its members")));
@@ -217,6 +218,7 @@ impl GroupHandle {
         if !self.leadership().serving {
             return Err(crate::proposer::not_leader(self.leadership()));
         }
+        let Ok(_changing) = self.0.changing.try_lock() else { return Ok(false) };
         let (voters, learners, is_settled) = self.members();
         if voters == *wanted && learners.is_empty() && is_settled {
             return Ok(true);

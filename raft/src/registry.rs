@@ -254,6 +254,7 @@ impl Groups {
             recent,
             feed,
             timers: self.config.timers,
+            changing: tokio::sync::Mutex::default(),
             lane: self.lanes.handle(self.lanes.of_group(group)).clone(),
             tasks: TaskTracker::new(),
             stop: stop.clone(),
