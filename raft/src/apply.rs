@@ -81,9 +81,10 @@ impl Machine {
                 (done.writes, done.replies, done.effects)
             }
         };
+        // Before the commit: a reader that has seen a deletion must not get the text from the cache. One that has not asks for nothing newer.
+        self.recent.note(&effects);
         self.state.commit(writes, applied).map_err(io::Error::other)?;
         self.failpoints.hit(point::AFTER_APPLY).await.map_err(io::Error::other)?;
-        self.recent.note(&effects);
         if !effects.is_empty() {
             self.feed.publish(AppliedEvent { index: id.index, term: id.term, effects });
         }
