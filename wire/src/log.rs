@@ -351,7 +351,7 @@ pub struct FormerRow {
     pub member_seq: Seq,
     /// All stays, closed, rising.
     pub stays: Vec<Stay>,
-    /// By somebody else: a link does not bring them back.
+    /// By somebody else, or they left while muted: a link does not bring them back.
     pub removed: bool,
 }
 

@@ -240,6 +240,21 @@ fn a_link_lets_in_as_many_as_it_says_and_nobody_who_was_removed() {
 }
 
 #[test]
+fn nobody_gets_around_a_mute_or_a_removal_by_a_link() {
+    let mut chat = Chat::new();
+    chat.act(ANN, Act::SetRules(Rules { invite: Role::Member, ..Rules::default() }));
+    chat.act(ANN, forever(1, 0));
+    assert_eq!(chat.act(BOB, forever(2, 0)), Reply::Kept { id: 0 });
+    chat.act(ANN, Act::Mute { user: user(BOB), until: Timestamp::new(u64::MAX) });
+    chat.change(BOB, MemberChange::Leave);
+    assert_eq!(chat.join(BOB, [1; 16]), Reply::Rejected(Code::NotAllowed), "who leaves while muted stays out");
+    assert!(matches!(chat.change(ANN, MemberChange::Add(user(BOB))), Reply::Sent { .. }));
+    chat.change(ANN, MemberChange::Remove(user(BOB)));
+    assert_eq!(chat.join(EVE, [2; 16]), Reply::Rejected(Code::LinkEnded), "the links of who was removed end");
+    assert!(matches!(chat.join(EVE, [1; 16]), Reply::Joined { .. }));
+}
+
+#[test]
 fn who_asks_is_let_in_by_an_admin_and_reads_from_where_the_rules_say() {
     let mut chat = Chat::new();
     let old = chat.say(ANN, "before");
@@ -353,6 +368,9 @@ fn slow_mode_delays_members_and_uses_no_number() {
     let content = Content::Text { text: "two".to_owned(), reply_to: None, mentions: Vec::new(), extra: None };
     assert!(matches!(chat.write(BOB, content), Reply::Slow { ms } if ms > 0 && ms <= 60_000));
     assert_eq!(chat.author(BOB), author, "the number is free");
+    let soon = Timestamp::new(50_000);
+    let later = Act::Schedule { due: soon, draft: Draft { text: "by itself".to_owned(), ..Draft::default() } };
+    assert_eq!(chat.act(BOB, later), Reply::Rejected(Code::NotAllowed), "what is sent by itself would be a way around");
     chat.say(ANN, "an owner");
     chat.say(ANN, "may go on");
 }

@@ -334,12 +334,13 @@ impl Model {
             MemberChange::Remove(user) => {
                 chat.roles.remove(&user);
                 chat.beside.muted.remove(&user);
+                chat.beside.links.retain(|link| link.by != user);
                 chat.beside.removed.insert(user);
             }
             MemberChange::Leave | MemberChange::Join => {
                 chat.roles.remove(&me);
-                chat.beside.muted.remove(&me);
-                chat.beside.removed.remove(&me);
+                let was_muted = chat.beside.muted.remove(&me).is_some_and(|until| until > self.now);
+                if was_muted { chat.beside.removed.insert(me) } else { chat.beside.removed.remove(&me) };
             }
             MemberChange::SetRole(user, role) => {
                 chat.roles.insert(user, role);

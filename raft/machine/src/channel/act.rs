@@ -98,7 +98,7 @@ fn record(ctx: &mut Context<'_>, scene: Scene, author: &Author, act: Act, ring: 
     let seq = record.at.seq;
     match &act {
         Act::Edit { target, text, mentions } => amend::edit(ctx, channel, &roster, *target, (text, mentions), &record)?,
-        Act::Delete { target } => amend::delete(ctx, channel, &state, *target, seq)?,
+        Act::Delete { target } => amend::delete(ctx, channel, *target, seq)?,
         Act::Describe { title: Some(title), .. } => {
             roster.title.clone_from(title);
             ctx.rows.put(RowKey::Roster(channel), roster.clone());

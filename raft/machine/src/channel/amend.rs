@@ -8,7 +8,7 @@ use kith_wire::{
     code::Code,
     id::{ChannelId, Seq, UserId},
     limit,
-    log::{ChannelRow, Content, Member, Record, Role, RosterRow},
+    log::{Content, Member, Record, Role, RosterRow},
 };
 
 use super::{act::Fate, append::note_mentioned, scene::Scene};
@@ -111,18 +111,22 @@ pub(crate) fn edit(
 }
 
 /// Empties a text, by the record of the deletion.
-pub(crate) fn delete(ctx: &mut Context<'_>, channel: ChannelId, state: &ChannelRow, target: Seq, by: Seq) -> Result<(), ViewError> {
+pub(crate) fn delete(ctx: &mut Context<'_>, channel: ChannelId, target: Seq, by: Seq) -> Result<(), ViewError> {
     empty(ctx, channel, target, Gone::Deleted, Some(by))?;
-    if state.ruled {
-        let rules = ctx.rows.required::<RulesRow>(&RowKey::Rules(channel))?;
-        if rules.pins.iter().any(|pin| pin.seq == target) {
-            let mut rules = rules.clone();
-            rules.pins.retain(|pin| pin.seq != target);
-            ctx.rows.put(RowKey::Rules(channel), rules);
-        }
-    }
+    unpin(ctx, channel, target)
+}
+
+/// What is gone is pinned no more.
+pub(crate) fn unpin(ctx: &mut Context<'_>, channel: ChannelId, seq: Seq) -> Result<(), ViewError> {
+    let Some(rules) = ctx.rows.row::<RulesRow>(&RowKey::Rules(channel))?.filter(|rules| rules.pins.iter().any(|pin| pin.seq == seq)) else {
+        return Ok(());
+    };
+    let mut rules = rules.clone();
+    rules.pins.retain(|pin| pin.seq != seq);
+    ctx.rows.put(RowKey::Rules(channel), rules);
     Ok(())
 }
+
 
 /// Takes what a record says from every row; what it was, and that it counts, stays.
 pub(crate) fn empty(ctx: &mut Context<'_>, channel: ChannelId, seq: Seq, why: Gone, by: Option<Seq>) -> Result<(), ViewError> {

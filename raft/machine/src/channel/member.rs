@@ -92,6 +92,7 @@ pub(crate) fn change(ctx: &mut Context<'_>, channel: ChannelId, author: &Author,
     if let Some(code) = refused(&scene, author.user, step, earlier.len()) {
         return Ok(ring.refuse(ctx, channel, author, code));
     }
+    let was_muted = super::scene::is_muted(&scene.rules, author.user, ctx);
     note_beside(ctx, &mut scene, author.user, step);
     let since = first_visible(&scene);
     let Scene { mut state, mut roster, .. } = scene;
@@ -114,7 +115,7 @@ pub(crate) fn change(ctx: &mut Context<'_>, channel: ChannelId, author: &Author,
         }
         MemberChange::Leave | MemberChange::Join => {
             let all = recipients(&roster.members, seq);
-            remove(ctx, channel, &mut roster, author.user, seq, false);
+            remove(ctx, channel, &mut roster, author.user, seq, was_muted);
             all
         }
         MemberChange::SetRole(user, role) => {
@@ -169,12 +170,16 @@ fn refused(scene: &Scene, author: UserId, change: MemberChange, stays: usize) ->
     }
 }
 
-/// What stands beside the log and follows from a change of members: who is in need not wait, who is out is not muted.
+/// What stands beside the log and follows from a change of members: who is in need not wait, who is out is not muted, and who was put out
+/// lets nobody in.
 fn note_beside(ctx: &mut Context<'_>, scene: &mut Scene, author: UserId, change: MemberChange) {
     let before = scene.rules.clone();
     match change {
         MemberChange::Add(user) => scene.rules.asked.retain(|asked| asked.user != user),
-        MemberChange::Remove(user) => scene.rules.muted.retain(|muted| muted.user != user),
+        MemberChange::Remove(user) => {
+            scene.rules.muted.retain(|muted| muted.user != user);
+            scene.rules.links.retain(|link| link.by != user);
+        }
         MemberChange::Leave => scene.rules.muted.retain(|muted| muted.user != author),
         MemberChange::SetRole(..) | MemberChange::Join => {}
     }

@@ -52,6 +52,13 @@ pub(crate) fn gone(ctx: &mut Context<'_>, channel: ChannelId, user: UserId) -> R
     if roster.members.len() < held.members.len() {
         ctx.rows.delete(RowKey::Positions(channel, user));
     }
+    if state.ruled {
+        let mut rules = ctx.rows.required::<kith_wire::act::RulesRow>(&RowKey::Rules(channel))?.clone();
+        rules.muted.retain(|muted| muted.user != user);
+        rules.asked.retain(|asked| asked.user != user);
+        rules.links.retain(|link| link.by != user);
+        ctx.rows.put(RowKey::Rules(channel), rules);
+    }
     if matches!(channel.kind(), ChannelKind::Group(_)) && !state.dissolved {
         if !roster.members.iter().any(|member| member.role == Role::Owner) {
             // `min_by_key` takes the first of equals, and the members are sorted.

@@ -140,7 +140,7 @@ pub fn history_from(
         Some(Place::Thread(root)) => thread(view, query, &visible, root, (first, last), &mut page)?,
     }
     as_seen(view, query.channel, user, &visible, &mut page)?;
-    cut_marks(&mut page, query.newest_first && query.place.is_none());
+    cut_marks(&mut page, query.newest_first && !matches!(query.place, Some(Place::At(_) | Place::Around(_))));
     Ok(Ok(page))
 }
 
@@ -168,24 +168,37 @@ fn thread(
     }
     let limit = usize::try_from(query.limit).unwrap_or(usize::MAX).clamp(1, limit::PAGE_RECORDS_MAX);
     let rows = view.scan(&Scan::Replies(query.channel, root, first..=last), query.newest_first, limit.saturating_add(1))?;
+    let is_cut = rows.len() > limit;
     let mut seqs: Vec<Seq> = rows.into_iter().filter_map(|(key, _)| if let RowKey::Reply(_, _, seq) = key { Some(seq) } else { None }).collect();
     if (first..=last).contains(&root) {
         // It stands before all that answer it.
-        if query.newest_first { seqs.push(root) } else { seqs.insert(0, root) }
+        if !query.newest_first {
+            seqs.insert(0, root);
+        } else if !is_cut {
+            seqs.push(root);
+        }
     }
     let mut budget = Budget::of(query.limit);
     let mut reached = if query.newest_first { first } else { last };
-    let mut before = None;
+    let (mut before, mut is_full) = (None, false);
     for seq in seqs {
         if visible.shows(seq) {
             let record = required::<Record>(view, &RowKey::Record(query.channel, seq))?;
             if !budget.take(&record, page.records.is_empty()) {
                 reached = before.unwrap_or(seq);
+                is_full = true;
                 break;
             }
             page.records.push(record.clone());
         }
         before = Some(seq);
+    }
+    if is_cut
+        && !is_full
+        && let Some(seq) = before
+    {
+        // There are more that were not looked at, whoever may read those that were.
+        reached = seq;
     }
     page.covered = Some(if query.newest_first { (reached, last) } else { (first, reached) });
     if query.newest_first {

@@ -1,7 +1,7 @@
 //! Refs: a channel's news for one user, as latest values. What the channel's leader sends to a user's home.
 
 use kith_wire::{
-    act::{MarksRow, RulesRow},
+    act::RulesRow,
     id::{ChannelId, Seq, UserId},
     log::{ChannelRow, FormerRow, PositionsRow, Record, Ref, RosterRow, Stay},
 };
@@ -76,12 +76,8 @@ fn ref_of(
         _ => last,
     };
     let (head, face) = (&tip.head, tip.face(stay.join.seq));
-    // What it says now may be from after the reader's time; a text that ends is shown nowhere that outlives it.
-    let is_changed = match stay.left {
-        Some(left) => row::<MarksRow>(view, &RowKey::Marks(channel, face.at.seq))?.is_some_and(|marks| marks.edited > left),
-        None => false,
-    };
-    let is_told = !is_changed && !tip.forgets && face.content.extra().is_none_or(|extra| extra.ttl_ms.is_none());
+    // Whoever has left hears of no later edit or deletion, so nothing is told that could be changed; nor is a text that ends.
+    let is_told = stay.left.is_none() && !tip.forgets && face.content.extra().is_none_or(|extra| extra.ttl_ms.is_none());
     let positions = row::<PositionsRow>(view, &RowKey::Positions(channel, user))?.map_or_else(PositionsRow::default, |row| row.clone());
     Ok(Some(Ref {
         channel,

@@ -1,7 +1,7 @@
 //! A conversation as one of its writes finds it, and the one place that says who may do what in it.
 //!
-//! In: a channel, who wants to do something, what. Out: the rows, or why not. Invariant: every operation on a channel that has an author
-//! asks [`Scene::refused`] (a change of members asks `member`, by the same roles). Not here: what is done then (`act`, `amend`, `link`, …).
+//! In: a channel, who wants to do something, what. Out: the rows, or why not. Invariant: every act asks [`Scene::refused`], every text
+//! [`refused_text`] and [`refused_aims`]; a change of members asks `member`, by the same roles. Not here: what is done then (`act`, `link`, …).
 
 use kith_wire::{
     act::{Act, RulesRow},
@@ -43,7 +43,7 @@ impl Scene {
 
     /// Whether this member may read a record.
     pub(crate) fn shows(&self, member: &Member, seq: Seq) -> bool {
-        seq >= self.state.kept && seq <= self.state.head.seq && member.stays.iter().any(|stay| stay.shows(seq))
+        shows(&self.state, member, seq)
     }
 
     /// A record that this member may read.
@@ -82,7 +82,8 @@ impl Scene {
             Act::Edit { .. } | Act::React { .. } => when_not_muted(),
             // Whose text it is decides.
             Act::Delete { .. } | Act::Unschedule { .. } => None,
-            Act::Schedule { .. } => when_not_muted().or_else(|| needs(rules.post)),
+            // Texts that are sent by themselves would be a way around slow mode.
+            Act::Schedule { .. } => when_not_muted().or_else(|| needs(if rules.slow_ms > 0 { Role::Admin.max(rules.post) } else { rules.post })),
             Act::Pin { .. } => when_not_muted().or_else(|| needs(rules.pin)),
             Act::Describe { .. } => when_not_muted().or_else(|| in_group(rules.describe)),
             Act::SetRules(new) if new.retention_ms != rules.retention_ms => in_group(Role::Owner),
@@ -95,12 +96,16 @@ impl Scene {
     }
 }
 
+fn shows(state: &ChannelRow, member: &Member, seq: Seq) -> bool {
+    seq >= state.kept && seq <= state.head.seq && member.stays.iter().any(|stay| stay.shows(seq))
+}
+
 /// The rules of a channel: those of a new one while nobody made any.
 pub(crate) fn rules(ctx: &Context<'_>, channel: ChannelId, state: &ChannelRow) -> Result<RulesRow, ViewError> {
     Ok(if state.ruled { ctx.rows.required::<RulesRow>(&RowKey::Rules(channel))?.clone() } else { RulesRow::default() })
 }
 
-fn is_muted(rules: &RulesRow, user: UserId, ctx: &Context<'_>) -> bool {
+pub(crate) fn is_muted(rules: &RulesRow, user: UserId, ctx: &Context<'_>) -> bool {
     rules.muted.iter().any(|muted| muted.user == user && muted.until > ctx.now)
 }
 
@@ -122,7 +127,7 @@ pub(crate) fn refused_text(ctx: &Context<'_>, channel: ChannelId, rules: &RulesR
     let last = ctx.rows.required::<Record>(&RowKey::Record(channel, positions.own.seq))?;
     let free = last.ts.get().saturating_add(rules.rules.slow_ms);
     let ms = free.saturating_sub(ctx.now.get());
-    Ok((last.client_seq.get() > 0 && ms > 0).then_some(Reply::Slow { ms }))
+    Ok((ms > 0).then_some(Reply::Slow { ms }))
 }
 
 /// Why a text cannot stand there: what it answers and the thread that it is in must be this member's to read.
@@ -134,7 +139,7 @@ pub(crate) fn refused_aims(
     content: &Content,
 ) -> Result<Option<Code>, ViewError> {
     let Content::Text { reply_to, extra, .. } = content else { return Ok(None) };
-    let shows = |seq: Seq| seq > Seq::ZERO && seq >= state.kept && seq <= state.head.seq && member.stays.iter().any(|stay| stay.shows(seq));
+    let shows = |seq: Seq| seq > Seq::ZERO && shows(state, member, seq);
     if reply_to.is_some_and(|seq| !shows(seq)) {
         return Ok(Some(Code::Invalid));
     }

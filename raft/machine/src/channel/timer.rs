@@ -94,7 +94,7 @@ pub(crate) fn fire(ctx: &mut Context<'_>, channel: ChannelId, due: Timestamp, ti
         Timer::Send { user, id } => send(ctx, channel, user, id),
         Timer::Expire(seq) => {
             amend::empty(ctx, channel, seq, Gone::Expired, None)?;
-            unpin(ctx, channel, seq)?;
+            amend::unpin(ctx, channel, seq)?;
             Ok(Reply::Done)
         }
         Timer::Sweep => sweep(ctx, channel),
@@ -145,7 +145,7 @@ fn sweep(ctx: &mut Context<'_>, channel: ChannelId) -> Result<Reply, ViewError> 
     scene.rules.sweep = Timestamp::new(0);
     let retention = scene.rules.rules.retention_ms;
     let mut next = None;
-    if retention > 0 && !scene.state.dissolved {
+    if retention > 0 {
         let from = scene.state.kept.max(Seq::ZERO.next());
         let rows = ctx.rows.scan(&Scan::Records(channel, from..=scene.state.head.seq), false, limit::SWEEP_RECORDS)?;
         for (key, row) in rows {
@@ -169,16 +169,6 @@ fn sweep(ctx: &mut Context<'_>, channel: ChannelId) -> Result<Reply, ViewError> 
     }
     scene.put_rules_alone(ctx);
     Ok(Reply::Done)
-}
-
-fn unpin(ctx: &mut Context<'_>, channel: ChannelId, seq: Seq) -> Result<(), ViewError> {
-    let Some(rules) = ctx.rows.row::<RulesRow>(&RowKey::Rules(channel))?.filter(|rules| rules.pins.iter().any(|pin| pin.seq == seq)) else {
-        return Ok(());
-    };
-    let mut rules = rules.clone();
-    rules.pins.retain(|pin| pin.seq != seq);
-    ctx.rows.put(RowKey::Rules(channel), rules);
-    Ok(())
 }
 
 /// What follows from a text that has just been recorded: its thread, its end, the next sweep.

@@ -33,7 +33,7 @@ pub(crate) struct Link {
     until: u64,
     uses: u32,
     used: u32,
-    by: UserId,
+    pub(crate) by: UserId,
 }
 
 #[derive(Clone, Debug)]
@@ -98,8 +98,7 @@ impl Chat {
             return Err(Some(Code::NotAllowed));
         }
         let own = self.own.get(&user).copied().unwrap_or(0);
-        let is_numbered = own > 0 && self.numbered.contains(&own);
-        if by_hand && beside.rules.slow_ms > 0 && role == Role::Member && is_numbered && self.times[own as usize - 1] + beside.rules.slow_ms > now {
+        if by_hand && beside.rules.slow_ms > 0 && role == Role::Member && own > 0 && self.times[own as usize - 1] + beside.rules.slow_ms > now {
             return Err(None);
         }
         Ok(())
@@ -144,6 +143,7 @@ impl Chat {
             return Refused(Code::Muted);
         }
         let (least, group_only) = match act {
+            Act::Schedule { .. } if rules.slow_ms > 0 => (rules.post.max(Role::Admin), false),
             Act::Schedule { .. } => (rules.post, false),
             Act::Pin { .. } => (rules.pin, false),
             Act::Describe { .. } => (rules.describe, true),
@@ -435,7 +435,7 @@ impl Chat {
 
     fn sweep(&mut self, now: u64) {
         let retention = self.beside.rules.retention_ms;
-        if retention == 0 || self.dissolved {
+        if retention == 0 {
             return;
         }
         let first = self.beside.kept.max(1);
