@@ -2,11 +2,11 @@
 //!
 //! In: the group's rows of debts, and the effect that there are new ones. Out: idempotent commands elsewhere, then a command that the debt is
 //! paid up to the version that was. Invariants: a debt stands until another group has committed what it says; each is tried again, however
-//! often leaders change. Bounds: [`PAGE`] rows are read and [`AT_ONCE`] paid at a time; one that fails waits 1 to 30 s. On cancel all is
+//! often leaders change. Bounds: [`PAGE`] rows are read and [`AT_ONCE`] paid at a time; one that fails waits 1 to 30 s, and with it all that is owed to a group that cannot be asked. On cancel all is
 //! dropped: the next leader walks the same rows. Not here: what is owed and why (kith-machine).
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -36,7 +36,7 @@ const AT_ONCE: usize = 16;
 /// First and longest wait of one that could not be paid.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// For one to be paid.
-const PAY_WITHIN: Duration = Duration::from_secs(10);
+const PAY_WITHIN: Duration = Duration::from_secs(3);
 /// The rows are read so often although there was no news of them.
 const REREAD: Duration = Duration::from_secs(30);
 
@@ -119,7 +119,9 @@ impl Payer {
 
     async fn pay_due(&self, handle: &GroupHandle, failed: &mut Failed) -> Result<(), ViewError> {
         let mut after = None;
-        let mut seen = Vec::new();
+        let mut seen = HashSet::new();
+        // Groups that could not be asked in this pass: what is owed to them waits, and holds up nothing else.
+        let down = Mutex::new(BTreeSet::new());
         loop {
             let page = read(handle, after.take())?;
             let is_last = page.len() < PAGE;
@@ -128,7 +130,19 @@ impl Payer {
             let is_due = |owed: &Owed| failed.get(&(owed.user, owed.debt.clone())).is_none_or(|(at, _)| *at <= now);
             let due: Vec<_> = page.iter().filter(|owed| is_due(owed)).cloned().collect();
             seen.extend(page.into_iter().map(|owed| (owed.user, owed.debt)));
-            let paid = due.into_iter().map(|owed| async { (self.pay(handle, &owed).await, owed) });
+            let paid = due.into_iter().map(|owed| async {
+                let to = self.creditor(&owed.debt);
+                if to.is_some_and(|to| lock(&down).contains(&to)) {
+                    return (Err(Refusal::new(Code::NoLeader)), owed);
+                }
+                let outcome = self.pay(handle, &owed).await;
+                if let (Some(to), Err(refusal)) = (to, &outcome)
+                    && matches!(refusal.code, Code::NoLeader | Code::OutcomeUnknown | Code::Timeout | Code::Disconnected)
+                {
+                    lock(&down).insert(to);
+                }
+                (outcome, owed)
+            });
             let paid: Vec<_> = stream::iter(paid.collect::<Vec<_>>()).buffer_unordered(AT_ONCE).collect().await;
             for (outcome, Owed { user, debt, .. }) in paid {
                 let key = (user, debt);
@@ -146,6 +160,16 @@ impl Payer {
                 return Ok(());
             }
         }
+    }
+
+    /// The group that a debt is owed to; words of the search index are many groups'.
+    fn creditor(&self, debt: &Debt) -> Option<GroupId> {
+        let bucket = match debt {
+            Debt::Name(name) => Bucket::of_name(name),
+            Debt::Contact(peer) => peer.bucket(),
+            Debt::Search => return None,
+        };
+        self.router.locate(bucket).ok().map(|route| route.group)
     }
 
     async fn pay(&self, handle: &GroupHandle, owed: &Owed) -> Result<(), Refusal> {
@@ -223,6 +247,10 @@ impl Payer {
             done => done.map(|_| ()),
         }
     }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn read(handle: &GroupHandle, after: Option<(UserId, Debt)>) -> Result<Vec<Owed>, ViewError> {

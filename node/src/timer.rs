@@ -91,7 +91,7 @@ impl Duty for TimerDuty {
 #[derive(Debug, Default)]
 struct Held {
     soonest: BTreeSet<Due>,
-    /// There are others, none of them sooner than this: they are found by a walk.
+    /// There are others, none of them sooner than this nor than those held: they are found by a walk.
     beyond: Option<Timestamp>,
 }
 
@@ -105,9 +105,8 @@ impl Held {
         if self.soonest.len() > HELD_MAX
             && let Some((latest, ..)) = self.soonest.pop_last()
         {
+            // Others of the same moment stay: were all of them given up, many at one moment would leave nothing to fire.
             self.beyond = Some(self.beyond.map_or(latest, |beyond| beyond.min(latest)));
-            // Those of the same moment are found by the same walk.
-            self.soonest.retain(|(due, ..)| *due < latest);
         }
     }
     /// When something is to be done next: a timer is due, or a walk.
@@ -188,8 +187,7 @@ async fn fire(group: &GroupHandle, due: Vec<Due>, clock: &SharedClock, metrics: 
 
 async fn walk_until_read(group: &GroupHandle) -> Held {
     loop {
-        let walked = group.reader().and_then(|view| walk(&view));
-        match walked {
+        match walk(group).await {
             Ok(held) => return held,
             Err(error) => {
                 tracing::warn!(group = %group.id(), cause = %error, "timers cannot be read");
@@ -199,11 +197,12 @@ async fn walk_until_read(group: &GroupHandle) -> Held {
     }
 }
 
-/// The soonest of all timers of the group.
-fn walk(view: &dyn StateView) -> Result<Held, ViewError> {
+/// The soonest of all timers of the group. Reads all of their rows, and lets others run after each page.
+async fn walk(group: &GroupHandle) -> Result<Held, ViewError> {
     let (mut held, mut after) = (Held::default(), None);
     loop {
-        let rows = view.scan(&Scan::Timers(after), false, ROWS_PER_READ)?;
+        // What is set or fired while it reads is heard of as an event, or is no row any more when it is fired.
+        let rows = group.reader()?.scan(&Scan::Timers(after), false, ROWS_PER_READ)?;
         let Some((RowKey::Timer(due, channel, timer), _)) = rows.last() else { return Ok(held) };
         after = Some((*due, *channel, *timer));
         for (key, _) in &rows {
@@ -211,6 +210,7 @@ fn walk(view: &dyn StateView) -> Result<Held, ViewError> {
                 held.note((*due, *channel, *timer));
             }
         }
+        tokio::task::yield_now().await;
     }
 }
 
@@ -245,6 +245,15 @@ mod tests {
         while !held.take(Timestamp::new(HELD_MAX as u64)).is_empty() {}
         assert!(held.is_out(Timestamp::new(HELD_MAX as u64)));
         assert_eq!(held.next(), held.beyond);
+    }
+
+    #[test]
+    fn more_timers_of_one_moment_than_are_held_are_fired_all_the_same() {
+        let mut held = Held::default();
+        (0..HELD_MAX as u64 + 1).for_each(|user| held.note(due(7, user)));
+        assert_eq!(held.soonest.len(), HELD_MAX);
+        assert!(!held.is_out(Timestamp::new(7)), "a walk would find the same again");
+        assert_eq!(held.take(Timestamp::new(7)).len(), FIRE_AT_ONCE);
     }
 
     #[test]

@@ -168,9 +168,9 @@ impl Local {
                         frame
                     }
                 };
-                // The device that wrote it has its answer.
-                let is_echo =
-                    matches!(&delivery.body, DeliveryBody::Whole(record) if record.sender == entry.whose.user && record.device == entry.whose.device);
+                // The device that wrote it has its answer; a text that was sent for it at its time was answered long ago.
+                let is_echo = matches!(&delivery.body, DeliveryBody::Whole(record) if record.sender == entry.whose.user
+                    && record.device == entry.whose.device && record.client_seq.get() > 0);
                 let pushed = if is_echo { entry.outbox.push_patiently(frame, now) } else { entry.outbox.push(frame, now) };
                 if pushed == Pushed::Queued {
                     self.metrics.deliveries.inc();
@@ -253,14 +253,16 @@ impl Local {
                     entry.outbox.go_away(u32::try_from(number).unwrap_or(0).wrapping_mul(37) % SPREAD_MS);
                 }
             }
-            if now >= lost + LEASE && leader.is_none() {
+            if now >= lost + LEASE {
                 // Whether their devices were ended meanwhile cannot be known here any more. They come back when a home can be asked.
-                tracing::warn!(%group, sessions = home.sessions.len(), "a home has had no leader for as long as a session's lease: ending its sessions");
-                for entry in home.sessions.iter().filter_map(|id| sessions.get(id)) {
+                let knows = |entry: &&Entry| leader.is_some() && entry.with == leader;
+                let mut ended = 0;
+                for entry in home.sessions.iter().filter_map(|id| sessions.get(id)).filter(|entry| !knows(entry)) {
                     entry.outbox.close(refuse_for(Code::NoLeader, LEASE_RETRY_MS));
+                    ended += 1;
                 }
+                tracing::warn!(%group, sessions = ended, "a home could not be asked for as long as a session's lease: ending those that it does not know of");
                 home.lost = Some(now);
-                continue;
             }
             let (Some(leader), true) = (home.leader, leader.is_some()) else { continue };
             if home.asking || home.retry_at.is_some_and(|at| now < at) {

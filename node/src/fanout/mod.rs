@@ -265,11 +265,27 @@ impl Fanout {
             return tokio::time::timeout(REGISTER_WITHIN, registered).await.unwrap_or_else(|_| Err(refuse_for(Code::NoLeader, 100)));
         }
         let ask = Ask::Register { group, boot: self.boot, sessions };
-        match self.links.ask(to, ask, REGISTER_WITHIN).await {
+        let asked = tokio::select! {
+            asked = self.links.ask(to, ask, REGISTER_WITHIN) => asked,
+            // A node that died does not answer, and its link takes seconds to notice.
+            () = self.succeeded(group, to) => Err(TransportError::Lost(to)),
+        };
+        match asked {
             Ok(Told::Registered { term, sessions, .. }) => Ok((term, sessions)),
             Ok(_) => Err(refuse(Code::Internal)),
             Err(TransportError::Refused(_, refusal)) => Err(refusal),
             Err(_) => Err(refuse_for(Code::NoLeader, 100)),
+        }
+    }
+    /// Ends once another node than the asked one is known to lead the group.
+    async fn succeeded(&self, group: GroupId, asked: NodeId) {
+        let before = self.homes.leader(group);
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let now = self.homes.leader(group);
+            if now != before && now.is_some_and(|(node, _)| node != asked) {
+                return;
+            }
         }
     }
     /// As `ask_register`; says also whether the links to that node held meanwhile. If not, what it pushed after it registered may be lost.

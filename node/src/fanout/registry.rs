@@ -367,6 +367,11 @@ impl Home {
             }
             None => self.users.retain(|user, sessions| prune(*user, sessions)),
         }
+        match only {
+            Some(user) if self.users.contains_key(&user) => {}
+            Some(user) => drop(self.blocked.remove(&user)),
+            None => self.blocked.retain(|user, _| self.users.contains_key(user)),
+        }
         self.metrics.registered.dec_by(lost as i64);
     }
 }

@@ -103,7 +103,9 @@ impl Router {
         loop {
             let attempt = match self.place(place) {
                 Ok(route) => {
-                    let known = hint.take().or_else(|| self.leader(route.group).map(|(node, _)| node));
+                    // A hint is what another node knew a while ago: what is heard here meanwhile is newer.
+                    let own = self.leader(route.group).map(|(node, _)| node);
+                    let known = own.filter(|node| Some(*node) != asked).or(hint.take()).or(own);
                     // One that has just said it does not lead, and nobody else is known: ask around.
                     match known.or_else(|| self.any_replica(&route, asked)) {
                         Some(node) => {
