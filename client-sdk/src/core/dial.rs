@@ -76,8 +76,9 @@ impl Dial {
     }
     /// The connection to `name` failed or was lost; `hint`: the server said how long to wait.
     pub(crate) fn handle_failed(&mut self, now: Instant, spread: f64, name: &str, hint: Option<Duration>) {
+        let worst = self.addresses.iter().map(|address| address.failures).max().unwrap_or(0);
         if let Some(address) = self.addresses.iter_mut().find(|address| address.name == name) {
-            address.failures = address.failures.saturating_add(1);
+            address.failures = worst.saturating_add(1);
         }
         let delay = hint.map_or_else(|| backoff(self.policy.min, self.policy.max, self.attempts, spread), |hint| hint.mul_f64(1.0 + spread / 2.0));
         self.attempts = self.attempts.saturating_add(1);
@@ -106,6 +107,18 @@ mod tests {
         dial.handle_failed(Instant::now(), 0.5, &first, None);
         for spread in [0.0, 0.5, 0.999] {
             assert_ne!(dial.choose(spread), Some(first.clone()));
+        }
+    }
+
+    #[test]
+    fn the_one_that_failed_last_comes_last_also_after_all_have_failed_once() {
+        let mut dial = Dial::new(RetryPolicy::default(), ["a:1", "b:1", "c:1"].map(str::to_owned));
+        for name in ["a:1", "b:1", "c:1"] {
+            dial.handle_connected(name);
+            dial.handle_failed(Instant::now(), 0.5, name, None);
+        }
+        for spread in [0.0, 0.5, 0.999] {
+            assert_ne!(dial.choose(spread).as_deref(), Some("c:1"));
         }
     }
 

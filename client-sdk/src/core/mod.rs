@@ -208,7 +208,11 @@ impl Core {
         self.probed = None;
         match frame {
             ToClient::Welcome(welcome) => self.welcome(welcome),
-            ToClient::Answer { id, answer } => self.answer(now, id, answer.map_err(|refusal| Error::refused(refusal, Some(id)))),
+            ToClient::Answer { id, answer } => {
+                // As good as a beat: who talks all the time never sends one.
+                self.patience = self.config.patience;
+                self.answer(now, id, answer.map_err(|refusal| Error::refused(refusal, Some(id))));
+            }
             ToClient::Event(event) => self.event(now, event),
             ToClient::Beat => self.patience = self.config.patience,
             ToClient::Bye(refusal) => self.lost(refusal),
