@@ -61,7 +61,9 @@ impl Proof {
             Mutant::ResumeRepeatsOne => (&[W::Append], &[N::None], 20, &[A::NonmonotonicEvent, A::UnsortedRead, A::BadFrom]),
             Mutant::FailOnTimeout => (&[W::Append], &[N::KillLeader], 40, &[A::AbortedRead]),
             Mutant::RemovedMaySend => (&[W::Membership], &[N::None], 30, &[A::MembershipNotLinearizable]),
-            Mutant::RefAckedEarly | Mutant::OutboxDroppedEarly => (&[W::Append, W::Devices], &[N::KillLeader, N::KillLeader, N::KillLeader], 50, BEHIND),
+            Mutant::RefAckedEarly | Mutant::OutboxDroppedEarly => {
+                (&[W::Append, W::Devices], &[N::KillLeader, N::KillLeader, N::KillLeader], 50, BEHIND)
+            }
             Mutant::EmptyDiskVotes => (&[W::Append], &[N::DiskEmpty, N::KillLeader], 90, LOST),
             Mutant::TwoOwners => (&[W::Move], &[N::PartitionLeader], 90, &[A::SeqConflict, A::DuplicateMessage, A::FinalDivergence]),
             Mutant::AckOutOfOrder => (&[W::Append, W::Retry], &[N::KillLeader], 40, &[A::DeviceOrder, A::RealtimeOrder]),
