@@ -110,7 +110,9 @@ async fn a_node_that_ends_waits_for_no_client_that_is_not_there() {
         client
     });
     let gone = gone.await.unwrap();
-    silent.shutdown_background();
+    // Until its threads have ended it may still send; and what it sent is read before what comes later.
+    tokio::task::spawn_blocking(move || silent.shutdown_timeout(WITHIN)).await.unwrap();
+    there.channels().await.unwrap();
 
     let registry = node.registry().clone();
     node.shutdown().await;

@@ -340,7 +340,11 @@ impl Model {
             MemberChange::Leave | MemberChange::Join => {
                 chat.roles.remove(&me);
                 let was_muted = chat.beside.muted.remove(&me).is_some_and(|until| until > self.now);
-                if was_muted { chat.beside.removed.insert(me) } else { chat.beside.removed.remove(&me) };
+                if was_muted {
+                    chat.beside.removed.insert(me)
+                } else {
+                    chat.beside.removed.remove(&me)
+                };
             }
             MemberChange::SetRole(user, role) => {
                 chat.roles.insert(user, role);

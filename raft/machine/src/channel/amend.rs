@@ -127,7 +127,6 @@ pub(crate) fn unpin(ctx: &mut Context<'_>, channel: ChannelId, seq: Seq) -> Resu
     Ok(())
 }
 
-
 /// Takes what a record says from every row; what it was, and that it counts, stays.
 pub(crate) fn empty(ctx: &mut Context<'_>, channel: ChannelId, seq: Seq, why: Gone, by: Option<Seq>) -> Result<(), ViewError> {
     let record = ctx.rows.required::<Record>(&RowKey::Record(channel, seq))?;
