@@ -3,6 +3,7 @@
 //! Each starts its own cluster, does what its name says, and checks every replica against what was acked.
 
 mod accounts;
+mod acts;
 mod chat;
 mod crash;
 #[cfg(feature = "failpoint")]
