@@ -4,7 +4,7 @@
 
 use kith_wire::{
     client::{Answer, Request},
-    id::{ChannelId, Timestamp},
+    id::{ChannelId, Seq, Timestamp},
     log::{Position, Preference, SavedDraft},
     people::{PeopleAnswer, PeopleRequest},
 };
@@ -39,12 +39,14 @@ impl Preferences {
     pub async fn mute(&self, until: Option<Timestamp>) -> Result<(), Error> {
         self.set(Preference::Mute { until }).await
     }
-    /// Out of the list until something new is said, or for as long as it is muted.
+    /// Out of the list until something is said that this device has not seen, or for as long as it is muted.
     ///
     /// # Errors
     /// As [`Preferences::pin`].
     pub async fn archive(&self, on: bool) -> Result<(), Error> {
-        self.set(Preference::Archive(on)).await
+        // What is held here may be newer than what the list has heard of.
+        let held = if on { self.client.channel(self.channel).held().await? } else { None };
+        self.set(Preference::Archive { seen: on.then(|| held.map_or(Seq::new(0), |cursor| cursor.max)) }).await
     }
     /// What was written and not sent; empty: nothing. At most 2,000 characters.
     ///

@@ -295,7 +295,7 @@ fn a_preference_moves_the_row_and_says_what_is_in_the_list() {
     let rev = held(&world, channel).rev;
     assert!(matches!(world.ann(prefer(Preference::Pin(true))), Reply::Merged { .. }));
     assert!(held(&world, channel).rev > rev, "devices learn of it by the index");
-    world.ann(prefer(Preference::Archive(true)));
+    world.ann(prefer(Preference::Archive { seen: Some(Seq::new(6)) }));
     assert!(held(&world, channel).is_archived(Timestamp::new(0)));
     world.ann(prefer(Preference::Clear { seq: Seq::new(4), cnt: 4 }));
     assert_eq!(held(&world, channel).unread(), 1);
@@ -304,6 +304,8 @@ fn a_preference_moves_the_row_and_says_what_is_in_the_list() {
         assert_eq!(world.ann(prefer(odd)), Reply::Rejected(Code::Invalid), "{seq} {cnt}");
     }
     listed(&mut world, 6);
+    assert!(held(&world, channel).is_archived(Timestamp::new(0)), "the device had seen that when it archived");
+    listed(&mut world, 7);
     let now = held(&world, channel);
     assert!(!now.is_archived(Timestamp::new(0)) && now.preferences.pinned.is_some(), "something was said, and the pin stays");
     let elsewhere = ChannelId::direct(ANN, Script::user(2));

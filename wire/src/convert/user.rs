@@ -53,8 +53,9 @@ wrapper!(Preference => log::Preference.preference);
 nested!(Preference, log::Preference);
 union!(Preference => PreferenceKind {
     Mute: log::MuteUntil { until },
+    Archive: log::ArchiveTo { seen },
     Clear: log::ClearTo { seq, cnt },
-    ; holds Pin, Archive, Draft
+    ; holds Pin, Draft
 });
 message!(SavedDraft => log::SavedDraft { text, reply_to, at });
 message!(ProfileField => log::ProfileField { key, value });

@@ -72,8 +72,9 @@ pub enum Preference {
     Pin(bool),
     /// No push until then; `None`: none any more; the largest time: for ever.
     Mute { until: Option<Timestamp> },
-    /// Out of the list until something new is said (or for as long as it is muted).
-    Archive(bool),
+    /// Out of the list until something is said after the record that the device had seen (or for as long as it is muted); `None`: back into it.
+    /// News of what was seen may come to the index after the wish.
+    Archive { seen: Option<Seq> },
     /// What was written and not sent yet; empty: nothing.
     Draft(SavedDraft),
     /// What is here up to this record is read, and not shown in this list any more.

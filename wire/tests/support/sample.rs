@@ -253,7 +253,7 @@ choice!(UserChange {
     ; empty Erase
 });
 choice!(Debt { ; Name Contact ; empty Search });
-choice!(Preference { Mute { until } Clear { seq, cnt } ; Pin Archive Draft });
+choice!(Preference { Mute { until } Archive { seen } Clear { seq, cnt } ; Pin Draft });
 choice!(PeerCheck { ; ; empty NotAsked Exists });
 choice!(Role { ; ; empty Member Admin Owner });
 choice!(Outcome { Record { seq, ts } ; Kept Refused ; empty Voided });

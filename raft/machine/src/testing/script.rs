@@ -397,7 +397,7 @@ fn preference(step: Step) -> Preference {
     match b % 8 {
         0 | 1 => Preference::Pin(who.is_multiple_of(2)),
         2 => Preference::Mute { until: (who % 2 == 0).then_some(Timestamp::new(u64::from(time))) },
-        3 => Preference::Archive(who.is_multiple_of(2)),
+        3 => Preference::Archive { seen: who.is_multiple_of(2).then(|| Seq::new(u64::from(pick % 4))) },
         4 | 5 => Preference::Draft(SavedDraft { text: "d".repeat(usize::from(who % 3)), reply_to: None, at: Timestamp::new(u64::from(pick)) }),
         _ => Preference::Clear { seq: Seq::new(u64::from(pick % 4)), cnt: u64::from(who % 4) },
     }

@@ -91,8 +91,8 @@ pub(crate) fn prefer(ctx: &mut Context<'_>, user: UserId, channel: ChannelId, pr
             held.muted = until;
             None
         }
-        Preference::Archive(on) => {
-            held.archived = on.then_some(head.seq);
+        Preference::Archive { seen } => {
+            held.archived = seen.map(|seen| seen.max(head.seq));
             None
         }
         Preference::Draft(draft) if draft.text.is_empty() => {
