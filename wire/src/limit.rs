@@ -62,8 +62,10 @@ pub const PROFILE_FIELDS_MAX: usize = 16;
 pub const PROFILE_KEY_BYTES_MAX: usize = 32;
 /// Value of a custom field, in Unicode scalar values. One more is `TooLarge`.
 pub const PROFILE_VALUE_CHARS_MAX: usize = 256;
-/// Contacts of a user, with who asked and who was asked. The next that they ask is `LimitReached`; one that asks them waits at home (`Busy`).
+/// Contacts of a user, with who asked and who was asked. The next that they ask is `LimitReached`.
 pub const CONTACTS_MAX: u32 = 2_000;
+/// With so many contacts, who asks them anew waits at home (`Busy`): strangers cannot fill up what they have left to ask with themselves.
+pub const CONTACTS_OF_OTHERS_MAX: u32 = CONTACTS_MAX / 2;
 /// Users that a user has blocked. The next is `LimitReached`.
 pub const BLOCKS_MAX: u32 = 1_000;
 /// Contacts of one answer. More come with the next.

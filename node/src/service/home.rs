@@ -1,8 +1,9 @@
 //! Accounts as the leader of a user's home serves them: what needs the user's own rows, or their password.
 //!
-//! In: authenticated requests that were routed here, and steps of the cluster's own. Out: commands on the user; answers. Invariants: a password
-//! is checked against the row that a read barrier shows, and what follows names that row's revision, so that apply refuses it if the password
-//! changed meanwhile. Not here: names and tokens (`service::people`), the rules of the rows (kith-machine).
+//! In: requests that were routed here, of authenticated callers and (a log-in) of strangers; steps of the cluster's own. Out: commands on the
+//! user; answers; for a rename, steps at the name's group. Invariants: a password is checked against the row that a read barrier shows, and what
+//! follows names that row's revision, so that apply refuses it if the password changed meanwhile. Bounds: attempts are counted (`auth::gate`).
+//! Not here: how names are reserved (`service::account`), tokens (`service::people`), the rules of the rows (kith-machine).
 
 use kith_machine::{reply::Reply, user};
 use kith_raft::GroupHandle;
@@ -58,8 +59,8 @@ impl Home {
                 Ok(Answer::People(PeopleAnswer::Code { code: code.text, until: None }))
             }
             PeopleRequest::DeleteAccount { password } => {
-                self.proven(handle, caller.user, password).await?;
-                self.done(handle, caller.user, UserChange::Erase).await
+                let credential = self.proven(handle, caller.user, password).await?;
+                self.done(handle, caller.user, UserChange::Erase { password_rev: credential.password_rev }).await
             }
             PeopleRequest::Contacts { after } => contacts(handle, caller.user, after).await,
             PeopleRequest::Rename { name } => self.rename(handle, caller.user, &name, deadline).await,

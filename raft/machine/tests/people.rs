@@ -37,13 +37,16 @@ impl World {
         Self { script, now: 1_000_000, index, effects: Vec::new() }
     }
     fn apply(&mut self, command: Command) -> Reply {
+        self.apply_all(vec![command]).remove(0)
+    }
+    fn apply_all(&mut self, commands: Vec<Command>) -> Vec<Reply> {
         self.index += 1;
-        let batch = Batch { now: Timestamp::new(self.now), items: vec![kith_machine::item(command)] };
+        let batch = Batch { now: Timestamp::new(self.now), items: commands.into_iter().map(kith_machine::item).collect() };
         let applied = self.script.view.apply(self.script.group(), self.index, batch).expect("applies");
         self.effects = applied.effects;
         let found = invariant::everything(&self.script.view, self.script.view.rows.keys()).expect("readable");
         assert!(found.is_empty(), "{found:?}");
-        applied.replies[0].clone()
+        applied.replies
     }
     fn ann(&mut self, change: UserChange) -> Reply {
         self.apply(change.of(ANN))
@@ -240,13 +243,101 @@ fn a_debt_that_changed_while_it_was_paid_stays() {
 fn an_erased_account_lets_nobody_in_and_keeps_its_id() {
     let mut world = World::new();
     world.sign_up();
-    assert_eq!(world.ann(UserChange::Erase), Reply::Done);
+    assert_eq!(world.ann(UserChange::Erase { password_rev: 0 }), Reply::Done);
     assert_eq!(world.effects[0], Effect::DevicesEnded { user: ANN, devices: Vec::new(), all_but: true });
-    assert_eq!(world.ann(UserChange::Erase), Reply::Done, "again");
+    assert_eq!(world.ann(UserChange::Erase { password_rev: 0 }), Reply::Done, "again");
     assert_eq!(world.register(1, 1, 5), REVOKED);
     assert_eq!(world.ann(UserChange::LogIn { password_rev: Some(0), enter: enter(1, 4) }), BAD_LOGIN);
     assert_eq!(world.sign_up(), REVOKED);
     assert!(user::credential(&world.script.view, ANN).expect("readable").password.is_none());
+}
+
+#[test]
+fn an_account_is_not_erased_by_a_password_that_is_not_in_force_any_more() {
+    let mut world = World::new();
+    world.sign_up();
+    world.ann(UserChange::SetPassword { password_rev: 0, password: Secret::new("hash 1"), keep: DeviceId::new(1) });
+    assert_eq!(world.ann(UserChange::Erase { password_rev: 0 }), BAD_LOGIN, "checked before, applied after");
+    assert!(matches!(world.register(1, 1, 5), Reply::Rev(_)));
+    assert_eq!(world.ann(UserChange::Erase { password_rev: 1 }), Reply::Done);
+}
+
+#[test]
+fn whoever_an_erased_user_wanted_is_told_so() {
+    let mut world = World::new();
+    world.sign_up();
+    let [wanted, blocked, asking] = [1, 2, 3].map(Script::user);
+    world.ann(UserChange::AskContact { peer: wanted, asked: true });
+    world.ann(UserChange::Block { peer: blocked, blocked: true });
+    world.ann(UserChange::MirrorContact { peer: asking, asked: true, version: 1 });
+    for (debt, version) in [(Debt::Contact(wanted), 99), (Debt::Name("ann".to_owned()), 99), (Debt::Search, 99)] {
+        world.ann(UserChange::Paid { debt, version });
+    }
+    assert_eq!(world.ann(UserChange::Erase { password_rev: 0 }), Reply::Done);
+    assert_eq!(world.owed(), [Debt::Name("ann".to_owned()), Debt::Contact(wanted), Debt::Search], "those who heard nothing of her hear nothing now");
+    assert!(user::contacts(&world.script.view, ANN, UserId::new(0), 9).expect("readable").is_empty());
+}
+
+#[test]
+fn whoever_knew_the_sign_up_key_is_out_once_the_password_was_changed() {
+    let mut world = World::new();
+    world.sign_up();
+    world.ann(UserChange::SetPassword { password_rev: 0, password: Secret::new("hash 1"), keep: DeviceId::new(1) });
+    let again = UserChange::SignUp { name: "ann".to_owned(), key: [7; 32], password: None, recovery: None, enter: Some(enter(5, 5)) };
+    assert_eq!(world.ann(again), Reply::Rejected(Code::IdTaken));
+    assert_eq!(user::devices(&world.script.view, ANN).expect("readable").len(), 1);
+}
+
+#[test]
+fn room_for_a_device_is_made_by_an_ended_one_then_by_the_longest_idle_whose_sessions_end() {
+    let mut world = World::new();
+    world.sign_up();
+    for device in 2..=limit::DEVICES_MAX as u64 {
+        world.now += 1;
+        world.register(device, 0, 5);
+    }
+    // The first two are the longest idle by their sessions; one of them was refreshed since.
+    world.now += 1;
+    world.refresh(1, 1, 2);
+    world.ann(UserChange::EndDevices { devices: vec![DeviceId::new(9)], all_others: false });
+    let mut log_in = |device: u64| {
+        world.now += 1;
+        world.ann(UserChange::LogIn { password_rev: None, enter: enter(device, 7) });
+        let ended = world.effects.iter().filter_map(|effect| match effect {
+            Effect::DevicesEnded { devices, all_but: false, .. } => Some(devices.clone()),
+            _ => None,
+        });
+        let ended: Vec<Vec<DeviceId>> = ended.collect();
+        (ended, user::devices(&world.script.view, ANN).expect("readable").len())
+    };
+    assert_eq!(log_in(100), (vec![vec![DeviceId::new(9)]], limit::DEVICES_MAX));
+    assert_eq!(log_in(101), (vec![vec![DeviceId::new(2)]], limit::DEVICES_MAX));
+    assert_eq!(log_in(101), (vec![], limit::DEVICES_MAX), "one that is there needs no room");
+}
+
+#[test]
+fn a_device_that_comes_back_by_another_token_has_none_of_the_log_in_that_was_ended() {
+    let mut world = World::new();
+    world.sign_up();
+    world.ann(UserChange::EndDevices { devices: vec![DeviceId::new(1)], all_others: false });
+    world.now += 1;
+    assert!(matches!(world.register(1, 0, world.now), Reply::Rev(_)), "an operator's token made since");
+    assert_eq!(world.register(1, 1, 5), REVOKED);
+    assert_eq!(world.refresh(1, 1, 2), Reply::Rejected(Code::LoginNeeded));
+}
+
+#[test]
+fn half_of_the_contacts_are_left_for_those_whom_the_user_asks() {
+    let mut world = World::new();
+    world.sign_up();
+    let peer = |at: u32| UserId::new(1_000 + u64::from(at));
+    let mirror = |at: u32| UserChange::MirrorContact { peer: peer(at), asked: true, version: 1 };
+    let next = limit::CONTACTS_OF_OTHERS_MAX;
+    let replies = world.apply_all((0..next).map(|at| mirror(at).of(ANN)).collect());
+    assert!(replies.iter().all(|reply| *reply == Reply::Done));
+    assert_eq!(world.ann(mirror(next)), Reply::Rejected(Code::Busy));
+    assert_eq!(world.ann(UserChange::AskContact { peer: peer(next), asked: true }), Reply::Done);
+    assert_eq!(world.ann(mirror(next)), Reply::Done, "one who was asked may agree");
 }
 
 #[test]

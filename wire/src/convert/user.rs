@@ -39,8 +39,7 @@ union!(UserChange => ChangeKind {
     MirrorContact: log::MirrorContact { peer, asked, version },
     Block: log::Block { peer, blocked },
     Indexed: log::Indexed { version, words },
-    ; holds
-    ; empty Erase
+    Erase: log::Erase { password_rev },
 });
 wrapper!(Debt => log::Debt.debt);
 nested!(Debt, log::Debt);

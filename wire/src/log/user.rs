@@ -47,8 +47,8 @@ pub enum UserChange {
     SettleName { name: String },
     /// Gives or takes an operator's rights.
     SetAdmin { admin: bool },
-    /// Ends the account for ever; id and name's hold stay.
-    Erase,
+    /// Ends the account for ever; id and name's hold stay. The password of this revision was checked.
+    Erase { password_rev: u64 },
     /// What was owed elsewhere has been done there, up to this version.
     Paid { debt: Debt, version: u64 },
     /// How a conversation stands in the user's list.

@@ -249,8 +249,7 @@ choice!(UserChange {
     MirrorContact { peer, asked, version }
     Block { peer, blocked }
     Indexed { version, words }
-    ;
-    ; empty Erase
+    Erase { password_rev }
 });
 choice!(Debt { ; Name Contact ; empty Search });
 choice!(Preference { Mute { until } Archive { seen } Clear { seq, cnt } ; Pin Draft });

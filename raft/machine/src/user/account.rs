@@ -4,7 +4,7 @@ use kith_wire::{
     code::Code,
     id::UserId,
     limit,
-    log::{CredentialRow, Debt, EnterDevice, UserRow, UserState},
+    log::{ContactRow, CredentialRow, Debt, EnterDevice, UserRow, UserState},
     secret::Secret,
 };
 
@@ -12,8 +12,8 @@ use crate::{
     Context,
     effect::Effect,
     reply::Reply,
-    user::{debt, device, profile},
-    view::{RowKey, Scan, StateView, ViewError},
+    user::{debt, device, login, profile},
+    view::{Held, RowKey, Scan, StateView, ViewError},
 };
 
 /// What a sign-up brings.
@@ -54,12 +54,16 @@ pub(crate) fn forbid(ctx: &mut Context<'_>, user: UserId) -> Result<Reply, ViewE
     }
 }
 
-/// Makes a user with all that it needs. The same key and name again are the same person, whose answer was lost: the device is let in.
+/// Makes a user with all that it needs. The same key and name again are the same person, whose answer was lost: the device is let in, unless the
+/// password was changed since, which is to throw out whoever knew the key too.
 pub(crate) fn sign_up(ctx: &mut Context<'_>, user: UserId, new: SignUp) -> Result<Reply, ViewError> {
     let SignUp { name, key, password, recovery, enter } = new;
     let created = match ctx.rows.row::<UserRow>(&RowKey::User(user))? {
         // Another name may have been taken since; that of a retry must not be held for this user.
         Some(row) if row.state == UserState::Active && row.name != name => return Ok(Reply::Rejected(Code::IdTaken)),
+        Some(row) if row.state == UserState::Active && login::credential(ctx, user)?.password_rev > 0 => {
+            return Ok(Reply::Rejected(Code::IdTaken));
+        }
         Some(_) => false,
         None => true,
     };
@@ -129,13 +133,25 @@ pub(crate) fn set_admin(ctx: &mut Context<'_>, user: UserId, admin: bool) -> Res
     if admin { Ok(Reply::Done) } else { device::end(ctx, user, &[], true) }
 }
 
-/// Ends an account for ever. Its id, and for a while its name, stay nobody else's.
-pub(crate) fn erase(ctx: &mut Context<'_>, user: UserId) -> Result<Reply, ViewError> {
+/// Ends an account for ever. Its id, and for a while its name, stay nobody else's. `BadLogin`: the password that was checked is not in force any more.
+pub(crate) fn erase(ctx: &mut Context<'_>, user: UserId, password_rev: u64) -> Result<Reply, ViewError> {
     let Some(mut account) = active(ctx, user)? else { return Ok(Reply::Done) };
+    if login::credential(ctx, user)?.password_rev != password_rev {
+        return Ok(Reply::Rejected(Code::BadLogin));
+    }
     for (key, _) in ctx.rows.scan(&Scan::Devices(user), false, usize::MAX)? {
         ctx.rows.delete(key);
     }
     ctx.rows.delete(RowKey::Credential(user));
+    // With no row they want nobody: whoever they wanted is told so.
+    for (key, row) in ctx.rows.scan(&Scan::Contacts(user, UserId::new(0)), false, usize::MAX)? {
+        let RowKey::Contact(_, peer) = key else { continue };
+        if Held::<ContactRow>::new(&key, row)?.mine {
+            debt::owe(ctx, user, &mut account, Debt::Contact(peer));
+        }
+        ctx.rows.delete(key);
+    }
+    (account.contacts, account.blocks) = (0, 0);
     ctx.effects.push(Effect::DevicesEnded { user, devices: Vec::new(), all_but: true });
     (account.state, account.admin) = (UserState::Erased, false);
     let name = account.name.clone();

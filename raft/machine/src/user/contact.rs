@@ -2,7 +2,7 @@
 //!
 //! In: what the user wants, what the other's home says that they want. Out: one row per other, and the debt that their home is to hear of it.
 //! Contacts are those who both want each other: crossing requests agree, in whatever order they come. Invariants: a row says something; who is
-//! blocked is not wanted. Bounds: `limit::CONTACTS_MAX` rows, `limit::BLOCKS_MAX` blocks. Not here: telling the other home (the node).
+//! blocked is not wanted. Bounds: `limit::CONTACTS_MAX` rows, which others fill up to `limit::CONTACTS_OF_OTHERS_MAX` only; `limit::BLOCKS_MAX` blocks. Not here: telling the other home (the node).
 
 use kith_wire::{
     code::Code,
@@ -54,7 +54,7 @@ pub(crate) fn mirror(ctx: &mut Context<'_>, user: UserId, peer: UserId, asked: b
     if user == peer || version <= row.theirs_version || (old.is_none() && !asked) {
         return Ok(Reply::Done);
     }
-    if old.is_none() && account.contacts >= limit::CONTACTS_MAX {
+    if old.is_none() && account.contacts >= limit::CONTACTS_OF_OTHERS_MAX {
         return Ok(Reply::Rejected(Code::Busy));
     }
     // Told again what is known, as of a later count: a request that was declined does not come back by that.

@@ -1,7 +1,8 @@
 //! What a user's home owes to other groups: rows that stay until it is done there, told by their latest version.
 //!
 //! In: changes whose other half lies elsewhere. Out: one row per (user, debt), and [`Effect::Owes`], a wake-up. Invariant: a debt that changed
-//! again while it was being paid stays. Bounds: as many as the user has names held back. Not here: who pays (the node's duty).
+//! again while it was being paid stays. Bounds: one for each name of the user that is held back or about to be, one
+//! for each other who was ever wanted and has not heard of it yet, one for search. Not here: who pays (the node's duty).
 
 use kith_wire::{
     id::UserId,

@@ -1,4 +1,4 @@
-//! The devices of a user: let in, noted at each session, ended. At most 32; the longest idle makes room.
+//! The devices of a user: let in, noted at each session, ended. At most 32; one that was ended, or the longest idle, makes room.
 
 use kith_wire::{
     code::Code,
@@ -34,7 +34,9 @@ pub(crate) fn register(ctx: &mut Context<'_>, user: UserId, device: DeviceId, lo
             DeviceRow { created: ctx.now, ..DeviceRow::default() }
         }
     };
-    ctx.rows.put(key, DeviceRow { seen: ctx.now, ended: None, ..old });
+    // By a token that is bound to no log-in it comes back, and with it none of the tokens of the log-in that was ended.
+    let login = if old.ended.is_some() { 0 } else { old.login };
+    ctx.rows.put(key, DeviceRow { seen: ctx.now, login, ended: None, ..old });
     Ok(Reply::Rev(rev))
 }
 
@@ -114,17 +116,23 @@ pub(crate) fn end(ctx: &mut Context<'_>, user: UserId, devices: &[DeviceId], all
     Ok(Reply::Done)
 }
 
-/// Forgets the longest idle devices until one more fits.
+/// Forgets devices until one more fits: ended ones first, then the longest idle, whose sessions end. Idle is what was neither connected anew nor
+/// refreshed.
 fn make_room(ctx: &mut Context<'_>, user: UserId) -> Result<(), ViewError> {
     let mut devices = Vec::new();
     for (key, row) in ctx.rows.scan(&Scan::Devices(user), false, usize::MAX)? {
-        let seen = Held::<DeviceRow>::new(&key, row)?.seen;
-        devices.push((seen, key));
+        let RowKey::Device(_, device) = key else { continue };
+        let row = Held::<DeviceRow>::new(&key, row)?;
+        devices.push((row.ended.is_none(), row.seen.max(row.refreshed), device));
     }
-    devices.sort();
+    devices.sort_unstable();
     let over = (devices.len() + 1).saturating_sub(limit::DEVICES_MAX);
-    for (_, key) in devices.into_iter().take(over) {
-        ctx.rows.delete(key);
+    let gone: Vec<DeviceId> = devices.into_iter().take(over).map(|(_, _, device)| device).collect();
+    for device in &gone {
+        ctx.rows.delete(RowKey::Device(user, *device));
+    }
+    if !gone.is_empty() {
+        ctx.effects.push(Effect::DevicesEnded { user, devices: gone, all_but: false });
     }
     Ok(())
 }

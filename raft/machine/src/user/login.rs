@@ -113,6 +113,6 @@ pub(crate) fn reset_password(ctx: &mut Context<'_>, user: UserId, shown: [u8; 32
     device::end(ctx, user, &[], true)
 }
 
-fn credential(ctx: &Context<'_>, user: UserId) -> Result<CredentialRow, ViewError> {
+pub(crate) fn credential(ctx: &Context<'_>, user: UserId) -> Result<CredentialRow, ViewError> {
     Ok(ctx.rows.row::<CredentialRow>(&RowKey::Credential(user))?.map(|row| row.clone()).unwrap_or_default())
 }

@@ -40,7 +40,7 @@ pub(crate) fn change(ctx: &mut Context<'_>, user: UserId, change: UserChange) ->
         UserChange::Rename { name, renames } => account::rename(ctx, user, name, renames),
         UserChange::SettleName { name } => account::settle_name(ctx, user, &name),
         UserChange::SetAdmin { admin } => account::set_admin(ctx, user, admin),
-        UserChange::Erase => account::erase(ctx, user),
+        UserChange::Erase { password_rev } => account::erase(ctx, user, password_rev),
         UserChange::Paid { debt, version } => debt::paid(ctx, user, debt, version),
         UserChange::Prefer { channel, preference } => index::prefer(ctx, user, channel, preference),
         UserChange::SetProfile { display, about, avatar, searchable, fields } => {
