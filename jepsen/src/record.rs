@@ -184,6 +184,41 @@ pub fn cursor_get(channel: &str, position: Option<u64>, is_linearizable: bool, i
     Op::CursorGet { channel: own(channel), position, is_linearizable, is_final }
 }
 
+/// A text that is changed, to this version.
+pub fn edit_set(channel: &str, message: &str, version: u64) -> Op<'static> {
+    Op::EditSet { channel: own(channel), message: own(message), version }
+}
+
+/// A text whose version is asked for.
+pub fn edit_get(channel: &str, message: &str, version: Option<u64>, is_linearizable: bool, is_final: bool) -> Op<'static> {
+    Op::EditGet { channel: own(channel), message: own(message), version, is_linearizable, is_final }
+}
+
+/// A name that somebody wants to have.
+pub fn name_take(name: &str, owner: Option<String>) -> Op<'static> {
+    Op::NameTake { name: own(name), owner: owner.map(Cow::Owned) }
+}
+
+/// A name of which it is asked whose it is.
+pub fn name_get(name: &str, owner: Option<String>) -> Op<'static> {
+    Op::NameGet { name: own(name), owner: owner.map(Cow::Owned) }
+}
+
+/// A text that is to be sent later.
+pub fn later_set(channel: &str, message: &str) -> Op<'static> {
+    Op::LaterSet { channel: own(channel), message: own(message) }
+}
+
+/// A text that is not to be sent after all.
+pub fn later_cancel(channel: &str, message: &str) -> Op<'static> {
+    Op::LaterCancel { channel: own(channel), message: own(message) }
+}
+
+/// How often a text is there that was to be sent later.
+pub fn later_get(channel: &str, message: &str, count: Option<u64>) -> Op<'static> {
+    Op::LaterGet { channel: own(channel), message: own(message), count }
+}
+
 /// A read under load that goes on to the end, declared linearizable or not.
 pub fn read_as(channel: &str, from: Option<u64>, is_linearizable: bool, items: Vec<Item<'static>>, withheld: Vec<Withheld>) -> Op<'static> {
     Op::Read { channel: own(channel), from, limit: None, is_linearizable, is_final: false, items, withheld }

@@ -23,6 +23,7 @@ index! {
     DeviceIx "A device, or the process where no device is named.",
     UserIx "A user.",
     NodeIx "A node.",
+    ThingIx "A text or a name that is judged by itself.",
 }
 
 /// A moment in eight bytes, also where there is none.
@@ -133,10 +134,36 @@ pub(crate) enum What<'f> {
         members: Vec<UserIx>,
         is_linearizable: bool,
     },
+    Edited {
+        thing: ThingIx,
+        /// Set, or found.
+        version: Option<u64>,
+        sets: bool,
+        is_linearizable: bool,
+        is_final: bool,
+    },
+    Named {
+        thing: ThingIx,
+        /// By its hash; nobody's is none.
+        owner: Option<u64>,
+        takes: bool,
+    },
+    Later {
+        thing: ThingIx,
+        step: Later,
+    },
     Presence {
         users: Vec<UserIx>,
         is_final: bool,
     },
+}
+
+/// What happens to a text that is to be sent later.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Later {
+    Set,
+    Cancel,
+    Count(Option<u64>),
 }
 
 impl What<'_> {
@@ -165,6 +192,7 @@ struct Open {
     channel: Option<ChannelIx>,
     message: Option<MessageIx>,
     member: Option<UserIx>,
+    thing: Option<ThingIx>,
     from: Option<u64>,
     limit: Option<u64>,
     client_seq: Option<u64>,
@@ -185,6 +213,7 @@ pub(crate) struct Book {
     pub(crate) devices: Interner,
     pub(crate) users: Interner,
     pub(crate) nodes: Interner,
+    pub(crate) things: Interner,
     known: Vec<Message>,
     /// Who stands where: message number plus one, by (channel, page of positions).
     slots: Map<(u32, u64), Box<[u32; PAGE as usize]>>,
@@ -315,6 +344,20 @@ impl Book {
                 let members = members.iter().map(|name| UserIx(self.users.number(name))).collect();
                 What::Members { channel: channel?, members, is_linearizable: open.is_linearizable }
             }
+            Op::EditSet { version, .. } => {
+                What::Edited { thing: open.thing?, version: Some(*version), sets: true, is_linearizable: false, is_final: false }
+            }
+            Op::EditGet { version, .. } => {
+                What::Edited { thing: open.thing?, version: *version, sets: false, is_linearizable: open.is_linearizable, is_final: open.is_final }
+            }
+            Op::NameTake { owner, .. } | Op::NameGet { owner, .. } => What::Named {
+                thing: open.thing?,
+                owner: owner.as_deref().filter(|owner| !owner.is_empty()).map(digest),
+                takes: matches!(event.op, Op::NameTake { .. }),
+            },
+            Op::LaterSet { .. } => What::Later { thing: open.thing?, step: Later::Set },
+            Op::LaterCancel { .. } => What::Later { thing: open.thing?, step: Later::Cancel },
+            Op::LaterGet { count, .. } => What::Later { thing: open.thing?, step: Later::Count(*count) },
             Op::PresenceGet { users, .. } => {
                 What::Presence { users: users.iter().map(|name| UserIx(self.users.number(name))).collect(), is_final: open.is_final }
             }
@@ -349,11 +392,14 @@ impl Book {
             Op::MemberAdd { member, .. } | Op::MemberRemove { member, .. } => Some(UserIx(self.users.number(member))),
             _ => None,
         };
+        let thing = event.op.thing().map(|name| ThingIx(self.things.number(name)));
         let f = event.op.name();
         let (mut from, mut limit, mut client_seq, mut is_linearizable, mut is_final, mut is_oversize) = (None, None, None, false, false, false);
         match &event.op {
             Op::Read { from: a, limit: b, is_linearizable: c, is_final: d, .. } => (from, limit, is_linearizable, is_final) = (*a, *b, *c, *d),
-            Op::CursorGet { is_linearizable: c, is_final: d, .. } => (is_linearizable, is_final) = (*c, *d),
+            Op::CursorGet { is_linearizable: c, is_final: d, .. } | Op::EditGet { is_linearizable: c, is_final: d, .. } => {
+                (is_linearizable, is_final) = (*c, *d)
+            }
             Op::MembersGet { is_linearizable: c, .. } => is_linearizable = *c,
             Op::PresenceGet { is_final: d, .. } => is_final = *d,
             Op::Send { client_seq: a, payload, .. } => {
@@ -367,8 +413,24 @@ impl Book {
             self.invoked += 1;
             let op = self.ops;
             let at = event.time;
-            let open =
-                || Open { op, at, f, channel, message, member, from, limit, client_seq, is_linearizable, is_final, is_oversize, device, user, node };
+            let open = || Open {
+                op,
+                at,
+                f,
+                channel,
+                message,
+                member,
+                thing,
+                from,
+                limit,
+                client_seq,
+                is_linearizable,
+                is_final,
+                is_oversize,
+                device,
+                user,
+                node,
+            };
             if self.open.insert(key, open()).is_some() {
                 findings.harness(|| format!("line {line}: process {} begins an operation that it has under way already", event.process));
                 return None;
@@ -379,7 +441,7 @@ impl Book {
             findings.harness(|| format!("line {line}: process {} completes a {f} that it did not begin", event.process));
             return None;
         };
-        if open.f != f || open.channel != channel || open.message != message || open.member != member {
+        if open.f != f || open.channel != channel || open.message != message || open.member != member || open.thing != thing {
             findings.harness(|| format!("line {line}: this completes another operation than process {} began", event.process));
             return None;
         }

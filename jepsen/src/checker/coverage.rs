@@ -1,7 +1,7 @@
 //! Whether the run was able to show anything: its faults bit, its load was enough, its unknown share small. And its figures.
 
 use super::Expect;
-use super::book::{Book, Fact, What};
+use super::book::{Book, Fact, Later, What};
 use super::finding::{Anomaly, Figures, Findings, Spread};
 use crate::history::{FaultEvent, FaultOutcome, Nanos, Outcome};
 use crate::name::Nemesis;
@@ -68,7 +68,14 @@ impl Coverage {
 
     pub(super) fn observe(&mut self, fact: &Fact<'_>) {
         self.first.get_or_insert(fact.at);
-        if matches!(fact.what, What::Received { .. } | What::Read { is_final: true, .. }) {
+        // What is asked when the load is over is no load.
+        let is_asked_last = match &fact.what {
+            What::Read { is_final, .. } | What::Edited { is_final, .. } => *is_final,
+            What::Later { step, .. } => matches!(step, Later::Count(_)),
+            What::Named { takes, .. } => !takes,
+            what => matches!(what, What::Received { .. }),
+        };
+        if is_asked_last {
             return;
         }
         if fact.outcome == Outcome::Invoke {

@@ -57,6 +57,14 @@ anomalies! {
     CursorPhantom "cursor_phantom" "a read position that nobody set";
     MembershipNotLinearizable "membership_not_linearizable" "no order of the membership operations explains their answers";
     ReadPastRemoval "read_past_removal" "a removed member read what came after the removal";
+    EditBackwards "edit_backwards" "an older version of a text than was read before, or a text that had been taken away";
+    EditLost "edit_lost" "an acked edit or deletion is not there";
+    EditPhantom "edit_phantom" "a version of a text that nobody wrote";
+    NameShared "name_shared" "one name, two accounts";
+    NameLost "name_lost" "a name that was given to somebody is nobody's, or was refused to all and is nobody's";
+    LaterTwice "later_twice" "a text that was to be sent later is there more than once";
+    LaterLost "later_lost" "a text that was to be sent later is not there after its time";
+    LaterAnyway "later_anyway" "a text that was taken back in time was sent";
     PresenceDivergence "presence_divergence" "nodes differ on who is online, after heal";
     NotLive "not_live" "a channel that was tried after heal had no ack in time";
     FaultNeverBit "fault_never_bit" "a required fault was installed and touched nothing: the run proves nothing about it";

@@ -10,14 +10,17 @@ mod coverage;
 mod cursor;
 mod divergence;
 mod durability;
+mod edit;
 mod event;
 mod finding;
 mod freshness;
 mod identity;
 mod intern;
+mod later;
 mod linear;
 mod liveness;
 mod membership;
+mod name;
 mod order;
 mod origin;
 mod presence;
@@ -130,6 +133,9 @@ impl Checker {
                 Box::new(event::Stream::default()),
                 Box::new(cursor::Cursor::default()),
                 Box::new(membership::Membership::new(expect.search_steps_max)),
+                Box::new(edit::Edit::default()),
+                Box::new(name::Names::default()),
+                Box::new(later::Promises::default()),
                 Box::new(presence::Presence::default()),
                 Box::new(liveness::Liveness::new(healed_at, expect.ack_within)),
             ],

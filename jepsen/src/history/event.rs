@@ -139,6 +139,65 @@ pub enum Op<'a> {
         /// Declared linearizable; others are not judged.
         is_linearizable: bool,
     },
+    /// Changes a text, or takes it away, which is its largest version.
+    EditSet {
+        /// Where.
+        channel: Cow<'a, str>,
+        /// Which text.
+        message: Cow<'a, str>,
+        /// To what: a text's versions rise.
+        version: u64,
+    },
+    /// Reads which version of a text stands; `version` on `ok`.
+    EditGet {
+        /// Where.
+        channel: Cow<'a, str>,
+        /// Which text.
+        message: Cow<'a, str>,
+        /// What was found.
+        version: Option<u64>,
+        /// Declared linearizable.
+        is_linearizable: bool,
+        /// After heal.
+        is_final: bool,
+    },
+    /// Asks for a name that others ask for too; whose it is now, on `ok`.
+    NameTake {
+        /// Which.
+        name: Cow<'a, str>,
+        /// The new account.
+        owner: Option<Cow<'a, str>>,
+    },
+    /// Asks, after heal, whose a name is; on `ok` an account, or an empty text: nobody's.
+    NameGet {
+        /// Which.
+        name: Cow<'a, str>,
+        /// Whose.
+        owner: Option<Cow<'a, str>>,
+    },
+    /// Has a text sent at a later time.
+    LaterSet {
+        /// Where.
+        channel: Cow<'a, str>,
+        /// Which text.
+        message: Cow<'a, str>,
+    },
+    /// Takes that back.
+    LaterCancel {
+        /// Where.
+        channel: Cow<'a, str>,
+        /// Which text.
+        message: Cow<'a, str>,
+    },
+    /// Counts, after its time and after heal, how often a text is there; `count` on `ok`.
+    LaterGet {
+        /// Where.
+        channel: Cow<'a, str>,
+        /// Which text.
+        message: Cow<'a, str>,
+        /// How often.
+        count: Option<u64>,
+    },
     /// Who one node takes for online, after heal; `users` on `ok`.
     PresenceGet {
         /// Who.
@@ -160,6 +219,13 @@ impl<'a> Op<'a> {
             Op::MemberAdd { .. } => "member_add",
             Op::MemberRemove { .. } => "member_remove",
             Op::MembersGet { .. } => "member_read",
+            Op::EditSet { .. } => "edit_set",
+            Op::EditGet { .. } => "edit_get",
+            Op::NameTake { .. } => "name_take",
+            Op::NameGet { .. } => "name_get",
+            Op::LaterSet { .. } => "later_set",
+            Op::LaterCancel { .. } => "later_cancel",
+            Op::LaterGet { .. } => "later_get",
             Op::PresenceGet { .. } => "presence_read",
         }
     }
@@ -174,8 +240,26 @@ impl<'a> Op<'a> {
             | Op::CursorGet { channel, .. }
             | Op::MemberAdd { channel, .. }
             | Op::MemberRemove { channel, .. }
-            | Op::MembersGet { channel, .. } => Some(channel),
-            Op::PresenceGet { .. } => None,
+            | Op::MembersGet { channel, .. }
+            | Op::EditSet { channel, .. }
+            | Op::EditGet { channel, .. }
+            | Op::LaterSet { channel, .. }
+            | Op::LaterCancel { channel, .. }
+            | Op::LaterGet { channel, .. } => Some(channel),
+            Op::NameTake { .. } | Op::NameGet { .. } | Op::PresenceGet { .. } => None,
+        }
+    }
+
+    /// The text or the name that is judged by itself, where there is one.
+    pub fn thing(&self) -> Option<&Cow<'a, str>> {
+        match self {
+            Op::EditSet { message, .. }
+            | Op::EditGet { message, .. }
+            | Op::LaterSet { message, .. }
+            | Op::LaterCancel { message, .. }
+            | Op::LaterGet { message, .. } => Some(message),
+            Op::NameTake { name, .. } | Op::NameGet { name, .. } => Some(name),
+            _ => None,
         }
     }
 }

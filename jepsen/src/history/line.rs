@@ -1,7 +1,9 @@
 //! The JSON shape of a line, and its way into and out of [`Event`].
 //!
 //! Fields are those of the history format, plus four that other readers may pass over: `error` and `final_refusal` (on `fail`), `client_seq` (on sends), `withheld`
-//! (on reads: a list of `[from, to]`). Other `f` than the format's: `member_add`, `member_remove` (`value`: whom), `member_read`, `presence_read` (`value`: a list).
+//! (on reads: a list of `[from, to]`). Other `f` than the format's: `member_add`, `member_remove` (`value`: whom), `member_read`, `presence_read` (`value`: a list);
+//! `edit_set`, `edit_get` (`client_msg_id`: which text, `value`: its version), `later_set`, `later_cancel`, `later_get` (`value`: how often it is there),
+//! `name_take`, `name_get` (`client_msg_id`: the name, `value`: whose, empty for nobody's).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -315,6 +317,13 @@ impl<'a> Line<'a> {
             "member_remove" => "member_remove",
             "member_read" => "member_read",
             "presence_read" => "presence_read",
+            "edit_set" => "edit_set",
+            "edit_get" => "edit_get",
+            "name_take" => "name_take",
+            "name_get" => "name_get",
+            "later_set" => "later_set",
+            "later_cancel" => "later_cancel",
+            "later_get" => "later_get",
             other => return Err(ShapeError::F(other.to_owned())),
         };
         let missing = |field| move || ShapeError::Missing { f, field };
@@ -391,6 +400,33 @@ impl<'a> Line<'a> {
                 };
                 let seq = self.seq.filter(|seq| *seq > 0);
                 if f == "member_add" { Op::MemberAdd { channel, member, seq } } else { Op::MemberRemove { channel, member, seq } }
+            }
+            "edit_set" | "edit_get" | "later_set" | "later_cancel" | "later_get" => {
+                let channel = channel.ok_or_else(missing("channel"))?;
+                let message = message.ok_or_else(missing("client_msg_id"))?;
+                let number = match self.value {
+                    Some(Value::Number(number)) => Some(number),
+                    None if is_ok && f.ends_with("get") || f == "edit_set" => return Err(ShapeError::Missing { f, field: "value" }),
+                    None => None,
+                    Some(_) => return Err(wrong()),
+                };
+                match (f, number) {
+                    ("edit_set", Some(version)) => Op::EditSet { channel, message, version },
+                    ("edit_get", version) => Op::EditGet { channel, message, version, is_linearizable, is_final },
+                    ("later_set", _) => Op::LaterSet { channel, message },
+                    ("later_cancel", _) => Op::LaterCancel { channel, message },
+                    (_, count) => Op::LaterGet { channel, message, count },
+                }
+            }
+            "name_take" | "name_get" => {
+                let name = message.ok_or_else(missing("client_msg_id"))?;
+                let owner = match self.value {
+                    Some(Value::Text(owner)) => Some(owner),
+                    None if is_ok => return Err(ShapeError::Missing { f, field: "value" }),
+                    None => None,
+                    Some(_) => return Err(wrong()),
+                };
+                if f == "name_take" { Op::NameTake { name, owner } } else { Op::NameGet { name, owner } }
             }
             _ => {
                 let names = match self.value {
@@ -490,6 +526,25 @@ impl<'a> Line<'a> {
             Op::MembersGet { members, is_linearizable, .. } => {
                 line.value = is_ok.then(|| Value::Names(members.clone()));
                 line.linearizable = *is_linearizable;
+            }
+            Op::EditSet { message, version, .. } => {
+                line.client_msg_id = Some(text(message));
+                line.value = Some(Value::Number(*version));
+            }
+            Op::EditGet { message, version, is_linearizable, is_final, .. } => {
+                line.client_msg_id = Some(text(message));
+                line.value = version.map(Value::Number);
+                line.linearizable = *is_linearizable;
+                line.is_final = *is_final;
+            }
+            Op::NameTake { name, owner } | Op::NameGet { name, owner } => {
+                line.client_msg_id = Some(text(name));
+                line.value = owner.as_ref().map(|owner| Value::Text(Cow::Borrowed(&**owner)));
+            }
+            Op::LaterSet { message, .. } | Op::LaterCancel { message, .. } => line.client_msg_id = Some(text(message)),
+            Op::LaterGet { message, count, .. } => {
+                line.client_msg_id = Some(text(message));
+                line.value = count.map(Value::Number);
             }
             Op::PresenceGet { users, is_final } => {
                 line.value = is_ok.then(|| Value::Names(users.clone()));

@@ -3,6 +3,7 @@
 //! In: a running cluster, the phase of the run. Out: lines of the history. Invariants: what is not known is written as `info` or left without an end, never as
 //! `fail`; a load ends soon after the phase says so. Bounds: writes under way per device, named in each load. Not here: judging (`checker`).
 
+mod acts;
 mod append;
 mod cursors;
 mod devices;
@@ -220,6 +221,7 @@ pub(crate) async fn start(bench: &Arc<Bench>, workloads: &[Workload], loads: &mu
             Workload::Reads => reads::start(bench, loads).await?,
             Workload::Membership => membership::start(bench, loads).await?,
             Workload::Cursors => cursors::start(bench, loads).await?,
+            Workload::Acts => acts::start(bench, loads).await?,
             Workload::Snapshot => {
                 let (audit, away) = snapshot::start(bench, loads).await?;
                 prepared.away = Some(away);
