@@ -89,6 +89,43 @@ fn a_history_without_final_reads_shows_nothing_about_what_was_kept() {
     assert!(verdict.reasons[0].contains("covered by no final read"), "{verdict}");
 }
 
+/// Sends to the channels `a` and `b`, and final reads of each from these nodes; one that fails is among them.
+fn read_in_the_end(from: &[(&str, &str)], nodes: usize) -> Verdict {
+    let mut lines = Vec::new();
+    for (at, channel) in ["a", "b"].into_iter().enumerate() {
+        let send = format!(r#""process":1,"f":"send","channel":"{channel}","client_msg_id":"{channel}1","value":"x""#);
+        lines.push(format!(r#"{{{send},"type":"invoke","time":{}}}"#, 10 * at + 1));
+        lines.push(format!(r#"{{{send},"type":"ok","seq":1,"time":{}}}"#, 10 * at + 2));
+    }
+    for (at, (channel, node)) in from.iter().enumerate() {
+        let read = format!(r#""process":9,"f":"read","channel":"{channel}","from_seq":1,"final":true,"node":"{node}""#);
+        lines.push(format!(r#"{{{read},"type":"invoke","time":{}}}"#, 10 * at + 101));
+        lines.push(format!(r#"{{{read},"type":"ok","value":[[1,"{channel}1"]],"time":{}}}"#, 10 * at + 102));
+    }
+    let read = r#""process":8,"f":"read","channel":"b","from_seq":1,"final":true,"node":"n3""#;
+    lines.push(format!(r#"{{{read},"type":"invoke","time":901}}"#));
+    lines.push(format!(r#"{{{read},"type":"fail","time":902}}"#));
+    let expect = Expect { nodes: Some(nodes), ..Expect::default() };
+    check(Reader::new(lines.join("\n").as_bytes(), Path::new("h")), &[], &expect)
+}
+
+#[test]
+fn a_replica_that_never_answered_for_a_channel_is_noticed() {
+    let verdict = read_in_the_end(&[("a", "n1"), ("a", "n2"), ("a", "n3"), ("b", "n1"), ("b", "n2")], 3);
+    assert_eq!(verdict.valid, Answer::Unknown, "{verdict}");
+    assert!(verdict.reasons.iter().any(|reason| reason.contains("b was read in the end from 2 of 3 replicas")), "{verdict}");
+}
+
+#[test]
+fn a_node_without_a_replica_of_a_channel_is_not_missed() {
+    let of_five = [("a", "n1"), ("a", "n2"), ("a", "n4"), ("b", "n1"), ("b", "n4"), ("b", "n5"), ("a", "n3")];
+    let verdict = read_in_the_end(&of_five, 5);
+    assert_eq!(verdict.valid, Answer::True, "{verdict}");
+    // Later read after all.
+    let again = [("a", "n1"), ("a", "n2"), ("a", "n3"), ("b", "n1"), ("b", "n2"), ("b", "n3")];
+    assert_eq!(read_in_the_end(&again, 3).valid, Answer::True);
+}
+
 #[test]
 fn what_is_written_is_read_again() {
     for path in ["anomaly", "lawful"].into_iter().flat_map(folder) {
