@@ -56,7 +56,9 @@ impl Proof {
             Mutant::DedupNotInSnapshot => (&[W::Snapshot], &[N::None], 40, SPLIT),
             Mutant::SeqBeforeCommit => (&[W::Append, W::Retry], &[N::KillLeader], 40, &[A::Gap]),
             Mutant::ApplyOutOfOrder => (&[W::Append], &[N::None], 20, SPLIT),
-            Mutant::ChecksumSkipped => (&[W::Append], &[N::Corrupt], 60, &[A::CorruptValue, A::FinalDivergence, A::Phantom, A::LostWrite]),
+            Mutant::ChecksumSkipped => {
+                (&[W::Append], &[N::Corrupt], 60, &[A::CorruptValue, A::FinalDivergence, A::Phantom, A::LostWrite, A::SeqConflict])
+            }
             Mutant::ResumeSkipsOne => (&[W::Devices], &[N::KillOne], 30, &[A::EventGap, A::Gap]),
             Mutant::ResumeRepeatsOne => (&[W::Append], &[N::None], 20, &[A::NonmonotonicEvent, A::UnsortedRead, A::BadFrom]),
             Mutant::FailOnTimeout => (&[W::Append], &[N::KillLeader], 40, &[A::AbortedRead]),

@@ -105,7 +105,8 @@ pub fn run(plan: &Plan, folder: &Path, binary: &Path) -> anyhow::Result<Summary>
     match done {
         Ok(()) => {
             let verdict = judge(&folder, plan);
-            let is_told_apart = !summary.ended.is_empty() && verdict.valid != Answer::Unknown;
+            // What ended a node also cuts a run short: that its verdict is unknown takes nothing from it, unless this harness went wrong.
+            let is_told_apart = !summary.ended.is_empty() && verdict.harness_errors.count == 0;
             summary.answer = if is_told_apart || seen.is_broken { Answer::False } else { verdict.valid };
             summary.verdict = Some(verdict);
         }
@@ -201,8 +202,14 @@ async fn drive(plan: &Plan, lab: &Arc<Lab>, recorder: &Arc<Recorder>, seen: &mut
     });
     match ended.await {
         Ok(ended) => ended?,
-        Err(late) if is_whole => return Err(late).context("the loads did not end"),
-        Err(_) => loads.tasks.shutdown().await,
+        Err(late) => {
+            // Why they did not may only have happened meanwhile.
+            note_ended(lab, &[], seen);
+            if seen.ended.is_empty() {
+                return Err(late).context("the loads did not end");
+            }
+            loads.tasks.shutdown().await;
+        }
     }
     for node in &lab.nodes {
         // Nothing is in its way any more: that it does not serve is its own doing, and the others are read all the same.
@@ -222,30 +229,33 @@ async fn drive(plan: &Plan, lab: &Arc<Lab>, recorder: &Arc<Recorder>, seen: &mut
     Ok(())
 }
 
-/// Makes and heals each fault in its time, and all at the end.
+/// Makes and heals each fault in its time, and all at the end. The first finding of its own ends them: nothing that comes after it can be told apart.
 async fn faults(plan: &Plan, lab: &Arc<Lab>, recorder: &Arc<Recorder>, seen: &mut Seen, loads: &mut Loads) -> anyhow::Result<()> {
     let start = Instant::now();
-    let at = |ms: u64| start + Duration::from_millis(ms);
+    // What a long heal took is added to all times after it: faults that were overdue would be made and healed at once.
+    let mut late = Duration::ZERO;
     let mut waiting: Vec<&Fault> = plan.faults.iter().rev().collect();
     let mut active: Vec<(u64, Active)> = Vec::new();
-    loop {
+    while seen.ended.is_empty() {
         let heal_next = active.iter().map(|(heal_at, _)| *heal_at).min();
         let install_next = waiting.last().map(|fault| fault.install_at_ms);
         let next = heal_next.into_iter().chain(install_next).min().unwrap_or(plan.heal_at_ms).min(plan.heal_at_ms);
+        let due_after = Duration::from_millis(next);
         loop {
             tokio::select! {
-                () = tokio::time::sleep_until(at(next)) => break,
+                () = tokio::time::sleep_until(start + late + due_after) => break,
                 Some(done) = loads.tasks.join_next() => done.context("a load broke off")?.context("a load failed")?,
             }
         }
         note_ended(lab, &active, seen);
-        if next >= plan.heal_at_ms {
+        if next >= plan.heal_at_ms || !seen.ended.is_empty() {
             break;
         }
         if heal_next == Some(next) {
             let due = active.iter().enumerate().filter(|(_, (heal_at, _))| *heal_at == next);
             if let Some((which, _)) = due.min_by_key(|(_, (_, one))| one.needs_a_majority_to_heal()) {
                 heal(lab, recorder, active.remove(which).1, seen).await?;
+                late = late.max(start.elapsed().saturating_sub(due_after));
             }
         } else if let Some(fault) = waiting.pop() {
             match nemesis::install(lab, fault).await {

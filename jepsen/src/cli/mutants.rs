@@ -189,8 +189,8 @@ fn judge(name: &str, proof: &Proof, summary: &Value, seconds: u64, seed: u64) ->
     let mut caught_by: Vec<String> = found.iter().filter(|found| proof.caught_by.iter().any(|one| one.name() == *found)).cloned().collect();
     if summary.get("ended").and_then(Value::as_array).is_some_and(|ended| !ended.is_empty()) {
         found.push(ENDED.to_owned());
-        // Consensus itself stops where a log is shorter than it was confirmed to be.
-        if proof.caught_by.contains(&Anomaly::LostWrite) {
+        // Consensus itself stops where a log is not what it was confirmed to be; where only a device can be behind, a node that ends proves nothing.
+        if proof.caught_by.contains(&Anomaly::SeqConflict) {
             caught_by.push(ENDED.to_owned());
         }
     }
@@ -210,4 +210,25 @@ fn words(request: &Request) -> (String, String) {
     let workloads: Vec<&str> = request.workloads.iter().map(|one| one.name()).collect();
     let slots: Vec<String> = request.slots.iter().map(|slot| slot.iter().map(|one| one.name()).collect::<Vec<_>>().join("+")).collect();
     (workloads.join(","), slots.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn node_that_ended_proves_only_what_breaks_a_log() {
+        let ended = json!({ "answer": false, "ended": ["n1 ended by itself: exit status: 101"], "verdict": { "anomalies": {} } });
+        let end = |mutant: Mutant| judge(mutant.name(), &Proof::of(mutant), &ended, 1, 1).end;
+        for mutant in [Mutant::AckBeforeFsync, Mutant::ApplyOutOfOrder, Mutant::ChecksumSkipped, Mutant::EmptyDiskVotes] {
+            assert_eq!(end(mutant), End::Proven, "{mutant}");
+        }
+        for mutant in [Mutant::RefAckedEarly, Mutant::OutboxDroppedEarly, Mutant::IndexRowKeepsRev, Mutant::PushLostSilently, Mutant::RemovedMaySend]
+        {
+            assert_eq!(end(mutant), End::Otherwise, "{mutant}");
+        }
+        assert_eq!(judge(CONTROL, &control(), &ended, 1, 1).end, End::Missed);
+    }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde_json::json;
 
 use crate::history::Evidence;
@@ -16,6 +16,8 @@ use crate::name::Nemesis;
 const FENCED: i32 = 6;
 /// For the cluster to refuse a disk.
 const REFUSED_WITHIN: Duration = Duration::from_secs(30);
+/// For one that was not refused to show that it takes part.
+const SERVES_WITHIN: Duration = Duration::from_secs(5);
 /// For the map to change; the dead node must be silent for 3 s first.
 const REPLACED_WITHIN: Duration = Duration::from_secs(30);
 /// For a new node to have all that the others have.
@@ -65,14 +67,10 @@ pub(super) async fn heal(lab: &Arc<Lab>, at: usize, broken: Broken) -> anyhow::R
         node.kill()?;
         std::fs::remove_dir_all(&data).and_then(|()| std::fs::rename(copy, &data)).context("putting an old copy in place")?;
     }
-    let refused = match broken {
-        Broken::Gone => None,
-        Broken::Empty | Broken::Old(_) => Some(is_refused(node).await?),
-    };
-    if refused == Some(false) {
+    let is_gone = matches!(broken, Broken::Gone);
+    if !is_gone && let Some(told) = not_refused(node).await? {
         // What the others then do with it is not for an operator to mend.
-        let told = json!(format!("{} took part with a disk that is not its own: it was NOT refused", node.name()));
-        return Ok(super::packet::evidence(1, "nodes that came back with a disk that is not theirs", &[(super::ENDED, told)]));
+        return Ok(super::packet::evidence(1, "nodes that came back with a disk that is not theirs", &[(super::ENDED, json!(told))]));
     }
     node.kill()?;
     if data.exists() {
@@ -99,25 +97,29 @@ pub(super) async fn heal(lab: &Arc<Lab>, at: usize, broken: Broken) -> anyhow::R
     if let Err(error) = &whole {
         eprintln!("warning: {error:#}");
     }
-    let seen = if refused.is_some() { "refused as itself, then " } else { "" };
+    let seen = if is_gone { "" } else { "refused as itself, then " };
     let note = format!("node {dead} {seen}replaced by node {new}, whose replicas {}", if is_whole { "are whole" } else { "are NOT whole" });
     Ok(super::bit(u64::from(is_whole), &note))
 }
 
-/// Starts a node on a disk that is not its own, and looks whether the cluster refuses it, and it ends for that reason.
-async fn is_refused(node: &Node) -> anyhow::Result<bool> {
+/// Starts a node on a disk that is not its own; gives what is wrong with how that ended, and nothing if the cluster refused it and it ended for
+/// that reason. One that neither ended nor serves shows nothing, and is an error.
+async fn not_refused(node: &Node) -> anyhow::Result<Option<String>> {
     node.start()?;
     let until = Instant::now() + REFUSED_WITHIN;
-    while Instant::now() < until {
-        if let Some(status) = node.ended() {
-            if status.code() != Some(FENCED) {
-                bail!("{} ended on a disk that is not its own with {status}", node.name());
-            }
-            return Ok(true);
-        }
+    while Instant::now() < until && node.ended().is_none() {
         tokio::time::sleep(LOOK).await;
     }
-    Ok(false)
+    let serves = if node.ended().is_none() { node.ready(SERVES_WITHIN).await } else { Ok(()) };
+    // It may have ended during the last look.
+    match node.ended() {
+        Some(status) if status.code() == Some(FENCED) => Ok(None),
+        Some(status) => Ok(Some(format!("{} ended by itself on a disk that is not its own: {status}, and not because it was refused", node.name()))),
+        None => {
+            serves.context("a node on a disk that is not its own was neither refused nor takes part")?;
+            Ok(Some(format!("{} took part with a disk that is not its own: it was NOT refused", node.name())))
+        }
+    }
 }
 
 fn copy_dir(from: &Path, to: &Path) -> std::io::Result<()> {
