@@ -43,7 +43,7 @@ use crate::{
         Fanout,
         dispatch::{Dispatch, News, Source},
         metrics::FanoutReject,
-        registry::{Home, Merged, empty_push},
+        registry::{Home, Merged, Token, empty_push},
     },
     router::{refuse, refuse_for},
 };
@@ -143,6 +143,8 @@ pub(crate) struct Lead {
     breaks: HashMap<NodeId, u64>,
     /// Edges that may have missed a push.
     owed: BTreeSet<NodeId>,
+    /// Whether the end of a device or a block may have been missed.
+    is_unsure: bool,
     looked: Instant,
 }
 
@@ -153,6 +155,7 @@ impl Lead {
             silent: HashMap::new(),
             breaks: HashMap::new(),
             owed: BTreeSet::new(),
+            is_unsure: false,
             attempts: HashMap::new(),
             attempt: 0,
             looked: fanout.clock.instant(),
@@ -223,6 +226,9 @@ impl Lead {
                 let edges: Vec<_> = self.home.edges().collect();
                 self.owed.extend(edges);
                 self.tell_where_they_stand();
+                // So was, perhaps, the end of a device: the rows say whose sessions may stay.
+                self.is_unsure = true;
+                self.check_sessions();
             }
         }
         true
@@ -241,6 +247,36 @@ impl Lead {
             Effect::Blocked { user, peer, blocked } => self.home.handle_blocked(*user, *peer, *blocked),
             Effect::DevicesEnded { user, devices, all_but } => self.home.handle_ended(*user, devices, *all_but),
             Effect::Amended { .. } | Effect::Timed { .. } | Effect::MapChanged { .. } | Effect::OwnershipChanged | Effect::Owes => {}
+        }
+    }
+    /// Ends sessions whose devices were ended, and reads anew whom users hear nothing of, if either may have been missed. What cannot be read
+    /// now is read at a later look.
+    fn check_sessions(&mut self) {
+        if !self.is_unsure {
+            return;
+        }
+        let users = self.home.present(None);
+        let seat = self.seat.clone();
+        let ended = seat.view().and_then(|view| {
+            let mut ended = Vec::new();
+            for user in &users {
+                for token in self.home.tokens(*user) {
+                    if may_stay(&*view, *user, &token)?.flatten().is_none() {
+                        ended.push((*user, token.device));
+                    }
+                }
+            }
+            Ok(ended)
+        });
+        match ended {
+            Ok(ended) => {
+                self.is_unsure = false;
+                for (user, device) in ended {
+                    self.home.handle_ended(user, &[device], false);
+                }
+                users.into_iter().for_each(|user| self.note_blocks(user));
+            }
+            Err(error) => tracing::error!(group = %seat.group(), %error, "cannot read whose sessions may stay"),
         }
     }
     /// Tells the sessions of edges that may have missed a push where their users' indexes stand: whoever was told less pulls. An edge
@@ -396,6 +432,8 @@ impl Lead {
             }
         }
         self.tell_where_they_stand();
+        self.check_sessions();
+        self.home.tell_leaving();
     }
     /// Does what follows from what was taken.
     fn poll(&mut self) {
@@ -516,7 +554,8 @@ async fn note_device(seat: &dyn Seat, session: &Registration) -> Result<Register
             Err(ProposeError::Unknown | ProposeError::Stopped) => return Err(refuse_for(Code::NoLeader, 100)),
         }
     }
-    match seat.view().and_then(|view| still_in(&*view, session)) {
+    let token = Token { device: session.device, login: session.login, issued: session.issued };
+    match seat.view().and_then(|view| may_stay(&*view, session.user, &token)) {
         Ok(Some(Some(registered))) => Ok(registered),
         Ok(Some(None)) => Err(refuse(Code::Revoked)),
         Ok(None) => Err(refuse(Code::NoSuchUser)),
@@ -528,10 +567,10 @@ async fn note_device(seat: &dyn Seat, session: &Registration) -> Result<Register
 }
 
 /// What a session learns; the inner `None`: its device was ended since its token was given. The outer: there is no such user.
-fn still_in(view: &dyn StateView, session: &Registration) -> Result<Option<Option<RegisteredSession>>, ViewError> {
-    let Some(account) = kith_machine::user::account(view, session.user)? else { return Ok(None) };
-    let device = kith_machine::user::device(view, session.user, session.device)?;
-    let is_in = account.state == UserState::Active && may_register(&account, device.as_ref(), session.login, session.issued);
+fn may_stay(view: &dyn StateView, user: UserId, token: &Token) -> Result<Option<Option<RegisteredSession>>, ViewError> {
+    let Some(account) = kith_machine::user::account(view, user)? else { return Ok(None) };
+    let device = kith_machine::user::device(view, user, token.device)?;
+    let is_in = account.state == UserState::Active && may_register(&account, device.as_ref(), token.login, token.issued);
     Ok(Some(is_in.then(|| RegisteredSession { user_rev: account.rev, name: account.name })))
 }
 

@@ -41,6 +41,7 @@ impl Clock for HandClock {
 struct Links {
     is_down: AtomicBool,
     arrived: Mutex<Vec<IndexMove>>,
+    ended: Mutex<Vec<SessionId>>,
 }
 impl PeerTransport for Links {
     fn ask(&self, to: NodeId, _: Ask, _: Duration) -> BoxFuture<'static, Result<Told, TransportError>> {
@@ -52,6 +53,7 @@ impl PeerTransport for Links {
         }
         if let Tell::Push(frame) = tell {
             self.arrived.lock().unwrap().extend(frame.moves);
+            self.ended.lock().unwrap().extend(frame.ended);
         }
         Ok(())
     }
@@ -90,6 +92,7 @@ impl Events for Silence {
 #[derive(Default)]
 struct Room {
     rev: Mutex<u64>,
+    closed: Mutex<Timestamp>,
     proposals: Mutex<VecDeque<oneshot::Receiver<Result<Reply, ProposeError>>>>,
 }
 impl Seat for Room {
@@ -106,7 +109,7 @@ impl Seat for Room {
         })
     }
     fn view(&self) -> Result<Box<dyn StateView + '_>, ViewError> {
-        Ok(Box::new(Rows(*self.rev.lock().unwrap())))
+        Ok(Box::new(Rows(*self.rev.lock().unwrap(), *self.closed.lock().unwrap())))
     }
     fn events(&self) -> Box<dyn Events> {
         Box::new(Silence)
@@ -115,10 +118,10 @@ impl Seat for Room {
         Ok(None)
     }
 }
-struct Rows(u64);
+struct Rows(u64, Timestamp);
 impl StateView for Rows {
     fn get(&self, key: &RowKey) -> Result<Option<Arc<Row>>, ViewError> {
-        let row = UserRow { name: "ann".into(), rev: UserRev::new(self.0), ..UserRow::default() };
+        let row = UserRow { name: "ann".into(), rev: UserRev::new(self.0), closed: self.1, ..UserRow::default() };
         Ok((*key == RowKey::User(USER)).then(|| Arc::new(Row::User(row))))
     }
     fn scan(&self, _: &Scan, _: bool, _: usize) -> Result<Vec<(RowKey, Arc<Row>)>, ViewError> {
@@ -182,6 +185,14 @@ impl Setup {
         self.lead.handle_effect(&Effect::IndexMoved { user: USER, from, to: from.next(), rows: vec![] });
         self.lead.poll();
     }
+    /// All devices of the user end, with all tokens that were made so far.
+    fn close(&self) {
+        *self.room.closed.lock().unwrap() = Timestamp::new(1);
+    }
+    /// The sessions that the edge was told to end since it was last asked.
+    fn ended(&self) -> Vec<u64> {
+        std::mem::take(&mut *self.links.ended.lock().unwrap()).iter().map(|session| session.get()).collect()
+    }
     fn wait(&mut self, time: Duration) {
         *self.clock.0.lock().unwrap() += time;
         self.lead.poll();
@@ -232,4 +243,39 @@ async fn a_registration_that_fails_late_does_not_end_the_one_that_came_after_it(
     assert!(late.await.unwrap().unwrap().1[0].is_err());
     setup.move_index();
     assert_eq!(setup.told(), Some(UserRev::new(1)));
+}
+
+#[tokio::test]
+async fn a_feed_that_lagged_leaves_no_session_of_an_ended_device_alive() {
+    let mut setup = setup();
+    setup.register().await;
+    setup.lead.handle_heard(Err(FeedError::Lagged(1)));
+    setup.lead.poll();
+    assert!(setup.ended().is_empty(), "nothing was ended");
+    setup.close();
+    setup.lead.handle_heard(Err(FeedError::Lagged(1)));
+    setup.lead.poll();
+    assert_eq!(setup.ended(), [10]);
+}
+
+#[tokio::test]
+async fn who_is_to_end_is_told_until_the_edge_says_that_it_has() {
+    let mut setup = setup();
+    setup.register().await;
+    setup.wait(EDGES_EVERY);
+    // The link takes nothing, and does not break.
+    setup.links.is_down.store(true, Ordering::Relaxed);
+    setup.close();
+    setup.lead.handle_effect(&Effect::DevicesEnded { user: USER, devices: vec![], all_but: true });
+    setup.wait(EDGES_EVERY);
+    assert!(setup.ended().is_empty());
+    setup.links.is_down.store(false, Ordering::Relaxed);
+    setup.wait(EDGES_EVERY);
+    assert_eq!(setup.ended(), [10]);
+    setup.wait(EDGES_EVERY);
+    assert_eq!(setup.ended(), [10], "what was taken may be lost");
+    let device = DeviceId::new(1);
+    setup.lead.handle_message((setup.clock.instant(), Message::Unregister { from: EDGE, user: USER, device, session: SessionId::new(10) }));
+    setup.wait(EDGES_EVERY);
+    assert!(setup.ended().is_empty());
 }

@@ -3,7 +3,7 @@
 //! In: registrations, ref frames, index moves, the outcome of commits. Out: push frames per edge, rounds of refs to commit, acks.
 //! Invariants: of one device the highest `conn` holds; an ack leaves only after every ref that it answers was committed (or its user is
 //! gone for good); a round is taken only when the one before has ended. Bounds: [`REFS_WAITING_MAX`] refs wait, more are left to their
-//! source; `limit::DEVICES_MAX` sessions a user. Not here: proposing, links, who leads (`fanout::lead`), outboxes (`fanout::local`).
+//! source; `limit::DEVICES_MAX` sessions a user; who was told to end is remembered until it has, [`TOLD_TIMES`] looks at most. Not here: proposing, links, who leads (`fanout::lead`), outboxes (`fanout::local`).
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -14,7 +14,7 @@ use std::{
 use kith_wire::{
     client::{Delivery, DeliveryBody},
     code::Code,
-    id::{BootEpoch, ChannelId, Conn, DeviceId, GroupId, NodeId, Seq, SessionId, Term, UserId, UserRev},
+    id::{BootEpoch, ChannelId, Conn, DeviceId, GroupId, NodeId, Seq, SessionId, Term, Timestamp, UserId, UserRev},
     limit,
     log::{IndexRow, Ref},
     peer::{ChannelRefs, IndexMove, LiveReceipt, LiveRecord, PushFrame, RefsKept, Registration},
@@ -30,6 +30,9 @@ pub const REFS_WAITING_MAX: usize = 4 * limit::REFS_PENDING_MAX;
 /// The longest that refs wait to be merged with others before their round.
 pub const ROUND_WAIT_MAX: Duration = Duration::from_secs(1);
 
+/// Who was told to end is told so often, a second apart, until its edge says that it has: as long as the lease of a session that nobody vouches for
+/// (`fanout::local::LEASE`), so that a lost frame keeps no session of an ended device alive for longer than a lost link does.
+const TOLD_TIMES: u8 = 30;
 /// A push frame that has grown so large is followed by another: far below what a link takes.
 const PUSH_BYTES: usize = 2 * 1024 * 1024;
 /// What an index row is taken to weigh.
@@ -44,6 +47,8 @@ pub struct Home {
     /// Whom users who are here hear nothing of; only those who have blocked somebody.
     blocked: HashMap<UserId, BTreeSet<UserId>>,
     boots: BTreeMap<NodeId, BootEpoch>,
+    /// Who was told to end and has not, as far as is known.
+    leaving: BTreeMap<(NodeId, SessionId), Leaving>,
     pushes: BTreeMap<NodeId, Vec<Push>>,
     pending: BTreeMap<UserId, BTreeMap<ChannelId, Vec<Ref>>>,
     refs: usize,
@@ -63,6 +68,26 @@ struct Live {
     edge: NodeId,
     session: SessionId,
     conn: Conn,
+    login: u64,
+    issued: Timestamp,
+}
+
+/// A session that is to end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Leaving {
+    is_replaced: bool,
+    times_left: u8,
+}
+
+/// What a session's right to be here depends on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Token {
+    /// The device that it is of.
+    pub device: DeviceId,
+    /// The log-in that it is bound to; 0: none.
+    pub login: u64,
+    /// When it was made.
+    pub issued: Timestamp,
 }
 
 /// A frame being filled.
@@ -102,6 +127,7 @@ impl Home {
             users: HashMap::new(),
             blocked: HashMap::new(),
             boots: BTreeMap::new(),
+            leaving: BTreeMap::new(),
             pushes: BTreeMap::new(),
             pending: BTreeMap::new(),
             refs: 0,
@@ -122,17 +148,18 @@ impl Home {
     pub fn handle_register(&mut self, edge: NodeId, boot: BootEpoch, new: &Registration) -> Result<(), Code> {
         self.handle_boot(edge, boot)?;
         let sessions = self.users.entry(new.user).or_default();
-        let live = Live { device: new.device, edge, session: new.session, conn: new.conn };
+        let live = Live { device: new.device, edge, session: new.session, conn: new.conn, login: new.login, issued: new.issued };
         if let Some(old) = sessions.iter_mut().find(|old| old.device == new.device) {
             if (old.edge, old.session) == (edge, new.session) {
                 old.conn = old.conn.max(new.conn);
+                (old.login, old.issued) = (new.login, new.issued);
                 return Ok(());
             }
             if new.conn <= old.conn {
                 return Err(Code::Replaced);
             }
             let lost = std::mem::replace(old, live);
-            self.push_to(lost.edge, 8).replaced.push(lost.session);
+            self.end(&lost, true);
             return Ok(());
         }
         if sessions.len() >= limit::DEVICES_MAX {
@@ -144,12 +171,14 @@ impl Home {
     }
     /// Takes the end of a session.
     pub fn handle_unregister(&mut self, edge: NodeId, user: UserId, device: DeviceId, session: SessionId) {
+        self.leaving.remove(&(edge, session));
         self.retain(|owner, live| (owner, live.device, live.edge, live.session) != (user, device, edge, session), Some(user));
     }
     /// Takes the loss of a node: its sessions are gone until it registers them anew.
     pub fn handle_edge_gone(&mut self, edge: NodeId) {
         self.pushes.remove(&edge);
         self.boots.remove(&edge);
+        self.leaving.retain(|(at, _), _| *at != edge);
         self.retain(|_, live| live.edge != edge, None);
     }
     /// Takes refs and live records for users of this group.
@@ -203,9 +232,22 @@ impl Home {
         let is_ended = |live: &Live| devices.contains(&live.device) != all_but;
         let ended: Vec<_> = self.users.get(&user).into_iter().flatten().copied().filter(is_ended).collect();
         for live in &ended {
-            self.push_to(live.edge, 8).ended.push(live.session);
+            self.end(live, false);
         }
         self.retain(|owner, live| owner != user || !is_ended(live), Some(user));
+    }
+    /// Tells those again that are to end and have not, as far as is known: a frame may be lost although the link holds.
+    pub fn tell_leaving(&mut self) {
+        for ((edge, session), leaving) in std::mem::take(&mut self.leaving) {
+            let Some(times_left) = leaving.times_left.checked_sub(1) else { continue };
+            self.leaving.insert((edge, session), Leaving { times_left, ..leaving });
+            self.push_end(edge, session, leaving.is_replaced);
+        }
+    }
+    /// What the sessions of a user who is here came in by.
+    pub fn tokens(&self, user: UserId) -> Vec<Token> {
+        let sessions = self.users.get(&user).into_iter().flatten();
+        sessions.map(|live| Token { device: live.device, login: live.login, issued: live.issued }).collect()
     }
     /// Tells a user's sessions of one edge where the index stands: what it was told before may be lost.
     pub fn handle_stands(&mut self, edge: NodeId, user: UserId, rev: UserRev) {
@@ -283,6 +325,14 @@ impl Home {
         }
         self.boots.insert(edge, boot);
         Ok(())
+    }
+    fn end(&mut self, live: &Live, is_replaced: bool) {
+        self.leaving.insert((live.edge, live.session), Leaving { is_replaced, times_left: TOLD_TIMES });
+        self.push_end(live.edge, live.session, is_replaced);
+    }
+    fn push_end(&mut self, edge: NodeId, session: SessionId, is_replaced: bool) {
+        let frame = self.push_to(edge, 8);
+        if is_replaced { frame.replaced.push(session) } else { frame.ended.push(session) }
     }
     fn deliver(&mut self, channel: ChannelId, record: LiveRecord) {
         let mut by_edge: BTreeMap<NodeId, Vec<(SessionId, Seq)>> = BTreeMap::new();

@@ -218,3 +218,24 @@ fn the_sessions_of_ended_devices_are_ended_where_they_are_and_known_no_more() {
     home.handle_ended(UserId::new(5), &[], true);
     assert_eq!((ended(&mut home), home.present(None)), (vec![(1, 10)], vec![]));
 }
+
+#[test]
+fn an_edge_that_never_says_that_a_session_ended_is_not_told_for_ever() {
+    let mut home = home();
+    home.handle_register(edge(1), boot(1), &session(1, 10, 1)).unwrap();
+    home.handle_register(edge(2), boot(1), &session(1, 20, 2)).unwrap();
+    home.handle_ended(UserId::new(5), &[], true);
+    let mut told = (0, 0);
+    for _ in 0..2 * TOLD_TIMES {
+        for (_, push) in home.poll_pushes() {
+            told = (told.0 + push.replaced.len(), told.1 + push.ended.len());
+        }
+        home.tell_leaving();
+    }
+    assert_eq!(told, (1 + usize::from(TOLD_TIMES), 1 + usize::from(TOLD_TIMES)));
+    assert!(home.leaving.is_empty());
+    home.handle_register(edge(1), boot(1), &session(1, 10, 1)).unwrap();
+    home.handle_ended(UserId::new(5), &[], true);
+    home.handle_edge_gone(edge(1));
+    assert!(home.leaving.is_empty(), "nobody is there to be told");
+}
