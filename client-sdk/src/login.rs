@@ -1,8 +1,8 @@
 //! Accounts of the cluster itself: sign-up and log-in by password, and tokens that refresh themselves.
 //!
 //! In: a name and a password, once. Out: a [`Login`], which is a [`TokenProvider`], and what to keep of it ([`SavedLogin`]). Invariants: the
-//! password is not kept; a refresh token is used once, and the next one is given to the app to keep before it is used; a sign-up whose answer
-//! was lost is asked again with the same secret, so that it is one account. Bounds: [`ASK_WITHIN`] for an answer, over all addresses.
+//! password is not kept; a refresh token is used once, and the next one is given to the app to keep before it is used; a sign-up or a refresh whose
+//! answer was lost is asked again with the same secret, so that it is one account, and one next token. Bounds: [`ASK_WITHIN`] for an answer, over all addresses.
 //! Not here: sessions (`builder`, `driver`), devices and passwords of who is in (`account`).
 
 use std::{
@@ -142,8 +142,8 @@ impl Door {
         let saved = SavedLogin { user: told.user, name: told.name, nonce, refresh: told.refresh };
         Ok(Entered { login: Login::new(self.clone(), saved, Some((told.access, clock::now()))), recovery })
     }
-    async fn refresh(&self, token: Secret) -> Result<LoggedIn, Error> {
-        match self.ask(PeopleRequest::Refresh { token }).await? {
+    async fn refresh(&self, token: Secret, nonce: [u8; 16]) -> Result<LoggedIn, Error> {
+        match self.ask(PeopleRequest::Refresh { token, nonce }).await? {
             PeopleAnswer::LoggedIn(told) => Ok(told),
             _ => Err(unexpected()),
         }
@@ -209,6 +209,8 @@ struct Shared {
 struct State {
     saved: SavedLogin,
     access: Option<(Secret, Instant)>,
+    /// Of the refresh that was not answered yet: the token is not changed before it is.
+    asking: Option<[u8; 16]>,
 }
 
 impl fmt::Debug for Login {
@@ -220,7 +222,15 @@ impl fmt::Debug for Login {
 impl Login {
     fn new(door: Door, saved: SavedLogin, access: Option<(Secret, Instant)>) -> Self {
         let (user, nonce) = (saved.user, saved.nonce);
-        Self { shared: Arc::new(Shared { door, user, nonce, keeper: std::sync::Mutex::default(), state: Mutex::new(State { saved, access }) }) }
+        Self {
+            shared: Arc::new(Shared {
+                door,
+                user,
+                nonce,
+                keeper: std::sync::Mutex::default(),
+                state: Mutex::new(State { saved, access, asking: None }),
+            }),
+        }
     }
     /// Who is told what to keep from now on. Keep [`Login::saved`] too: it is what there is until then.
     #[must_use]
@@ -254,13 +264,14 @@ impl Login {
             return Ok(access.clone());
         }
         state.access = None;
-        let told = self.shared.door.refresh(state.saved.refresh.clone()).await?;
+        let nonce = *state.asking.get_or_insert_with(|| rand::rng().random());
+        let told = self.shared.door.refresh(state.saved.refresh.clone(), nonce).await?;
         let saved = SavedLogin { name: told.name, refresh: told.refresh, ..state.saved.clone() };
         let keeper = self.shared.keeper.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         if let Some(keeper) = keeper {
             keeper(&saved)?;
         }
-        (state.saved, state.access) = (saved, Some((told.access.clone(), clock::now())));
+        (state.saved, state.access, state.asking) = (saved, Some((told.access.clone(), clock::now())), None);
         Ok(told.access)
     }
 }

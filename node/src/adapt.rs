@@ -6,12 +6,12 @@ use futures_util::{FutureExt, future::BoxFuture};
 use kith_wire::{
     client::{Answer, Page, Pull, Refusal, Request},
     code::Code,
-    id::{ChannelId, ClusterId, GroupId, MapEpoch, NodeId, Term, UserId},
+    id::{ChannelId, ClusterId, GroupId, MapEpoch, NodeId, Term, UserId, hash},
     peer::Caller,
 };
 
 use crate::{
-    auth::{self, Claims, TokenKey, gate::limited},
+    auth::{self, Claims, TokenKey, gate::limited, name::fold_name},
     clock::{Instant, SharedClock},
     fanout::{Fanout, Homes},
     rate::{self, Rate, Rates},
@@ -74,15 +74,16 @@ impl Tokens for ClusterTokens {
     }
 }
 
-/// Strangers are counted by their address; this machine's own are not: demo, tests and proxies come from there.
+/// Strangers are counted by their address; this machine's own are not: demo, tests and proxies come from there. Guesses are, from wherever.
 pub(crate) struct AddressDoor {
     rates: Rates,
+    guesses: Rates,
     clock: SharedClock,
 }
 
 impl AddressDoor {
     pub(crate) fn new(clock: SharedClock) -> Self {
-        Self { rates: Rates::new(KNOCKS), clock }
+        Self { rates: Rates::new(KNOCKS), guesses: Rates::new(GUESSES), clock }
     }
 }
 
@@ -93,10 +94,35 @@ impl Door for AddressDoor {
         }
         self.rates.take(rate::address(from), self.clock.instant()).map_err(limited)
     }
+    fn guess(&self, from: IpAddr, name: &str) -> Result<(), Refusal> {
+        // However it is written; what can be no name is refused later on.
+        let name = fold_name(name).unwrap_or_default();
+        let key = hash(&[b"kith/guess/1", &rate::address(from).to_be_bytes(), name.as_bytes()]);
+        self.guesses.take(u128::from(key), self.clock.instant()).map_err(limited)
+    }
 }
 
 /// Sign-ups, log-ins and refreshes of one address. Many people may share one.
 const KNOCKS: Rate = Rate { burst: 120, per_second: 2.0 };
+/// Passwords and codes that one address tries on one name, at one node. The bound of a name over all addresses is far above that, so that a stranger
+/// who fails on purpose locks out nobody but those who share their address.
+const GUESSES: Rate = Rate { burst: 10, per_second: 0.1 };
 
 /// How many sessions this node holds.
 pub(crate) type SessionCount = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_fails_on_purpose_locks_out_nobody_elsewhere() {
+        let door = AddressDoor::new(Arc::new(crate::clock::SystemClock));
+        let (stranger, owner) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        let refused = (0..50).filter(|_| door.guess(stranger, "Ann").is_err()).count();
+        assert!(refused >= 39, "{refused}");
+        assert!(door.guess(stranger, "\u{ff21}nn").is_err(), "the same name, written otherwise");
+        assert!(door.guess(stranger, "bob").is_ok());
+        assert!(door.guess(owner, "ann").is_ok());
+    }
+}

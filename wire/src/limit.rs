@@ -34,10 +34,9 @@ pub const PASSWORD_CHARS_MIN: usize = 8;
 pub const PASSWORD_BYTES_MAX: usize = 1_024;
 /// What a device is called, in bytes. One more is `TooLarge`.
 pub const DEVICE_TITLE_BYTES_MAX: usize = 128;
-/// Spent refresh tokens that a device is remembered to have had. Older ones are unknown, and refused as such.
+/// Refresh tokens of no use any more that a device is remembered to have had. Who shows one of them has a copy: the device is ended. Older ones are
+/// unknown, and refused as such.
 pub const REFRESH_SPENT_KEPT: usize = 4;
-/// A refresh token whose answer was lost may be shown again for so long, in milliseconds. Later, who shows it has an old copy: the device is ended.
-pub const REFRESH_GRACE_MS: u64 = 60_000;
 /// A device that was not seen for so long, in milliseconds (90 days), must log in again.
 pub const REFRESH_IDLE_MAX_MS: u64 = 90 * 24 * 3_600_000;
 /// A name that was left is held back for so long, in milliseconds (30 days). Others are told `NameTaken`.

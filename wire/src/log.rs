@@ -170,8 +170,8 @@ pub enum Command {
     ReserveName { name: String, user: UserId },
     /// The user exists: the name is theirs.
     ConfirmName { name: String, user: UserId },
-    /// The user will never be: the name is free.
-    ReleaseName { name: String, user: UserId },
+    /// The reservation of then came to nothing: the name is free, unless it was reserved anew since.
+    ReleaseName { name: String, user: UserId, since: Timestamp },
     /// The user has left the name behind: nobody else may have it until then.
     HoldName { name: String, user: UserId, until: Timestamp },
     /// A word of a user for the search index, or that it is gone; the higher version holds.

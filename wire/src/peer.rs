@@ -249,8 +249,8 @@ pub enum Inner {
     SettleUser { user: UserId, name: String },
     /// Step 3.
     ConfirmName { name: String, user: UserId },
-    /// Step 3, when the user will never be.
-    ReleaseName { name: String, user: UserId },
+    /// Step 3, when the reservation of then came to nothing.
+    ReleaseName { name: String, user: UserId, since: Timestamp },
     /// Who has this name?
     FindName { name: String },
     /// Names of users of this group.
@@ -282,8 +282,10 @@ pub enum InnerAnswer {
     Done,
     /// Yes or no.
     Truth(bool),
-    /// A name, and whether it is confirmed; with the age of a mere reservation in milliseconds.
-    Name { user: UserId, confirmed: bool, age_ms: u64, held: bool },
+    /// A name, and whether it is confirmed; since when it is so, and its age in milliseconds.
+    Name { user: UserId, confirmed: bool, age_ms: u64, held: bool, since: Timestamp },
+    /// To `ReserveName`: which reservation it is, for its release.
+    Reserved { since: Timestamp },
     /// No such name.
     NoName,
     /// Names of users that exist.

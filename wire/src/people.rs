@@ -16,8 +16,9 @@ pub enum PeopleRequest {
     SignUp { name: String, password: Secret, key: [u8; 32], nonce: [u8; 16], title: String },
     /// Lets a device in by name and password.
     LogIn { name: String, password: Secret, nonce: [u8; 16], title: String },
-    /// Gives a new access token, and the next refresh token.
-    Refresh { token: Secret },
+    /// Gives a new access token, and the next refresh token. `nonce` is drawn for this token and kept until it is answered: with it, a retry gives
+    /// the same, in whatever order the tries arrive.
+    Refresh { token: Secret, nonce: [u8; 16] },
     /// Another password by a recovery code or a one-time code.
     ResetPassword { name: String, code: Secret, password: Secret },
     /// Ends this device.
@@ -153,6 +154,13 @@ pub enum ContactState {
 }
 
 impl PeopleRequest {
+    /// The name whose password or code it may guess.
+    pub fn guesses(&self) -> Option<&str> {
+        match self {
+            Self::LogIn { name, .. } | Self::ResetPassword { name, .. } => Some(name),
+            _ => None,
+        }
+    }
     /// Whether it may be asked without a token.
     pub const fn is_at_door(&self) -> bool {
         matches!(self, Self::SignUp { .. } | Self::LogIn { .. } | Self::Refresh { .. } | Self::ResetPassword { .. })

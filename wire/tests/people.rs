@@ -84,7 +84,12 @@ fn people_have_the_bytes_they_always_had() {
         "hold name".to_owned(),
         Item { bucket: None, command: Command::HoldName { name: "ann".into(), user: UserId::new(3), until: Timestamp::new(4) } }.encode(),
     );
-    for (at, answer) in [InnerAnswer::Words(Sample::sample(source)), InnerAnswer::Profiles(Sample::sample(source))].into_iter().enumerate() {
+    let inner_answers = [
+        InnerAnswer::Words(Sample::sample(source)),
+        InnerAnswer::Profiles(Sample::sample(source)),
+        InnerAnswer::Reserved { since: Timestamp::new(7) },
+    ];
+    for (at, answer) in inner_answers.into_iter().enumerate() {
         add(format!("inner answer {at}"), FromPeer::Told { id: ID, told: Ok(Told::Inner(answer)) }.encode());
     }
     add("profile row".to_owned(), ProfileRow::sample(source).encode());

@@ -1,8 +1,9 @@
 //! What lets people in: passwords, attempts, access tokens, refresh tokens and codes of one node.
 //!
-//! In: names, passwords, what a home has said. Out: tokens and codes for the asker, digests for the log. Invariants: a secret is drawn here,
-//! leaves once, and only its digest is stored; attempts are counted by name, whether somebody has it or not. Bounds: `rate`, `password`.
-//! Not here: who has a name, what a device's row says (`service::people`).
+//! In: names, passwords, what a home has said. Out: tokens and codes for the asker, digests for the log. Invariants: a secret is drawn here, or
+//! derived by the cluster's key where a retry must give the same, and only its digest is stored; attempts are counted by name, whether somebody
+//! has it or not. Bounds: `rate`, `password`. Not here: who has a name, what a device's row says (`service::people`), attempts of one address on
+//! one name, which are counted far below those of all (`adapt`).
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,8 +24,10 @@ use crate::{
 
 /// An access token lasts so long.
 pub const ACCESS_TTL: Duration = Duration::from_secs(15 * 60);
-/// Attempts on one name, or on one user's password.
+/// Attempts of a user on their own password, by a token of theirs.
 const ATTEMPTS: Rate = Rate { burst: 10, per_second: 0.1 };
+/// Attempts on one name, from wherever. Far above what one address may try at all nodes: a stranger must not lock somebody out by failing.
+const NAME_ATTEMPTS: Rate = Rate { burst: 300, per_second: 1.0 };
 /// Searches of one user at one node.
 const SEARCHES: Rate = Rate { burst: 60, per_second: 2.0 };
 /// What a client is told when too many hash.
@@ -38,6 +41,7 @@ pub struct Gate {
     clock: SharedClock,
     hasher: Hasher,
     attempts: Arc<Rates>,
+    names: Arc<Rates>,
     searches: Arc<Rates>,
 }
 
@@ -70,15 +74,22 @@ pub struct Drawn {
 impl Gate {
     /// By the cluster's key.
     pub fn new(key: TokenKey, cluster: ClusterId, clock: SharedClock) -> Self {
-        Self { key, cluster, clock, hasher: Hasher::new(), attempts: Arc::new(Rates::new(ATTEMPTS)), searches: Arc::new(Rates::new(SEARCHES)) }
+        let [attempts, names, searches] = [ATTEMPTS, NAME_ATTEMPTS, SEARCHES].map(|rate| Arc::new(Rates::new(rate)));
+        Self { key, cluster, clock, hasher: Hasher::new(), attempts, names, searches }
     }
-    /// Counts an attempt at a name, or at what else can be guessed.
+    /// Counts an attempt of a user on their own password.
     ///
     /// # Errors
     /// `RateLimited`, with a delay.
-    pub fn attempt(&self, kind: &str, of: &[u8]) -> Result<(), Refusal> {
-        let key = u128::from(hash(&[b"kith/attempt/1", kind.as_bytes(), of]));
-        self.attempts.take(key, self.clock.instant()).map_err(limited)
+    pub fn attempt(&self, user: UserId) -> Result<(), Refusal> {
+        self.attempts.take(u128::from(user.get()), self.clock.instant()).map_err(limited)
+    }
+    /// Counts an attempt on a folded name, from wherever.
+    ///
+    /// # Errors
+    /// `RateLimited`, with a delay.
+    pub fn attempt_name(&self, name: &str) -> Result<(), Refusal> {
+        self.names.take(u128::from(hash(&[b"kith/attempt/1", name.as_bytes()])), self.clock.instant()).map_err(limited)
     }
     /// Counts a search for users: who looks for everybody is slowed down.
     ///
@@ -93,6 +104,22 @@ impl Gate {
     /// `Busy`.
     pub async fn hash(&self, password: Secret) -> Result<Secret, Refusal> {
         self.hasher.hash(password).await.map_err(busy)
+    }
+    /// What a reset by a code leads to: the same for the same code and password, so that one whose answer was lost can be asked again. Gives the
+    /// password's hash and the next recovery code.
+    ///
+    /// # Errors
+    /// `Busy`.
+    pub async fn reset(&self, user: UserId, code: &[u8; 32], password: Secret) -> Result<(Secret, Drawn), Refusal> {
+        let of = user.get().to_be_bytes();
+        let mut salt = [0; 16];
+        salt.copy_from_slice(&self.key.derive(&[b"kith/reset-salt/1", &of, code])[..16]);
+        let hash = self.hasher.hash_with(password, salt).await.map_err(busy)?;
+        Ok((hash, code_of(&self.key.derive(&[b"kith/reset-recovery/1", &of, code]))))
+    }
+    /// The refresh token that follows one that was shown: the same for each retry of one try, at whatever node.
+    pub fn next_refresh(&self, shown: &Shown, nonce: &[u8; 16]) -> Drawn {
+        refresh_of(shown.user, shown.device, &self.key.derive(&[b"kith/refresh-next/1", &shown.digest, nonce]))
     }
     /// Whether a password is that of the hash; takes as long when there is none.
     ///
@@ -145,7 +172,11 @@ pub struct Entered {
 
 /// Draws a refresh token for a device.
 pub fn draw_refresh(user: UserId, device: DeviceId) -> Drawn {
-    let secret = hex(&draw_bytes::<32>());
+    refresh_of(user, device, &draw_bytes())
+}
+
+fn refresh_of(user: UserId, device: DeviceId, secret: &[u8; 32]) -> Drawn {
+    let secret = hex(secret);
     let digest = refresh_digest(&secret);
     Drawn { text: Secret::new(format!("{REFRESH}.{user}.{:016x}.{secret}", device.get())), digest }
 }
@@ -219,6 +250,32 @@ mod tests {
         for odd in ["", "kr1", "kr1.u0000000000000005.0000000000000006.short", "kr2.a.b.c", &format!("{}.x", two.text.reveal())] {
             assert_eq!(read_refresh(&Secret::new(odd)), None, "{odd}");
         }
+    }
+
+    fn gate(key: &TokenKey) -> Gate {
+        Gate::new(key.clone(), ClusterId::default(), Arc::new(crate::clock::SystemClock))
+    }
+
+    #[tokio::test]
+    async fn a_retry_gives_the_same_at_each_node_of_the_cluster_and_at_no_other() {
+        let (user, device) = (UserId::new(5), DeviceId::new(6));
+        let (key, other) = (TokenKey::generate().unwrap().0, TokenKey::generate().unwrap().0);
+        let shown = read_refresh(&draw_refresh(user, device).text).unwrap();
+        let next = gate(&key).next_refresh(&shown, &[1; 16]);
+        assert_eq!(read_refresh(&next.text).map(|shown| (shown.user, shown.device, shown.digest)), Some((user, device, next.digest)));
+        assert_eq!(gate(&key).next_refresh(&shown, &[1; 16]), next);
+        assert_ne!(gate(&key).next_refresh(&shown, &[2; 16]), next, "another try");
+        assert_ne!(gate(&other).next_refresh(&shown, &[1; 16]), next);
+
+        let reset = async |key: &TokenKey, user: u64, code: u8, password: &str| {
+            gate(key).reset(UserId::new(user), &[code; 32], Secret::new(password)).await.unwrap()
+        };
+        let first = reset(&key, 5, 9, "correct horse").await;
+        assert_eq!(reset(&key, 5, 9, "correct horse").await, first);
+        assert_ne!(reset(&key, 5, 9, "battery staple").await.0, first.0);
+        assert_ne!(reset(&key, 5, 8, "correct horse").await, first);
+        assert_ne!(reset(&key, 6, 9, "correct horse").await, first);
+        assert_ne!(reset(&other, 5, 9, "correct horse").await, first);
     }
 
     #[test]

@@ -38,7 +38,13 @@ impl Hasher {
     /// # Errors
     /// `Busy`: too many wait.
     pub async fn hash(&self, password: Secret) -> Result<Secret, Code> {
-        let salt: [u8; 16] = crate::clock::draw_bytes();
+        self.hash_with(password, crate::clock::draw_bytes()).await
+    }
+    /// As [`Hasher::hash`], with a salt that is given: never that of another hash that is kept.
+    ///
+    /// # Errors
+    /// `Busy`: too many wait.
+    pub async fn hash_with(&self, password: Secret, salt: [u8; 16]) -> Result<Secret, Code> {
         let hashed = self.turn(move || hash(&password, &salt)).await?;
         hashed.map(Secret::new).ok_or(Code::Internal)
     }

@@ -5,7 +5,7 @@
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
 use kith_wire::{
     code::Code,
-    id::{ClusterId, DeviceId, Timestamp, UserId},
+    id::{ClusterId, DeviceId, Timestamp, UserId, digest},
     limit,
 };
 use serde::{Deserialize, Serialize};
@@ -51,6 +51,7 @@ impl Claims {
 /// The cluster's key for tokens. Every node holds it: each one checks, and an operator on any of them mints.
 #[derive(Clone)]
 pub struct TokenKey {
+    secret: [u8; 32],
     private: EncodingKey,
     public: DecodingKey,
 }
@@ -106,7 +107,12 @@ impl TokenKey {
         if pair.algorithm() != &rcgen::PKCS_ED25519 {
             return Err(TokenKeyError("not an Ed25519 key".into()));
         }
-        Ok(Self { private: EncodingKey::from_ed_der(pair.serialized_der()), public: DecodingKey::from_ed_der(pair.public_key_raw()) })
+        let secret = digest(&[b"kith/cluster-secret/1", pair.serialized_der()]);
+        Ok(Self { secret, private: EncodingKey::from_ed_der(pair.serialized_der()), public: DecodingKey::from_ed_der(pair.public_key_raw()) })
+    }
+    /// What only the cluster's nodes can say of these parts, and each of them says alike. The first part is a domain name.
+    pub fn derive(&self, parts: &[&[u8]]) -> [u8; 32] {
+        digest(&[b"kith/derived/1", &self.secret, &digest(parts)])
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use kith_wire::{
     client::{Answer, Refusal, UserView},
     code::Code,
-    id::{self, Bucket, RegionId, UserId},
+    id::{self, Bucket, RegionId, Timestamp, UserId},
     limit,
     peer::{Inner, InnerAnswer},
 };
@@ -32,11 +32,11 @@ pub async fn ensure(router: &Router, name: &str, key: &[u8; 32], deadline: Insta
             return Ok(Answer::Account { user, name, created: false });
         }
         let made = async {
-            claim(router, &name, user, deadline).await?;
+            let reservation = claim(router, &name, user, deadline).await?;
             let digest = id::digest(&[b"kith/sign-up/1", key]);
             let create = Inner::CreateUser { user, name: name.clone(), key: digest };
             if let Err(refusal) = router.inner(user.bucket(), create, deadline).await {
-                return Err(give_up(router, &name, user, refusal, deadline).await);
+                return Err(give_up(router, &reservation, refusal, deadline).await);
             }
             confirm(router, &name, user, deadline).await
         };
@@ -54,23 +54,34 @@ pub async fn ensure(router: &Router, name: &str, key: &[u8; 32], deadline: Insta
     }
 }
 
+/// A name that is held for a user.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Reservation {
+    name: String,
+    user: UserId,
+    /// Which one: a name may be reserved anew meanwhile.
+    since: Timestamp,
+}
+
 /// Reserves a folded name for a user, or finds it theirs. Waits for another's reservation to come to an end, and settles one that is stale.
 ///
 /// # Errors
 /// `NameTaken`: it is another's, or was not long ago. `Busy`: another holds it, for now.
-pub(super) async fn claim(router: &Router, name: &str, user: UserId, deadline: Instant) -> Result<(), Refusal> {
+pub(super) async fn claim(router: &Router, name: &str, user: UserId, deadline: Instant) -> Result<Reservation, Refusal> {
+    let reservation = |since| Reservation { name: name.to_owned(), user, since };
     let mut wait = RETRY_MIN;
     loop {
         match find(router, name, deadline).await? {
-            Held::Confirmed(other) if other == user => return Ok(()),
+            Held::Confirmed(other) if other == user => return Ok(reservation(Timestamp::default())),
             Held::Confirmed(_) => return Err(refuse(Code::NameTaken)),
             Held::Back(other) if other != user => return Err(refuse(Code::NameTaken).with_text("this name was another user's not long ago")),
-            Held::Reserved { user: other, age_ms } if other != user && age_ms >= STALE_MS => {
-                settle(router, name, other, deadline).await?;
+            Held::Reserved { user: other, since, age_ms } if other != user && age_ms >= STALE_MS => {
+                settle(router, Reservation { name: name.to_owned(), user: other, since }, deadline).await?;
             }
             Held::Free | Held::Back(_) | Held::Reserved { .. } => {
                 match router.inner(Bucket::of_name(name), Inner::ReserveName { name: name.to_owned(), user }, deadline).await {
-                    Ok(_) => return Ok(()),
+                    Ok(InnerAnswer::Reserved { since }) => return Ok(reservation(since)),
+                    Ok(_) => return Err(refuse(Code::Internal)),
                     Err(refusal) if refusal.code != Code::Busy => return Err(refusal),
                     Err(_) => {}
                 }
@@ -93,22 +104,24 @@ pub(super) async fn confirm(router: &Router, name: &str, user: UserId, deadline:
     router.inner(Bucket::of_name(name), Inner::ConfirmName { name: name.to_owned(), user }, deadline).await.map(|_| ())
 }
 
-/// What follows a refusal by the home: a name that this user will never have by this attempt is not held any longer. Gives the refusal to tell.
-pub(super) async fn give_up(router: &Router, name: &str, user: UserId, refusal: Refusal, deadline: Instant) -> Refusal {
+/// What follows a refusal by the home: a name that this user will never have by this attempt is not held any longer by it. Gives the refusal to
+/// tell.
+pub(super) async fn give_up(router: &Router, reservation: &Reservation, refusal: Refusal, deadline: Instant) -> Refusal {
     let is_final = matches!(refusal.code, Code::IdTaken | Code::Revoked | Code::NameTaken | Code::TooMany | Code::Invalid | Code::TooLarge);
-    if is_final && let Err(error) = router.inner(Bucket::of_name(name), Inner::ReleaseName { name: name.to_owned(), user }, deadline).await {
+    let Reservation { name, user, since } = reservation.clone();
+    if is_final && let Err(error) = router.inner(Bucket::of_name(&name), Inner::ReleaseName { name, user, since }, deadline).await {
         // It is settled when it is a minute old and somebody else wants it.
         tracing::debug!(code = %error.code, "service.account: a reservation was not released");
     }
     refusal
 }
 
-async fn settle(router: &Router, name: &str, user: UserId, deadline: Instant) -> Result<(), Refusal> {
-    let name = name.to_owned();
+async fn settle(router: &Router, reservation: Reservation, deadline: Instant) -> Result<(), Refusal> {
+    let Reservation { name, user, since } = reservation;
     let of_name = Bucket::of_name(&name);
     let next = match router.inner(user.bucket(), Inner::SettleUser { user, name: name.clone() }, deadline).await? {
         InnerAnswer::Truth(true) => Inner::ConfirmName { name, user },
-        InnerAnswer::Truth(false) => Inner::ReleaseName { name, user },
+        InnerAnswer::Truth(false) => Inner::ReleaseName { name, user, since },
         _ => return Err(refuse(Code::Internal)),
     };
     router.inner(of_name, next, deadline).await.map(|_| ())
@@ -118,6 +131,7 @@ enum Held {
     Free,
     Reserved {
         user: UserId,
+        since: Timestamp,
         age_ms: u64,
     },
     Confirmed(UserId),
@@ -136,7 +150,7 @@ async fn find(router: &Router, name: &str, deadline: Instant) -> Result<Held, Re
         InnerAnswer::NoName => Ok(Held::Free),
         InnerAnswer::Name { user, confirmed: true, .. } => Ok(Held::Confirmed(user)),
         InnerAnswer::Name { user, held: true, .. } => Ok(Held::Back(user)),
-        InnerAnswer::Name { user, confirmed: false, age_ms, .. } => Ok(Held::Reserved { user, age_ms }),
+        InnerAnswer::Name { user, confirmed: false, since, age_ms, .. } => Ok(Held::Reserved { user, since, age_ms }),
         _ => Err(refuse(Code::Internal)),
     }
 }

@@ -46,7 +46,13 @@ impl Home {
             PeopleRequest::Devices => devices(handle, caller).await,
             PeopleRequest::ChangePassword { old, new } => {
                 check_password(&new)?;
-                let credential = self.proven(handle, caller.user, old).await?;
+                let credential = match self.proven(handle, caller.user, old).await {
+                    // It may be changed already, by a request whose answer was lost.
+                    Err(refusal) if refusal.code == Code::BadLogin && self.proven(handle, caller.user, new.clone()).await.is_ok() => {
+                        return Ok(Answer::Done);
+                    }
+                    proven => proven?,
+                };
                 let password = self.gate.hash(new).await?;
                 let change = UserChange::SetPassword { password_rev: credential.password_rev, password, keep: caller.device };
                 self.done(handle, caller.user, change).await
@@ -108,7 +114,7 @@ impl Home {
 
     /// The user's credential, if this is the password. Who has none need not prove it: their token is all there is.
     async fn proven(&self, handle: &GroupHandle, user: UserId, password: Secret) -> Result<CredentialRow, Refusal> {
-        self.gate.attempt("password", &user.get().to_be_bytes())?;
+        self.gate.attempt(user)?;
         handle.read_barrier().await.map_err(not_proposed)?;
         let credential = credential(handle, user)?;
         let Some(hash) = credential.password.clone() else { return Ok(credential) };
@@ -133,10 +139,10 @@ impl Home {
             let wait = u32::try_from(next - self.gate.now().get()).unwrap_or(u32::MAX);
             return Err(refuse_for(Code::TooMany, wait).with_text("a name is changed once a day at most"));
         }
-        account::claim(&self.router, &name, user, deadline).await?;
+        let reservation = account::claim(&self.router, &name, user, deadline).await?;
         let change = UserChange::Rename { name: name.clone(), renames: account.renames };
         if let Err(refusal) = self.change(handle, user, change).await {
-            return Err(account::give_up(&self.router, &name, user, refusal, deadline).await);
+            return Err(account::give_up(&self.router, &reservation, refusal, deadline).await);
         }
         account::confirm(&self.router, &name, user, deadline).await?;
         Ok(Answer::Done)

@@ -193,11 +193,12 @@ impl Local {
                     confirmed: holding.confirmed,
                     age_ms: holding.age_ms,
                     held: holding.held_back,
+                    since: holding.since,
                 }))
             }
             Inner::HoldName { name, user, until } => done(propose(&handle, Command::HoldName { name, user, until }).await?),
             Inner::NameAttempt { name } => {
-                self.home.gate.attempt("name", name.as_bytes())?;
+                self.home.gate.attempt_name(&name)?;
                 Box::pin(self.inner_op(group, Inner::FindName { name })).await
             }
             Inner::Enter { user, password, enter } => self.home.enter(&handle, user, password, enter).await,
@@ -219,9 +220,12 @@ impl Local {
                 Ok(InnerAnswer::Users(found))
             }
             Inner::ReadRecord { channel, user, seq } => self.read_record(&handle, channel, user, seq).await,
-            Inner::ReserveName { name, user } => done(propose(&handle, Command::ReserveName { name, user }).await?),
+            Inner::ReserveName { name, user } => match propose(&handle, Command::ReserveName { name, user }).await? {
+                Reply::Reserved { since } => Ok(InnerAnswer::Reserved { since }),
+                other => done(other),
+            },
             Inner::ConfirmName { name, user } => done(propose(&handle, Command::ConfirmName { name, user }).await?),
-            Inner::ReleaseName { name, user } => done(propose(&handle, Command::ReleaseName { name, user }).await?),
+            Inner::ReleaseName { name, user, since } => done(propose(&handle, Command::ReleaseName { name, user, since }).await?),
             Inner::CreateUser { user, name, key } => done(propose(&handle, Command::CreateUser { user, name, key }).await?),
             Inner::SettleUser { user, name } => {
                 // The reply says whether the name is the user's; if not, nothing under way will make it so.
@@ -302,7 +306,9 @@ pub(super) fn sent(reply: Reply) -> Result<Answer, Refusal> {
         Reply::Kept { .. } | Reply::Joined { .. } | Reply::Pending | Reply::Slow { .. } => act_reply(reply),
         Reply::Sent { seq, cnt, ts, duplicate } => Ok(Answer::Sent { seq, cnt, ts, duplicate }),
         Reply::Voided => Ok(Answer::Voided),
-        Reply::Done | Reply::Rev(_) | Reply::Merged { .. } | Reply::Account { .. } | Reply::Entered { .. } => Ok(Answer::Done),
+        Reply::Done | Reply::Rev(_) | Reply::Merged { .. } | Reply::Account { .. } | Reply::Reserved { .. } | Reply::Entered { .. } => {
+            Ok(Answer::Done)
+        }
         Reply::OutOfSequence { expected } => Err(Refusal::out_of_sequence(expected)),
         Reply::Rejected(code) => Err(rejected(code)),
         Reply::WrongGroup => Err(refuse(Code::WrongGroup)),

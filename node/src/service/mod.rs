@@ -242,7 +242,7 @@ mod tests {
         let stranger = caller(0, false);
         let code = |caller: &Caller, asked| check(caller, &Request::People(asked)).err().map(|refusal| refusal.code);
         let name = || "ann".to_owned();
-        assert_eq!(code(&stranger, PeopleRequest::Refresh { token: "x".into() }), None);
+        assert_eq!(code(&stranger, PeopleRequest::Refresh { token: "x".into(), nonce: [0; 16] }), None);
         assert_eq!(code(&stranger, PeopleRequest::Devices), Some(Code::NotAllowed));
         assert_eq!(code(&stranger, PeopleRequest::EndOthers), Some(Code::NotAllowed));
         assert_eq!(code(&stranger, PeopleRequest::ResetLink { name: name() }), Some(Code::NotAdmin));

@@ -53,7 +53,7 @@ impl People {
             PeopleRequest::LogIn { name, password, nonce, title } => {
                 self.log_in(&name, password, &nonce, title, deadline).await.map(PeopleAnswer::LoggedIn)
             }
-            PeopleRequest::Refresh { token } => self.refresh(&token, deadline).await.map(PeopleAnswer::LoggedIn),
+            PeopleRequest::Refresh { token, nonce } => self.refresh(&token, &nonce, deadline).await.map(PeopleAnswer::LoggedIn),
             PeopleRequest::ResetPassword { name, code, password } => self.reset_password(&name, &code, password, deadline).await,
             PeopleRequest::LogOut => self.end(caller, vec![caller.device], false, deadline).await,
             PeopleRequest::EndDevice { device } => self.end(caller, vec![device], false, deadline).await,
@@ -102,7 +102,7 @@ impl People {
         let user = UserId::from_sign_up_key(RegionId::FIRST, &new.key);
         let device = DeviceId::from_nonce(user, nonce);
         let (refresh, recovery) = (draw_refresh(user, device), recovery_of(&new.key));
-        account::claim(&self.router, &name, user, deadline).await?;
+        let reservation = account::claim(&self.router, &name, user, deadline).await?;
         let password = self.gate.hash(new.password).await?;
         let made = UserChange::SignUp {
             name: name.clone(),
@@ -113,7 +113,7 @@ impl People {
         };
         let entered = match self.change(user, made, deadline).await {
             Ok(entered) => entered,
-            Err(refusal) => return Err(account::give_up(&self.router, &name, user, refusal, deadline).await),
+            Err(refusal) => return Err(account::give_up(&self.router, &reservation, refusal, deadline).await),
         };
         account::confirm(&self.router, &name, user, deadline).await?;
         let logged_in = self.gate.logged_in(user, device, entered, &refresh)?;
@@ -129,20 +129,22 @@ impl People {
         self.gate.logged_in(user, device, entered, &refresh)
     }
 
-    async fn refresh(&self, token: &Secret, deadline: Instant) -> Result<LoggedIn, Refusal> {
+    async fn refresh(&self, token: &Secret, nonce: &[u8; 16], deadline: Instant) -> Result<LoggedIn, Refusal> {
         let shown = read_refresh(token).ok_or_else(|| refuse(Code::LoginNeeded))?;
-        let next = draw_refresh(shown.user, shown.device);
+        let next = self.gate.next_refresh(&shown, nonce);
         let change = UserChange::Refresh { device: shown.device, shown: shown.digest, next: next.digest };
         let entered = self.change(shown.user, change, deadline).await?;
         self.gate.logged_in(shown.user, shown.device, entered, &next)
     }
 
-    /// The answer is the new recovery code: the old one is spent, or was never known to who resets by a link.
+    /// The answer is the new recovery code: the old one is spent, or was never known to who resets by a link. The same code and password again are
+    /// the same reset, whose answer was lost.
     async fn reset_password(&self, name: &str, code: &Secret, password: Secret, deadline: Instant) -> Result<PeopleAnswer, Refusal> {
         check_password(&password)?;
         let user = self.find_or_decoy(&fold_name(name)?, deadline).await?;
-        let (password, recovery) = (self.gate.hash(password).await?, draw_code());
-        let change = UserChange::ResetPassword { shown: code_digest(code), password, recovery: recovery.digest };
+        let shown = code_digest(code);
+        let (password, recovery) = self.gate.reset(user, &shown, password).await?;
+        let change = UserChange::ResetPassword { shown, password, recovery: recovery.digest };
         self.router.inner(user.bucket(), Inner::User { user, change }, deadline).await?;
         Ok(PeopleAnswer::Code { code: recovery.text, until: None })
     }

@@ -391,7 +391,7 @@ impl Driver {
                     };
                     self.opening = Some(opening);
                 }
-                Action::Knock { id, caller, request } => match self.parts.door.knock(self.conn.remote_address().ip()) {
+                Action::Knock { id, caller, request } => match self.knock(&request) {
                     Ok(()) => self.start(id, caller, request, now),
                     Err(refusal) => self.machine.handle_answer(id, Err(refusal)),
                 },
@@ -401,6 +401,12 @@ impl Driver {
         }
         self.parts.session_metrics.depth.inc_by(self.machine.waiting() as i64 - self.out.shown);
         self.out.shown = self.machine.waiting() as i64;
+    }
+    fn knock(&self, request: &Request) -> Result<(), Refusal> {
+        let (door, from) = (&self.parts.door, self.conn.remote_address().ip());
+        door.knock(from)?;
+        let Request::People(asked) = request else { return Ok(()) };
+        asked.guesses().map_or(Ok(()), |name| door.guess(from, name))
     }
     fn start(&mut self, id: RequestId, caller: Caller, request: Request, now: Instant) {
         let session = self.registration.as_ref().map_or(0, |registration| registration.id.get());

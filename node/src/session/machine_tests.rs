@@ -289,7 +289,7 @@ proptest! {
 }
 
 fn log_in(id: u64) -> ToEdge {
-    let request = kith_wire::people::PeopleRequest::Refresh { token: "x".into() };
+    let request = kith_wire::people::PeopleRequest::Refresh { token: "x".into(), nonce: [0; 16] };
     ToEdge::Request { id: RequestId::new(id), request: Request::People(request) }
 }
 

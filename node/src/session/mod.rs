@@ -64,6 +64,11 @@ pub trait Door: Send + Sync + 'static {
     /// # Errors
     /// `RateLimited`, with a delay.
     fn knock(&self, from: IpAddr) -> Result<(), Refusal>;
+    /// Whether somebody at this address may try a password or a code on this name once more; whether anybody has the name is not asked.
+    ///
+    /// # Errors
+    /// `RateLimited`, with a delay.
+    fn guess(&self, from: IpAddr, name: &str) -> Result<(), Refusal>;
 }
 
 /// The sessions of this node and their registration.

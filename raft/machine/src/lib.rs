@@ -218,7 +218,7 @@ fn apply_item(ctx: &mut Context<'_>, item: Item) -> Result<Reply, ViewError> {
         Command::MarkRead { user, channel, read } => user::index::mark_read(ctx, user, channel, read),
         Command::ReserveName { name, user } => name::reserve(ctx, name, user),
         Command::ConfirmName { name, user } => name::confirm(ctx, name, user),
-        Command::ReleaseName { name, user } => name::release(ctx, name, user),
+        Command::ReleaseName { name, user, since } => name::release(ctx, name, user, since),
         Command::HoldName { name, user, until } => name::hold(ctx, name, user, until),
         Command::IndexWord { word, user, version, gone } => name::word::index(ctx, word, user, version, gone),
         Command::OwnBuckets { region, first, last, epoch } => own::take(ctx, region, first, last, epoch),

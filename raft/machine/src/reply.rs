@@ -32,6 +32,8 @@ pub enum Reply {
     Rev(UserRev),
     /// The refs were merged: the index moved from one version to the other.
     Merged { from: UserRev, to: UserRev },
+    /// The name is the user's for now (or for good): which reservation it is.
+    Reserved { since: Timestamp },
     /// The device is in, by this log-in; what its token may say.
     Entered { name: String, login: u64, admin: bool, created: bool },
     /// Done, nothing to tell.

@@ -181,7 +181,7 @@ fn command() -> BoxedStrategy<Command> {
         (user(), channel(), position()).prop_map(|(user, channel, read)| Command::MarkRead { user, channel, read }),
         (".{0,80}", user()).prop_map(|(name, user)| Command::ReserveName { name, user }),
         (".{0,80}", user()).prop_map(|(name, user)| Command::ConfirmName { name, user }),
-        (".{0,80}", user()).prop_map(|(name, user)| Command::ReleaseName { name, user }),
+        (".{0,80}", user(), any::<u64>()).prop_map(|(name, user, since)| Command::ReleaseName { name, user, since: Timestamp::new(since) }),
     ];
     let of_group = prop_oneof![
         run().prop_map(|(region, first, last, epoch)| Command::OwnBuckets { region, first, last, epoch }),

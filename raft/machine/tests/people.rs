@@ -134,9 +134,9 @@ fn of_one_refresh_token_no_two_successors_stay_in_use() {
     world.sign_up();
     assert_eq!(world.refresh(1, 1, 2), entered(1, false));
     assert_eq!(world.refresh(1, 1, 2), entered(1, false), "proposed twice");
-    world.now += 1_000;
-    assert_eq!(world.refresh(1, 1, 3), entered(1, false), "its answer was lost");
-    assert_eq!(world.refresh(1, 2, 4), Reply::Rejected(Code::LoginNeeded), "the lost one is of no use");
+    world.now += limit::REFRESH_IDLE_MAX_MS / 2;
+    assert_eq!(world.refresh(1, 1, 2), entered(1, false), "its answer was lost, and the device was off for long");
+    assert_eq!(world.refresh(1, 1, 3), entered(1, false), "and had forgotten that it asked");
     assert_eq!(world.refresh(1, 3, 5), entered(1, false));
     assert_eq!(world.refresh(1, 200, 6), Reply::Rejected(Code::LoginNeeded), "what nobody ever had changes nothing");
     assert_eq!(world.refresh(1, 1, 6), REVOKED, "an old copy is in other hands");
@@ -145,12 +145,31 @@ fn of_one_refresh_token_no_two_successors_stay_in_use() {
 }
 
 #[test]
-fn a_spent_refresh_token_is_good_for_a_minute_and_an_idle_device_for_90_days() {
+fn of_two_who_go_on_with_one_refresh_token_neither_does() {
     let mut world = World::new();
     world.sign_up();
     world.refresh(1, 1, 2);
-    world.now += limit::REFRESH_GRACE_MS + 1;
-    assert_eq!(world.refresh(1, 1, 3), REVOKED);
+    assert_eq!(world.refresh(1, 1, 3), entered(1, false), "a copy that is used in other hands");
+    assert_eq!(world.refresh(1, 2, 4), REVOKED, "is noticed when the owner goes on");
+    assert_eq!(world.refresh(1, 3, 4), REVOKED);
+}
+
+#[test]
+fn tries_that_arrive_late_take_nothing_from_the_one_that_was_answered() {
+    let mut world = World::new();
+    world.sign_up();
+    // Twice the same try: the answer of either is good, whichever the device has.
+    assert_eq!(world.refresh(1, 1, 2), entered(1, false));
+    assert_eq!(world.refresh(1, 2, 3), entered(1, false));
+    assert_eq!(world.refresh(1, 2, 3), entered(1, false), "late");
+    assert_eq!(world.refresh(1, 1, 2), Reply::Rejected(Code::LoginNeeded), "very late: nobody waits for it");
+    assert_eq!(world.refresh(1, 3, 4), entered(1, false));
+}
+
+#[test]
+fn an_idle_device_logs_in_again_after_90_days() {
+    let mut world = World::new();
+    world.sign_up();
     world.ann(UserChange::LogIn { password_rev: None, enter: enter(1, 5) });
     world.now += limit::REFRESH_IDLE_MAX_MS + 1;
     assert_eq!(world.refresh(1, 5, 6), Reply::Rejected(Code::LoginNeeded));
@@ -196,7 +215,11 @@ fn a_name_that_was_left_is_held_back_and_only_its_owner_may_return() {
     let mut world = World::new();
     let bob = Script::user(1);
     let ann = || "ann".to_owned();
-    world.apply(Command::ReserveName { name: ann(), user: ANN });
+    let reserve = |world: &mut World, user: UserId| match world.apply(Command::ReserveName { name: ann(), user }) {
+        Reply::Reserved { since } => Ok(since),
+        refused => Err(refused),
+    };
+    reserve(&mut world, ANN).expect("free");
     world.sign_up();
     world.apply(Command::ConfirmName { name: ann(), user: ANN });
     assert_eq!(world.ann(UserChange::Rename { name: "zoe".to_owned(), renames: 1 }), Reply::Rejected(Code::Busy), "another rename came between");
@@ -205,13 +228,14 @@ fn a_name_that_was_left_is_held_back_and_only_its_owner_may_return() {
     assert_eq!(world.ann(UserChange::Rename { name: "eve".to_owned(), renames: 1 }), Reply::Rejected(Code::TooMany), "once a day");
     let until = Timestamp::new(world.now + limit::NAME_HOLD_MS);
     world.apply(Command::HoldName { name: ann(), user: ANN, until });
-    assert_eq!(world.apply(Command::ReserveName { name: ann(), user: bob }), Reply::Rejected(Code::NameTaken));
+    assert_eq!(reserve(&mut world, bob), Err(Reply::Rejected(Code::NameTaken)));
     assert!(find(&world.script.view, "ann").expect("readable").is_some_and(|holding| holding.held_back && !holding.confirmed));
-    assert_eq!(world.apply(Command::ReserveName { name: ann(), user: ANN }), Reply::Done);
-    assert_eq!(world.apply(Command::ReleaseName { name: ann(), user: ANN }), Reply::Done);
-    assert_eq!(world.apply(Command::ReserveName { name: ann(), user: bob }), Reply::Rejected(Code::NameTaken), "what came to nothing frees nothing");
+    let since = reserve(&mut world, ANN).expect("hers still");
+    assert_eq!(world.apply(Command::ReleaseName { name: ann(), user: ANN, since }), Reply::Done);
+    assert_eq!(reserve(&mut world, bob), Err(Reply::Rejected(Code::NameTaken)), "what came to nothing frees nothing");
     world.now += limit::NAME_HOLD_MS;
-    assert_eq!(world.apply(Command::ReserveName { name: ann(), user: bob }), Reply::Done);
+    assert!(reserve(&mut world, bob).is_ok());
+    assert_eq!(world.apply(Command::ReleaseName { name: ann(), user: ANN, since }), Reply::Done, "late");
     assert_eq!(world.apply(Command::HoldName { name: ann(), user: ANN, until }), Reply::Done);
     assert_eq!(find(&world.script.view, "ann").expect("readable").map(|holding| holding.user), Some(bob), "a late hold takes nothing away");
 }

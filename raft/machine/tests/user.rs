@@ -174,23 +174,30 @@ fn a_name_is_held_confirmed_and_released() {
     let (ann, bob) = (Script::user(0), Script::user(1));
     let reserve = |user| Command::ReserveName { name: "queen".to_owned(), user };
     let confirm = |user| Command::ConfirmName { name: "queen".to_owned(), user };
-    let release = |user| Command::ReleaseName { name: "queen".to_owned(), user };
+    let release = |user, since| Command::ReleaseName { name: "queen".to_owned(), user, since };
+    fn since(reply: Reply) -> Timestamp {
+        let Reply::Reserved { since } = reply else { panic!("{reply:?}") };
+        since
+    }
     assert_eq!(reply(&mut script, confirm(ann)), Reply::Rejected(Code::NotFound));
-    assert_eq!(reply(&mut script, reserve(ann)), Reply::Done);
-    assert_eq!(reply(&mut script, reserve(ann)), Reply::Done);
+    let first = since(reply(&mut script, reserve(ann)));
+    let second = since(reply(&mut script, reserve(ann)));
+    assert!(second > first, "also within one moment");
     assert_eq!(reply(&mut script, reserve(bob)), Reply::Rejected(Code::Busy));
     let (group, index) = (script.group(), script.index() + 1);
     script.view.apply(group, index, Batch { now: Timestamp::new(61_000), items: vec![] }).expect("applies");
     let held = name::find(&script.view, "queen").expect("readable").expect("held");
-    assert_eq!((held.user, held.confirmed, held.age_ms), (ann, false, 60_000));
-    assert_eq!(reply(&mut script, release(bob)), Reply::Done, "not bob's to release");
-    assert_eq!(reply(&mut script, release(ann)), Reply::Done);
-    assert_eq!(reply(&mut script, reserve(bob)), Reply::Done);
+    assert_eq!((held.user, held.confirmed, held.since, held.age_ms), (ann, false, second, 61_000 - second.get()));
+    assert_eq!(reply(&mut script, release(bob, second)), Reply::Done, "not bob's to release");
+    assert_eq!(reply(&mut script, release(ann, first)), Reply::Done, "late, of a reservation that was made anew");
+    assert_eq!(reply(&mut script, reserve(bob)), Reply::Rejected(Code::Busy));
+    assert_eq!(reply(&mut script, release(ann, second)), Reply::Done);
+    let of_bob = since(reply(&mut script, reserve(bob)));
     assert_eq!(reply(&mut script, confirm(ann)), Reply::Rejected(Code::NameTaken));
     assert_eq!(reply(&mut script, confirm(bob)), Reply::Done);
     assert_eq!(reply(&mut script, confirm(bob)), Reply::Done);
     assert_eq!(reply(&mut script, reserve(ann)), Reply::Rejected(Code::NameTaken));
-    assert_eq!(reply(&mut script, release(bob)), Reply::Rejected(Code::NotAllowed));
+    assert_eq!(reply(&mut script, release(bob, of_bob)), Reply::Rejected(Code::NotAllowed));
     assert!(group_state(&script.view).expect("readable").now >= Timestamp::new(61_000));
 }
 

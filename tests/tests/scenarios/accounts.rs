@@ -148,3 +148,29 @@ async fn guesses_are_counted_by_name_whether_somebody_has_it_or_not() {
     assert_eq!(code(door.sign_up("n".repeat(limit::NAME_BYTES_MAX + 1).as_str(), PASSWORD, "x").await), Some(Code::TooLarge));
     c.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_again_after_a_lost_answer_succeeds_again() {
+    let c = Cluster::start(3).await;
+    let door = door(&c);
+    let entered = door.sign_up("ann", PASSWORD, "laptop").await.expect("signs up");
+    // The app was killed before the answer came: it goes on with what it had kept.
+    let kept = entered.login.saved().await;
+    entered.login.access(true).await.expect("refreshed");
+    let login = door.resume(kept);
+    login.access(true).await.expect("the token was not spent");
+    let here = client(&c, &login, 1).await;
+    for time in ["first", "again"] {
+        here.account().change_password(PASSWORD, "battery staple").await.expect(time);
+    }
+    assert_eq!(code(here.account().change_password(PASSWORD, "another staple").await), Some(Code::BadLogin));
+
+    let recovery = entered.recovery.expect("shown once");
+    let next = door.reset_password("ann", recovery.clone(), "new password").await.expect("reset");
+    assert_eq!(door.reset_password("ann", recovery.clone(), "new password").await.ok(), Some(next.clone()), "the same code is shown");
+    assert_eq!(code(door.reset_password("ann", recovery, "other password").await), Some(Code::BadLogin), "it is spent for all else");
+    door.reset_password("ann", next, "newest password").await.expect("the code that was shown works");
+    // What was superseded is in other hands, as far as anybody knows.
+    assert_eq!(code(entered.login.access(true).await), Some(Code::Revoked));
+    c.finish().await;
+}

@@ -76,7 +76,7 @@ union!(Command => CommandKind {
     MarkRead: log::MarkRead { user, channel, read },
     ReserveName: log::NameOfUser { name, user },
     ConfirmName: log::NameOfUser { name, user },
-    ReleaseName: log::NameOfUser { name, user },
+    ReleaseName: log::ReleaseName { name, user, since },
     OwnBuckets: log::OwnBuckets { region, first, last, epoch },
     RaiseVersion: log::RaiseVersion { version },
     InitCluster: log::InitCluster { cluster },

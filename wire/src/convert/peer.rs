@@ -118,7 +118,7 @@ union!(Inner => InnerKind {
     CreateUser: log::CreateUser { user, name, key },
     SettleUser: peer::SettleUser { user, name },
     ConfirmName: log::NameOfUser { name, user },
-    ReleaseName: log::NameOfUser { name, user },
+    ReleaseName: log::ReleaseName { name, user, since },
     FindName: client::FindUser { name },
     GetUsers: client::GetUsers { users },
     HasDevice: peer::HasDevice { user, device },
@@ -167,7 +167,8 @@ impl Field<peer::RegisteredResult> for Result<RegisteredSession, Refusal> {
 
 wrapper!(InnerAnswer => peer::InnerAnswer.answer);
 union!(InnerAnswer => InnerAnswerKind {
-    Name: peer::FoundName { user, confirmed, age_ms, held },
+    Name: peer::FoundName { user, confirmed, age_ms, held, since },
+    Reserved: peer::Reserved { since },
     Entered: peer::Entered { name, login, admin, created },
     Source: peer::Source { record },
     ; holds Truth, Users, Words, Profiles

@@ -21,7 +21,7 @@ nested!(PeopleRequest, client::PeopleRequest);
 union!(PeopleRequest => AskKind {
     SignUp: client::SignUp { name, password, key, nonce, title },
     LogIn: client::LogIn { name, password, nonce, title },
-    Refresh: client::Refresh { token },
+    Refresh: client::Refresh { token, nonce },
     ResetPassword: client::ResetPassword { name, code, password },
     EndDevice: client::EndDevice { device },
     ChangePassword: client::ChangePassword { old, new },
@@ -65,7 +65,7 @@ fn check_request(request: &PeopleRequest) -> Result<(), DecodeError> {
             check_secret(password, limit::PASSWORD_BYTES_MAX, "password")?;
             at_most(title.len(), limit::DEVICE_TITLE_BYTES_MAX, "title")
         }
-        PeopleRequest::Refresh { token } => check_secret(token, limit::TOKEN_BYTES_MAX, "token"),
+        PeopleRequest::Refresh { token, .. } => check_secret(token, limit::TOKEN_BYTES_MAX, "token"),
         PeopleRequest::ResetPassword { name, code, password } => {
             check_name(name)?;
             check_secret(code, limit::PASSWORD_BYTES_MAX, "code")?;

@@ -222,7 +222,7 @@ choice!(Command {
     MarkRead { user, channel, read }
     ReserveName { name, user }
     ConfirmName { name, user }
-    ReleaseName { name, user }
+    ReleaseName { name, user, since }
     OwnBuckets { region, first, last, epoch }
     RaiseVersion { version }
     InitCluster { cluster }
@@ -480,7 +480,7 @@ record! {
     ContactView { user, name, display, state, since }
 }
 choice!(PeopleRequest {
-    Refresh { token }
+    Refresh { token, nonce }
     EndDevice { device }
     ChangePassword { old, new }
     NewRecoveryCode { password }
@@ -565,13 +565,13 @@ choice!(Inner {
     CreateUser { user, name, key }
     SettleUser { user, name }
     ConfirmName { name, user }
-    ReleaseName { name, user }
+    ReleaseName { name, user, since }
     FindName { name }
     GetUsers { users }
     HasDevice { user, device }
     ReadRecord { channel, user, seq }
 });
-choice!(InnerAnswer { Name { user, confirmed, age_ms, held } Source { record } ; Truth Users ; empty Done NoName });
+choice!(InnerAnswer { Name { user, confirmed, age_ms, held, since } Source { record } ; Truth Users ; empty Done NoName });
 drawn! {
     PeerHello: source => PeerHello {
         version: Sample::sample(source),

@@ -279,7 +279,7 @@ impl Script {
                     0 | 1 => Command::ReserveName { name, user },
                     2 => Command::ConfirmName { name, user },
                     3 => Command::HoldName { name, user, until: Timestamp::new(self.now + u64::from(a)) },
-                    _ => Command::ReleaseName { name, user },
+                    _ => Command::ReleaseName { name, user, since: Timestamp::new(self.now.saturating_sub(u64::from(a) % 4)) },
                 }
             }
             _ => Command::OwnBuckets {

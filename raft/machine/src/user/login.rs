@@ -1,7 +1,8 @@
 //! Passwords, recovery and one-time codes, refresh tokens: what lets a device in, and what throws others out.
 //!
 //! In: digests and PHC strings; whoever proposes has checked the password itself. Out: rows of credentials and devices. Invariants: what was
-//! checked against an older password is refused; a code works once; of one refresh token no two successors stay in use.
+//! checked against an older password is refused; a code works once; of one refresh token no two successors stay in use, and one whose successor
+//! nobody has shown yet is not spent: a lost answer costs nobody their log-in.
 //! Not here: hashing, drawing secrets and codes (the node).
 
 use kith_wire::{
@@ -30,8 +31,9 @@ pub(crate) fn log_in(ctx: &mut Context<'_>, user: UserId, password_rev: Option<u
     device::enter(ctx, user, account, enter, false)
 }
 
-/// Takes a refresh token and gives the next one. One that was spent may be shown again for a short while, since its answer may be lost;
-/// later it is an old copy in other hands, and the device is ended.
+/// Takes a refresh token and gives the next one. Until that one is shown, the one before it may be shown again, since the answer may be lost: by
+/// the same try it has the same successor, by another one (the app was killed meanwhile) another, and the first is of no use. Who shows what is
+/// spent, or of no use, has a copy that somebody else goes on with: the device is ended, and so both are out.
 pub(crate) fn refresh(ctx: &mut Context<'_>, user: UserId, device: DeviceId, shown: [u8; 32], next: [u8; 32]) -> Result<Reply, ViewError> {
     let Some(account) = account::active(ctx, user)? else { return Ok(Reply::Rejected(Code::Revoked)) };
     let key = RowKey::Device(user, device);
@@ -39,8 +41,7 @@ pub(crate) fn refresh(ctx: &mut Context<'_>, user: UserId, device: DeviceId, sho
     if row.ended.is_some() {
         return Ok(Reply::Rejected(Code::Revoked));
     }
-    let now = ctx.now.get();
-    if now > row.seen.max(row.refreshed).get().saturating_add(limit::REFRESH_IDLE_MAX_MS) {
+    if ctx.now.get() > row.seen.max(row.refreshed).get().saturating_add(limit::REFRESH_IDLE_MAX_MS) {
         return Ok(Reply::Rejected(Code::LoginNeeded));
     }
     let was_last = row.spent.first() == Some(&shown);
@@ -49,9 +50,15 @@ pub(crate) fn refresh(ctx: &mut Context<'_>, user: UserId, device: DeviceId, sho
         row.spent.truncate(limit::REFRESH_SPENT_KEPT);
         (row.refresh, row.refreshed) = (Some(next), ctx.now);
     } else if was_last && row.refresh == Some(next) {
-        // The same proposal again.
-    } else if was_last && now <= row.refreshed.get().saturating_add(limit::REFRESH_GRACE_MS) {
-        row.refresh = Some(next);
+        // The same try again.
+    } else if row.spent.contains(&shown) && row.spent.contains(&next) {
+        // A try that is late: others have overtaken it.
+        return Ok(Reply::Rejected(Code::LoginNeeded));
+    } else if was_last {
+        if let Some(useless) = row.refresh.replace(next) {
+            row.spent.insert(1, useless);
+            row.spent.truncate(limit::REFRESH_SPENT_KEPT);
+        }
     } else if row.spent.contains(&shown) {
         device::end(ctx, user, &[device], false)?;
         return Ok(Reply::Rejected(Code::Revoked));
