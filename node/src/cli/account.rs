@@ -1,6 +1,6 @@
 //! `kith account …`: accounts of the cluster itself, by name and password.
 
-use std::io::BufRead;
+use std::io::{BufRead, IsTerminal};
 
 use kith_client::{
     Backfill, Client, Door,
@@ -17,11 +17,12 @@ use super::{
     cluster::{ClusterArgs, connect},
     failure::{Exit, Failure},
     login::LoginFile,
+    shown::say,
 };
 
 /// Sign up, log in, and look after accounts
 ///
-/// Passwords and codes are asked for, or read from standard input, one a line.
+/// Passwords and codes are asked for, and not shown while they are typed; or read from standard input, one a line, if that is no terminal.
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -123,7 +124,7 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
             if is_json {
                 println!("{}", json!({ "user": entered.login.user().to_string(), "name": entered.login.saved().await.name, "recovery": recovery }));
             } else {
-                println!("you are {}; write this recovery code down, it is shown once:", entered.login.saved().await.name);
+                say(&format!("you are {}; write this recovery code down, it is shown once:", entered.login.saved().await.name));
                 println!("{}", recovery.unwrap_or_default());
             }
         }
@@ -187,11 +188,8 @@ async fn act(client: &Client, file: &LoginFile, verb: Verb, is_json: bool) -> Re
                         json!({ "device": id, "title": device.title, "created_ms": created_ms, "seen_ms": seen_ms, "current": device.current })
                     );
                 } else {
-                    println!(
-                        "{id}  {}{}",
-                        if device.title.is_empty() { "(by token)" } else { &device.title },
-                        if device.current { "  (this one)" } else { "" }
-                    );
+                    let title = if device.title.is_empty() { "(by token)" } else { &device.title };
+                    say(&format!("{id}  {title}{}", if device.current { "  (this one)" } else { "" }));
                 }
             }
             return Ok(());
@@ -253,13 +251,16 @@ fn done(is_json: bool, text: &str) {
     }
 }
 
-/// A line of standard input.
+/// A password or a code: typed without an echo, or a line of standard input.
 fn read(what: &str) -> Result<Secret, Failure> {
-    eprint!("{what}: ");
-    let mut line = String::new();
-    let read = std::io::stdin().lock().read_line(&mut line);
-    match read {
-        Ok(count) if count > 0 => Ok(Secret::new(line.trim_end_matches(['\r', '\n']))),
+    let line = if std::io::stdin().is_terminal() {
+        rpassword::prompt_password(format!("{what}: "))
+    } else {
+        let mut line = String::new();
+        std::io::stdin().lock().read_line(&mut line).map(|_| line)
+    };
+    match line {
+        Ok(line) if !line.is_empty() => Ok(Secret::new(line.trim_end_matches(['\r', '\n']))),
         Ok(_) => Err(Failure::usage(format!("no {what} was given"), "type it, or give it on standard input")),
         Err(error) => Err(Failure::local(&format!("reading the {what}"), &error, "type it, or give it on standard input")),
     }

@@ -10,6 +10,7 @@ use super::{
     cluster::{Names, Session},
     failure::Failure,
     group::tell,
+    shown::say,
 };
 
 #[derive(clap::Subcommand, Debug)]
@@ -249,11 +250,11 @@ async fn info(session: &Session, channel: &Channel, is_json: bool) -> Result<(),
         );
         return Ok(());
     }
-    println!("{}  {}", channel.id(), view.title);
+    say(&format!("{}  {}", channel.id(), view.title));
     if !view.about.is_empty() {
-        println!("{}", view.about);
+        say(&view.about);
     }
-    members.iter().for_each(|member| println!("  {:<8}{}", role(member.role), names.of(member.user)));
+    members.iter().for_each(|member| say(&format!("  {:<8}{}", role(member.role), names.of(member.user))));
     let after = |ms: u64, none: &str| if ms == 0 { none.to_owned() } else { format!("{} s", ms / 1_000) };
     println!(
         "from {} up may post, {} invite, {} pin, {} describe; slow mode {}; texts kept {}; new members read from {}; links {}",
@@ -267,8 +268,8 @@ async fn info(session: &Session, channel: &Channel, is_json: bool) -> Result<(),
         if rules.approval { "ask an admin" } else { "let in" },
     );
     view.pins.iter().for_each(|pin| println!("pinned: {}", pin.seq));
-    view.muted.iter().for_each(|muted| println!("muted until {} ms: {}", muted.until.get(), names.of(muted.user)));
+    view.muted.iter().for_each(|muted| say(&format!("muted until {} ms: {}", muted.until.get(), names.of(muted.user))));
     view.links.iter().for_each(|one| println!("link, used {} times: {}", one.used, link(one.invite.secret)));
-    view.asked.iter().for_each(|asked| println!("asks to join: {}", names.of(asked.user)));
+    view.asked.iter().for_each(|asked| say(&format!("asks to join: {}", names.of(asked.user))));
     Ok(())
 }

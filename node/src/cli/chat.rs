@@ -10,6 +10,7 @@ use super::{
     cluster::{ClusterArgs, Names, Session, connect},
     failure::{Exit, Failure, chain},
     record::{record_json, record_line},
+    shown::say,
 };
 
 /// Chat in this terminal: a line is a message, Ctrl-D ends
@@ -72,7 +73,7 @@ pub(super) async fn run(args: Args, stop: CancellationToken) -> Result<Exit, Fai
                 Some(Event::Record { channel: of, record }) if of == channel.id() => {
                     names.learn(Names::users_of(&record)).await?;
                     let line = if args.cluster.json { record_json(of, &record, &names).to_string() } else { record_line(&record, &names) };
-                    println!("{line}");
+                    if args.cluster.json { println!("{line}") } else { say(&line) }
                 }
                 Some(_) => {}
                 None => {

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{
     cluster::ClusterArgs,
     failure::{Exit, Failure},
+    shown::say,
 };
 
 /// Contacts, blocks, profiles, and the search for users
@@ -108,7 +109,7 @@ async fn act(client: &Client, verb: Verb, is_json: bool) -> Result<(), Failure> 
                         json!({ "user": user, "name": contact.name, "display": contact.display, "state": state, "since_ms": contact.since.get() })
                     );
                 } else {
-                    println!("{:<10} {} {}", state, contact.name, contact.display);
+                    say(&format!("{:<10} {} {}", state, contact.name, contact.display));
                 }
             }
             return Ok(());
@@ -147,10 +148,10 @@ fn show(profile: &ProfileView, is_json: bool) {
         );
         return;
     }
-    println!("{}  {}", profile.name, profile.display);
-    profile.about.lines().for_each(|line| println!("  {line}"));
+    say(&format!("{}  {}", profile.name, profile.display));
+    profile.about.lines().for_each(|line| say(&format!("  {line}")));
     if !profile.avatar.is_empty() {
-        println!("  {}", profile.avatar);
+        say(&format!("  {}", profile.avatar));
     }
-    profile.fields.iter().for_each(|field| println!("  {}: {}", field.key, field.value));
+    profile.fields.iter().for_each(|field| say(&format!("  {}: {}", field.key, field.value)));
 }

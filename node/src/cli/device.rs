@@ -8,6 +8,7 @@ use std::{
     collections::HashMap,
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -103,7 +104,8 @@ impl DeviceFile {
         let mut next = kept.clone();
         changes.iter().for_each(|change| next.apply(change));
         if next != *kept {
-            replace(&self.path, &next).map_err(|error| StoreFailed(format!("writing {}: {error}", self.path.display())))?;
+            let bytes = serde_json::to_vec(&next).map_err(io::Error::from);
+            bytes.and_then(|bytes| replace(&self.path, &bytes)).map_err(|error| StoreFailed(format!("writing {}: {error}", self.path.display())))?;
             *kept = next;
         }
         Ok(())
@@ -182,13 +184,15 @@ impl Store for DeviceFile {
     }
 }
 
-/// Writes a new file and moves it over the old one.
-fn replace(path: &Path, kept: &Kept) -> io::Result<()> {
+/// Writes a new file, for its owner only, and moves it over the old one: at any moment, and after the loss of power, one of them is there and whole.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let next = path.with_extension("next");
-    let mut file = File::create(&next)?;
-    file.write_all(&serde_json::to_vec(kept)?)?;
+    let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&next)?;
+    file.write_all(bytes)?;
     file.sync_all()?;
-    fs::rename(next, path)
+    fs::rename(next, path)?;
+    // The name is in the folder: until that is synced, the loss of power brings the old file back.
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 /// A name as part of a file's name: what is not plain is written as its bytes.
@@ -247,6 +251,19 @@ mod tests {
         let path = one.path.clone();
         drop(one);
         assert_eq!(DeviceFile::take(folder.path(), "ann").unwrap().path, path);
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_and_is_its_owners_only() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.json");
+        replace(&path, b"first, and longer").unwrap();
+        replace(&path, b"second").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"second");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left over");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::{error::Error as StdError, process::ExitCode};
 use kith_client::{Error, wire::code::Code};
 use serde_json::json;
 
+use super::shown::shown;
 use crate::operator::OpenError;
 
 /// Exit codes of the program. They are documented in its help.
@@ -87,9 +88,9 @@ impl Failure {
             let error = json!({ "exit": self.exit.number(), "code": self.code.map(Code::number), "name": self.code.map(Code::name), "text": self.what, "hint": self.hint });
             eprintln!("{}", json!({ "error": error }));
         } else {
-            eprintln!("error: {}", self.what);
+            eprintln!("error: {}", shown(&self.what));
             if !self.hint.is_empty() {
-                eprintln!("  what to do: {}", self.hint);
+                eprintln!("  what to do: {}", shown(&self.hint));
             }
         }
         self.exit.into()

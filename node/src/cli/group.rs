@@ -7,6 +7,7 @@ use super::{
     admin,
     cluster::{ClusterArgs, Names, Session},
     failure::{Exit, Failure},
+    shown::say,
 };
 
 /// Make, list and change group chats
@@ -141,7 +142,7 @@ async fn list(session: &Session, is_json: bool) -> Result<(), Failure> {
             let name = with.unwrap_or_else(|| news.title.clone());
             let left = if news.left.is_some() { " (left)" } else { "" };
             let last = if news.preview.is_empty() { String::new() } else { format!(": {}: {}", names.of(news.head_sender), news.preview) };
-            println!("{}  {:>4} unread  {name}{left}{last}", summary.channel, summary.unread);
+            say(&format!("{}  {:>4} unread  {name}{left}{last}", summary.channel, summary.unread));
         }
     }
     Ok(())

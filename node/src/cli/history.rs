@@ -14,6 +14,7 @@ use super::{
     cluster::{ClusterArgs, Names},
     failure::{Exit, Failure},
     record::{marks_json, marks_line, record_json, record_line},
+    shown::say,
 };
 
 /// Show the newest messages of a conversation, or from a place on
@@ -98,7 +99,7 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
                 }
                 println!("{object}");
             } else {
-                println!("{}{}", record_line(record, &names), marks.map_or(String::new(), marks_line));
+                say(&format!("{}{}", record_line(record, &names), marks.map_or(String::new(), marks_line)));
             }
         }
         for (first, last) in page.withheld {

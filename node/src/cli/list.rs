@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{
     cluster::{ClusterArgs, Names, Session},
     failure::{Exit, Failure},
+    shown::say,
 };
 use crate::clock::{Clock, SystemClock};
 
@@ -134,7 +135,7 @@ async fn show(session: &Session, archived: bool, is_json: bool) -> Result<(), Fa
         let marks: Vec<_> = marks.iter().filter(|(is, _)| *is).map(|(_, mark)| *mark).collect();
         let marks = if marks.is_empty() { String::new() } else { format!(" ({})", marks.join(", ")) };
         let last = draft.map_or_else(|| format!("{}: {}", names.of(news.head_sender), news.preview), |draft| format!("draft: {draft}"));
-        println!("{:>4} unread  {title}{marks}  {last}", summary.unread);
+        say(&format!("{:>4} unread  {title}{marks}  {last}", summary.unread));
     }
     Ok(())
 }

@@ -5,8 +5,7 @@
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -18,7 +17,7 @@ use kith_client::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    device::{file_stem, hex, unhex},
+    device::{file_stem, hex, replace, unhex},
     failure::Failure,
 };
 
@@ -72,11 +71,7 @@ impl LoginFile {
     pub(crate) fn write(&self, saved: &SavedLogin) -> io::Result<()> {
         let kept =
             Kept { user: saved.user.to_string(), name: saved.name.clone(), nonce: hex(&saved.nonce), refresh: saved.refresh.reveal().to_owned() };
-        let next = self.path.with_extension("next");
-        let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&next)?;
-        file.write_all(&serde_json::to_vec(&kept)?)?;
-        file.sync_all()?;
-        fs::rename(next, &self.path)
+        replace(&self.path, &serde_json::to_vec(&kept)?)
     }
     /// Forgets the login.
     pub(crate) fn forget(&self) {

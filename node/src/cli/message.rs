@@ -15,6 +15,7 @@ use super::{
     cluster::{ClusterArgs, Names, Session},
     failure::{Exit, Failure},
     group::tell,
+    shown::say,
 };
 
 /// Edit, delete, react to, pin, forward and schedule messages
@@ -176,7 +177,7 @@ async fn scheduled(channel: &Channel, is_json: bool) -> Result<(), Failure> {
             println!("{}", json!({ "id": format!("{id:016x}"), "due_ms": due.get(), "text": draft.text, "refused": refused }));
         } else {
             let refused = refused.map_or(String::new(), |code| format!(" (refused: {})", code.text()));
-            println!("{id:016x}  at {} ms: {}{refused}", due.get(), draft.text);
+            say(&format!("{id:016x}  at {} ms: {}{refused}", due.get(), draft.text));
         }
     }
     Ok(())
@@ -193,8 +194,8 @@ async fn seen(session: &Session, target: &Target, is_json: bool) -> Result<(), F
         let reactions: Vec<Value> = reactions.iter().map(|one| json!({ "emoji": one.emoji, "by": named(&one.users) })).collect();
         println!("{}", json!({ "read": named(&read), "delivered": named(&delivered), "reactions": reactions }));
     } else {
-        println!("read by {}; delivered to {}", listed(&named(&read)), listed(&named(&delivered)));
-        reactions.iter().for_each(|one| println!("{} by {}", one.emoji, listed(&named(&one.users))));
+        say(&format!("read by {}; delivered to {}", listed(&named(&read)), listed(&named(&delivered))));
+        reactions.iter().for_each(|one| say(&format!("{} by {}", one.emoji, listed(&named(&one.users)))));
     }
     Ok(())
 }

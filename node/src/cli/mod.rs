@@ -1,7 +1,7 @@
 //! Verbs of the command line: one file each, from argument to request to text.
 //!
 //! In: arguments. Out: text for a person, or one JSON object a line with `--json`; an exit code. Invariants: standard output holds only what was
-//! asked for, everything else goes to standard error; an error says what happened and what to do.
+//! asked for, everything else goes to standard error; an error says what happened and what to do; text of users reaches a terminal by [`shown`] only.
 //! Not here: what is done (`operator`, `demo`, the server).
 
 mod account;
@@ -23,6 +23,7 @@ mod message;
 mod node;
 mod record;
 mod send;
+mod shown;
 mod start;
 mod status;
 mod tail;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::cluster::Names;
 
-/// A record as a line for a person.
+/// A record as a line for a person; for [`super::shown::say`].
 pub(crate) fn record_line(record: &Record, names: &Names) -> String {
     let (seq, sender) = (record.at.seq.get(), names.of(record.sender));
     match &record.content {

@@ -7,6 +7,7 @@ use super::{
     cluster::{ClusterArgs, Names, connect},
     failure::{Exit, Failure},
     record::{record_json, record_line},
+    shown::say,
 };
 
 /// Show a user's messages as they come, until Ctrl-C
@@ -49,9 +50,9 @@ pub(super) async fn run(args: Args, stop: CancellationToken) -> Result<Exit, Fai
                 if args.cluster.json {
                     println!("{}", record_json(channel, &record, &names));
                 } else if only.is_some() {
-                    println!("{}", record_line(&record, &names));
+                    say(&record_line(&record, &names));
                 } else {
-                    println!("{channel} {}", record_line(&record, &names));
+                    say(&format!("{channel} {}", record_line(&record, &names)));
                 }
             }
             Some(_) => {}
