@@ -1,4 +1,4 @@
-# Kith's few commands. Each installs what the machine lacks first; all use one profile, so that RocksDB is compiled once.
+# Kith's few commands. Each installs what the machine lacks first. All but bench use one profile, so that RocksDB is compiled once; bench uses release.
 #   make demo     three nodes, the shipped sample replayed, one leader killed, the verdict
 #   make test     every test          make verify   what a change must pass; edits nothing          make fix   edits what it can
 #   make sim      10,000 seeds of a simulated cluster, on all cores, at most an hour      (SEED=… SEEDS=… for others)

@@ -25,6 +25,7 @@ use super::{
     BenchError,
     machine::Machine,
     people::People,
+    rate::share,
     stage::Stage,
     strain::Strain,
     tally::{PAYLOAD_BYTES_MIN, Pen, Room, Tally, Window, history, verify},
@@ -132,10 +133,20 @@ struct Seat {
     pace: Option<Duration>,
 }
 
+impl Measured {
+    /// For who wants figures of whole runs only.
+    ///
+    /// # Errors
+    /// `Lost`.
+    pub fn whole(self) -> Result<Self, BenchError> {
+        if self.outcome.missing == 0 { Ok(self) } else { Err(BenchError::Lost(self.outcome.missing)) }
+    }
+}
+
 /// Measures.
 ///
 /// # Errors
-/// The options make no sense, the cluster cannot be run, or a client fails.
+/// The options make no sense, the cluster cannot be run, or a client fails; nothing was counted.
 pub async fn run(options: &Options) -> Result<Measured, BenchError> {
     check(options)?;
     let stage = Stage::set(options.nodes, options.groups, options.data.clone()).await?;
@@ -199,17 +210,20 @@ async fn measure(options: &Options, stage: &Stage) -> Result<Measured, BenchErro
     let mut all = Tally::default();
     seats.values().for_each(|(_, tally)| all.add(tally));
     let seconds = options.seconds as f64;
-    let per_100k = |count: u64| if count == 0 { 0.0 } else { strain.node_cpu_s * 100_000.0 / count as f64 };
+    if all.acked == 0 || all.delivered == 0 {
+        return Err(BenchError::Untrue(format!("{} acks and {} deliveries were counted", all.acked, all.delivered)));
+    }
+    let per_100k = |count: u64| share(strain.node_cpu_s * 100_000.0, count as f64);
     let outcome = Outcome {
         system: "kith",
         nodes: options.nodes,
         senders: options.senders,
         members: options.members,
         payload_bytes: options.payload,
-        acked_per_s: all.acked as f64 / seconds,
+        acked_per_s: share(all.acked as f64, seconds),
         ack_ms: all.ack.percentiles(),
         deliver_ms: all.deliver.percentiles(),
-        deliveries_per_s: all.delivered as f64 / seconds,
+        deliveries_per_s: share(all.delivered as f64, seconds),
         missing,
         server_cpu_s_per_100k_acked: per_100k(all.acked),
         server_cpu_s_per_100k_delivered: per_100k(all.delivered),

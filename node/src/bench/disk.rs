@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::{
     BenchError,
     local::{Local, accounts, assert_sound, compacted_bytes, group_chat, person, text},
+    rate::share,
 };
 use crate::{demo::replay::Plan, usage::folder_bytes};
 
@@ -57,8 +58,8 @@ pub async fn run(sample: &Path, messages: u64) -> Result<Outcome, BenchError> {
     let text_bytes = (0..messages).map(|number| lines[place(number, lines.len())].len() as u64).sum::<u64>();
     Ok(Outcome {
         messages,
-        text_bytes: text_bytes as f64 / messages as f64,
-        bytes_per_message: bytes as f64 / messages as f64,
+        text_bytes: share(text_bytes as f64, messages as f64),
+        bytes_per_message: share(bytes as f64, messages as f64),
         log_bytes: folder_bytes(&folder.path().join("node-1").join("data").join("log")),
     })
 }

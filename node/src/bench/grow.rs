@@ -1,6 +1,6 @@
 //! How cost grows with nodes, groups, sessions and history: flat lines are the goal.
 //!
-//! In: how far to go. Out: points, a plot for each line. One run a point: what matters is the slope. Not here: the rows of the table (`run`).
+//! In: how far to go. Out: points, a plot for each line; a run that lost something gives no point. One run a point: what matters is the slope. Not here: the rows of the table (`run`).
 
 use serde::Serialize;
 
@@ -46,13 +46,13 @@ pub async fn run(means: &Means, told: impl Fn(&str)) -> Vec<Line> {
         let mut line = Line::new(by_nodes, "nodes, with as many Raft groups", figure);
         for nodes in NODES {
             let options = chat::Options { nodes, groups: nodes as u32, ..load.clone() };
-            line.add(nodes as f64, Box::pin(chat::run(&options)).await.as_ref().map(cost), &told);
+            line.add(nodes as f64, Box::pin(chat::run(&options)).await.and_then(chat::Measured::whole).as_ref().map(cost), &told);
         }
         all.push(line);
         let mut line = Line::new(by_groups, "Raft groups over 3 nodes", figure);
         for groups in GROUPS {
             let options = chat::Options { groups, ..load.clone() };
-            line.add(f64::from(groups), Box::pin(chat::run(&options)).await.as_ref().map(cost), &told);
+            line.add(f64::from(groups), Box::pin(chat::run(&options)).await.and_then(chat::Measured::whole).as_ref().map(cost), &told);
         }
         all.push(line);
     }

@@ -18,6 +18,7 @@ use tokio::{sync::watch, task::JoinSet, time::sleep};
 use super::{
     BenchError, broke_off,
     people::{Opening, People},
+    rate::Rate,
     stage::Stage,
 };
 use crate::clock::Stopwatch;
@@ -34,15 +35,6 @@ pub struct Outcome {
     pub full: Rate,
     /// With one.
     pub resumed: Rate,
-}
-
-/// How fast.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Rate {
-    /// Sessions opened a second.
-    pub per_s: f64,
-    /// Sessions opened for each processor second of the node.
-    pub per_cpu_s: f64,
 }
 
 /// Measures each way for so many seconds.
@@ -82,10 +74,10 @@ async fn come_and_go(stage: &Stage, people: &Arc<People>, resumes: bool, seconds
     sleep(WARM_UP).await;
     let (before, cpu, begun) = (counted.load(Relaxed), stage.cpu_seconds(), Stopwatch::start());
     sleep(Duration::from_secs(seconds)).await;
-    let (opened, cpu, took) = ((counted.load(Relaxed) - before) as f64, stage.cpu_seconds() - cpu, begun.elapsed().as_secs_f64());
+    let (opened, cpu, took) = (counted.load(Relaxed) - before, stage.cpu_seconds() - cpu, begun.elapsed().as_secs_f64());
     over.send_replace(true);
     while let Some(done) = tasks.join_next().await {
         done.map_err(broke_off)??;
     }
-    Ok(Rate { per_s: opened / took, per_cpu_s: if cpu > 0.0 { opened / cpu } else { 0.0 } })
+    Ok(Rate::of(opened, took, cpu))
 }

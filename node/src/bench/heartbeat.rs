@@ -15,7 +15,7 @@ use kith_wire::client::{ToClient, ToEdge};
 use serde::Serialize;
 use tokio::{sync::watch, task::JoinSet, time::sleep};
 
-use super::{BenchError, people::People, stage::Stage};
+use super::{BenchError, people::People, rate::Rate, stage::Stage};
 use crate::clock::Stopwatch;
 
 /// Load before anything is counted.
@@ -50,14 +50,15 @@ pub async fn run(sessions: usize, seconds: u64) -> Result<Outcome, BenchError> {
     sleep(WARM_UP).await;
     let (before, cpu, begun) = (count(), stage.cpu_seconds(), Stopwatch::start());
     sleep(Duration::from_secs(seconds)).await;
-    let (beats, cpu, took) = ((count() - before) as f64, stage.cpu_seconds() - cpu, begun.elapsed());
+    let (beats, cpu, took) = (count() - before, stage.cpu_seconds() - cpu, begun.elapsed());
     over.send_replace(true);
     while let Some(done) = tasks.join_next().await {
         done.map_err(super::broke_off)??;
     }
     people.leave().await;
     stage.strike().await;
-    Ok(Outcome { sessions, per_s: beats / took.as_secs_f64(), per_cpu_s: if cpu > 0.0 { beats / cpu } else { 0.0 } })
+    let Rate { per_s, per_cpu_s } = Rate::of(beats, took.as_secs_f64(), cpu);
+    Ok(Outcome { sessions, per_s, per_cpu_s })
 }
 
 async fn beat(mut session: Session, counted: Arc<AtomicU64>, over: watch::Receiver<bool>) -> Result<(), Error> {

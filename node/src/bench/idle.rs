@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{BenchError, people::People, stage::Stage};
+use super::{BenchError, people::People, rate::share, stage::Stage};
 use crate::clock::{Stopwatch, jitter};
 
 /// Heartbeats come once in this time.
@@ -78,7 +78,7 @@ async fn measure(options: &Options, stage: &Stage) -> Result<Outcome, BenchError
     sleep(SETTLE).await;
     let (bytes, cpu, silence) = (stage.resident_bytes(), stage.cpu_seconds(), Stopwatch::start());
     sleep(Duration::from_secs(options.seconds)).await;
-    let idle = (stage.cpu_seconds() - cpu) / silence.elapsed().as_secs_f64();
+    let idle = share(stage.cpu_seconds() - cpu, silence.elapsed().as_secs_f64());
     over.send_replace(true);
     while let Some(done) = tasks.join_next().await {
         done.map_err(super::broke_off)??;
@@ -86,8 +86,8 @@ async fn measure(options: &Options, stage: &Stage) -> Result<Outcome, BenchError
     people.leave().await;
     Ok(Outcome {
         clients: options.clients,
-        kib_per_client: bytes.saturating_sub(before) as f64 / 1024.0 / options.clients as f64,
-        connects_per_s: options.clients as f64 / took.as_secs_f64(),
+        kib_per_client: share(bytes.saturating_sub(before) as f64 / 1024.0, options.clients as f64),
+        connects_per_s: share(options.clients as f64, took.as_secs_f64()),
         idle_cpu_cores: idle,
     })
 }

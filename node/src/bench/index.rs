@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::{
     BenchError,
     local::{Local, accounts, person},
+    rate::Rate,
 };
 use crate::{clock::Stopwatch, usage::cpu_seconds};
 
@@ -48,7 +49,8 @@ pub async fn run(updates: u64) -> Result<Outcome, BenchError> {
     local.apply(news(USERS * CHANNELS, updates)).await?;
     let (took, cpu) = (begun.elapsed().as_secs_f64(), cpu_seconds(&me) - cpu);
     local.close().await;
-    Ok(Outcome { updates, per_s: updates as f64 / took, per_cpu_s: if cpu > 0.0 { updates as f64 / cpu } else { 0.0 } })
+    let Rate { per_s, per_cpu_s } = Rate::of(updates, took, cpu);
+    Ok(Outcome { updates, per_s, per_cpu_s })
 }
 
 /// Updates from the `first`-th on: everyone hears of one channel after the other.

@@ -30,6 +30,7 @@ use tokio::{
 use super::{
     BenchError, broke_off,
     people::{Opening, People},
+    rate::share,
     stage::Stage,
     strain::Strain,
     tally::{Pen, Room, Tally, Window, history, verify},
@@ -204,7 +205,10 @@ async fn measure(options: &Options, stage: &Stage) -> Result<Measured, BenchErro
     if let Ok(people) = Arc::try_unwrap(people) {
         people.leave().await;
     }
-    let per_s = |count: u64| count as f64 / options.seconds as f64;
+    if all.acked == 0 || all.delivered == 0 {
+        return Err(BenchError::Untrue(format!("{} acks and {} deliveries were counted", all.acked, all.delivered)));
+    }
+    let per_s = |count: u64| share(count as f64, options.seconds as f64);
     let refs: usize = (0..options.rooms).map(members).sum();
     let outcome = Outcome {
         rooms: options.rooms,
@@ -220,7 +224,7 @@ async fn measure(options: &Options, stage: &Stage) -> Result<Measured, BenchErro
         recent_ms: done.recent.percentiles(),
         missing,
         pulled,
-        server_cpu_s_per_100k_sent: if all.acked == 0 { 0.0 } else { strain.node_cpu_s * 100_000.0 / all.acked as f64 },
+        server_cpu_s_per_100k_sent: share(strain.node_cpu_s * 100_000.0, all.acked as f64),
     };
     Ok(Measured { outcome, strain, ack: all.ack, deliver: all.deliver, machine: stage.machine })
 }

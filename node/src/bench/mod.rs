@@ -2,7 +2,7 @@
 //!
 //! In: what `kith bench` was told. Out: figures, with what the same run measured of the machine (fdatasync rate, loopback round trip) and the
 //! processor time of all nodes together. Invariants: real QUIC with TLS, real processes, real fsync; every run checks the history that it made,
-//! and a run that lost something has no figures but that. Bounds: `seconds` of load and a minute around it. Not here: arguments and tables
+//! a run that lost something, or counted nothing, is a failed one. Bounds: `seconds` of load and a minute around it. Not here: arguments and tables
 //! (`cli::bench`), what is promised under faults (`jepsen/`).
 
 pub mod chat;
@@ -23,6 +23,7 @@ pub mod people;
 pub mod plan;
 pub mod plot;
 pub mod quiet;
+pub mod rate;
 pub mod report;
 pub mod row;
 pub mod run;
@@ -59,6 +60,12 @@ pub enum BenchError {
     /// What was asked cannot be.
     #[error("{0}")]
     Invalid(String),
+    /// Acknowledged texts were not there, or not shown.
+    #[error("{0} acknowledged texts are missing")]
+    Lost(u64),
+    /// What was measured cannot be: the run says nothing.
+    #[error("the run says nothing: {0}")]
+    Untrue(String),
 }
 
 /// A task of the load ended as it never should.

@@ -92,6 +92,8 @@ pub struct Plan {
     pub regions: f64,
     /// The resource that binds first.
     pub binds: &'static str,
+    /// Processors of the machine that the figures were measured on: what a group takes, and what a processor does, is as there.
+    pub measured_on: usize,
     /// Processor time of T1 over the sum of its parts: near 1 when the parts explain the whole. `None` when a part was not measured.
     pub whole_over_parts: Option<f64>,
 }
@@ -171,7 +173,7 @@ pub fn plan(question: Question, accepted: &Accepted) -> Result<Plan, Unmeasured>
     by.sort_by(|a, b| b.1.total_cmp(&a.1));
     let (binds, most) = by[0];
     let nodes = book.step("nodes", format!("the most of these: {binds}; at least one for each replica"), most.ceil().max(REPLICAS), "nodes", &[]);
-    let formula = format!("{}/s over 3 groups of 2 processors in all x {GROUP_USED}", short(acked));
+    let formula = format!("{}/s over 3 groups on {} processors in all, the load beside them, x {GROUP_USED}", short(acked), accepted.processors);
     let group = book.step("sends that a group takes", formula, acked / 3.0 * GROUP_USED, "/s", &[&acked_from]);
     let formula = format!("{}/s / {}/s, and at least one led by each node", short(peak), short(group));
     let groups = book.step("groups", formula, (peak / group).ceil().max(nodes), "groups", &[]);
@@ -179,7 +181,7 @@ pub fn plan(question: Question, accepted: &Accepted) -> Result<Plan, Unmeasured>
     let regions = book.step("regions", formula, (nodes / REGION_NODES_MAX).ceil(), "regions at least", &[]);
     let whole_over_parts = parts(&mut book, cpu).ok();
     let Book { steps, .. } = book;
-    Ok(Plan { question, steps, nodes_by_resource: by, nodes, groups, regions, binds, whole_over_parts })
+    Ok(Plan { question, steps, nodes_by_resource: by, nodes, groups, regions, binds, measured_on: accepted.processors, whole_over_parts })
 }
 
 /// Processor time of what a send of T1 is made of, each part by its own benchmark; gives the whole over the sum.

@@ -1,6 +1,7 @@
 //! The report of many runs: a table with floor, goal and measured, the bottleneck of each row, and what was tried for it.
 //!
-//! In: the runs of each row. Out: Markdown, JSON, plots ([`super::plot`]). Invariants: a figure is the median of its runs; a row without a run
+//! In: the runs of each row. Out: Markdown, JSON, plots ([`super::plot`]). Invariants: a figure is the median of its runs, and of what may
+//! never be (missing, duplicate, gaps) the worst; a row without a run
 //! says why; a row short of a goal says what limits it and what was tried. Bounds: none. Not here: measuring (`run`), the guard (`guard`).
 
 use std::fmt::Write as _;
@@ -45,6 +46,9 @@ pub struct Report {
     pub rows: Vec<RowReport>,
     /// Direct sends against senders.
     pub concurrency: Vec<Point>,
+    /// Why a point of these is not there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub concurrency_failed: Vec<String>,
 }
 
 /// A row.
@@ -81,7 +85,7 @@ pub struct Figure {
     pub what: &'static str,
     /// Its place in a run's figures.
     pub path: &'static str,
-    /// The median.
+    /// The median; of what may never be the worst.
     pub measured: f64,
     /// Of these.
     pub runs: Vec<f64>,
@@ -111,8 +115,8 @@ pub struct Point {
 }
 
 impl Report {
-    /// Puts the runs together. `unix_ms`: now.
-    pub fn new(unix_ms: u64, measured: &[Measured], concurrency: Vec<Point>) -> Self {
+    /// Puts the runs together. `unix_ms`: now. The points may have failed.
+    pub fn new(unix_ms: u64, measured: &[Measured], concurrency: Vec<Result<Point, String>>) -> Self {
         let runs = || measured.iter().flat_map(|row| &row.runs);
         let machines: Vec<&Machine> = runs().map(|run| &run.machine).collect();
         let of = |figure: fn(&Machine) -> f64| median(machines.iter().map(|machine| figure(machine)).collect());
@@ -127,13 +131,15 @@ impl Report {
             machine,
             others_share_max: runs().filter_map(|run| run.figures.pointer("/strain/others_share")?.as_f64()).fold(0.0, f64::max),
             rows: measured.iter().map(RowReport::new).collect(),
-            concurrency,
+            concurrency: concurrency.iter().filter_map(|point| point.as_ref().ok().copied()).collect(),
+            concurrency_failed: concurrency.into_iter().filter_map(Result::err).collect(),
         }
     }
 
-    /// Whether a row that can be measured is below its floor, or was not measured.
+    /// Whether a row that can be measured is below its floor, or was not measured, or a point of the curve was not.
     pub fn is_short(&self) -> bool {
-        self.rows.iter().any(|row| row.lacks.as_deref().is_some_and(|lacks| !lacks.starts_with(AWAITED)) || row.is_below_floor())
+        !self.concurrency_failed.is_empty()
+            || self.rows.iter().any(|row| row.lacks.as_deref().is_some_and(|lacks| !lacks.starts_with(AWAITED)) || row.is_below_floor())
     }
 
     /// In the form that a later run can be held to.
@@ -186,6 +192,9 @@ impl Report {
                 let _ = writeln!(out, "| {} | {} |", point.senders, figures.join(" | "));
             }
         }
+        self.concurrency_failed.iter().for_each(|failed| {
+            let _ = writeln!(out, "\n**Direct sends {failed}**");
+        });
         let plotted: Vec<&str> = self.rows.iter().filter(|row| !row.curves.is_empty()).map(|row| row.name).collect();
         if !plotted.is_empty() {
             out.push_str("\n## Latency distributions\n\n");
@@ -229,9 +238,9 @@ impl RowReport {
         let Measured { row, runs, failed } = measured;
         let figure = |metric: &'static Metric| {
             let values: Vec<f64> = runs.iter().filter_map(|run| metric.read(&run.figures)).collect();
-            let middle = median(values.clone())?;
+            let measured = if metric.is_promise() { values.iter().copied().max_by(f64::total_cmp)? } else { median(values.clone())? };
             let Metric { what, path, floor, goal, .. } = *metric;
-            Some(Figure { what, path, measured: middle, runs: values, floor, goal, worth: metric.worth(middle) })
+            Some(Figure { what, path, measured, runs: values, floor, goal, worth: metric.worth(measured) })
         };
         let lacks = match row.ready {
             Ready::Later(why) => Some(format!("{AWAITED}: {why}")),
@@ -392,6 +401,17 @@ mod tests {
     }
 
     #[test]
+    fn what_was_lost_once_is_not_hidden_by_runs_that_lost_nothing() {
+        let lost = Run { figures: json!({ "chat": { "acked_per_s": 9_000.0, "missing": 2 }, "half": { "missing": 0 } }), ..run(9_000.0) };
+        let report = Report::new(0, &[measured("send", vec![run(9_000.0), lost, run(9_000.0)])], Vec::new());
+        let missing = report.rows[0].figures.iter().find(|figure| figure.path == "/chat/missing").unwrap();
+        assert_eq!((missing.measured, missing.worth), (2.0, Worth::BelowFloor));
+        assert!(report.is_short());
+        let failed = Report::new(0, &[], vec![Err("with 64 senders: 2 acknowledged texts are missing".to_owned())]);
+        assert!(failed.is_short() && failed.markdown().contains("with 64 senders: 2 acknowledged texts are missing"), "{}", failed.markdown());
+    }
+
+    #[test]
     fn row_without_a_run_says_why() {
         let awaited = Report::new(0, &[measured("move", Vec::new())], Vec::new());
         assert!(awaited.markdown().contains("| T11 | move: ") && awaited.markdown().contains("awaited: comes with"), "{}", awaited.markdown());
@@ -405,7 +425,7 @@ mod tests {
     fn every_row_has_a_line_and_every_plot_that_is_named_is_there() {
         let all: Vec<Measured> = ROWS.iter().map(|row| Measured { row, runs: vec![run(1.0)], failed: None }).collect();
         let point = |senders| Point { senders, acked_per_s: 900.0, ack_ms_p50: 1.0, ack_ms_p99: 2.0, cpu_s_per_100k: 9.0 };
-        let report = Report::new(0, &all, vec![point(1), point(64)]);
+        let report = Report::new(0, &all, vec![Ok(point(1)), Ok(point(64))]);
         let text = report.markdown();
         let files: Vec<String> = report.plots().into_iter().map(|(name, _)| name).collect();
         for row in ROWS {

@@ -73,6 +73,10 @@ pub struct Row {
 }
 
 impl Metric {
+    /// Whether it counts what may never be.
+    pub fn is_promise(&self) -> bool {
+        self.goal == Some(0.0)
+    }
     /// The figure, from a row's figures.
     pub fn read(&self, figures: &Value) -> Option<f64> {
         figures.pointer(self.path)?.as_f64()
@@ -98,6 +102,19 @@ impl Metric {
             Better::Less => (figure, accepted),
         };
         if than > 0.0 { worse / than } else { 1.0 }
+    }
+}
+
+impl Row {
+    /// What a run broke: counts of what may never be, and those that it does not tell.
+    pub fn broken(&self, figures: &Value) -> Vec<String> {
+        let promises = self.metrics.iter().filter(|metric| metric.is_promise());
+        let broken = |metric: &Metric| match metric.read(figures) {
+            Some(0.0) => None,
+            Some(count) => Some(format!("{count} {}", metric.what)),
+            None => Some(format!("{} not told", metric.what)),
+        };
+        promises.filter_map(broken).collect()
     }
 }
 
@@ -152,6 +169,7 @@ pub const ROWS: &[Row] = &[
             aimed("/half/ack_ms/p99", "ack p99 ms at half load", Less, 15.0),
             cost(aimed("/chat/server_cpu_s_per_100k_acked", "CPU-s per 100k", Less, 9.0)),
             NOTHING_MISSING,
+            bounded("/half/missing", "missing at half load", Less, 0.0, 0.0),
         ],
         ready: Ready::Now,
     },
@@ -248,7 +266,7 @@ pub const ROWS: &[Row] = &[
     Row {
         row: "T7",
         name: "sync",
-        what: "syncs: nothing new; 10 channels of 20 messages",
+        what: "syncs on an open session: nothing new, which is one pull of the index; 10 channels of 20 messages, eleven pulls",
         metrics: &[
             cost(bounded("/nothing_new/per_cpu_s", "nothing new/s/core", More, 3_000.0, 10_000.0)),
             cost(bounded("/ten_channels/per_cpu_s", "10 x 20/s/core", More, 800.0, 2_000.0)),
@@ -351,6 +369,16 @@ mod tests {
         assert_eq!([21.0, 20.0, 10.0].map(|figure| less.worth(figure)), [Worth::BelowFloor, Worth::Floor, Worth::Goal]);
         assert_eq!(told("/x", "x", Less).worth(1.0), Worth::Told);
         assert!((more.worse_by(10.0, 20.0) - 2.0).abs() < 1e-9 && (less.worse_by(10.0, 20.0) - 0.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_may_never_be_is_named_and_so_is_what_is_not_told() {
+        let row = by_name("failover").unwrap();
+        let figures = |missing: u64, gaps: u64| serde_json::json!({ "missing": missing, "duplicate": 0, "gaps": gaps });
+        assert!(row.broken(&figures(0, 0)).is_empty());
+        assert_eq!(row.broken(&figures(2, 1)), ["2 missing", "1 gaps"]);
+        assert_eq!(row.broken(&serde_json::json!({ "missing": 0 })), ["duplicate not told", "gaps not told"]);
+        assert!(by_name("idle").unwrap().broken(&serde_json::json!({})).is_empty(), "it promises nothing of the kind");
     }
 
     #[test]

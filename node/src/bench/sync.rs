@@ -1,6 +1,7 @@
 //! Syncs: what it costs a node to tell a device that it has everything, and to bring one up to date.
 //!
-//! In: how long. Out: [`Outcome`]. *Nothing new* is a pull of the index from where it stands. *Ten channels* is a pull of all ten rows and of
+//! In: how long. Out: [`Outcome`]. *Nothing new* is one pull of the index from where it stands, on a session that is open: what a device asks that
+//! was told of a move which brought nothing; a device that comes back with nothing new is told so by its Welcome, and asks nothing. *Ten channels* is a pull of all ten rows and of
 //! twenty records in each: eleven pulls, as the SDK makes them. Every page is looked at. Bounds: `DEVICES` at once.
 
 use std::{
@@ -29,6 +30,7 @@ use tokio::{
 use super::{
     BenchError, broke_off,
     people::{People, ask},
+    rate::Rate,
     stage::Stage,
 };
 use crate::clock::Stopwatch;
@@ -51,15 +53,6 @@ pub struct Outcome {
     pub nothing_new: Rate,
     /// Devices that lacked ten channels of twenty records.
     pub ten_channels: Rate,
-}
-
-/// How fast.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Rate {
-    /// Syncs a second.
-    pub per_s: f64,
-    /// Syncs for each processor second of the node.
-    pub per_cpu_s: f64,
 }
 
 /// A device, and where its user's index stands.
@@ -153,8 +146,8 @@ async fn repeat(stage: &Stage, devices: Vec<Device>, seconds: u64, lacks_all: bo
     while let Some(done) = tasks.join_next().await {
         devices.push(done.map_err(broke_off)??);
     }
-    let (syncs, cpu, took) = (counted.load(Relaxed) as f64, stage.cpu_seconds() - cpu, begun.elapsed().as_secs_f64());
-    Ok((devices, Rate { per_s: syncs / took, per_cpu_s: if cpu > 0.0 { syncs / cpu } else { 0.0 } }))
+    let (syncs, cpu, took) = (counted.load(Relaxed), stage.cpu_seconds() - cpu, begun.elapsed().as_secs_f64());
+    Ok((devices, Rate::of(syncs, took, cpu)))
 }
 
 async fn nothing(device: &Device) -> Result<(), BenchError> {

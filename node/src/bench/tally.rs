@@ -164,12 +164,12 @@ impl Tally {
 pub async fn verify(rooms: &[Room], seats: &mut BTreeMap<usize, (Session, Tally)>) -> Result<(u64, u64), BenchError> {
     let (mut missing, mut pulled) = (0, 0);
     for room in rooms {
-        let acked: BTreeMap<Seq, u64> =
-            room.seats.iter().filter_map(|seat| seats.get(seat)).flat_map(|(_, tally)| tally.acks.iter().copied()).collect();
+        let acks: Vec<(Seq, u64)> = room.seats.iter().filter_map(|seat| seats.get(seat)).flat_map(|(_, tally)| tally.acks.iter().copied()).collect();
+        let acked: BTreeMap<Seq, u64> = acks.iter().copied().collect();
         let Some((last, _)) = acked.last_key_value() else { continue };
         let Some((session, _)) = room.seats.iter().find(|seat| seats.contains_key(seat)).and_then(|seat| seats.get_mut(seat)) else { continue };
         let log = read(session, room.channel, Seq::new(1), *last).await?;
-        missing += acked.iter().filter(|(seq, stamp)| log.get(seq) != Some(stamp)).count() as u64;
+        missing += lost(&acks, &log);
         for seat in &room.seats {
             let Some((session, tally)) = seats.get_mut(seat) else { continue };
             let own: HashSet<Seq> = tally.acks.iter().map(|(seq, _)| *seq).collect();
@@ -182,6 +182,12 @@ pub async fn verify(rooms: &[Room], seats: &mut BTreeMap<usize, (Session, Tally)
         }
     }
     Ok((missing, pulled))
+}
+
+/// Acks whose text does not stand at its seq. One seq holds one text: of two that were told the same seq, one at least is lost.
+fn lost(acks: &[(Seq, u64)], log: &BTreeMap<Seq, u64>) -> u64 {
+    let mut told = HashSet::new();
+    acks.iter().filter(|(seq, stamp)| !told.insert(*seq) || log.get(seq) != Some(stamp)).count() as u64
 }
 
 /// The stamps of the log's texts, by seq.
@@ -256,6 +262,15 @@ mod tests {
             assert_eq!(stamp_of(&record(1, text)), Some((stamp, 77)));
         }
         assert_eq!(stamp_of(&record(1, "hello".to_owned())), None);
+    }
+
+    #[test]
+    fn of_two_acks_of_one_seq_one_is_lost() {
+        let log = BTreeMap::from([(Seq::new(1), 10), (Seq::new(2), 20)]);
+        let acks = |acks: &[(u64, u64)]| acks.iter().map(|(seq, stamp)| (Seq::new(*seq), *stamp)).collect::<Vec<_>>();
+        assert_eq!(lost(&acks(&[(1, 10), (2, 20)]), &log), 0);
+        assert_eq!(lost(&acks(&[(1, 10), (2, 20), (2, 20)]), &log), 1);
+        assert_eq!(lost(&acks(&[(1, 11), (2, 20), (3, 30)]), &log), 2);
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@ use crate::bench::{
     chat::{self, Measured},
     idle, mixed, page,
     report::short,
-    row::{self, Metric, ROWS, Ready, Row},
+    row::{self, ROWS, Ready, Row},
     run::{self, Run},
 };
 
@@ -320,8 +320,9 @@ fn tell_row(row: &Row, run: &Run, json: bool) -> Exit {
         tell(&run.figures, false);
         println!("bottleneck: {}", run.bottleneck);
     }
-    let is_whole = |metric: &Metric| metric.goal != Some(0.0) || metric.read(&run.figures) == Some(0.0);
-    if row.metrics.iter().all(is_whole) { Exit::Done } else { Exit::Bad }
+    let broken = row.broken(&run.figures);
+    broken.iter().for_each(|broken| eprintln!("A PROMISE WAS BROKEN: {broken}"));
+    if broken.is_empty() { Exit::Done } else { Exit::Bad }
 }
 
 /// An object, a line for each figure.
@@ -357,6 +358,11 @@ fn failure(error: BenchError) -> Failure {
         BenchError::Client(error) => error.into(),
         BenchError::Open(error) => error.into(),
         BenchError::Invalid(text) => Failure::usage(text, "`kith bench chat --help` tells what goes together"),
+        BenchError::Lost(_) | BenchError::Untrue(_) => Failure::local(
+            "the benchmark failed",
+            &error,
+            "leave the machine alone and run it again; if it loses something again, that is a fault of Kith's",
+        ),
         BenchError::Nodes(_) | BenchError::Io { .. } => {
             Failure::local("the benchmark failed", &error, "the text above says why; it needs room in the folder for temporary files")
         }
