@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::checker::{Answer, Checker, Expect, Verdict, check};
 use crate::history::{Evidence, FaultOutcome, Reader, read_faults};
-use crate::lab::{self, Lab, Setup};
+use crate::lab::{self, Lab, Setup, Standing};
 use crate::name::Nemesis;
 use crate::nemesis::{self, Active};
 use crate::plan::{Fault, Plan};
@@ -160,18 +160,11 @@ fn under_test(plan: &Plan, binary: &Path) -> anyhow::Result<PathBuf> {
 
 fn in_lab(plan: &Plan, folder: &Path, binary: &Path, recorder: &Arc<Recorder>, seen: &mut Seen) -> anyhow::Result<()> {
     lab::clean();
-    let lab = Lab::make(folder, plan.request.nodes, binary, Setup::of(plan)).context("making the lab")?;
-    let lab = Arc::new(lab);
-    let done = lab.enter().and_then(|()| {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("starting threads")?;
-        let done = runtime.block_on(drive(plan, &lab, recorder, seen));
-        runtime.shutdown_timeout(Duration::from_secs(5));
-        done
-    });
-    match Arc::try_unwrap(lab) {
-        Ok(lab) => lab.remove(),
-        Err(_) => eprintln!("warning: something still uses the lab; `kith-jepsen clean` removes it"),
-    }
+    let standing = Standing::new(Lab::make(folder, plan.request.nodes, binary, Setup::of(plan)).context("making the lab")?);
+    standing.lab().enter()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("starting threads")?;
+    let done = runtime.block_on(drive(plan, standing.lab(), recorder, seen));
+    runtime.shutdown_timeout(Duration::from_secs(5));
     done
 }
 

@@ -17,7 +17,7 @@ mod sys;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
@@ -111,7 +111,7 @@ struct Note {
     folder: PathBuf,
 }
 
-/// A cluster's surroundings. [`Lab::remove`] ends it.
+/// A cluster's surroundings. [`Lab::remove`] ends them; [`Standing`] does so in any case.
 #[derive(Debug)]
 pub struct Lab {
     run: String,
@@ -230,8 +230,8 @@ impl Lab {
         (0..self.nodes.len()).filter(|at| leads(&self.nodes[*at]) > 0).max_by_key(|at| leads(&self.nodes[*at]))
     }
 
-    /// Ends all nodes and removes namespaces, mounts and images.
-    pub fn remove(self) {
+    /// Ends all nodes and removes namespaces, mounts and images, whoever still holds this. Once is enough.
+    pub fn remove(&self) {
         for node in &self.nodes {
             if let Err(error) = node.kill() {
                 eprintln!("warning: {error:#}");
@@ -240,6 +240,27 @@ impl Lab {
         let disks: Vec<Disk> = self.nodes.iter().map(|node| node.disk.clone()).collect();
         sweep(&self.run, &self.folder);
         disks.iter().for_each(Disk::remove);
+    }
+}
+
+/// A lab that is removed when this is dropped: at a run's end, at its failure, at a panic.
+#[derive(Debug)]
+pub struct Standing(Arc<Lab>);
+
+impl Standing {
+    /// Of a lab.
+    pub fn new(lab: Lab) -> Self {
+        Self(Arc::new(lab))
+    }
+    /// The lab, to share.
+    pub fn lab(&self) -> &Arc<Lab> {
+        &self.0
+    }
+}
+
+impl Drop for Standing {
+    fn drop(&mut self) {
+        self.0.remove();
     }
 }
 
