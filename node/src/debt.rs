@@ -6,7 +6,7 @@
 //! dropped: the next leader walks the same rows. Not here: what is owed and why (kith-machine).
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -27,7 +27,13 @@ use kith_wire::{
     peer::Inner,
 };
 
-use crate::{auth::name::words, clock::Instant, leadership::Duty, router::Router, supervise::Tasks};
+use crate::{
+    auth::name::words,
+    clock::Instant,
+    leadership::{Duty, PerGroup},
+    router::Router,
+    supervise::Tasks,
+};
 
 /// Rows of one read.
 const PAGE: usize = 256;
@@ -43,8 +49,7 @@ const REREAD: Duration = Duration::from_secs(30);
 /// The duty.
 pub(crate) struct DebtDuty {
     payer: Payer,
-    tasks: Tasks,
-    running: Mutex<BTreeMap<GroupId, Tasks>>,
+    groups: PerGroup,
 }
 
 #[derive(Clone)]
@@ -65,24 +70,18 @@ type Failed = HashMap<(UserId, Debt), (Instant, Duration)>;
 
 impl DebtDuty {
     pub(crate) fn new(router: Router, tasks: Tasks) -> Self {
-        Self { payer: Payer { router }, tasks, running: Mutex::default() }
+        Self { payer: Payer { router }, groups: PerGroup::new(tasks) }
     }
 }
 
 impl Duty for DebtDuty {
     fn begin(&self, group: GroupId, _term: Term) {
-        if group == GroupId::META {
-            return;
+        if group != GroupId::META {
+            self.groups.begin(group, "debt.pay", self.payer.clone().pay_all(group));
         }
-        let tasks = self.tasks.child();
-        tasks.spawn("debt.pay", self.payer.clone().pay_all(group));
-        // Single inserts and removals only.
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(group, tasks);
     }
     fn end(&self, group: GroupId, _term: Term) {
-        if let Some(tasks) = self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&group) {
-            tasks.cancelled().cancel();
-        }
+        self.groups.end(group);
     }
 }
 

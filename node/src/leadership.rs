@@ -3,7 +3,10 @@
 //! In: the leadership watch of each group. Out: `begin` and `end` calls, always paired, in order, per group. A duty is idempotent: two
 //! leaders may overlap for a moment, and what must happen is a row that the next one walks again.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use kith_raft::GroupHandle;
 use kith_wire::id::{GroupId, Term};
@@ -16,6 +19,33 @@ pub trait Duty: Send + Sync + 'static {
     fn begin(&self, group: GroupId, term: Term);
     /// It no longer does. Must not block.
     fn end(&self, group: GroupId, term: Term);
+}
+
+/// A task for each group that this node leads: what most duties are.
+#[derive(Debug)]
+pub(crate) struct PerGroup {
+    tasks: Tasks,
+    running: Mutex<BTreeMap<GroupId, Tasks>>,
+}
+
+impl PerGroup {
+    /// None runs yet; they will among `tasks`.
+    pub(crate) fn new(tasks: Tasks) -> Self {
+        Self { tasks, running: Mutex::default() }
+    }
+    /// Runs a group's task until [`PerGroup::end`].
+    pub(crate) fn begin(&self, group: GroupId, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let tasks = self.tasks.child();
+        tasks.spawn(name, task);
+        // Single inserts and removals only.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(group, tasks);
+    }
+    /// Cancels it.
+    pub(crate) fn end(&self, group: GroupId) {
+        if let Some(tasks) = self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&group) {
+            tasks.cancelled().cancel();
+        }
+    }
 }
 
 /// Watches a group until the tasks are cancelled; ends what it has begun.

@@ -4,11 +4,7 @@
 //! decide: a command whose row is gone does nothing, so that two leaders fire once; a new leader walks the rows when its term begins.
 //! Bounds: [`HELD_MAX`] timers in memory, the soonest; the rest is found by the next walk. Not here: what happens then (kith-machine).
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use kith_machine::{
@@ -31,7 +27,11 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{clock::SharedClock, leadership::Duty, supervise::Tasks};
+use crate::{
+    clock::SharedClock,
+    leadership::{Duty, PerGroup},
+    supervise::Tasks,
+};
 
 type Due = (Timestamp, ChannelId, Timer);
 
@@ -61,29 +61,25 @@ impl TimerMetrics {
 pub(crate) struct TimerDuty {
     groups: Arc<Groups>,
     clock: SharedClock,
-    tasks: Tasks,
     metrics: Arc<TimerMetrics>,
-    running: Mutex<BTreeMap<GroupId, Tasks>>,
+    leads: PerGroup,
 }
 
 impl TimerDuty {
     /// None running.
     pub(crate) fn new(groups: Arc<Groups>, clock: SharedClock, tasks: Tasks, metrics: Arc<TimerMetrics>) -> Self {
-        Self { groups, clock, tasks, metrics, running: Mutex::default() }
+        Self { groups, clock, metrics, leads: PerGroup::new(tasks) }
     }
 }
 
 impl Duty for TimerDuty {
     fn begin(&self, group: GroupId, _term: Term) {
-        let Some(handle) = self.groups.get(group).filter(|_| group != GroupId::META) else { return };
-        let tasks = self.tasks.child();
-        tasks.spawn("timer.lead", lead(handle, self.clock.clone(), self.metrics.clone()));
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(group, tasks);
+        if let Some(handle) = self.groups.get(group).filter(|_| group != GroupId::META) {
+            self.leads.begin(group, "timer.lead", lead(handle, self.clock.clone(), self.metrics.clone()));
+        }
     }
     fn end(&self, group: GroupId, _term: Term) {
-        if let Some(tasks) = self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&group) {
-            tasks.cancelled().cancel();
-        }
+        self.leads.end(group);
     }
 }
 
