@@ -36,7 +36,7 @@ impl Post {
         self.0.thread = Some(root);
         self
     }
-    /// It ends so long after it was recorded: then its text is nowhere.
+    /// It ends so long after it was recorded: then no log has its text any more. What a device holds of it by then stays there.
     #[must_use]
     pub fn ends_after(mut self, ttl: Duration) -> Self {
         self.0.ttl_ms = Some(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));

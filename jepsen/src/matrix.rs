@@ -36,7 +36,7 @@ pub struct Row {
 
 use Nemesis as N;
 
-/// The table of the design.
+/// The table: which loads each fault is made under.
 pub const ROWS: &[Row] = &[
     Row { name: "none", slots: &[&[N::None]], cells: "*********", nodes: 3, seconds: 60 },
     Row { name: "kill", slots: &[&[N::KillLeader], &[N::KillOne], &[N::KillMinority], &[N::KillAll]], cells: "*****o*o*", nodes: 3, seconds: 100 },

@@ -36,7 +36,7 @@ macro_rules! names {
             $(#[doc = $text] $Variant,)*
         }
         impl $Name {
-            /// All of them, in the order of the design.
+            /// All of them.
             pub const ALL: &'static [$Name] = &[$($Name::$Variant,)*];
             /// The name as it is typed.
             pub fn name(self) -> &'static str {

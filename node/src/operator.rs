@@ -87,7 +87,7 @@ impl Operator {
         self.mint(user, name, false, ttl)
     }
 
-    /// Begins a client of a user. `first` chooses the node that it dials first; the others follow.
+    /// Begins a client of a user. It dials the cluster's nodes in their order, beginning with that of number `first`, from 0 and round.
     ///
     /// # Errors
     /// As [`Operator::token`].

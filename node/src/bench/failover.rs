@@ -2,7 +2,7 @@
 //!
 //! In: rounds. Out: [`Outcome`]. In each round the node that leads most conversations is killed (SIGKILL) and started again; what counts is the
 //! time from the kill to the first ack of a send in a conversation that it led. Clients are those of the SDK: they reconnect and resend.
-//! Bounds: `ROUND_MAX` a round.
+//! Bounds: `ROUND_MAX` for each conversation to go on.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -34,7 +34,7 @@ use crate::{
 const PAIRS: usize = 24;
 /// Load between a start and the next kill.
 const QUIET: Duration = Duration::from_secs(3);
-/// Longest wait until all send again.
+/// Longest wait until a conversation goes on.
 const ROUND_MAX: Duration = Duration::from_secs(60);
 /// Between two looks for an ack.
 const LOOK: Duration = Duration::from_millis(5);

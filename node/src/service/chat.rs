@@ -1,6 +1,6 @@
 //! What a channel's leader does for acts, links, forwards and questions about a channel; [`super::local`] is the rest of it.
 //!
-//! Invariants: as there. A forward reads its source where it stands, as the asker may read it, and the final word on it is logged: a
+//! Invariants: as there: all but forwards are proposed in the first poll. A forward reads its source where it stands, as the asker may read it, and the final word on it is logged: a
 //! source that is not theirs to read is refused by a command, so that the number is used up; one that cannot be asked now is `Busy`.
 
 use std::time::Duration;

@@ -2,7 +2,7 @@
 //!
 //! In: requests that were routed here, by this node or by one hop. Out: answers; `NotLeader` with a hint when it is not so (any more).
 //! Invariant: a request is proposed in the first poll, so that a device's requests keep their order; only a direct channel's first
-//! record asks the other side's home before. Final refusals come from apply.
+//! record asks the other side's home before, and a forward the group of its source ([`super::chat`]). Final refusals come from apply.
 
 use std::{
     collections::HashSet,

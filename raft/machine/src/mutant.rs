@@ -15,7 +15,7 @@ macro_rules! mutants {
         }
         #[cfg(feature = "mutants")]
         impl Mutant {
-            /// All of them, in the order of the design.
+            /// All of them.
             pub const ALL: &'static [Mutant] = &[$(Mutant::$Variant,)*];
             /// Its name.
             pub fn name(self) -> &'static str {

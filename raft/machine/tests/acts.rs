@@ -308,6 +308,20 @@ fn a_scheduled_text_is_sent_once_at_its_time() {
 }
 
 #[test]
+fn who_may_not_post_any_more_still_edits_and_deletes_what_they_wrote() {
+    let mut chat = Chat::new();
+    let (kept, gone) = (chat.say(BOB, "a slip"), chat.say(BOB, "in anger"));
+    chat.act(ANN, Act::SetRules(Rules { post: Role::Admin, ..Rules::default() }));
+    let text = Content::Text { text: "more".to_owned(), reply_to: None, mentions: Vec::new(), extra: None };
+    assert_eq!(chat.write(BOB, text), Reply::Rejected(Code::NotAllowed));
+    at(&chat.act(BOB, edit(kept, "as it was meant")));
+    at(&chat.act(BOB, Act::Delete { target: gone }));
+    assert_eq!((chat.reads(ANN, kept), chat.reads(ANN, gone)), (Ok("as it was meant".to_owned()), Err(Some(Gone::Deleted))));
+    chat.act(ANN, Act::Mute { user: user(BOB), until: Timestamp::new(u64::MAX) });
+    assert_eq!(chat.act(BOB, edit(kept, "something else")), Reply::Rejected(Code::Muted), "that is meant to silence");
+}
+
+#[test]
 fn a_scheduled_text_that_is_refused_is_shown_to_its_author() {
     let mut chat = Chat::new();
     let due = Timestamp::new(50_000);

@@ -2,7 +2,8 @@
 //!
 //! A link is a secret that whoever holds it shows. Who shows a wrong one, or asks for a group that is not there, is told the same: that
 //! the link has ended. Bounds: `limit::INVITES_MAX` links, `limit::JOIN_REQUESTS_MAX` who wait. Invariants: a link lets in at most as many
-//! as it says; somebody who was removed does not come back by one.
+//! as it says; somebody who was removed does not come back by one. Where links need an approval, they let in nobody: who shows one asks, an admin
+//! adds them, and that uses up none of it.
 
 use kith_wire::{
     act::{Asked, Invite, Link},
