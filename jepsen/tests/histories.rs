@@ -106,7 +106,8 @@ fn read_in_the_end(from: &[(&str, &str)], nodes: usize) -> Verdict {
     lines.push(format!(r#"{{{read},"type":"invoke","time":901}}"#));
     lines.push(format!(r#"{{{read},"type":"fail","time":902}}"#));
     let expect = Expect { nodes: Some(nodes), ..Expect::default() };
-    check(Reader::new(lines.join("\n").as_bytes(), Path::new("h")), &[], &expect)
+    let history = lines.join("\n") + "\n";
+    check(Reader::new(history.as_bytes(), Path::new("h")), &[], &expect)
 }
 
 #[test]
