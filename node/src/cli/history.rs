@@ -61,7 +61,7 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
     if let Some(root) = args.thread {
         want.place = Some(Place::Thread(Seq::new(root)));
     }
-    if let Some(place) = args.around.map(|seq| Place::Around(Seq::new(seq))).or(args.at_ms.map(|ms| Place::At(Timestamp::new(ms)))) {
+    if let Some(place) = args.around.map(|seq| Place::Around(Seq::new(seq))).or_else(|| args.at_ms.map(|ms| Place::At(Timestamp::new(ms)))) {
         want = History { place: Some(place), newest_first: false, ..want };
     }
     let mut left = args.limit;

@@ -105,7 +105,8 @@ impl Router {
                 Ok(route) => {
                     // A hint is what another node knew a while ago: what is heard here meanwhile is newer.
                     let own = self.leader(route.group).map(|(node, _)| node);
-                    let known = own.filter(|node| Some(*node) != asked).or(hint.take()).or(own);
+                    let hinted = hint.take();
+                    let known = own.filter(|node| Some(*node) != asked).or(hinted).or(own);
                     // One that has just said it does not lead, and nobody else is known: ask around.
                     match known.or_else(|| self.any_replica(&route, asked)) {
                         Some(node) => {

@@ -93,7 +93,7 @@ impl Local {
     pub(super) async fn seen(&self, handle: &GroupHandle, channel: ChannelId, user: UserId, seq: Seq) -> Result<Answer, Refusal> {
         handle.read_barrier().await.map_err(not_proposed)?;
         let seen = read::seen(&view(handle)?, channel, user, seq).map_err(|error| broken(&error))?;
-        let (read, delivered) = seen.ok_or_else(|| refuse(Code::NotFound))?;
+        let read::SeenBy { read, delivered } = seen.ok_or_else(|| refuse(Code::NotFound))?;
         Ok(Answer::Seen { read, delivered })
     }
 

@@ -216,7 +216,7 @@ impl Model {
                 ChannelKind::Direct(..) => {
                     let aims = matches!(content, Content::Text { reply_to, extra, .. }
                         if reply_to.is_some() || extra.as_ref().is_some_and(|extra| extra.thread.is_some()));
-                    bad.or(aims.then_some(Code::Invalid))
+                    bad.or_else(|| aims.then_some(Code::Invalid))
                 }
             };
             if let Some(code) = code {

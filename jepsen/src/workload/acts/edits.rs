@@ -39,6 +39,9 @@ struct Text {
     is_free: bool,
 }
 
+/// Versions by room and seq.
+type Found = BTreeMap<(usize, u64), u64>;
+
 type Texts = Arc<Mutex<Vec<Text>>>;
 
 pub(super) fn start(bench: &Arc<Bench>, loads: &mut Loads, accounts: &[Account], rooms: &Arc<Vec<Room>>) {
@@ -196,7 +199,7 @@ async fn settle(bench: &Bench, client: &Client, account: &Account, rooms: &[Room
     let deadline = Instant::now() + CATCH_UP;
     let texts = lock(texts).clone();
     let all = loop {
-        let mut all: Vec<(String, BTreeMap<(usize, u64), u64>)> = Vec::new();
+        let mut all: Vec<(String, Found)> = Vec::new();
         for node in &bench.lab.nodes {
             let mut found = BTreeMap::new();
             let mut is_whole = true;

@@ -140,7 +140,7 @@ pub(crate) fn empty(ctx: &mut Context<'_>, channel: ChannelId, seq: Seq, why: Go
     if is_text {
         let old = marks(ctx, channel, seq)?;
         blank_edit(ctx, channel, old.edited)?;
-        let new = MarksRow { edited: by.unwrap_or(old.edited), reactions: Vec::new(), ..old.clone() };
+        let new = MarksRow { edited: by.unwrap_or(old.edited), reactions: Vec::new(), ..old };
         if new != old {
             put_marks(ctx, channel, seq, new);
         }

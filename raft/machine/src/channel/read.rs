@@ -319,28 +319,37 @@ pub fn reactions(view: &dyn StateView, channel: ChannelId, user: UserId, seq: Se
     Ok(Some(row::<MarksRow>(view, &RowKey::Marks(channel, seq))?.map_or_else(Vec::new, |marks| marks.reactions.clone())))
 }
 
+/// Who a record has come to, sorted.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SeenBy {
+    /// Who has read it.
+    pub read: Vec<UserId>,
+    /// To whom it was delivered; who has read it is among them.
+    pub delivered: Vec<UserId>,
+}
+
 /// Who has read a record and to whom it was delivered, besides its sender, for a present member who may read it; `None` for everyone else.
 /// Only members who may read it are named.
 ///
 /// # Errors
 /// A row cannot be read.
-pub fn seen(view: &dyn StateView, channel: ChannelId, user: UserId, seq: Seq) -> Result<Option<(Vec<UserId>, Vec<UserId>)>, ViewError> {
+pub fn seen(view: &dyn StateView, channel: ChannelId, user: UserId, seq: Seq) -> Result<Option<SeenBy>, ViewError> {
     let shown = visibility(view, channel, user)?.is_some_and(|visible| visible.present && visible.shows(seq));
     let Some(overview) = overview(view, channel, user)?.filter(|_| shown) else { return Ok(None) };
     let sender = required::<Record>(view, &RowKey::Record(channel, seq))?.sender;
-    let (mut read, mut delivered) = (Vec::new(), Vec::new());
+    let mut seen = SeenBy::default();
     for (member, (has_read, has_got)) in overview.roster.members.iter().zip(&overview.positions) {
         if member.user == sender || !member.stays.iter().any(|stay| stay.shows(seq)) {
             continue;
         }
         if has_read.seq >= seq {
-            read.push(member.user);
+            seen.read.push(member.user);
         }
         if has_got.seq >= seq {
-            delivered.push(member.user);
+            seen.delivered.push(member.user);
         }
     }
-    Ok(Some((read, delivered)))
+    Ok(Some(seen))
 }
 
 /// What stands beside a channel's log, as a present member may see it: all of it, the caller shows what their role allows.

@@ -339,7 +339,7 @@ impl Script {
             30 => {
                 let rows = self.view.scan(&Scan::Scheduled(channel, user), false, 1).unwrap_or_default();
                 let id = rows.into_iter().find_map(|(key, _)| if let RowKey::Scheduled(_, _, id) = key { Some(id) } else { None });
-                Act::Unschedule { id: id.unwrap_or(u64::from(b)) }
+                Act::Unschedule { id: id.unwrap_or_else(|| u64::from(b)) }
             }
             _ => Act::Post(draft()),
         }

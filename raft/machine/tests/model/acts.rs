@@ -207,7 +207,7 @@ impl Chat {
                 }
             },
             Act::Describe { title, about } => {
-                let new = (title.clone().unwrap_or(self.beside.title.clone()), about.clone().unwrap_or(self.beside.about.clone()));
+                let new = (title.clone().unwrap_or_else(|| self.beside.title.clone()), about.clone().unwrap_or_else(|| self.beside.about.clone()));
                 if new == (self.beside.title.clone(), self.beside.about.clone()) {
                     return Kept(0);
                 }
