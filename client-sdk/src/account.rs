@@ -12,6 +12,7 @@ use kith_wire::{
 use crate::{
     client::{Client, unexpected},
     error::Error,
+    export::{Export, ExportCursor},
 };
 
 /// The user's account. Cheap to clone; no IO by itself.
@@ -85,6 +86,11 @@ impl Account {
     /// `BadLogin`: the password is not right; or as [`Client::request`].
     pub async fn delete(&self, password: impl Into<Secret>) -> Result<(), Error> {
         self.done(PeopleRequest::DeleteAccount { password: password.into() }).await
+    }
+
+    /// All that the service holds of the user; after a text that was given before, or from the beginning.
+    pub fn export(&self, after: Option<ExportCursor>) -> Export {
+        Export::new(self.client.clone(), after)
     }
 
     async fn done(&self, asked: PeopleRequest) -> Result<(), Error> {

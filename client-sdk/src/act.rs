@@ -230,6 +230,13 @@ impl Channel {
     pub async fn revoke(&self, secret: [u8; 16]) -> Result<Outgoing, Error> {
         self.act(Act::Revoke { secret }).await
     }
+    /// Shuts somebody out of the group, member or not, or lets them in again.
+    ///
+    /// # Errors
+    /// As [`Channel::act`].
+    pub async fn ban(&self, user: UserId, on: bool) -> Result<Outgoing, Error> {
+        self.act(Act::Ban { user, on }).await
+    }
     /// Refuses somebody who asked to join; [`Channel::add`] lets them in.
     ///
     /// # Errors

@@ -33,9 +33,11 @@ mod client;
 mod clock;
 mod contact;
 mod core;
+mod desk;
 mod driver;
 mod endpoint;
 mod error;
+mod export;
 mod feed;
 mod live;
 mod login;
@@ -59,8 +61,10 @@ pub use crate::{
     client::{ChannelSummary, Client, NewChannel, UserRef},
     contact::{Contacts, ProfileChange},
     core::{Backfill, RetryPolicy},
+    desk::Desk,
     endpoint::{Endpoint, Trust},
     error::Error,
+    export::{Export, ExportCursor, ExportItem},
     feed::{Event, Events},
     live::Live,
     login::{Door, Entered, Keeper, Login, SavedLogin},

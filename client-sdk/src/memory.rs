@@ -10,7 +10,7 @@ use std::{
 use futures_util::future::{BoxFuture, ready};
 use kith_wire::{
     act::{Act, Gone},
-    id::{ChannelId, Seq},
+    id::{ChannelId, Seq, UserId},
     log::{Content, IndexRow, Position, Record},
 };
 
@@ -136,7 +136,11 @@ impl Inner {
 
 /// What a record changes about older ones that are held: an edited or deleted text is not kept.
 fn amend(held: &mut BTreeMap<Seq, Arc<Record>>, by: &Record) {
-    let Content::Act(act) = &by.content else { return };
+    let act = match &by.content {
+        Content::Act(act) => act,
+        Content::Erased { user } => return erase(held, *user, by.at.seq),
+        _ => return,
+    };
     let (target, new) = match act {
         Act::Edit { target, text, mentions } if !text.is_empty() => (*target, Some((text, mentions))),
         Act::Delete { target } => (*target, None),
@@ -153,6 +157,18 @@ fn amend(held: &mut BTreeMap<Seq, Arc<Record>>, by: &Record) {
         None => Content::Gone { why: Gone::Deleted, counted: true },
     };
     *record = Arc::new(Record { content, ..(**record).clone() });
+}
+
+/// Drops what somebody wrote whose account has ended.
+fn erase(held: &mut BTreeMap<Seq, Arc<Record>>, user: UserId, by: Seq) {
+    for record in held.range_mut(..by).map(|(_, record)| record).filter(|record| record.sender == user) {
+        let content = match &record.content {
+            Content::Text { .. } => Content::Gone { why: Gone::Erased, counted: true },
+            Content::Act(Act::Edit { target, .. }) => Content::Act(Act::Edit { target: *target, text: String::new(), mentions: Vec::new() }),
+            _ => continue,
+        };
+        *record = Arc::new(Record { content, ..(**record).clone() });
+    }
 }
 
 impl Store for MemoryStore {

@@ -21,7 +21,7 @@ use kith_raft::{FeedError, GroupHandle};
 use kith_wire::{
     client::Refusal,
     code::Code,
-    id::{Bucket, GroupId, Term, Timestamp, UserId},
+    id::{Bucket, GroupId, Term, Timestamp, UserId, UserRev},
     limit,
     log::{Debt, OwedRow, UserChange, UserState, bucket_of_word},
     peer::Inner,
@@ -166,7 +166,7 @@ impl Payer {
         let bucket = match debt {
             Debt::Name(name) => Bucket::of_name(name),
             Debt::Contact(peer) => peer.bucket(),
-            Debt::Search => return None,
+            Debt::Search | Debt::Texts => return None,
         };
         self.router.locate(bucket).ok().map(|route| route.group)
     }
@@ -177,6 +177,7 @@ impl Payer {
             Debt::Name(name) => self.pay_name(handle, owed.user, name, deadline).await?,
             Debt::Contact(peer) => self.pay_contact(handle, owed.user, *peer, deadline).await?,
             Debt::Search => self.pay_search(handle, owed.user, deadline).await?,
+            Debt::Texts => self.pay_texts(handle, owed.user).await?,
         }
         let paid = UserChange::Paid { debt: owed.debt.clone(), version: owed.version };
         // If this is lost, it is paid once more.
@@ -223,6 +224,43 @@ impl Payer {
             self.router.inner(bucket_of_word(word), told, deadline).await?;
         }
         note(wanted).await
+    }
+
+    /// Every channel of the index forgets the user, then the index forgets the channel. One that cannot be told now holds up no other, and stays.
+    async fn pay_texts(&self, handle: &GroupHandle, user: UserId) -> Result<(), Refusal> {
+        let (mut after, mut left, down) = (UserRev::ZERO, None, Mutex::new(BTreeSet::new()));
+        loop {
+            let page = handle.reader().and_then(|view| user::index::channels(&view, user, after, limit::FORGET_MAX));
+            let page = page.map_err(|_| Refusal::new(Code::Behind))?;
+            let Some((last, _)) = page.last() else { return left.map_or(Ok(()), Err) };
+            after = *last;
+            let told = page.iter().map(|(_, channel)| async {
+                let to = self.router.locate(channel.bucket()).ok().map(|route| route.group);
+                if to.is_some_and(|to| lock(&down).contains(&to)) {
+                    return Err(Refusal::new(Code::NoLeader));
+                }
+                let deadline = self.router.clock().instant() + PAY_WITHIN;
+                match self.router.inner(channel.bucket(), Inner::Gone { channel: *channel, user }, deadline).await {
+                    Err(refusal) if refusal.code != Code::NotFound => {
+                        lock(&down).extend(to);
+                        Err(refusal)
+                    }
+                    _ => Ok(*channel),
+                }
+            });
+            let told: Vec<_> = stream::iter(told.collect::<Vec<_>>()).buffer_unordered(AT_ONCE).collect().await;
+            let mut channels = Vec::with_capacity(told.len());
+            for one in told {
+                match one {
+                    Ok(channel) => channels.push(channel),
+                    Err(refusal) => left = Some(refusal),
+                }
+            }
+            if !channels.is_empty() {
+                let forget = UserChange::Forget { channels }.of(user);
+                handle.propose(kith_machine::item(forget)).await.map_err(|_| Refusal::new(Code::NoLeader))?;
+            }
+        }
     }
 
     /// The name's row follows the account: theirs while they have it, held back once they had.

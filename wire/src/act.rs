@@ -83,6 +83,8 @@ pub enum Act {
     Revoke { secret: [u8; 16] },
     /// Refuses somebody who asked to join.
     Reject { user: UserId },
+    /// Shuts somebody out of a group, member or not: neither a link nor a member brings them in. Or lets them in again. Recorded.
+    Ban { user: UserId, on: bool },
 }
 
 /// What members may do in a group, and how long it keeps texts.
@@ -170,6 +172,19 @@ pub struct Asked {
     pub at: Timestamp,
 }
 
+/// Somebody who was erased, and what of theirs is still to be emptied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Erasing {
+    /// Who.
+    pub user: UserId,
+    /// The first record that was not looked at.
+    pub next: Seq,
+    /// The last record that may be theirs.
+    pub upto: Seq,
+    /// When it goes on.
+    pub due: Timestamp,
+}
+
 /// One emoji on a record.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Reaction {
@@ -196,6 +211,21 @@ pub struct RulesRow {
     pub asked: Vec<Asked>,
     /// When the next sweep of old texts is due; 0: none is.
     pub sweep: Timestamp,
+    /// Sorted by user: those whose texts are being emptied.
+    pub erasing: Vec<Erasing>,
+    /// Sorted: who is shut out; at most `limit::GROUP_BANS_MAX`.
+    pub banned: Vec<UserId>,
+}
+
+impl RulesRow {
+    /// Whether somebody is shut out.
+    pub fn is_banned(&self, user: UserId) -> bool {
+        self.banned.binary_search(&user).is_ok()
+    }
+    /// Whether a record is of somebody who was erased and will be emptied: until it is, it is withheld.
+    pub fn is_erasing(&self, sender: UserId, seq: Seq) -> bool {
+        self.erasing.binary_search_by_key(&sender, |one| one.user).is_ok_and(|at| (self.erasing[at].next..=self.erasing[at].upto).contains(&seq))
+    }
 }
 
 /// What has gathered about a record since it was made.
@@ -233,6 +263,8 @@ pub enum Timer {
     Expire(Seq),
     /// 3: texts are over the channel's retention.
     Sweep,
+    /// 4: texts of this user, who was erased, are still to be emptied.
+    Erase(UserId),
 }
 
 /// Why a text is not there any more. The number is stored.
@@ -314,7 +346,8 @@ impl Act {
             | Self::Mute { .. }
             | Self::Invite(_)
             | Self::Revoke { .. }
-            | Self::Reject { .. } => None,
+            | Self::Reject { .. }
+            | Self::Ban { .. } => None,
         }
     }
     /// What it weighs in a page or queue, in bytes, without its envelope.

@@ -7,6 +7,7 @@
 use crate::{
     act::{ActWrite, Asked, Draft, Link, Muted, Pin, Reaction, Rules},
     code::Code,
+    desk::{DeskAnswer, DeskRequest},
     hello::{Features, Version},
     id::{
         ChannelId, ClientSeq, ClusterId, Conn, DeviceId, Incarnation, NodeId, RegionId, RequestId, Seq, SessionId, Timestamp, UserId, UserRev, hash,
@@ -148,6 +149,8 @@ pub enum Request {
     ReplaceNode { dead: NodeId, node: NodeId, address: String, http: String, zone: String, host: String, force: bool },
     /// Of accounts and people.
     People(PeopleRequest),
+    /// Of moderation.
+    Desk(DeskRequest),
 }
 
 /// A text for a channel.
@@ -217,6 +220,8 @@ pub enum Answer {
     Account { user: UserId, name: String, created: bool },
     /// Of accounts and people.
     People(PeopleAnswer),
+    /// Of moderation.
+    Desk(DeskAnswer),
 }
 
 /// A channel, as a member sees it.
@@ -266,6 +271,8 @@ pub struct GroupView {
     pub links: Vec<Link>,
     /// Who asked to join, for admins.
     pub asked: Vec<Asked>,
+    /// Who is shut out, for admins.
+    pub banned: Vec<UserId>,
 }
 
 /// A text to be sent later.
@@ -480,6 +487,8 @@ pub enum Place {
     /// Only texts of the thread that this one began, itself among them. Other records are left out without a word: what is
     /// `covered` was looked at.
     Thread(Seq),
+    /// Only texts of the asker. Other records are left out without a word, as above.
+    Own,
 }
 
 /// What has gathered about a record since it was made.

@@ -77,6 +77,8 @@ codes! {
     Revoked = 2003, Never, "the account or device was revoked";
     /// Needs an operator's token.
     NotAdmin = 2004, Never, "this needs an operator's token";
+    /// An operator has shut the account out; an operator can let it in again.
+    Banned = 2005, Never, "this account is banned: ask who runs this service";
     /// Name or password is not right; which one is not said.
     BadLogin = 2010, Never, "the name or the password is not right";
     /// The refresh token is not valid (any more): log in.
@@ -114,6 +116,10 @@ codes! {
     TooManyAsk = 3036, Never, "too many wait to be let into this group";
     /// The member has as many scheduled texts in the channel as they may have.
     TooManyScheduled = 3037, Never, "no more scheduled texts in this channel";
+    /// Shut out of the group: an admin of it can let them in again.
+    BannedHere = 3038, Never, "banned from this group: an admin of it can let them in again";
+    /// The user is in as many groups as one may be in.
+    TooManyGroups = 3039, Never, "this user is in no more groups: leave one first";
     // 4xxx invalid
     /// A field is malformed or missing.
     Invalid = 4001, Never, "a field is malformed or missing";

@@ -8,6 +8,7 @@ pub mod act;
 pub mod client;
 pub mod code;
 mod convert;
+pub mod desk;
 pub mod error;
 pub mod frame;
 pub mod hello;

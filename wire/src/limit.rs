@@ -107,6 +107,22 @@ pub const RETENTION_MS_MIN: u64 = 60_000;
 pub const SLOW_MS_MAX: u64 = 6 * 3_600 * 1_000;
 /// Records that one logged sweep empties. The rest follows in the next one.
 pub const SWEEP_RECORDS: usize = 256;
+/// Groups that a user is in. Making, joining or being added to the next is `TooManyGroups`; what is under way at once may go a little over.
+pub const GROUPS_MAX: u32 = 2_000;
+/// Users shut out of a group. The next is `LimitReached`.
+pub const GROUP_BANS_MAX: usize = 200;
+/// Reported records that nobody has seen to. A report of another one is `Busy`.
+pub const REPORTS_OPEN_MAX: u64 = 10_000;
+/// Reasons kept of one reported record; those who report it later are counted.
+pub const REPORT_REASONS_KEPT: usize = 5;
+/// A reason or a note, in Unicode scalar values. One more is `TooLarge`.
+pub const NOTE_CHARS_MAX: usize = 500;
+/// Reports, or entries of the audit log, of one answer. More come with the next.
+pub const DESK_PAGE_MAX: usize = 100;
+/// Bytes of records that are looked at for one page of own texts. The rest comes with the next.
+pub const OWN_BYTES_LOOKED_AT: usize = 4 * PAGE_BYTES_MAX;
+/// Channels that an erased user's home forgets in one command. More come with the next.
+pub const FORGET_MAX: usize = 64;
 /// A client says that its user types at most so often, in milliseconds; the edge passes on no more.
 pub const TYPING_EVERY_MS: u64 = 3_000;
 /// What a client shows of somebody who types ends so long after the last word of it, in milliseconds.

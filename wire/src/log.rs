@@ -149,7 +149,7 @@ pub enum Command {
     Fanned { channel: ChannelId, seq: Seq },
     /// Read and delivered positions of a member, largest wins.
     Receipt { channel: ChannelId, user: UserId, read: Option<Position>, delivered: Option<Position> },
-    /// This user is erased or never was: stop fanning out to them.
+    /// This user is erased or never was: stop fanning out to them, and empty their texts.
     Gone { channel: ChannelId, user: UserId },
     // -- user
     /// Makes a user: the only commit point of a sign-up. `key` is a digest of the secret sign-up key.
@@ -176,6 +176,9 @@ pub enum Command {
     HoldName { name: String, user: UserId, until: Timestamp },
     /// A word of a user for the search index, or that it is gone; the higher version holds.
     IndexWord { word: String, user: UserId, version: u64, gone: bool },
+    // -- the desk
+    /// A report, or what an operator does.
+    Desk(crate::desk::DeskChange),
     // -- the group itself
     /// Takes buckets into ownership, at a higher epoch only.
     OwnBuckets { region: RegionId, first: u16, last: u16, epoch: OwnerEpoch },
@@ -461,6 +464,17 @@ pub struct UserRow {
     pub contacts: u32,
     /// Users blocked.
     pub blocks: u32,
+    /// Since when an operator has shut it out; 0: not.
+    pub banned: Timestamp,
+    /// Groups that the user is in.
+    pub groups: u32,
+}
+
+impl UserRow {
+    /// Whether an operator has shut it out.
+    pub const fn is_banned(&self) -> bool {
+        self.banned.get() > 0
+    }
 }
 
 /// A device of a user. One that was ended stays, so that its tokens stay ended.

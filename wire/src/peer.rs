@@ -7,6 +7,7 @@
 
 use crate::{
     client::{Answer, Delivery, DeliveryBody, HistoryPage, HistoryQuery, IndexQuery, Page, Refusal, ReplicaCondition, Request},
+    desk::DeskChange,
     hello::Version,
     id::{
         BootEpoch, ChannelId, ClusterId, Conn, DeviceId, GroupId, LogIndex, MapEpoch, NodeId, RequestId, Seq, SessionId, StoreId, Term, Timestamp,
@@ -273,6 +274,12 @@ pub enum Inner {
     FindWords { prefix: String },
     /// What is seen of users of this group.
     GetProfiles { users: Vec<UserId> },
+    /// This user was erased: the channel is to forget them.
+    Gone { channel: ChannelId, user: UserId },
+    /// A change at the desk.
+    Desk(DeskChange),
+    /// May each of these users of this group be in one more group chat?
+    HasRoom { users: Vec<UserId> },
 }
 
 /// The answer to an [`Inner`].
@@ -298,6 +305,8 @@ pub enum InnerAnswer {
     Words(Vec<(String, UserId)>),
     /// What is seen of users, and whether search may show them.
     Profiles(Vec<(ProfileView, bool)>),
+    /// To `Desk`: the number of what was begun.
+    Kept { id: u64 },
 }
 
 /// A session for the registry of a home leader.

@@ -28,6 +28,8 @@ pub const ACCESS_TTL: Duration = Duration::from_secs(15 * 60);
 const ATTEMPTS: Rate = Rate { burst: 10, per_second: 0.1 };
 /// Attempts on one name, from wherever. Far above what one address may try at all nodes: a stranger must not lock somebody out by failing.
 const NAME_ATTEMPTS: Rate = Rate { burst: 300, per_second: 1.0 };
+/// Reports of one user at one node.
+const REPORTS: Rate = Rate { burst: 20, per_second: 0.02 };
 /// Searches of one user at one node.
 const SEARCHES: Rate = Rate { burst: 60, per_second: 2.0 };
 /// What a client is told when too many hash.
@@ -43,6 +45,7 @@ pub struct Gate {
     attempts: Arc<Rates>,
     names: Arc<Rates>,
     searches: Arc<Rates>,
+    reports: Arc<Rates>,
 }
 
 impl std::fmt::Debug for Gate {
@@ -74,8 +77,8 @@ pub struct Drawn {
 impl Gate {
     /// By the cluster's key.
     pub fn new(key: TokenKey, cluster: ClusterId, clock: SharedClock) -> Self {
-        let [attempts, names, searches] = [ATTEMPTS, NAME_ATTEMPTS, SEARCHES].map(|rate| Arc::new(Rates::new(rate)));
-        Self { key, cluster, clock, hasher: Hasher::new(), attempts, names, searches }
+        let [attempts, names, searches, reports] = [ATTEMPTS, NAME_ATTEMPTS, SEARCHES, REPORTS].map(|rate| Arc::new(Rates::new(rate)));
+        Self { key, cluster, clock, hasher: Hasher::new(), attempts, names, searches, reports }
     }
     /// Counts an attempt of a user on their own password.
     ///
@@ -90,6 +93,13 @@ impl Gate {
     /// `RateLimited`, with a delay.
     pub fn attempt_name(&self, name: &str) -> Result<(), Refusal> {
         self.names.take(u128::from(hash(&[b"kith/attempt/1", name.as_bytes()])), self.clock.instant()).map_err(limited)
+    }
+    /// Counts a report: who reports everything is slowed down.
+    ///
+    /// # Errors
+    /// `RateLimited`, with a delay.
+    pub fn report(&self, user: UserId) -> Result<(), Refusal> {
+        self.reports.take(u128::from(user.get()), self.clock.instant()).map_err(limited)
     }
     /// Counts a search for users: who looks for everybody is slowed down.
     ///

@@ -15,6 +15,7 @@ use serde_json::json;
 
 use super::{
     cluster::{ClusterArgs, connect},
+    export,
     failure::{Exit, Failure},
     login::LoginFile,
     shown::say,
@@ -97,6 +98,14 @@ enum Verb {
         /// Whose
         name: String,
     },
+    /// Write down all that the service holds of the account, as JSON lines
+    Export {
+        /// Whose
+        name: String,
+        /// To this file; one that was begun is gone on with
+        #[arg(long, value_name = "FILE")]
+        out: Option<std::path::PathBuf>,
+    },
     /// As the operator: make a one-time code that resets a password, good for a day
     ResetLink {
         /// Whose
@@ -160,6 +169,7 @@ async fn own(cluster: &ClusterArgs, door: &Door, verb: Verb) -> Result<(), Failu
     | Verb::Recovery { name }
     | Verb::Rename { name, .. }
     | Verb::Delete { name }
+    | Verb::Export { name, .. }
     | Verb::SignUp { name, .. }
     | Verb::LogIn { name, .. }
     | Verb::Reset { name }
@@ -213,6 +223,13 @@ async fn act(client: &Client, file: &LoginFile, verb: Verb, is_json: bool) -> Re
         Verb::Delete { .. } => {
             account.delete(read("password")?).await?;
             file.forget();
+        }
+        Verb::Export { out, .. } => {
+            let lines = export::run(client, out.as_deref()).await?;
+            if out.is_some() {
+                done(is_json, &format!("{lines} lines"));
+            }
+            return Ok(());
         }
         Verb::SignUp { .. } | Verb::LogIn { .. } | Verb::Reset { .. } | Verb::ResetLink { .. } | Verb::Admin { .. } => {}
     }

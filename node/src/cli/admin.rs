@@ -64,6 +64,20 @@ pub(super) enum Verb {
         #[arg(long, value_name = "MS")]
         until_ms: u64,
     },
+    /// Shut somebody out, member or not: neither a link nor a member brings them in
+    Ban {
+        /// Id or title of the group
+        group: String,
+        /// Whom
+        user: String,
+    },
+    /// Let somebody in again who is shut out
+    Unban {
+        /// Id or title of the group
+        group: String,
+        /// Whom
+        user: String,
+    },
     /// Make a link to join by
     Invite {
         /// Id or title of the group
@@ -191,6 +205,14 @@ pub(super) async fn run(session: &Session, verb: &Verb, is_json: bool) -> Result
             let member = session.client.find_user(member).await?;
             session.group(group).await?.mute(member, Timestamp::new(*until_ms)).await?
         }
+        Verb::Ban { group, user } => {
+            let user = session.client.find_user(user).await?;
+            session.group(group).await?.ban(user, true).await?
+        }
+        Verb::Unban { group, user } => {
+            let user = session.client.find_user(user).await?;
+            session.group(group).await?.ban(user, false).await?
+        }
         Verb::Revoke { link } => {
             let link: Link = link.parse()?;
             session.client.channel(link.channel).revoke(link.secret).await?
@@ -224,7 +246,7 @@ async fn join(session: &Session, link: &str, is_json: bool) -> Result<(), Failur
 async fn info(session: &Session, channel: &Channel, is_json: bool) -> Result<(), Failure> {
     let (view, members) = (channel.group().await?, channel.view().await?.members);
     let mut names = Names::new(&session.client);
-    let others = view.muted.iter().map(|muted| muted.user).chain(view.asked.iter().map(|asked| asked.user));
+    let others = view.muted.iter().map(|muted| muted.user).chain(view.asked.iter().map(|asked| asked.user)).chain(view.banned.iter().copied());
     names.learn(members.iter().map(|member| member.user).chain(others)).await?;
     let role = |role: Role| format!("{role:?}").to_lowercase();
     let link = |secret: [u8; 16]| Link { channel: channel.id(), secret }.to_string();
@@ -246,6 +268,7 @@ async fn info(session: &Session, channel: &Channel, is_json: bool) -> Result<(),
                 },
                 "pins": view.pins.iter().map(|pin| pin.seq.get()).collect::<Vec<_>>(), "muted": muted, "links": links.collect::<Vec<_>>(),
                 "asked": view.asked.iter().map(|asked| names.of(asked.user)).collect::<Vec<_>>(),
+                "banned": view.banned.iter().map(|user| names.of(*user)).collect::<Vec<_>>(),
             })
         );
         return Ok(());
@@ -270,6 +293,7 @@ async fn info(session: &Session, channel: &Channel, is_json: bool) -> Result<(),
     view.pins.iter().for_each(|pin| println!("pinned: {}", pin.seq));
     view.muted.iter().for_each(|muted| say(&format!("muted until {} ms: {}", muted.until.get(), names.of(muted.user))));
     view.links.iter().for_each(|one| println!("link, used {} times: {}", one.used, link(one.invite.secret)));
+    view.banned.iter().for_each(|user| say(&format!("shut out: {}", names.of(*user))));
     view.asked.iter().for_each(|asked| say(&format!("asks to join: {}", names.of(asked.user))));
     Ok(())
 }

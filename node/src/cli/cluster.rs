@@ -165,7 +165,7 @@ impl Names {
         match &record.content {
             Content::Created { members, .. } => users.extend(members),
             Content::Members(MemberChange::Add(user) | MemberChange::Remove(user) | MemberChange::SetRole(user, _)) => users.push(*user),
-            Content::Act(Act::HandOver { to: user } | Act::Mute { user, .. }) => users.push(*user),
+            Content::Act(Act::HandOver { to: user } | Act::Mute { user, .. } | Act::Ban { user, .. }) => users.push(*user),
             Content::Text { extra: Some(extra), .. } => users.extend(extra.origin.map(|origin| origin.sender)),
             _ => {}
         }

@@ -114,9 +114,12 @@ impl From<Error> for Failure {
             }
             Code::BadLogin => (Exit::Refused, "check both; `kith account reset NAME` sets another password by the recovery code"),
             Code::LoginNeeded | Code::Revoked => (Exit::Refused, "this device was ended: `kith account log-in NAME`"),
+            Code::Banned => (Exit::Refused, "an operator shut this account out, and can let it in again: `kith ban NAME --lift`"),
+            Code::BannedHere => (Exit::Refused, "an admin of the group can let them in again: `kith group run --as ADMIN unban GROUP NAME`"),
             Code::NameTaken => (Exit::Refused, "choose another name; one that was left is free after 30 days"),
             Code::RateLimited => (Exit::Refused, "wait as long as it says, then try again"),
             Code::NotMember => (Exit::Refused, "a member can add you: `kith group add --as MEMBER GROUP NAME`; `kith group list` shows your groups"),
+            Code::TooManyGroups => (Exit::Refused, "a user is in at most 2,000 groups: leave one first"),
             Code::GroupFull => (Exit::Refused, "a group has at most 100 members: remove one, or make another group"),
             Code::LastOwner => (Exit::Refused, "make another member owner first"),
             Code::TooLarge => (Exit::Refused, "a text has at most 100,000 characters, a name 64 bytes: send less"),

@@ -12,7 +12,9 @@ mod check;
 mod cluster;
 mod contact;
 mod demo;
+mod desk;
 mod device;
+mod export;
 mod failure;
 mod group;
 mod history;
@@ -68,6 +70,9 @@ enum Verb {
     Token(token::Args),
     Account(account::Args),
     Contact(contact::Args),
+    Report(desk::ReportArgs),
+    Ban(desk::BanArgs),
+    Audit(desk::AuditArgs),
     List(list::Args),
     Group(group::Args),
     Send(send::Args),
@@ -137,6 +142,9 @@ impl Cli {
             Verb::Token(args) => Some(args.cluster.clone()),
             Verb::Account(args) => Some(args.cluster.clone()),
             Verb::Contact(args) => Some(args.cluster.clone()),
+            Verb::Report(args) => Some(args.cluster.clone()),
+            Verb::Ban(args) => Some(args.cluster.clone()),
+            Verb::Audit(args) => Some(args.cluster.clone()),
             Verb::List(args) => Some(args.cluster.clone()),
             Verb::Group(args) => Some(args.cluster.clone()),
             Verb::Send(args) => Some(args.cluster.clone()),
@@ -172,6 +180,9 @@ impl Verb {
             Self::Token(args) => until(stop, token::run(args)).await,
             Self::Account(args) => until(stop, account::run(args)).await,
             Self::Contact(args) => until(stop, contact::run(args)).await,
+            Self::Report(args) => until(stop, desk::report(args)).await,
+            Self::Ban(args) => until(stop, desk::ban(args)).await,
+            Self::Audit(args) => until(stop, desk::audit(args)).await,
             Self::List(args) => until(stop, list::run(args)).await,
             Self::Group(args) => until(stop, group::run(args)).await,
             Self::Send(args) => until(stop, send::run(args)).await,

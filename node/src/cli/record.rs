@@ -31,6 +31,7 @@ pub(crate) fn record_line(record: &Record, names: &Names) -> String {
         Content::Members(MemberChange::Remove(user)) => format!("{seq:>6}  * {sender} removed {}", names.of(*user)),
         Content::Members(MemberChange::Leave) => format!("{seq:>6}  * {sender} left"),
         Content::Members(MemberChange::SetRole(user, role)) => format!("{seq:>6}  * {sender} made {} {role:?}", names.of(*user)),
+        Content::Erased { .. } => format!("{seq:>6}  * {sender} has ended the account; the texts are gone"),
         Content::Unknown { .. } => format!("{seq:>6}  * something that this version does not know"),
     }
 }
@@ -61,6 +62,7 @@ pub(crate) fn record_json(channel: ChannelId, record: &Record, names: &Names) ->
         ),
         Content::Act(act) => ("act", act_json(act, names)),
         Content::Gone { why, .. } => ("gone", json!(format!("{why:?}").to_lowercase())),
+        Content::Erased { user } => ("erased", json!(user.to_string())),
         Content::Unknown { kind, .. } => ("unknown", json!(kind)),
     };
     object[kind] = value;
@@ -124,6 +126,8 @@ fn act_text(act: &Act, names: &Names) -> String {
         Act::HandOver { to } => format!("handed the group over to {}", names.of(*to)),
         Act::Mute { user, until } if until.get() == 0 => format!("lets {} write again", names.of(*user)),
         Act::Mute { user, .. } => format!("muted {}", names.of(*user)),
+        Act::Ban { user, on: true } => format!("shut {} out", names.of(*user)),
+        Act::Ban { user, on: false } => format!("lets {} in again", names.of(*user)),
         _ => "did something that is not shown".to_owned(),
     }
 }
@@ -137,6 +141,7 @@ fn act_json(act: &Act, names: &Names) -> Value {
         Act::Describe { title, about } => json!({ "describe": { "title": title, "about": about } }),
         Act::SetRules(_) => json!("rules"),
         Act::HandOver { to } => json!({ "hand_over": names.of(*to) }),
+        Act::Ban { user, on } => json!({ "ban": names.of(*user), "on": on }),
         Act::Mute { user, until } => json!({ "mute": names.of(*user), "until_ms": until.get() }),
         _ => json!("other"),
     }

@@ -190,6 +190,25 @@ pub async fn get_users(router: &Router, users: Vec<UserId>, deadline: Instant) -
     Ok(Answer::Users(found))
 }
 
+/// Whether each of these may be in one more group chat; asked for by group, all groups at once.
+///
+/// # Errors
+/// A group has no leader.
+pub(super) async fn have_room(router: &Router, users: Vec<UserId>, deadline: Instant) -> Result<bool, Refusal> {
+    let mut by_group = std::collections::BTreeMap::<_, (Bucket, Vec<UserId>)>::new();
+    for user in users {
+        let bucket = user.bucket();
+        by_group.entry(router.locate(bucket)?.group).or_insert_with(|| (bucket, Vec::new())).1.push(user);
+    }
+    let asked = by_group.into_values().map(|(bucket, users)| router.inner(bucket, Inner::HasRoom { users }, deadline));
+    for answer in futures_util::future::join_all(asked).await {
+        if matches!(answer?, InnerAnswer::Truth(false)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// A reservation that old is of a sign-up that died.
 const STALE_MS: u64 = 60_000;
 /// First wait for another sign-up of the same name.

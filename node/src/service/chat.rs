@@ -78,6 +78,7 @@ impl Local {
             muted: rules.muted.into_iter().filter(|muted| muted.until > now).collect(),
             links: rules.links,
             asked: rules.asked,
+            banned: rules.banned,
         }))
     }
 

@@ -21,11 +21,13 @@ use kith_wire::{
     client::{Answer, ChannelView, MemberView, Page, Pull, Refusal, Request, Send},
     code::Code,
     id::{ChannelId, ChannelKind, GroupId, UserId, UserRev},
-    log::{Author, Command, Content, PeerCheck, UserChange},
+    limit,
+    log::{Author, Command, Content, MemberChange, PeerCheck, UserChange},
     peer::{Caller, Inner, InnerAnswer},
 };
 
 use super::{
+    account,
     chat::{act_reply, content_of},
     history::Reads,
     home::{self, Home},
@@ -67,6 +69,12 @@ impl Local {
             Request::ChangeMembers(change) => {
                 let digest = change.digest();
                 let author = author(&caller, change.client_seq, change.settled, digest);
+                if let MemberChange::Add(user) = change.change
+                    && !account::have_room(&self.router, vec![user], deadline).await?
+                {
+                    // Logged, so that it uses up its number.
+                    return sent(propose(&handle, Command::Refuse { channel: change.channel, author, code: Code::TooManyGroups }).await?);
+                }
                 let reply = propose(&handle, Command::ChangeMembers { channel: change.channel, author, change: change.change }).await?;
                 sent(reply)
             }
@@ -100,6 +108,7 @@ impl Local {
             }
             Request::ReplaceNode { .. } if caller.admin && group == GroupId::META => super::replace::run(&handle, request).await,
             Request::People(asked) => self.home.request(&handle, &caller, asked, deadline).await,
+            Request::Desk(asked) => super::desk::page(&handle, &caller, asked).await,
             _ => Err(refuse(Code::Unsupported)),
         }
     }
@@ -209,6 +218,21 @@ impl Local {
                 Ok(InnerAnswer::Words(found))
             }
             Inner::GetProfiles { users } => home::profiles(&handle, users),
+            Inner::HasRoom { users } => {
+                let reader = view(&handle)?;
+                for user in users {
+                    let account = kith_machine::user::account(&reader, user).map_err(|error| broken(&error))?;
+                    if account.is_some_and(|row| row.groups >= limit::GROUPS_MAX) {
+                        return Ok(InnerAnswer::Truth(false));
+                    }
+                }
+                Ok(InnerAnswer::Truth(true))
+            }
+            Inner::Desk(change) => match propose(&handle, change.command()).await? {
+                Reply::Kept { id } => Ok(InnerAnswer::Kept { id }),
+                other => done(other),
+            },
+            Inner::Gone { channel, user } => done(propose(&handle, Command::Gone { channel, user }).await?),
             Inner::GetUsers { users } => {
                 let reader = view(&handle)?;
                 let mut found = Vec::new();

@@ -6,8 +6,11 @@
 //! writes come from apply alone. Not here: sessions, who is told of an outcome.
 
 pub mod account;
+#[cfg(test)]
+mod authority;
 mod chat;
 mod contact;
+pub mod desk;
 pub mod history;
 mod home;
 pub mod local;
@@ -23,14 +26,15 @@ use std::{fmt, sync::Arc};
 use kith_wire::{
     client::{Answer, Page, Pull, Refusal, Request, Send},
     code::Code,
+    desk::{AuditAct, AuditEntry},
     id::DeviceId,
     limit,
     peer::{Caller, Inner, InnerAnswer},
-    people::PeopleRequest,
+    people::{PeopleAnswer, PeopleRequest},
 };
 use tracing::Instrument;
 
-use self::{history::Reads, people::People, receipt::Receipts, typing::Typists};
+use self::{desk::Desk, history::Reads, people::People, receipt::Receipts, typing::Typists};
 use crate::{
     auth::gate::Gate,
     clock::Instant,
@@ -44,6 +48,7 @@ pub struct Service {
     reads: Reads,
     receipts: Receipts,
     people: People,
+    desk: Desk,
     typists: Typists,
     sessions: Arc<dyn Fn() -> u64 + std::marker::Send + Sync>,
 }
@@ -57,8 +62,8 @@ impl fmt::Debug for Service {
 impl Service {
     /// Over a router. `sessions` counts those that this node holds.
     pub fn new(router: Router, gate: Gate, sessions: Arc<dyn Fn() -> u64 + std::marker::Send + Sync>) -> Self {
-        let (people, reads) = (People::new(router.clone(), gate), Reads::new(router.clone()));
-        Self { people, reads, receipts: Receipts::default(), typists: Typists::default(), router, sessions }
+        let (people, reads) = (People::new(router.clone(), gate.clone()), Reads::new(router.clone()));
+        Self { desk: Desk::new(router.clone(), gate), people, reads, receipts: Receipts::default(), typists: Typists::default(), router, sessions }
     }
     /// The way to leaders.
     pub fn router(&self) -> &Router {
@@ -93,8 +98,11 @@ impl Service {
             Request::Send(Send { channel, .. }) => router.forward(caller, channel.bucket(), request, deadline).await,
             Request::ChangeMembers(ref change) => router.forward(caller, change.channel.bucket(), request, deadline).await,
             Request::Act(ref write) => router.forward(caller, write.channel.bucket(), request, deadline).await,
-            Request::Join { channel, .. }
-            | Request::GetGroup { channel }
+            Request::Join { channel, .. } => {
+                self.check_room(vec![caller.user], deadline).await?;
+                router.forward(caller, channel.bucket(), request, deadline).await
+            }
+            Request::GetGroup { channel }
             | Request::GetScheduled { channel }
             | Request::GetSeen { channel, .. }
             | Request::GetReactions { channel, .. } => router.forward(caller, channel.bucket(), request, deadline).await,
@@ -109,6 +117,7 @@ impl Service {
             }
             Request::CreateGroup { op, ref members, .. } => {
                 self.check_members(members, deadline).await?;
+                self.check_room(members.iter().copied().chain([caller.user]).collect(), deadline).await?;
                 let channel = kith_wire::id::ChannelId::group(caller.user.region(), caller.user, caller.device, op);
                 router.forward(caller, channel.bucket(), request, deadline).await
             }
@@ -125,10 +134,26 @@ impl Service {
             Request::GetUsers { users } => account::get_users(router, users, deadline).await,
             Request::Discover => Ok(status::edges(router)),
             Request::Status => Ok(status::cluster(router, self.sessions()).await),
-            Request::ReplaceNode { .. } => replace::ask(router, caller, request, deadline).await,
-            Request::People(asked) => self.people.handle(caller, asked, deadline).await.map(Answer::People),
+            Request::ReplaceNode { dead, .. } => {
+                let entry = AuditEntry { number: dead.get(), ..entry(caller, AuditAct::ReplaceNode, None) };
+                self.desk.audited_if_possible(entry, deadline, replace::ask(router, caller, request, deadline)).await
+            }
+            Request::People(asked) => self.people(caller, asked, deadline).await.map(Answer::People),
+            Request::Desk(asked) => self.desk.handle(caller, asked, deadline).await.map(Answer::Desk),
             Request::EnsureAccount { name, key } => account::ensure(router, &name, &key, deadline).await,
         }
+    }
+
+    /// What people ask; what operators ask about people is logged.
+    async fn people(&self, caller: &Caller, asked: PeopleRequest, deadline: Instant) -> Result<PeopleAnswer, Refusal> {
+        let (name, act) = match &asked {
+            PeopleRequest::ResetLink { name } => (name, AuditAct::ResetLink),
+            PeopleRequest::SetAdmin { name, admin: true } => (name, AuditAct::MakeAdmin),
+            PeopleRequest::SetAdmin { name, admin: false } => (name, AuditAct::EndAdmin),
+            _ => return self.people.handle(caller, asked, deadline).await,
+        };
+        let entry = entry(caller, act, Some(self.desk.user(name, deadline).await?));
+        self.desk.audited(entry, deadline, self.people.handle(caller, asked, deadline)).await
     }
 
     /// Answers one bulk stream.
@@ -156,6 +181,11 @@ impl Service {
         }
     }
 
+    /// Nobody is in more groups than there is room for.
+    async fn check_room(&self, users: Vec<kith_wire::id::UserId>, deadline: Instant) -> Result<(), Refusal> {
+        if account::have_room(&self.router, users, deadline).await? { Ok(()) } else { Err(refuse(Code::TooManyGroups)) }
+    }
+
     /// A group is made of users that exist; one that is erased later is told to the channel by its home.
     async fn check_members(&self, members: &[kith_wire::id::UserId], deadline: Instant) -> Result<(), Refusal> {
         let mut wanted = members.to_vec();
@@ -169,6 +199,11 @@ impl Service {
     }
 }
 
+/// An entry of the audit log about a user, or about nobody.
+fn entry(caller: &Caller, act: AuditAct, user: Option<kith_wire::id::UserId>) -> AuditEntry {
+    AuditEntry { by: caller.user, act, user, channel: None, number: 0, note: String::new() }
+}
+
 /// What can be said of a request without looking anything up. Numbered writes that the machine would refuse are left to it, so that
 /// their number is used up; here only what no honest client sends, and what is too large to be carried.
 fn check(caller: &Caller, request: &Request) -> Result<(), Refusal> {
@@ -179,6 +214,7 @@ fn check(caller: &Caller, request: &Request) -> Result<(), Refusal> {
     let needs_user = match request {
         Request::People(PeopleRequest::ResetLink { .. } | PeopleRequest::SetAdmin { .. }) => false,
         Request::People(asked) => !asked.is_at_door(),
+        Request::Desk(asked) => !asked.is_operators(),
         _ => needs_user,
     };
     if needs_user && caller.user.get() == 0 {
@@ -199,6 +235,7 @@ fn check(caller: &Caller, request: &Request) -> Result<(), Refusal> {
         }
         Request::Status | Request::EnsureAccount { .. } | Request::ReplaceNode { .. } if !caller.admin => Err(refuse(Code::NotAdmin)),
         Request::People(PeopleRequest::ResetLink { .. }) if !caller.admin => Err(refuse(Code::NotAdmin)),
+        Request::Desk(asked) if asked.is_operators() && !caller.admin => Err(refuse(Code::NotAdmin)),
         // The first operator, and one who was locked out, come from a node's own machine: only its files sign a token of nobody.
         Request::People(PeopleRequest::SetAdmin { .. }) if !caller.admin || caller.user.get() != 0 => {
             Err(refuse(Code::NotAdmin).with_text("this needs a token made on a node's own machine"))

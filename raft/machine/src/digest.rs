@@ -93,6 +93,7 @@ fn write_key(key: &RowKey, out: &mut Vec<u8>) {
                     out.extend_from_slice(&peer.get().to_be_bytes());
                 }
                 Debt::Search => out.push(3),
+                Debt::Texts => out.push(4),
             }
         }
         RowKey::Profile(u) => user(out, 42, u),
@@ -107,6 +108,19 @@ fn write_key(key: &RowKey, out: &mut Vec<u8>) {
         RowKey::Name(name) => {
             out.push(12);
             out.extend_from_slice(name.as_bytes());
+        }
+        RowKey::Desk => out.push(80),
+        RowKey::Report(id) => {
+            out.push(81);
+            out.extend_from_slice(&id.to_be_bytes());
+        }
+        RowKey::ReportId(c, seq) => {
+            channel(out, 82, c);
+            out.extend_from_slice(&seq.get().to_be_bytes());
+        }
+        RowKey::Audit(id) => {
+            out.push(83);
+            out.extend_from_slice(&id.to_be_bytes());
         }
         RowKey::GroupState => out.push(13),
         RowKey::Owned(region, first) => {
@@ -155,6 +169,10 @@ fn write_key(key: &RowKey, out: &mut Vec<u8>) {
                     out.extend_from_slice(&seq.get().to_be_bytes());
                 }
                 Timer::Sweep => out.push(3),
+                Timer::Erase(user) => {
+                    out.push(4);
+                    out.extend_from_slice(&user.get().to_be_bytes());
+                }
             }
         }
     }
@@ -181,6 +199,10 @@ fn encode(row: &Row) -> Bytes {
         Row::Profile(row) => row.encode(),
         Row::Contact(row) => row.encode(),
         Row::Word(row) => row.encode(),
+        Row::Desk(row) => row.encode(),
+        Row::Report(row) => row.encode(),
+        Row::ReportId(row) => row.encode(),
+        Row::Audit(row) => row.encode(),
         Row::Name(row) => row.encode(),
         Row::GroupState(row) => row.encode(),
         Row::Owned(row) => row.encode(),

@@ -387,11 +387,12 @@ pub fn devices_are_bounded(view: &dyn StateView, id: UserId) -> Checked {
 pub fn counts_of_a_user_are_counted(view: &dyn StateView, id: UserId) -> Checked {
     let mut find = Finder::new("counts_of_a_user_are_counted", id);
     let Some(account) = row::<UserRow>(view, &RowKey::User(id))? else { return find.done() };
-    let (mut pins, mut drafts, mut contacts, mut blocks) = (0, 0, 0, 0);
+    let (mut pins, mut drafts, mut groups, mut contacts, mut blocks) = (0, 0, 0, 0, 0);
     each_by_rev(view, id, |_, channel| {
         if let Some(row) = row::<IndexRow>(view, &RowKey::Index(id, channel))? {
             pins += u32::from(row.preferences.pinned.is_some());
             drafts += u32::from(row.preferences.draft.is_some());
+            groups += u32::from(crate::user::index::is_in_group(&row));
         }
         Ok(())
     })?;
@@ -402,8 +403,9 @@ pub fn counts_of_a_user_are_counted(view: &dyn StateView, id: UserId) -> Checked
         find.expect(contact.mine || contact.theirs || contact.blocked, || format!("{key:?} says nothing"));
         find.expect(!(contact.mine && contact.blocked), || format!("{key:?} wants whom it has blocked"));
     }
-    let counted = (account.pins, account.drafts, account.contacts, account.blocks);
-    find.expect(counted == (pins, drafts, contacts, blocks), || format!("counted {counted:?}, there are {:?}", (pins, drafts, contacts, blocks)));
+    let counted = (account.pins, account.drafts, account.groups, account.contacts, account.blocks);
+    let found = (pins, drafts, groups, contacts, blocks);
+    find.expect(counted == found, || format!("counted {counted:?}, there are {found:?}"));
     find.done()
 }
 

@@ -26,6 +26,7 @@ use crate::{
 };
 
 pub mod channel;
+pub mod desk;
 mod digest;
 pub mod effect;
 pub mod invariant;
@@ -163,6 +164,7 @@ pub fn bucket_of(command: &Command) -> Option<Bucket> {
         | Command::ReleaseName { name, .. }
         | Command::HoldName { name, .. } => Some(Bucket::of_name(name)),
         Command::IndexWord { word, .. } => Some(bucket_of_word(word)),
+        Command::Desk(_) => Some(kith_wire::desk::bucket()),
         Command::OwnBuckets { .. }
         | Command::RaiseVersion { .. }
         | Command::InitCluster { .. }
@@ -209,7 +211,7 @@ fn apply_item(ctx: &mut Context<'_>, item: Item) -> Result<Reply, ViewError> {
         Command::Void { channel, user, device, client_seq, digest } => channel::dedup::void(ctx, channel, user, device, client_seq, digest),
         Command::Fanned { channel, seq } => channel::outbox::fanned(ctx, channel, seq),
         Command::Receipt { channel, user, read, delivered } => channel::cursor::receipt(ctx, channel, user, read, delivered),
-        Command::Gone { channel, user } => channel::outbox::gone(ctx, channel, user),
+        Command::Gone { channel, user } => channel::erase::gone(ctx, channel, user),
         Command::CreateUser { user, name, key } => user::account::create(ctx, user, name, key),
         Command::ForbidUser { user } => user::account::forbid(ctx, user),
         Command::RegisterDevice { user, device, login, issued } => user::device::register(ctx, user, device, login, issued),
@@ -221,6 +223,7 @@ fn apply_item(ctx: &mut Context<'_>, item: Item) -> Result<Reply, ViewError> {
         Command::ReleaseName { name, user, since } => name::release(ctx, name, user, since),
         Command::HoldName { name, user, until } => name::hold(ctx, name, user, until),
         Command::IndexWord { word, user, version, gone } => name::word::index(ctx, word, user, version, gone),
+        Command::Desk(change) => desk::change(ctx, change),
         Command::OwnBuckets { region, first, last, epoch } => own::take(ctx, region, first, last, epoch),
         // The version belongs to the group's row, which the caller holds.
         Command::RaiseVersion { .. } => Ok(Reply::Done),

@@ -4,6 +4,7 @@
 
 use std::{cmp::Ordering, collections::BTreeMap, marker::PhantomData, ops::Deref, ops::RangeInclusive, sync::Arc};
 
+use kith_wire::desk::{AuditRow, DeskRow, ReportIdRow, ReportRow};
 use kith_wire::log::{ContactRow, ProfileRow, WordRow, bucket_of_word};
 use kith_wire::{
     act::{MarksRow, RulesRow, ScheduledRow, Timer},
@@ -64,6 +65,14 @@ pub enum RowKey {
     Owed(UserId, Debt),
     /// [`Row::Name`], by folded name.
     Name(String),
+    /// [`Row::Desk`]: in the desk's bucket, as the three below.
+    Desk,
+    /// [`Row::Report`], by number.
+    Report(u64),
+    /// [`Row::ReportId`] of a reported record.
+    ReportId(ChannelId, Seq),
+    /// [`Row::Audit`], by number.
+    Audit(u64),
     /// [`Row::GroupState`]
     GroupState,
     /// [`Row::Owned`], by the first bucket of the run.
@@ -100,6 +109,7 @@ impl RowKey {
             Self::Profile(u) | Self::Contact(u, _) => Some(u.bucket()),
             Self::Word(word, _) => Some(bucket_of_word(word)),
             Self::Name(name) => Some(Bucket::of_name(name)),
+            Self::Desk | Self::Report(_) | Self::ReportId(..) | Self::Audit(_) => Some(kith_wire::desk::bucket()),
             Self::GroupState | Self::Owned(..) | Self::Cluster | Self::Node(_) | Self::Group(_) | Self::Run(..) => None,
         }
     }
@@ -152,6 +162,14 @@ pub enum Row {
     Owed(OwedRow),
     /// A name.
     Name(NameRow),
+    /// The desk.
+    Desk(DeskRow),
+    /// A reported record.
+    Report(ReportRow),
+    /// Which report it is in.
+    ReportId(ReportIdRow),
+    /// An entry of the audit log.
+    Audit(AuditRow),
     /// The group itself.
     GroupState(GroupStateRow),
     /// Owned buckets.
@@ -193,6 +211,10 @@ pub enum Scan {
     Contacts(UserId, UserId),
     /// Words of the search index that begin so.
     Words(String),
+    /// Reports from this number on.
+    Reports(u64),
+    /// Entries of the audit log, by number.
+    Audit(RangeInclusive<u64>),
     /// Owned runs of the group.
     Owned,
     /// Nodes of the map.
@@ -224,13 +246,15 @@ impl Scan {
             }
             Self::Timers(_) => {
                 let ((first, last), zero) = (channels()?, Timer::Send { user: USERS.0, id: 0 });
-                (RowKey::Timer(Timestamp::new(0), first, zero), RowKey::Timer(Timestamp::new(u64::MAX), last, Timer::Sweep))
+                (RowKey::Timer(Timestamp::new(0), first, zero), RowKey::Timer(Timestamp::new(u64::MAX), last, Timer::Erase(USERS.1)))
             }
             Self::Marks(channel, seqs) => (RowKey::Marks(*channel, *seqs.start()), RowKey::Marks(*channel, *seqs.end())),
             Self::Replies(channel, root, seqs) => (RowKey::Reply(*channel, *root, *seqs.start()), RowKey::Reply(*channel, *root, *seqs.end())),
             Self::Scheduled(channel, user) => (RowKey::Scheduled(*channel, *user, 0), RowKey::Scheduled(*channel, *user, u64::MAX)),
             Self::Contacts(user, from) => (RowKey::Contact(*user, *from), RowKey::Contact(*user, USERS.1)),
             Self::Words(prefix) => (RowKey::Word(prefix.clone(), USERS.0), RowKey::Word(format!("{prefix}{}", char::MAX), USERS.1)),
+            Self::Reports(from) => (RowKey::Report(*from), RowKey::Report(u64::MAX)),
+            Self::Audit(numbers) => (RowKey::Audit(*numbers.start()), RowKey::Audit(*numbers.end())),
             Self::Owned => (RowKey::Owned(REGIONS.0, 0), RowKey::Owned(REGIONS.1, u16::MAX)),
             Self::Nodes => (RowKey::Node(NodeId::new(0)), RowKey::Node(NodeId::new(u64::MAX))),
             Self::Groups => (RowKey::Group(GroupId::new(0)), RowKey::Group(GroupId::new(u32::MAX))),
@@ -348,6 +372,7 @@ row_values! {
     Channel(ChannelRow), Roster(RosterRow), Former(FormerRow), Positions(PositionsRow), Record(Record), Dedup(DedupRow), User(UserRow),
     Device(DeviceRow), Index(IndexRow), IndexByRev(ChannelId), Credential(CredentialRow), Owed(OwedRow), Profile(ProfileRow), Contact(ContactRow), Word(WordRow), Name(NameRow), GroupState(GroupStateRow), Owned(OwnedRow), Cluster(ClusterRow),
     Node(NodeRow), Group(GroupRow), Run(RunRow), Rules(RulesRow), Marks(MarksRow), Scheduled(ScheduledRow),
+    Desk(DeskRow), Report(ReportRow), ReportId(ReportIdRow), Audit(AuditRow),
 }
 
 /// A row that was read, as its value; shares the memory of the view. Cloning gives the value itself.

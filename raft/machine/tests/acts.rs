@@ -446,3 +446,144 @@ fn a_page_with_many_marks_is_cut_and_goes_on() {
     assert_eq!(seen, (1..=251 + 250 * 20).collect::<Vec<_>>());
     assert!(pages > 6, "{pages}");
 }
+
+#[test]
+fn texts_of_an_erased_user_are_withheld_at_once_and_in_no_row_in_the_end() {
+    let mut chat = Chat::new();
+    for number in 0..limit::SWEEP_RECORDS {
+        chat.say(if number % 2 == 0 { BOB } else { ANN }, &format!("{number} of many"));
+    }
+    let (said, answered) = (chat.say(BOB, "secret words"), chat.say(ANN, "an answer"));
+    chat.act(BOB, edit(said, "changed words"));
+    chat.act(ANN, Act::Pin { target: said, on: true });
+    chat.act(ANN, Act::React { target: said, emoji: "+".to_owned(), on: true });
+    chat.act(BOB, Act::Schedule { due: Timestamp::new(9_000_000), draft: Draft { text: "later words".to_owned(), ..Draft::default() } });
+    let before = chat.page(ANN, None, 1_000).head;
+    assert_eq!(chat.propose(Command::Gone { channel: chat.group, user: user(BOB) }), Reply::Done);
+
+    let page = chat.page(ANN, None, 1_000);
+    assert_eq!((page.head.seq, page.head.cnt), (before.seq.next(), before.cnt), "one record, no text");
+    assert_eq!(page.records.last().map(|record| &record.content), Some(&Content::Erased { user: user(BOB) }));
+    assert_eq!(chat.reads(ANN, said), Err(Some(Gone::Erased)), "no row was emptied yet");
+    assert!(chat.holds("changed words") && !chat.holds("later words"));
+    assert!(page.marks.iter().all(|marks| marks.seq != said || (marks.reactions.is_empty() && !marks.pinned)));
+    assert!(page.records.iter().all(|record| !matches!(&record.content, Content::Act(Act::Edit { text, .. }) if !text.is_empty())));
+    let preview = kith_machine::channel::refs::ref_for(&chat.script.view, chat.group, user(ANN)).expect("readable").expect("a member").preview;
+    assert_eq!(preview, "an answer");
+    for act in [Act::React { target: said, emoji: "-".to_owned(), on: true }, Act::Pin { target: said, on: true }] {
+        assert!(matches!(chat.act(ANN, act), Reply::Rejected(Code::TextGone) | Reply::Kept { .. }));
+    }
+
+    // Two steps: more records than one takes.
+    assert_eq!(chat.fire_all().len(), 1);
+    assert!(chat.holds("changed words"));
+    assert_eq!(chat.fire_all().len(), 1);
+    assert!(chat.timers().is_empty());
+    assert!(!chat.holds("changed words") && !chat.holds("0 of many"));
+    assert!(chat.holds("1 of many"), "others' texts stay");
+    assert_eq!(chat.reads(ANN, said), Err(Some(Gone::Erased)));
+    assert_eq!(chat.reads(ANN, answered), Ok("an answer".to_owned()));
+    let head = chat.page(ANN, None, 1).head;
+    assert_eq!(chat.propose(Command::Gone { channel: chat.group, user: user(BOB) }), Reply::Done);
+    assert_eq!(chat.page(ANN, None, 1).head, head, "told again it does nothing");
+}
+
+#[test]
+fn texts_of_who_had_left_before_go_too_and_those_of_a_group_that_has_ended() {
+    let mut chat = Chat::new();
+    let said = chat.say(BOB, "words before leaving");
+    chat.change(BOB, MemberChange::Leave);
+    assert_eq!(chat.propose(Command::Gone { channel: chat.group, user: user(BOB) }), Reply::Done);
+    assert_eq!(chat.reads(ANN, said), Err(Some(Gone::Erased)));
+    chat.fire_all();
+    assert!(!chat.holds("words before leaving"));
+
+    let own = chat.say(ANN, "last words");
+    chat.change(ANN, MemberChange::Leave);
+    assert_eq!(chat.reads(ANN, own), Ok("last words".to_owned()));
+    let before = row::<kith_wire::log::ChannelRow>(&chat.script.view, &RowKey::Channel(chat.group)).expect("readable").expect("there").head;
+    assert_eq!(chat.propose(Command::Gone { channel: chat.group, user: user(ANN) }), Reply::Done);
+    chat.fire_all();
+    assert!(!chat.holds("last words"));
+    let after = row::<kith_wire::log::ChannelRow>(&chat.script.view, &RowKey::Channel(chat.group)).expect("readable").expect("there");
+    assert_eq!((after.head, after.dissolved), (before, true), "nobody is left to be told");
+}
+
+#[test]
+fn who_is_shut_out_comes_in_neither_by_a_link_nor_by_a_member_until_they_are_let_in() {
+    let mut chat = Chat::new();
+    chat.act(ANN, forever(1, 0));
+    let ban = |who: u8, on| Act::Ban { user: user(who), on };
+    assert_eq!(chat.act(BOB, ban(EVE, true)), Reply::Rejected(Code::NotAllowed), "a member");
+    assert_eq!(chat.act(ANN, ban(ANN, true)), Reply::Rejected(Code::Invalid), "oneself");
+    assert_eq!(chat.act(ANN, ban(EVE, false)), Reply::Rejected(Code::NotFound), "who is not shut out");
+    // A stranger, and a member.
+    at(&chat.act(ANN, ban(EVE, true)));
+    assert_eq!(chat.join(EVE, [1; 16]), Reply::Rejected(Code::BannedHere));
+    let said = chat.say(BOB, "before");
+    let out = at(&chat.act(ANN, ban(BOB, true)));
+    assert!(matches!(chat.act(ANN, ban(BOB, true)), Reply::Kept { .. }), "again");
+    assert_eq!(chat.change(ANN, MemberChange::Add(user(BOB))), Reply::Rejected(Code::BannedHere));
+    assert_eq!(chat.join(BOB, [1; 16]), Reply::Rejected(Code::BannedHere));
+    assert_eq!(chat.page(BOB, None, 99).head.seq, out, "they read that they are out, and nothing after it");
+    assert_eq!(chat.reads(BOB, said), Ok("before".to_owned()));
+    chat.say(ANN, "after");
+    assert_eq!(chat.page(BOB, None, 99).head.seq, out);
+    // Let in: as somebody who had left.
+    at(&chat.act(ANN, ban(BOB, false)));
+    assert!(matches!(chat.join(BOB, [1; 16]), Reply::Joined { .. }));
+    // An admin shuts no admin out.
+    chat.act(ANN, ban(EVE, false));
+    chat.change(ANN, MemberChange::Add(user(EVE)));
+    chat.change(ANN, MemberChange::SetRole(user(BOB), Role::Admin));
+    chat.change(ANN, MemberChange::SetRole(user(EVE), Role::Admin));
+    assert_eq!(chat.act(BOB, ban(EVE, true)), Reply::Rejected(Code::NotAllowed));
+    let found = kith_machine::invariant::everything(&chat.script.view, chat.script.view.rows.keys()).expect("readable");
+    assert_eq!(found, []);
+}
+
+#[test]
+fn own_texts_are_found_page_by_page_and_nothing_else_is() {
+    let mut chat = Chat::new();
+    let mut said = Vec::new();
+    for number in 0..40 {
+        if number % 3 == 0 {
+            said.push(chat.say(BOB, &format!("{number}")));
+        } else {
+            chat.say(ANN, "not his");
+        }
+    }
+    chat.act(BOB, edit(said[1], "changed"));
+    chat.act(BOB, Act::Delete { target: said[2] });
+    said.remove(2);
+    for newest_first in [false, true] {
+        let (mut found, mut first, mut last) = (Vec::new(), seq(1), seq(u64::MAX));
+        loop {
+            let query = HistoryQuery {
+                channel: chat.group,
+                first,
+                last,
+                newest_first,
+                limit: 5,
+                min_seq: Seq::ZERO,
+                replica: None,
+                linearizable: false,
+                place: Some(Place::Own),
+            };
+            let page = read::history(&chat.script.view, user(BOB), &query, NodeId::new(1)).expect("readable").expect("a member");
+            assert!(page.records.len() <= 5 && page.records.is_sorted_by(|a, b| a.at.seq < b.at.seq));
+            found.extend(page.records.iter().map(|record| record.at.seq));
+            let Some((from, to)) = page.covered else { break };
+            if newest_first {
+                last = from.prev()
+            } else {
+                first = to.next()
+            }
+            if from == seq(1) && newest_first || to == page.head.seq && !newest_first {
+                break;
+            }
+        }
+        found.sort();
+        assert_eq!(found, said);
+    }
+}

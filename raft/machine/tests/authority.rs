@@ -20,13 +20,16 @@ enum Asker {
     Muted,
     Removed,
     Stranger,
+    /// Shut out of the group.
+    Banned,
 }
 
-const ASKERS: [Asker; 6] = [Asker::Owner, Asker::Admin, Asker::Member, Asker::Muted, Asker::Removed, Asker::Stranger];
+const ASKERS: [Asker; 7] = [Asker::Owner, Asker::Admin, Asker::Member, Asker::Muted, Asker::Removed, Asker::Stranger, Asker::Banned];
 
 impl Asker {
     fn user(self) -> UserId {
-        Script::user(self as u8)
+        // The script has no user left for the last one.
+        if self == Self::Banned { UserId::new(4_711) } else { Script::user(self as u8) }
     }
 }
 
@@ -71,11 +74,12 @@ fn name(operation: &Operation) -> &'static str {
             Act::Invite(_) => "invite",
             Act::Revoke { .. } => "revoke",
             Act::Reject { .. } => "reject",
+            Act::Ban { .. } => "ban",
         },
     }
 }
 
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 25] = [
     "text",
     "join",
     "read",
@@ -100,6 +104,7 @@ const NAMES: [&str; 24] = [
     "invite",
     "revoke",
     "reject",
+    "ban",
 ];
 
 const GUEST: u8 = 6;
@@ -128,6 +133,7 @@ impl World {
         let steps = [
             Operation::Change(MemberChange::SetRole(Asker::Admin.user(), Role::Admin)),
             Operation::Change(MemberChange::Remove(Asker::Removed.user())),
+            Operation::Act(Act::Ban { user: Asker::Banned.user(), on: true }),
             Operation::Act(Act::Mute { user: Asker::Muted.user(), until: Timestamp::new(u64::MAX) }),
             Operation::Act(Act::SetRules(Rules { pin: Role::Admin, approval: true, ..Rules::default() })),
             Operation::Act(Act::Invite(Invite { secret: SECRET, until: Timestamp::new(0), uses: 0 })),
@@ -185,44 +191,49 @@ use Expected::{No, Yes};
 const DENIED: Expected = No(Code::NotAllowed);
 const OUT: Expected = No(Code::NotMember);
 const HUSHED: Expected = No(Code::Muted);
+const SHUT: Expected = No(Code::BannedHere);
 
-/// A row: the operation, then what the owner, an admin, a member, a muted member, a removed one and a stranger are told.
-fn rows() -> Vec<(Operation, [Expected; 6])> {
+/// A row: the operation, then what the owner, an admin, a member, a muted member, a removed one, a stranger and one who is shut out are told.
+fn rows() -> Vec<(Operation, [Expected; 7])> {
     let act = Operation::Act;
     let owners = OWNERS_TEXT;
     let draft = || Draft { text: "later".to_owned(), ..Draft::default() };
     let kept = Rules { retention_ms: 60_000, ..Rules::default() };
-    let unsupported = [No(Code::Unsupported), No(Code::Unsupported), No(Code::Unsupported), No(Code::Unsupported), OUT, OUT];
+    let unsupported = [No(Code::Unsupported), No(Code::Unsupported), No(Code::Unsupported), No(Code::Unsupported), OUT, OUT, OUT];
     vec![
-        (Operation::Text(text("hi")), [Yes, Yes, Yes, HUSHED, OUT, OUT]),
-        (Operation::Read, [Yes, Yes, Yes, Yes, OUT, OUT]),
-        (Operation::Receipt, [Yes, Yes, Yes, Yes, OUT, OUT]),
-        (Operation::Join, [Yes, Yes, Yes, Yes, DENIED, Yes]),
-        (Operation::Change(MemberChange::Add(Script::user(GUEST))), [Yes, Yes, DENIED, DENIED, OUT, OUT]),
-        (Operation::Change(MemberChange::Remove(Asker::Muted.user())), [Yes, Yes, DENIED, Yes, OUT, OUT]),
-        (Operation::Change(MemberChange::Remove(Asker::Admin.user())), [Yes, Yes, DENIED, DENIED, OUT, OUT]),
-        (Operation::Change(MemberChange::Remove(Asker::Owner.user())), [No(Code::LastOwner), DENIED, DENIED, DENIED, OUT, OUT]),
-        (Operation::Change(MemberChange::Leave), [No(Code::LastOwner), Yes, Yes, Yes, OUT, OUT]),
-        (Operation::Change(MemberChange::SetRole(Asker::Member.user(), Role::Admin)), [Yes, DENIED, DENIED, DENIED, OUT, OUT]),
-        (Operation::Change(MemberChange::Join), [No(Code::Invalid), No(Code::Invalid), No(Code::Invalid), No(Code::Invalid), OUT, OUT]),
+        (Operation::Text(text("hi")), [Yes, Yes, Yes, HUSHED, OUT, OUT, OUT]),
+        (Operation::Read, [Yes, Yes, Yes, Yes, OUT, OUT, OUT]),
+        (Operation::Receipt, [Yes, Yes, Yes, Yes, OUT, OUT, OUT]),
+        (Operation::Join, [Yes, Yes, Yes, Yes, DENIED, Yes, SHUT]),
+        (Operation::Change(MemberChange::Add(Script::user(GUEST))), [Yes, Yes, DENIED, DENIED, OUT, OUT, OUT]),
+        (Operation::Change(MemberChange::Remove(Asker::Muted.user())), [Yes, Yes, DENIED, Yes, OUT, OUT, OUT]),
+        (Operation::Change(MemberChange::Remove(Asker::Admin.user())), [Yes, Yes, DENIED, DENIED, OUT, OUT, OUT]),
+        (Operation::Change(MemberChange::Remove(Asker::Owner.user())), [No(Code::LastOwner), DENIED, DENIED, DENIED, OUT, OUT, OUT]),
+        (Operation::Change(MemberChange::Leave), [No(Code::LastOwner), Yes, Yes, Yes, OUT, OUT, OUT]),
+        (Operation::Change(MemberChange::SetRole(Asker::Member.user(), Role::Admin)), [Yes, DENIED, DENIED, DENIED, OUT, OUT, OUT]),
+        (Operation::Change(MemberChange::Join), [No(Code::Invalid), No(Code::Invalid), No(Code::Invalid), No(Code::Invalid), OUT, OUT, OUT]),
         // Texts when they come to the log: a leader proposes them as such.
         (act(Act::Post(draft())), unsupported),
         (act(Act::Forward { from: ChannelId::direct(UserId::new(1), UserId::new(2)), seq: owners }), unsupported),
-        (act(Act::Edit { target: owners, text: "new".to_owned(), mentions: Vec::new() }), [Yes, DENIED, DENIED, HUSHED, OUT, OUT]),
-        (act(Act::Delete { target: owners }), [Yes, Yes, DENIED, DENIED, OUT, OUT]),
-        (act(Act::React { target: owners, emoji: "👍".to_owned(), on: true }), [Yes, Yes, Yes, HUSHED, OUT, OUT]),
-        (act(Act::Pin { target: owners, on: true }), [Yes, Yes, DENIED, HUSHED, OUT, OUT]),
-        (act(Act::Schedule { due: Timestamp::new(1_000_000), draft: draft() }), [Yes, Yes, Yes, HUSHED, OUT, OUT]),
-        (act(Act::Unschedule { id: 1 }), [No(Code::NotFound), No(Code::NotFound), No(Code::NotFound), No(Code::NotFound), OUT, OUT]),
-        (act(Act::Describe { title: Some("new".to_owned()), about: None }), [Yes, Yes, DENIED, HUSHED, OUT, OUT]),
-        (act(Act::SetRules(Rules { post: Role::Admin, ..Rules::default() })), [Yes, Yes, DENIED, DENIED, OUT, OUT]),
-        (act(Act::SetRules(kept)), [Yes, DENIED, DENIED, DENIED, OUT, OUT]),
-        (act(Act::HandOver { to: Asker::Member.user() }), [Yes, DENIED, DENIED, DENIED, OUT, OUT]),
-        (act(Act::Mute { user: Asker::Member.user(), until: Timestamp::new(9_000_000) }), [Yes, Yes, DENIED, DENIED, OUT, OUT]),
-        (act(Act::Mute { user: Asker::Admin.user(), until: Timestamp::new(9_000_000) }), [Yes, DENIED, DENIED, DENIED, OUT, OUT]),
-        (act(Act::Invite(Invite { secret: [1; 16], until: Timestamp::new(0), uses: 1 })), [Yes, Yes, DENIED, DENIED, OUT, OUT]),
-        (act(Act::Revoke { secret: SECRET }), [Yes, Yes, DENIED, DENIED, OUT, OUT]),
-        (act(Act::Reject { user: Script::user(GUEST) }), [Yes, Yes, DENIED, DENIED, OUT, OUT]),
+        (act(Act::Edit { target: owners, text: "new".to_owned(), mentions: Vec::new() }), [Yes, DENIED, DENIED, HUSHED, OUT, OUT, OUT]),
+        (act(Act::Delete { target: owners }), [Yes, Yes, DENIED, DENIED, OUT, OUT, OUT]),
+        (act(Act::React { target: owners, emoji: "👍".to_owned(), on: true }), [Yes, Yes, Yes, HUSHED, OUT, OUT, OUT]),
+        (act(Act::Pin { target: owners, on: true }), [Yes, Yes, DENIED, HUSHED, OUT, OUT, OUT]),
+        (act(Act::Schedule { due: Timestamp::new(1_000_000), draft: draft() }), [Yes, Yes, Yes, HUSHED, OUT, OUT, OUT]),
+        (act(Act::Unschedule { id: 1 }), [No(Code::NotFound), No(Code::NotFound), No(Code::NotFound), No(Code::NotFound), OUT, OUT, OUT]),
+        (act(Act::Describe { title: Some("new".to_owned()), about: None }), [Yes, Yes, DENIED, HUSHED, OUT, OUT, OUT]),
+        (act(Act::SetRules(Rules { post: Role::Admin, ..Rules::default() })), [Yes, Yes, DENIED, DENIED, OUT, OUT, OUT]),
+        (act(Act::SetRules(kept)), [Yes, DENIED, DENIED, DENIED, OUT, OUT, OUT]),
+        (act(Act::HandOver { to: Asker::Member.user() }), [Yes, DENIED, DENIED, DENIED, OUT, OUT, OUT]),
+        (act(Act::Mute { user: Asker::Member.user(), until: Timestamp::new(9_000_000) }), [Yes, Yes, DENIED, DENIED, OUT, OUT, OUT]),
+        (act(Act::Mute { user: Asker::Admin.user(), until: Timestamp::new(9_000_000) }), [Yes, DENIED, DENIED, DENIED, OUT, OUT, OUT]),
+        (act(Act::Invite(Invite { secret: [1; 16], until: Timestamp::new(0), uses: 1 })), [Yes, Yes, DENIED, DENIED, OUT, OUT, OUT]),
+        (act(Act::Revoke { secret: SECRET }), [Yes, Yes, DENIED, DENIED, OUT, OUT, OUT]),
+        (act(Act::Ban { user: Asker::Member.user(), on: true }), [Yes, Yes, DENIED, DENIED, OUT, OUT, OUT]),
+        (act(Act::Ban { user: Asker::Admin.user(), on: true }), [Yes, No(Code::Invalid), DENIED, DENIED, OUT, OUT, OUT]),
+        (act(Act::Ban { user: Asker::Banned.user(), on: false }), [Yes, Yes, DENIED, DENIED, OUT, OUT, OUT]),
+        (Operation::Change(MemberChange::Add(Asker::Banned.user())), [SHUT, SHUT, DENIED, DENIED, OUT, OUT, OUT]),
+        (act(Act::Reject { user: Script::user(GUEST) }), [Yes, Yes, DENIED, DENIED, OUT, OUT, OUT]),
     ]
 }
 
@@ -240,6 +251,49 @@ fn each_asker_is_told_what_the_table_says() {
             assert_eq!(told, expected, "{asker:?} asks for {operation:?}");
             assert!(told == Yes || world.head() == before, "{asker:?}: what is refused makes no record");
         }
+    }
+}
+
+/// Somebody who shows a device that is another's does nothing by it, whoever they are.
+#[test]
+fn with_the_device_of_somebody_else_nothing_is_done() {
+    for (operation, _) in rows() {
+        let mut world = World::new();
+        let device = DeviceId::new(9_999);
+        let of = |user, client_seq: u64| Author { user, device, client_seq: ClientSeq::new(client_seq), settled: ClientSeq::new(1), digest: 0 };
+        let channel = world.group;
+        let own = Command::Append { channel, author: of(Asker::Member.user(), 1), content: text("mine"), peer: PeerCheck::NotAsked };
+        assert!(matches!(world.script.propose(own).replies[0], Reply::Sent { .. }));
+        let before = world.head();
+        for asker in ASKERS.into_iter().filter(|asker| *asker != Asker::Member) {
+            for number in [1, 2] {
+                let author = of(asker.user(), number);
+                let command = match operation.clone() {
+                    Operation::Text(content) => Command::Append { channel, author, content, peer: PeerCheck::NotAsked },
+                    Operation::Change(change) => Command::ChangeMembers { channel, author, change },
+                    Operation::Act(act) => Command::Act { channel, author, act },
+                    // These have no device.
+                    Operation::Join | Operation::Receipt | Operation::Read => continue,
+                };
+                assert_eq!(world.script.propose(command).replies, [Reply::Rejected(Code::Conflict)], "{asker:?} asks for {operation:?}");
+            }
+        }
+        assert_eq!(world.head(), before);
+    }
+}
+
+/// A block lies with who blocks: in a group, who is blocked is told what any member is.
+#[test]
+fn who_is_blocked_is_told_what_any_member_is() {
+    for (operation, expected) in rows() {
+        let mut world = World::new();
+        let block = kith_wire::log::UserChange::Block { peer: Asker::Member.user(), blocked: true };
+        assert_eq!(world.script.propose(block.of(Asker::Owner.user())).replies, [Reply::Done]);
+        let told = match world.ask(Asker::Member, &operation) {
+            Reply::Rejected(code) => No(code),
+            _ => Yes,
+        };
+        assert_eq!(told, expected[Asker::Member as usize], "{operation:?}");
     }
 }
 

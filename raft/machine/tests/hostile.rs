@@ -161,7 +161,7 @@ fn command() -> BoxedStrategy<Command> {
         (channel(), number(), user(), number(), any::<u8>()).prop_map(|(channel, due, user, id, kind)| Command::Fire {
             channel,
             due: Timestamp::new(due),
-            timer: [Timer::Send { user, id }, Timer::Expire(Seq::new(id)), Timer::Sweep][usize::from(kind % 3)],
+            timer: [Timer::Send { user, id }, Timer::Expire(Seq::new(id)), Timer::Sweep, Timer::Erase(user)][usize::from(kind % 4)],
         }),
         (channel(), seq()).prop_map(|(channel, seq)| Command::Fanned { channel, seq }),
         (channel(), user(), prop::option::of(position()), prop::option::of(position()))

@@ -146,7 +146,7 @@ impl Model {
             Command::Fire { channel, due, timer } => Some(self.fire(channel, due, timer)),
             Command::Void { channel, user, device, client_seq, digest } => Some((self.void(channel, user, device, client_seq, digest), Vec::new())),
             Command::Receipt { channel, user, read, delivered } => Some((self.receipt(channel, user, read, delivered), Vec::new())),
-            Command::Gone { channel, user } => Some((self.gone(channel, user), Vec::new())),
+            Command::Gone { channel, user } => Some(self.gone(channel, user)),
             _ => None,
         }
     }
@@ -379,27 +379,38 @@ impl Model {
         Reply::Done
     }
 
-    fn gone(&mut self, channel: ChannelId, user: UserId) -> Reply {
-        let Some(chat) = self.chats.get_mut(&channel) else { return Reply::Rejected(Code::NotFound) };
-        if chat.roles.remove(&user).is_some() {
-            chat.visible.remove(&user);
-            chat.beside.hidden.remove(&user);
-            chat.beside.mentioned.remove(&user);
-            for positions in [&mut chat.own, &mut chat.read, &mut chat.delivered] {
-                positions.remove(&user);
-            }
-            chat.gone.insert(user);
-            let is_group = matches!(channel.kind(), ChannelKind::Group(_));
-            if is_group && !chat.roles.values().any(|role| *role == Role::Owner) {
-                let heir =
-                    chat.roles.iter().max_by_key(|(user, role)| (**role, std::cmp::Reverse((chat.joined[*user], **user)))).map(|(user, _)| *user);
-                match heir {
-                    Some(heir) => drop(chat.roles.insert(heir, Role::Owner)),
-                    None => chat.dissolved = true,
-                }
+    fn gone(&mut self, channel: ChannelId, user: UserId) -> (Reply, Recipients) {
+        let now = self.now;
+        let Some(chat) = self.chats.get_mut(&channel) else { return (Reply::Rejected(Code::NotFound), Vec::new()) };
+        let was_member = chat.roles.remove(&user).is_some();
+        if !was_member && !chat.visible.contains_key(&user) {
+            return (Reply::Done, Vec::new());
+        }
+        chat.visible.remove(&user);
+        chat.beside.forget(user);
+        for positions in [&mut chat.own, &mut chat.read, &mut chat.delivered] {
+            positions.remove(&user);
+        }
+        chat.gone.insert(user);
+        for seq in 1..=chat.head() {
+            if matches!(&chat.kinds[seq as usize - 1], Kind::Text { sender, .. } if *sender == user) {
+                chat.gone_text(seq);
             }
         }
-        Reply::Done
+        let is_group = matches!(channel.kind(), ChannelKind::Group(_));
+        if is_group && !chat.roles.values().any(|role| *role == Role::Owner) {
+            let heir = chat.roles.iter().max_by_key(|(user, role)| (**role, std::cmp::Reverse((chat.joined[*user], **user)))).map(|(user, _)| *user);
+            match heir {
+                Some(heir) => drop(chat.roles.insert(heir, Role::Owner)),
+                None => chat.dissolved = true,
+            }
+        }
+        let audience = chat.members();
+        if audience.is_empty() {
+            return (Reply::Done, Vec::new());
+        }
+        let (_, recipients) = chat.push(now, user, (Kind::Other, false, false), &audience);
+        (Reply::Done, recipients)
     }
 }
 

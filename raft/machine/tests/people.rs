@@ -13,7 +13,7 @@ use kith_machine::{
 };
 use kith_wire::{
     code::Code,
-    id::{ChannelId, DeviceId, Incarnation, Seq, Timestamp, UserId},
+    id::{ChannelId, DeviceId, Incarnation, Seq, Timestamp, UserId, UserRev},
     limit,
     log::{Batch, Command, Debt, EnterDevice, IndexRow, Position, Preference, ProfileField, Ref, SavedDraft, UserChange},
     secret::Secret,
@@ -298,7 +298,11 @@ fn whoever_an_erased_user_wanted_is_told_so() {
         world.ann(UserChange::Paid { debt, version });
     }
     assert_eq!(world.ann(UserChange::Erase { password_rev: 0 }), Reply::Done);
-    assert_eq!(world.owed(), [Debt::Name("ann".to_owned()), Debt::Contact(wanted), Debt::Search], "those who heard nothing of her hear nothing now");
+    assert_eq!(
+        world.owed(),
+        [Debt::Name("ann".to_owned()), Debt::Contact(wanted), Debt::Search, Debt::Texts],
+        "those who heard nothing of her hear nothing now"
+    );
     assert!(user::contacts(&world.script.view, ANN, UserId::new(0), 9).expect("readable").is_empty());
 }
 
@@ -362,6 +366,45 @@ fn half_of_the_contacts_are_left_for_those_whom_the_user_asks() {
     assert_eq!(world.ann(mirror(next)), Reply::Rejected(Code::Busy));
     assert_eq!(world.ann(UserChange::AskContact { peer: peer(next), asked: true }), Reply::Done);
     assert_eq!(world.ann(mirror(next)), Reply::Done, "one who was asked may agree");
+}
+
+#[test]
+fn a_banned_user_comes_in_by_nothing_until_the_ban_is_lifted() {
+    let mut world = World::new();
+    world.sign_up();
+    let banned = Reply::Rejected(Code::Banned);
+    assert_eq!(world.ann(UserChange::SetBanned { banned: true }), Reply::Done);
+    assert!(world.effects.contains(&Effect::DevicesEnded { user: ANN, devices: Vec::new(), all_but: true }));
+    assert_eq!(world.register(1, 1, 5), banned);
+    assert_eq!(world.register(7, 0, world.now + 9), banned);
+    assert_eq!(world.refresh(1, 1, 2), banned);
+    assert_eq!(world.ann(UserChange::LogIn { password_rev: Some(0), enter: enter(2, 9) }), banned);
+    assert_eq!(world.ann(UserChange::SetBanned { banned: false }), Reply::Done);
+    assert!(matches!(world.ann(UserChange::LogIn { password_rev: Some(0), enter: enter(2, 9) }), Reply::Entered { .. }));
+    assert_eq!(world.register(1, 1, 5), REVOKED, "what was ended stays ended");
+}
+
+#[test]
+fn an_erased_users_index_is_forgotten_by_channels() {
+    let mut world = World::new();
+    world.sign_up();
+    let listed_first = listed(&mut world, 1);
+    let news = held(&world, listed_first).news;
+    let channels: Vec<ChannelId> = (1..=3).map(|at| ChannelId::direct(ANN, Script::user(at))).collect();
+    for channel in &channels {
+        world.apply(Command::MergeRefs { user: ANN, refs: vec![Ref { channel: *channel, ..news.clone() }] });
+    }
+    world.ann(UserChange::Prefer { channel: channels[0], preference: Preference::Pin(true) });
+    assert_eq!(world.ann(UserChange::Forget { channels: channels.clone() }), Reply::Rejected(Code::Invalid));
+    world.ann(UserChange::Erase { password_rev: 0 });
+    assert!(world.owed().contains(&Debt::Texts));
+    let told = |world: &World| user::index::channels(&world.script.view, ANN, UserRev::ZERO, 9).expect("readable");
+    world.ann(UserChange::Forget { channels: vec![channels[0], channels[2]] });
+    assert_eq!(told(&world)[0].1, channels[1]);
+    world.ann(UserChange::Forget { channels });
+    assert_eq!(told(&world), []);
+    let account = user::account(&world.script.view, ANN).expect("readable").expect("its tombstone");
+    assert_eq!((account.name.as_str(), account.pins), ("", 0));
 }
 
 #[test]

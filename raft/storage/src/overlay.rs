@@ -161,7 +161,9 @@ impl Small {
             | Scan::Scheduled(..)
             | Scan::Timers(_)
             | Scan::Contacts(..)
-            | Scan::Words(_) => None,
+            | Scan::Words(_)
+            | Scan::Reports(_)
+            | Scan::Audit(_) => None,
         }
     }
 

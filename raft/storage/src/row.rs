@@ -8,6 +8,7 @@ use kith_machine::{
     mutant::Quirk,
     view::{Row, RowKey, ViewError},
 };
+use kith_wire::desk::{AuditRow, DeskRow, ReportIdRow, ReportRow};
 use kith_wire::log::{ContactRow, ProfileRow, WordRow};
 use kith_wire::{
     act::{MarksRow, RulesRow, ScheduledRow},
@@ -55,6 +56,10 @@ pub(crate) fn encode(row: &Row, out: &mut Vec<u8>) {
         Row::Contact(row) => codec::seal_into(&row.encode(), out),
         Row::Word(row) => codec::seal_into(&row.encode(), out),
         Row::Name(row) => codec::seal_into(&row.encode(), out),
+        Row::Desk(row) => codec::seal_into(&row.encode(), out),
+        Row::Report(row) => codec::seal_into(&row.encode(), out),
+        Row::ReportId(row) => codec::seal_into(&row.encode(), out),
+        Row::Audit(row) => codec::seal_into(&row.encode(), out),
         Row::GroupState(row) => codec::seal_into(&row.encode(), out),
         Row::Owned(row) => codec::seal_into(&row.encode(), out),
         Row::Cluster(row) => codec::seal_into(&row.encode(), out),
@@ -101,6 +106,10 @@ pub(crate) fn decode_as(quirk: Quirk, key: &RowKey, value: &[u8]) -> Result<Row,
         RowKey::Contact(..) => Row::Contact(ContactRow::decode(bytes).map_err(body)?),
         RowKey::Word(..) => Row::Word(WordRow::decode(bytes).map_err(body)?),
         RowKey::Owed(..) => Row::Owed(OwedRow::decode(bytes).map_err(body)?),
+        RowKey::Desk => Row::Desk(DeskRow::decode(bytes).map_err(body)?),
+        RowKey::Report(_) => Row::Report(ReportRow::decode(bytes).map_err(body)?),
+        RowKey::ReportId(..) => Row::ReportId(ReportIdRow::decode(bytes).map_err(body)?),
+        RowKey::Audit(_) => Row::Audit(AuditRow::decode(bytes).map_err(body)?),
         RowKey::Name(_) => Row::Name(NameRow::decode(bytes).map_err(body)?),
         RowKey::GroupState => Row::GroupState(GroupStateRow::decode(bytes).map_err(body)?),
         RowKey::Owned(..) => Row::Owned(OwnedRow::decode(bytes).map_err(body)?),
@@ -116,7 +125,12 @@ pub(crate) fn weight(row: Option<&Row>) -> usize {
     const BASE: usize = size_of::<RowKey>() + size_of::<Row>() + 64;
     BASE + row.map_or(0, |row| match row {
         Row::Record(record) => record.content.bytes(),
-        Row::Rules(rules) => rules.about.len() + (rules.pins.len() + rules.muted.len() + rules.asked.len()) * 16 + rules.links.len() * 48,
+        Row::Rules(rules) => {
+            rules.about.len()
+                + (rules.pins.len() + rules.muted.len() + rules.asked.len() + 2 * rules.erasing.len()) * 16
+                + rules.banned.len() * 8
+                + rules.links.len() * 48
+        }
         Row::Marks(marks) => marks.reactions.iter().map(|reaction| 48 + reaction.emoji.len() + reaction.users.len() * 8).sum(),
         Row::Scheduled(scheduled) => scheduled.draft.text.len() + scheduled.draft.mentions.len() * 8,
         Row::Roster(roster) => {
@@ -139,6 +153,8 @@ pub(crate) fn weight(row: Option<&Row>) -> usize {
                 + index.news.preview.len()
         }
         Row::Node(node) => node.address.len() + node.http.len() + node.zone.len() + node.host.len(),
+        Row::Report(report) => report.reasons.iter().map(|reason| 48 + reason.reason.len()).sum(),
+        Row::Audit(audit) => audit.entry.note.len(),
         Row::Group(group) => (group.replicas.len() + group.preference.len()) * 8,
         Row::Channel(_)
         | Row::Dirty
@@ -149,6 +165,8 @@ pub(crate) fn weight(row: Option<&Row>) -> usize {
         | Row::Word(_)
         | Row::IndexByRev(_)
         | Row::Name(_)
+        | Row::Desk(_)
+        | Row::ReportId(_)
         | Row::GroupState(_)
         | Row::Owned(_)
         | Row::Cluster(_)

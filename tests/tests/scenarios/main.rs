@@ -4,13 +4,16 @@
 
 mod accounts;
 mod acts;
+mod canary;
 mod chat;
 mod crash;
+mod erase;
 #[cfg(feature = "failpoint")]
 mod failpoint;
 mod hostile;
 mod limits;
 mod meta;
+mod moderation;
 mod overload;
 mod partition;
 mod people;

@@ -9,7 +9,7 @@ use super::{
     top, union, wrapper,
 };
 use crate::{
-    act::{Act, Asked, Draft, Extra, Gone, Invite, Link, MarksRow, Muted, Origin, Pin, Reaction, Rules, RulesRow, ScheduledRow, Timer},
+    act::{Act, Asked, Draft, Erasing, Extra, Gone, Invite, Link, MarksRow, Muted, Origin, Pin, Reaction, Rules, RulesRow, ScheduledRow, Timer},
     code::Code,
     error::{DecodeError, Why},
 };
@@ -25,8 +25,9 @@ message!(Link => log::Link { invite, by, used });
 message!(Pin => log::Pin { seq, by });
 message!(Muted => log::Muted { user, until });
 message!(Asked => log::Asked { user, at });
+message!(Erasing => log::Erasing { user, next, upto, due });
 message!(Reaction => log::Reaction { emoji, users });
-message!(RulesRow => log::RulesRow { about, rules, pins, muted, links, asked, sweep });
+message!(RulesRow => log::RulesRow { about, rules, pins, muted, links, asked, sweep, erasing, banned });
 message!(MarksRow => log::MarksRow { edited, reactions, replies, last_reply });
 message!(ScheduledRow => log::ScheduledRow { due, device, draft, refused });
 numbered!(Gone => log::GoneWhy { Deleted, Expired, Retention, Erased, Changed });
@@ -46,6 +47,7 @@ union!(Act => ActKind {
     Mute: log::Mute { user, until },
     Revoke: log::Revoke { secret },
     Reject: log::Reject { user },
+    Ban: log::BanFromGroup { user, on },
     ; holds Post, SetRules, Invite
 });
 
@@ -53,7 +55,7 @@ wrapper!(Timer => log::Timer.timer);
 nested!(Timer, log::Timer);
 union!(Timer => TimerKind {
     Send: log::SendTimer { user, id },
-    ; holds Expire
+    ; holds Expire, Erase
     ; empty Sweep
 });
 

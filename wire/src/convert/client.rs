@@ -82,7 +82,7 @@ union!(Request => RequestKind {
     GetReactions: client::GetReactions { channel, seq },
     EnsureAccount: client::EnsureAccount { name, key },
     ReplaceNode: client::ReplaceNode { dead, node, address, http, zone, host, force },
-    ; holds Send, ChangeMembers, People, Act
+    ; holds Send, ChangeMembers, People, Act, Desk
     ; empty Discover, Status
 });
 
@@ -145,7 +145,8 @@ fn check_request(request: &Request) -> Result<(), DecodeError> {
         | Request::Discover
         | Request::Status
         | Request::ReplaceNode { .. }
-        | Request::People(_) => Ok(()),
+        | Request::People(_)
+        | Request::Desk(_) => Ok(()),
     }
 }
 
@@ -201,14 +202,14 @@ union!(Answer => AnswerKind {
     Kept: client::Kept { id },
     Joined: client::Joined { seq },
     Seen: client::Seen { read, delivered },
-    ; holds Channel, Users, Edges, Status, People, Group, Scheduled, Reactions
+    ; holds Channel, Users, Edges, Status, People, Group, Scheduled, Reactions, Desk
     ; empty Voided, Done, Pending
 });
 wrapper!(Vec<UserView> => client::Users.users);
 wrapper!(Vec<Edge> => client::Edges.edges);
 message!(ChannelView => client::ChannelView { channel, title, head, members });
 message!(MemberView => client::MemberView { user, role, read, delivered });
-message!(GroupView => client::GroupView { channel, title, about, role, rules, pins, muted, links, asked });
+message!(GroupView => client::GroupView { channel, title, about, role, rules, pins, muted, links, asked, banned });
 message!(ScheduledText => client::ScheduledText { id, due, draft, refused });
 wrapper!(Vec<ScheduledText> => client::ScheduledTexts.texts);
 wrapper!(Vec<Reaction> => client::Reactions.reactions);
@@ -260,7 +261,7 @@ union!(Page => PageKind {
 });
 wrapper!(Place => client::Place.place);
 nested!(Place, client::Place);
-union!(Place => PlaceKind { ; holds At, Around, Thread });
+union!(Place => PlaceKind { ; holds At, Around, Thread ; empty Own });
 message!(Marks => client::Marks { seq, edited, reactions, replies, last_reply, pinned });
 message!(ReactionTotal => client::ReactionTotal { emoji, count, mine });
 message!(HistoryPage => client::HistoryPage { node, head, incarnation, records, withheld, covered, marks } check check_history_page);

@@ -83,6 +83,7 @@ union!(Command => CommandKind {
     PutNode: log::PutNode { node },
     PutGroup: log::PutGroup { group },
     PutRun: log::PutRun { run },
+    ; holds Desk
 });
 
 impl Field<Option<MemberChangeKind>> for MemberChange {
@@ -148,6 +149,7 @@ impl Field<log::Content> for Content {
             Self::Members(change) => <MemberChange as Field<log::MemberChange>>::put(change).encode_to_vec(),
             Self::Act(act) => <Act as Field<log::Act>>::put(act).encode_to_vec(),
             Self::Gone { why, counted } => log::GoneText { why: Field::put(why), counted: *counted }.encode_to_vec(),
+            Self::Erased { user } => log::ErasedUser { user: Field::put(user) }.encode_to_vec(),
             Self::Unknown { bytes, .. } => return log::Content { kind: self.kind(), body: bytes.clone() },
         };
         log::Content { kind: self.kind(), body: Bytes::from(body) }
@@ -173,6 +175,10 @@ impl Field<log::Content> for Content {
                 let log::GoneText { why, counted } = body(raw.body, "GoneText")?;
                 Ok(Self::Gone { why: Field::take(why, "why")?, counted })
             }
+            6 => {
+                let log::ErasedUser { user } = body(raw.body, "ErasedUser")?;
+                Ok(Self::Erased { user: Field::take(user, "user")? })
+            }
             kind => Ok(Self::Unknown { kind, bytes: raw.body }),
         }
     }
@@ -186,7 +192,7 @@ fn check_roster(row: &RosterRow) -> Result<(), DecodeError> {
 
 // ---------------------------------------------------------------- user, name, group and meta rows
 
-message!(UserRow => log::UserRow { name, key, state, rev, created, admin, logins, renames, renamed, closed, debts, pins, drafts, contacts, blocks });
+message!(UserRow => log::UserRow { name, key, state, rev, created, admin, logins, renames, renamed, closed, debts, pins, drafts, contacts, blocks, banned, groups });
 message!(DeviceRow => log::DeviceRow { created, seen, title, login, refresh, refreshed, spent, ended });
 message!(IndexRow => log::IndexRow { rev, news, read, preferences });
 message!(NameRow => log::NameRow { user, state, since, until });

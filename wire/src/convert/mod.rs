@@ -6,6 +6,7 @@
 
 mod act;
 mod client;
+mod desk;
 mod log;
 mod peer;
 mod people;

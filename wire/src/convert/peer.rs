@@ -130,6 +130,9 @@ union!(Inner => InnerKind {
     IndexWord: log::IndexWord { word, user, version, gone },
     FindWords: client::SearchUsers { prefix },
     GetProfiles: client::GetProfiles { users },
+    Gone: log::Gone { channel, user },
+    HasRoom: client::GetUsers { users },
+    ; holds Desk
 });
 
 // ---------------------------------------------------------------- answers
@@ -171,6 +174,7 @@ union!(InnerAnswer => InnerAnswerKind {
     Reserved: peer::Reserved { since },
     Entered: peer::Entered { name, login, admin, created },
     Source: peer::Source { record },
+    Kept: client::Kept { id },
     ; holds Truth, Users, Words, Profiles
     ; empty Done, NoName
 });

@@ -98,6 +98,15 @@ impl Field<Option<String>> for Option<Secret> {
     }
 }
 
+impl Field<Option<Bytes>> for Option<ChannelId> {
+    fn put(&self) -> Option<Bytes> {
+        self.as_ref().map(Field::put)
+    }
+    fn take(raw: Option<Bytes>, field: &'static str) -> Result<Self, DecodeError> {
+        raw.map(|raw| Field::take(raw, field)).transpose()
+    }
+}
+
 impl<const N: usize> Field<Option<Bytes>> for Option<[u8; N]> {
     fn put(&self) -> Option<Bytes> {
         self.as_ref().map(Field::put)

@@ -40,10 +40,12 @@ union!(UserChange => ChangeKind {
     Block: log::Block { peer, blocked },
     Indexed: log::Indexed { version, words },
     Erase: log::Erase { password_rev },
+    Forget: log::ForgetChannels { channels },
+    SetBanned: log::SetBanned { banned },
 });
 wrapper!(Debt => log::Debt.debt);
 nested!(Debt, log::Debt);
-union!(Debt => DebtKind { ; holds Name, Contact ; empty Search });
+union!(Debt => DebtKind { ; holds Name, Contact ; empty Search, Texts });
 message!(EnterDevice => log::EnterDevice { device, title, refresh });
 message!(IssuedReset => log::IssueReset { code, until });
 message!(CredentialRow => log::CredentialRow { password, password_rev, recovery, reset });

@@ -41,6 +41,8 @@ pub enum Content {
     Act(Act),
     /// 5: a text that is not there any more; `counted`: it counts as it did.
     Gone { why: Gone, counted: bool },
+    /// 6: an account has ended, and with it membership and texts of its user: what they wrote before this record is gone.
+    Erased { user: UserId },
     /// Anything newer.
     Unknown { kind: u32, bytes: Bytes },
 }
@@ -54,6 +56,7 @@ impl Content {
             Self::Members(_) => 3,
             Self::Act(_) => 4,
             Self::Gone { .. } => 5,
+            Self::Erased { .. } => 6,
             Self::Unknown { kind, .. } => *kind,
         }
     }
@@ -81,7 +84,7 @@ impl Content {
             Self::Text { text, mentions, .. } => text.len() + 8 * mentions.len(),
             Self::Created { title, members } => title.len() + 8 * members.len(),
             Self::Act(act) => act.bytes(),
-            Self::Members(_) | Self::Gone { .. } => 0,
+            Self::Members(_) | Self::Gone { .. } | Self::Erased { .. } => 0,
             Self::Unknown { bytes, .. } => bytes.len(),
         }
     }

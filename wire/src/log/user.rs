@@ -63,6 +63,10 @@ pub enum UserChange {
     Block { peer: UserId, blocked: bool },
     /// The search index has these words of the user, as of this version.
     Indexed { version: u64, words: Vec<String> },
+    /// These channels have forgotten the user, who was erased: so does the index.
+    Forget { channels: Vec<ChannelId> },
+    /// Shuts the user out, or lets them in again.
+    SetBanned { banned: bool },
 }
 
 /// One wish about a conversation in the list.
@@ -186,6 +190,8 @@ pub enum Debt {
     Contact(UserId),
     /// The user's words in the search index.
     Search,
+    /// The texts of a user who was erased, in all channels of their index.
+    Texts,
 }
 
 /// How an account is proven. A row of its own: the account's is written with each move of the index.

@@ -170,7 +170,7 @@ record! {
     Record { at, incarnation, sender, device, client_seq, ts, content }
     DedupRow { user, last, ring }
     DedupEntry { client_seq, digest, outcome }
-    UserRow { name, key, state, rev, created, admin, logins, renames, renamed, closed, debts, pins, drafts, contacts, blocks }
+    UserRow { name, key, state, rev, created, admin, logins, renames, renamed, closed, debts, pins, drafts, contacts, blocks, banned, groups }
     DeviceRow { created, seen, title, login, refresh, refreshed, spent, ended }
     EnterDevice { device, title, refresh }
     IssuedReset { code, until }
@@ -197,7 +197,8 @@ record! {
     Muted { user, until }
     Asked { user, at }
     Reaction { emoji, users }
-    RulesRow { about, rules, pins, muted, links, asked, sweep }
+    RulesRow { about, rules, pins, muted, links, asked, sweep, erasing, banned }
+    Erasing { user, next, upto, due }
     MarksRow { edited, reactions, replies, last_reply }
     ScheduledRow { due, device, draft, refused }
     GroupRow { group, region, replicas, preference, conf_epoch }
@@ -250,6 +251,8 @@ choice!(UserChange {
     Block { peer, blocked }
     Indexed { version, words }
     Erase { password_rev }
+    Forget { channels }
+    SetBanned { banned }
 });
 choice!(Debt { ; Name Contact ; empty Search });
 choice!(Preference { Mute { until } Archive { seen } Clear { seq, cnt } ; Pin Draft });
@@ -271,9 +274,10 @@ choice!(Act {
         |source| Self::Edit { target: Sample::sample(source), text: filled(source), mentions: Sample::sample(source) },
         |source| Self::React { target: Sample::sample(source), emoji: "👍".into(), on: Sample::sample(source) },
         |source| Self::Describe { title: Some(Sample::sample(source)), about: Sample::sample(source) },
-        |source| Self::SetRules(Rules { slow_ms: 0, retention_ms: 0, ..Sample::sample(source) })
+        |source| Self::SetRules(Rules { slow_ms: 0, retention_ms: 0, ..Sample::sample(source) }),
+        |source| Self::Ban { user: Sample::sample(source), on: Sample::sample(source) }
 });
-choice!(Timer { Send { user, id } ; Expire ; empty Sweep });
+choice!(Timer { Send { user, id } ; Expire ; empty Sweep ; with |source| Self::Erase(Sample::sample(source)) });
 choice!(Gone { ; ; empty Deleted Expired Retention Erased Changed });
 drawn! {
     Draft: source => Draft {
@@ -312,7 +316,7 @@ drawn! {
         2 => Content::Members(Sample::sample(source)),
         3 => Content::Act(Sample::sample(source)),
         4 => Content::Gone { why: Sample::sample(source), counted: Sample::sample(source) },
-        _ => Content::Unknown { kind: (source.number() as u32).max(6), bytes: Sample::sample(source) },
+        _ => Content::Unknown { kind: (source.number() as u32).max(7), bytes: Sample::sample(source) },
     };
     RosterRow: source => {
         let mut row = RosterRow {
@@ -352,7 +356,7 @@ record! {
     Refusal { code, retry_after_ms, expected, leader, text }
     ChannelView { channel, title, head, members }
     MemberView { user, role, read, delivered }
-    GroupView { channel, title, about, role, rules, pins, muted, links, asked }
+    GroupView { channel, title, about, role, rules, pins, muted, links, asked, banned }
     ScheduledText { id, due, draft, refused }
     Marks { seq, edited, reactions, replies, last_reply, pinned }
     ReactionTotal { emoji, count, mine }
@@ -408,7 +412,7 @@ choice!(Event {
     GoAway { after_ms }
     ; Delivery
 });
-choice!(Place { ; At Around Thread });
+choice!(Place { ; At Around Thread ; empty Own });
 choice!(DeliveryBody { Stub { at } ; Whole });
 choice!(Pull { ; History Index });
 choice!(Page { Index { rows, more, rev } ; History Refused });

@@ -16,7 +16,7 @@ use super::{
     amend,
     append::{Draft, push, recipients, sent},
     dedup::{self, Number, Ring},
-    link, rules,
+    link, member, rules,
     scene::{self, Scene},
     timer,
 };
@@ -70,21 +70,22 @@ pub(crate) fn refuse(ctx: &mut Context<'_>, channel: ChannelId, author: &Author,
 }
 
 /// What is to become of an act, and what of it comes before its record.
-fn decide(ctx: &mut Context<'_>, scene: &mut Scene, member: &Member, author: &Author, act: &Act) -> Result<Result<Fate, Code>, ViewError> {
+fn decide(ctx: &mut Context<'_>, scene: &mut Scene, by: &Member, author: &Author, act: &Act) -> Result<Result<Fate, Code>, ViewError> {
     match act {
-        Act::Edit { target, .. } => amend::may_edit(ctx, scene, member, *target),
-        Act::Delete { target } => amend::may_delete(ctx, scene, member, *target),
-        Act::React { target, emoji, on } => amend::react(ctx, scene, member, *target, emoji, *on),
-        Act::Pin { target, on } => rules::pin(ctx, scene, member, *target, *on),
+        Act::Edit { target, .. } => amend::may_edit(ctx, scene, by, *target),
+        Act::Delete { target } => amend::may_delete(ctx, scene, by, *target),
+        Act::React { target, emoji, on } => amend::react(ctx, scene, by, *target, emoji, *on),
+        Act::Pin { target, on } => rules::pin(ctx, scene, by, *target, *on),
         Act::Describe { title, about } => Ok(rules::describe(ctx, scene, title.as_deref(), about.as_deref())),
         Act::SetRules(new) => Ok(rules::set(ctx, scene, *new)),
-        Act::HandOver { to } => Ok(rules::may_hand_over(scene, member, *to)),
-        Act::Mute { user, until } => Ok(rules::mute(ctx, scene, member, *user, *until)),
-        Act::Invite(invite) => Ok(link::make(ctx, scene, member, invite)),
-        Act::Revoke { secret } => Ok(link::revoke(ctx, scene, member, secret)),
+        Act::HandOver { to } => Ok(rules::may_hand_over(scene, by, *to)),
+        Act::Mute { user, until } => Ok(rules::mute(ctx, scene, by, *user, *until)),
+        Act::Invite(invite) => Ok(link::make(ctx, scene, by, invite)),
+        Act::Revoke { secret } => Ok(link::revoke(ctx, scene, by, secret)),
         Act::Reject { user } => Ok(link::reject(ctx, scene, *user)),
-        Act::Schedule { due, draft } => timer::schedule(ctx, scene, member, author, *due, draft),
-        Act::Unschedule { id } => timer::unschedule(ctx, scene, member, *id),
+        Act::Ban { user, on } => rules::ban(ctx, scene, by, *user, *on),
+        Act::Schedule { due, draft } => timer::schedule(ctx, scene, by, author, *due, draft),
+        Act::Unschedule { id } => timer::unschedule(ctx, scene, by, *id),
         Act::Post(_) | Act::Forward { .. } => Ok(Err(Code::Unsupported)),
     }
 }
@@ -96,6 +97,8 @@ fn record(ctx: &mut Context<'_>, scene: Scene, author: &Author, act: Act, ring: 
     let draft = Draft { sender: author.user, device: author.device, client_seq: author.client_seq, content, is_read: false };
     let record = push(ctx, channel, &mut state, draft)?;
     let seq = record.at.seq;
+    // Of those who are in until now: who is shut out hears of it.
+    let recipients = of_act(&act, &roster.members, &record);
     match &act {
         Act::Edit { target, text, mentions } => amend::edit(ctx, channel, &roster, *target, (text, mentions), &record)?,
         Act::Delete { target } => amend::delete(ctx, channel, *target, seq)?,
@@ -107,11 +110,14 @@ fn record(ctx: &mut Context<'_>, scene: Scene, author: &Author, act: Act, ring: 
             rules::hand_over(&mut roster, author.user, *to, seq);
             ctx.rows.put(RowKey::Roster(channel), roster.clone());
         }
+        Act::Ban { user, on: true } => {
+            member::remove(ctx, channel, &mut roster, *user, seq, true);
+            ctx.rows.put(RowKey::Roster(channel), roster.clone());
+        }
         _ => {}
     }
     ring.use_up(ctx, channel, author, Outcome::Record { seq, ts: record.ts });
     let reply = sent(&record, false);
-    let recipients = of_act(&act, &roster.members, &record);
     ctx.effects.push(Effect::Appended { channel, record, recipients });
     Ok(reply)
 }

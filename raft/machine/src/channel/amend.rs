@@ -42,6 +42,7 @@ pub(crate) fn text(ctx: &Context<'_>, scene: &Scene, member: &Member, target: Se
     Ok(match scene.record(ctx, member, target)? {
         None => Err(Code::NotFound),
         Some(record) => match record.content {
+            Content::Text { .. } if scene.rules.is_erasing(record.sender, target) => Err(Code::TextGone),
             Content::Text { .. } => Ok(record),
             Content::Gone { counted: true, .. } => Err(Code::TextGone),
             _ => Err(Code::Invalid),

@@ -175,7 +175,7 @@ fn refused_content(content: &Content) -> Option<Code> {
     match content {
         Content::Text { text, mentions, .. } => refused_text(text, mentions),
         // The machine writes these itself.
-        Content::Created { .. } | Content::Members(_) | Content::Act(_) | Content::Gone { .. } => Some(Code::Invalid),
+        Content::Created { .. } | Content::Members(_) | Content::Act(_) | Content::Gone { .. } | Content::Erased { .. } => Some(Code::Invalid),
         Content::Unknown { .. } => Some(Code::Unsupported),
     }
 }

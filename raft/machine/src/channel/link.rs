@@ -85,6 +85,7 @@ pub(crate) fn join(ctx: &mut Context<'_>, channel: ChannelId, user: UserId, secr
     }
     let former = ctx.rows.row::<FormerRow>(&RowKey::Former(channel, user))?;
     let refused = match former.as_deref() {
+        _ if scene.rules.is_banned(user) => Some(Code::BannedHere),
         Some(former) if former.removed => Some(Code::NotAllowed),
         Some(former) if former.stays.len() >= limit::STAYS_MAX => Some(Code::TooLarge),
         _ if scene.roster.members.len() >= limit::MEMBERS_MAX => Some(Code::GroupFull),

@@ -149,6 +149,7 @@ fn refused(scene: &Scene, author: UserId, change: MemberChange, stays: usize) ->
         MemberChange::Join => Some(Code::Invalid),
         MemberChange::Add(_) if role < scene.rules.rules.invite => Some(Code::NotAllowed),
         MemberChange::Add(user) if user == UserId::new(0) || member(roster, user).is_some() => Some(Code::Invalid),
+        MemberChange::Add(user) if scene.rules.is_banned(user) => Some(Code::BannedHere),
         MemberChange::Add(_) if roster.members.len() >= limit::MEMBERS_MAX => Some(Code::GroupFull),
         MemberChange::Add(_) if stays >= limit::STAYS_MAX => Some(Code::TooLarge),
         MemberChange::Add(_) => None,
@@ -205,7 +206,8 @@ pub(crate) fn add(ctx: &mut Context<'_>, channel: ChannelId, roster: &mut Roster
     roster.departing.retain(|departing| departing.user != user);
 }
 
-fn remove(ctx: &mut Context<'_>, channel: ChannelId, roster: &mut RosterRow, user: UserId, seq: Seq, removed: bool) {
+/// Takes a member out; nobody is taken out who is none.
+pub(crate) fn remove(ctx: &mut Context<'_>, channel: ChannelId, roster: &mut RosterRow, user: UserId, seq: Seq, removed: bool) {
     let Ok(at) = roster.members.binary_search_by_key(&user, |member| member.user) else { return };
     let mut stays = roster.members.remove(at).stays;
     if let Some(last) = stays.last_mut() {

@@ -13,6 +13,7 @@ pub(crate) mod amend;
 pub(crate) mod append;
 pub(crate) mod cursor;
 pub(crate) mod dedup;
+pub(crate) mod erase;
 pub(crate) mod link;
 pub(crate) mod member;
 pub(crate) mod outbox;

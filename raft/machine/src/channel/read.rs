@@ -137,6 +137,7 @@ pub fn history_from(
             assembly.fill(&mut page, &visible, first, last)?;
         }
         Some(Place::Around(seq)) => assembly.fill_around(&mut page, &visible, seq.clamp(Seq::ZERO.next(), head.seq.max(Seq::ZERO.next())))?,
+        Some(Place::Own) => own(view, query, &visible, user, (first, last), &mut page)?,
         Some(Place::Thread(root)) => thread(view, query, &visible, root, (first, last), &mut page)?,
     }
     as_seen(view, query.channel, user, &visible, &mut page)?;
@@ -207,6 +208,46 @@ fn thread(
     Ok(())
 }
 
+/// A page of the asker's own texts. `covered` is what was looked at: a bounded number of records and bytes, whoever wrote them.
+fn own(
+    view: &dyn StateView,
+    query: &HistoryQuery,
+    visible: &Visibility,
+    user: UserId,
+    (first, last): (Seq, Seq),
+    page: &mut HistoryPage,
+) -> Result<(), ViewError> {
+    const ROWS_PER_READ: usize = 16;
+    let (mut from, mut to) = (first, last);
+    let (mut budget, mut rows_left, mut bytes_left) = (Budget::of(query.limit), limit::PAGE_RECORDS_MAX, limit::OWN_BYTES_LOOKED_AT);
+    'pages: while from <= to && rows_left > 0 && bytes_left > 0 {
+        let rows = view.scan(&Scan::Records(query.channel, from..=to), query.newest_first, ROWS_PER_READ.min(rows_left))?;
+        if rows.is_empty() {
+            break;
+        }
+        for (key, row) in rows {
+            let record = Held::<Record>::new(&key, row)?;
+            let seq = record.at.seq;
+            let is_own = record.sender == user && record.content.text().is_some() && visible.shows(seq);
+            if is_own && !budget.take(&record, page.records.is_empty()) {
+                break 'pages;
+            }
+            if is_own {
+                page.records.push(record.clone());
+            }
+            rows_left -= 1;
+            bytes_left = bytes_left.saturating_sub(Budget::RECORD_BYTES + record.content.bytes());
+            if query.newest_first { to = seq.prev() } else { from = seq.next() }
+        }
+    }
+    let looked_at = if query.newest_first { (to.next(), last) } else { (first, from.prev()) };
+    page.covered = (looked_at.0 <= looked_at.1).then_some(looked_at);
+    if query.newest_first {
+        page.records.reverse();
+    }
+    Ok(())
+}
+
 /// Makes of the records what this user may read of them now, and says what has gathered about them.
 fn as_seen(view: &dyn StateView, channel: ChannelId, user: UserId, visible: &Visibility, page: &mut HistoryPage) -> Result<(), ViewError> {
     // An edit of what the reader may not see would tell it.
@@ -223,13 +264,15 @@ fn as_seen(view: &dyn StateView, channel: ChannelId, user: UserId, visible: &Vis
     if gathered.is_empty() && !visible.state.ruled {
         return Ok(());
     }
-    let pins = match row::<RulesRow>(view, &RowKey::Rules(channel))? {
-        Some(rules) if visible.present => rules.pins.clone(),
-        _ => Vec::new(),
-    };
+    let rules = row::<RulesRow>(view, &RowKey::Rules(channel))?;
+    let rules = rules.as_deref();
     for record in &mut page.records {
         let seq = record.at.seq;
-        let MarksRow { edited, reactions, replies, last_reply } = gathered.remove(&seq).unwrap_or_default();
+        let MarksRow { edited, mut reactions, replies, last_reply } = gathered.remove(&seq).unwrap_or_default();
+        if rules.is_some_and(|rules| rules.is_erasing(record.sender, seq)) {
+            withhold(record);
+            reactions.clear();
+        }
         let is_theirs = edited == Seq::ZERO || visible.shows(edited);
         if !is_theirs && matches!(record.content, Content::Text { .. }) {
             record.content = Content::Gone { why: Gone::Changed, counted: true };
@@ -246,7 +289,7 @@ fn as_seen(view: &dyn StateView, channel: ChannelId, user: UserId, visible: &Vis
                 emoji: reaction.emoji,
             };
             (marks.reactions, marks.replies, marks.last_reply) = (reactions.into_iter().map(total).collect(), replies, last_reply);
-            marks.pinned = pins.iter().any(|pin| pin.seq == seq);
+            marks.pinned = rules.is_some_and(|rules| rules.pins.iter().any(|pin| pin.seq == seq)) && record.content.text().is_some();
         }
         let says_something = marks.edited > Seq::ZERO || !marks.reactions.is_empty() || marks.replies > 0 || marks.pinned;
         if says_something {
@@ -254,6 +297,18 @@ fn as_seen(view: &dyn StateView, channel: ChannelId, user: UserId, visible: &Vis
         }
     }
     Ok(())
+}
+
+/// What somebody wrote who was erased since: it is gone for readers before its row is emptied.
+fn withhold(record: &mut Record) {
+    match &mut record.content {
+        content @ Content::Text { .. } => *content = Content::Gone { why: Gone::Erased, counted: true },
+        Content::Act(Act::Edit { text, mentions, .. }) => {
+            text.clear();
+            mentions.clear();
+        }
+        _ => {}
+    }
 }
 
 /// The marks of these records: by one scan where they lie close together, one by one where a thread has picked them out.
@@ -367,6 +422,7 @@ pub fn beside(view: &dyn StateView, channel: ChannelId, user: UserId) -> Result<
         Role::Admin | Role::Owner => {}
         Role::Member => {
             rules.asked.clear();
+            rules.banned.clear();
             rules.links.retain(|link| may_invite && link.by == user);
         }
     }

@@ -77,7 +77,7 @@ fn ref_of(
     };
     let (head, face) = (&tip.head, tip.face(stay.join.seq));
     // Whoever has left hears of no later edit or deletion, so nothing is told that could be changed; nor is a text that ends.
-    let is_told = stay.left.is_none() && !tip.forgets && face.content.extra().is_none_or(|extra| extra.ttl_ms.is_none());
+    let is_told = stay.left.is_none() && !tip.forgets(face) && face.content.extra().is_none_or(|extra| extra.ttl_ms.is_none());
     let positions = row::<PositionsRow>(view, &RowKey::Positions(channel, user))?.map_or_else(PositionsRow::default, |row| row.clone());
     Ok(Some(Ref {
         channel,
@@ -100,8 +100,7 @@ struct Tip {
     head: Held<Record>,
     /// When the head is none.
     text: Option<Held<Record>>,
-    /// The channel keeps texts for a while only: no list may keep them longer.
-    forgets: bool,
+    rules: Option<Held<RulesRow>>,
 }
 
 impl Tip {
@@ -120,7 +119,11 @@ impl Tip {
             }
         }
         let rules = if state.ruled { row::<RulesRow>(view, &RowKey::Rules(channel))? } else { None };
-        Ok(Self { head: last, text, forgets: rules.is_some_and(|rules| rules.rules.retention_ms > 0) })
+        Ok(Self { head: last, text, rules })
+    }
+    /// The channel keeps texts for a while only, and no list may keep them longer; or it is about to forget this one.
+    fn forgets(&self, face: &Record) -> bool {
+        self.rules.as_ref().is_some_and(|rules| rules.rules.retention_ms > 0 || rules.is_erasing(face.sender, face.at.seq))
     }
     /// The record that stands for the channel in a list, to somebody who joined at `join`.
     fn face(&self, join: Seq) -> &Record {

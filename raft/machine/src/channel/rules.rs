@@ -7,11 +7,14 @@ use kith_wire::{
     code::Code,
     id::{Seq, Timestamp, UserId},
     limit,
-    log::{Member, Role, RosterRow},
+    log::{FormerRow, Member, Role, RosterRow},
 };
 
 use super::{act::Fate, amend, append::member, scene::Scene, timer};
-use crate::{Context, view::ViewError};
+use crate::{
+    Context,
+    view::{RowKey, ViewError},
+};
 
 /// Pins or unpins a text.
 pub(crate) fn pin(ctx: &mut Context<'_>, scene: &mut Scene, by: &Member, target: Seq, on: bool) -> Result<Result<Fate, Code>, ViewError> {
@@ -78,6 +81,42 @@ pub(crate) fn mute(ctx: &mut Context<'_>, scene: &mut Scene, by: &Member, user: 
     }
     scene.put_rules(ctx);
     Ok(Fate::Record)
+}
+
+/// Shuts somebody out, member or not, or lets them in again; a member is taken out with the record.
+pub(crate) fn ban(ctx: &mut Context<'_>, scene: &mut Scene, by: &Member, user: UserId, on: bool) -> Result<Result<Fate, Code>, ViewError> {
+    let at = scene.rules.banned.binary_search(&user);
+    match (at, on) {
+        (Ok(_), true) => return Ok(Ok(Fate::Kept(0))),
+        (Err(_), false) => return Ok(Err(Code::NotFound)),
+        (Ok(at), false) => {
+            scene.rules.banned.remove(at);
+            // A link lets them in again, as somebody who had left.
+            let key = RowKey::Former(scene.channel, user);
+            if let Some(former) = ctx.rows.row::<FormerRow>(&key)?.filter(|former| former.removed) {
+                let former = FormerRow { removed: false, ..former.clone() };
+                ctx.rows.put(key, former);
+            }
+        }
+        (Err(at), true) => {
+            let refused = match member(&scene.roster, user) {
+                _ if user == by.user || user == UserId::new(0) => Some(Code::Invalid),
+                Some(target) if target.role >= by.role => Some(Code::NotAllowed),
+                Some(_) if scene.roster.departing.len() >= limit::DEPARTING_MAX => Some(Code::Busy),
+                _ if scene.rules.banned.len() >= limit::GROUP_BANS_MAX => Some(Code::LimitReached),
+                _ => None,
+            };
+            if let Some(code) = refused {
+                return Ok(Err(code));
+            }
+            scene.rules.banned.insert(at, user);
+            scene.rules.asked.retain(|asked| asked.user != user);
+            scene.rules.muted.retain(|muted| muted.user != user);
+            scene.rules.links.retain(|link| link.by != user);
+        }
+    }
+    scene.put_rules(ctx);
+    Ok(Ok(Fate::Record))
 }
 
 /// Whether this owner may make that member the owner.

@@ -87,7 +87,7 @@ impl Scene {
             Act::Pin { .. } => when_not_muted().or_else(|| needs(rules.pin)),
             Act::Describe { .. } => when_not_muted().or_else(|| in_group(rules.describe)),
             Act::SetRules(new) if new.retention_ms != rules.retention_ms => in_group(Role::Owner),
-            Act::SetRules(_) | Act::Mute { .. } | Act::Reject { .. } => in_group(Role::Admin),
+            Act::SetRules(_) | Act::Mute { .. } | Act::Reject { .. } | Act::Ban { .. } => in_group(Role::Admin),
             Act::HandOver { .. } => in_group(Role::Owner),
             Act::Invite(_) => in_group(rules.invite),
             // Whose link it is decides.
@@ -151,7 +151,11 @@ pub(crate) fn refused_aims(
     if !shows(root) {
         return Ok(Some(Code::Invalid));
     }
-    Ok(match &ctx.rows.required::<Record>(&RowKey::Record(channel, root))?.content {
+    let record = ctx.rows.required::<Record>(&RowKey::Record(channel, root))?;
+    if state.ruled && rules(ctx, channel, state)?.is_erasing(record.sender, root) {
+        return Ok(Some(Code::TextGone));
+    }
+    Ok(match &record.content {
         Content::Text { extra, .. } if extra.as_ref().is_some_and(|extra| extra.thread.is_some()) => Some(Code::Invalid),
         Content::Text { .. } => None,
         Content::Gone { counted: true, .. } => Some(Code::TextGone),

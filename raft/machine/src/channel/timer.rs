@@ -17,6 +17,7 @@ use super::{
     act::Fate,
     amend,
     append::{Draft, follow_text, push, recipients, sent, standing},
+    erase,
     scene::{self, Scene},
 };
 use crate::{
@@ -98,6 +99,7 @@ pub(crate) fn fire(ctx: &mut Context<'_>, channel: ChannelId, due: Timestamp, ti
             Ok(Reply::Done)
         }
         Timer::Sweep => sweep(ctx, channel),
+        Timer::Erase(user) => erase::go_on(ctx, channel, user),
     }
 }
 

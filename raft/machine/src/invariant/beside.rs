@@ -41,6 +41,7 @@ pub fn rules_are_bounded(view: &dyn StateView, id: ChannelId) -> Checked {
     let counts = (rules.pins.len(), rules.links.len(), rules.asked.len(), rules.muted.len());
     let fits =
         counts.0 <= limit::PINS_MAX && counts.1 <= limit::INVITES_MAX && counts.2 <= limit::JOIN_REQUESTS_MAX && counts.3 <= limit::MEMBERS_MAX;
+    find.expect(rules.banned.len() <= limit::GROUP_BANS_MAX && rules.banned.is_sorted_by(|a, b| a < b), || "banned are not sorted".to_owned());
     find.expect(fits, || format!("{counts:?} pins, links, requests, muted"));
     let is_sorted = rules.pins.is_sorted_by(|a, b| a.seq < b.seq) && rules.muted.is_sorted_by(|a, b| a.user < b.user);
     find.expect(is_sorted, || "pins or muted are not sorted".to_owned());
@@ -50,6 +51,11 @@ pub fn rules_are_bounded(view: &dyn StateView, id: ChannelId) -> Checked {
     }
     let timer = view.get(&RowKey::Timer(rules.sweep, id, Timer::Sweep))?;
     find.expect(timer.is_some() == (rules.sweep > Timestamp::new(0)), || format!("sweep at {}", rules.sweep));
+    find.expect(rules.erasing.is_sorted_by(|a, b| a.user < b.user), || "erased users are not sorted".to_owned());
+    for one in &rules.erasing {
+        let is_timed = view.get(&RowKey::Timer(one.due, id, Timer::Erase(one.user)))?.is_some();
+        find.expect(is_timed && one.next <= one.upto && one.upto <= state.head.seq, || format!("erasing {one:?}, a timer {is_timed}"));
+    }
     find.done()
 }
 
@@ -84,6 +90,9 @@ pub fn timer_is_of_something(view: &dyn StateView, due: Timestamp, id: ChannelId
         Timer::Send { user, id: key } => row::<ScheduledRow>(view, &RowKey::Scheduled(id, user, key))?.is_some_and(|row| row.due == due),
         Timer::Expire(seq) => view.get(&RowKey::Record(id, seq))?.is_some(),
         Timer::Sweep => row::<RulesRow>(view, &RowKey::Rules(id))?.is_some_and(|rules| rules.sweep == due),
+        Timer::Erase(user) => {
+            row::<RulesRow>(view, &RowKey::Rules(id))?.is_some_and(|rules| rules.erasing.iter().any(|one| (one.user, one.due) == (user, due)))
+        }
     };
     find.expect(is_there, || format!("nothing to do at {due}"));
     find.done()

@@ -2,7 +2,7 @@
 
 use kith_wire::{
     code::Code,
-    id::UserId,
+    id::{Timestamp, UserId},
     limit,
     log::{ContactRow, CredentialRow, Debt, EnterDevice, UserRow, UserState},
     secret::Secret,
@@ -133,6 +133,17 @@ pub(crate) fn set_admin(ctx: &mut Context<'_>, user: UserId, admin: bool) -> Res
     if admin { Ok(Reply::Done) } else { device::end(ctx, user, &[], true) }
 }
 
+/// Shuts a user out, or lets them in again. Who is shut out is logged out.
+pub(crate) fn set_banned(ctx: &mut Context<'_>, user: UserId, banned: bool) -> Result<Reply, ViewError> {
+    let Some(account) = active(ctx, user)? else { return Ok(Reply::Rejected(Code::NoSuchUser)) };
+    if account.is_banned() == banned {
+        return Ok(Reply::Done);
+    }
+    let since = if banned { Timestamp::new(ctx.now.get().max(1)) } else { Timestamp::default() };
+    ctx.rows.put(RowKey::User(user), UserRow { banned: since, ..account });
+    if banned { device::end(ctx, user, &[], true) } else { Ok(Reply::Done) }
+}
+
 /// Ends an account for ever. Its id, and for a while its name, stay nobody else's. `BadLogin`: the password that was checked is not in force any more.
 pub(crate) fn erase(ctx: &mut Context<'_>, user: UserId, password_rev: u64) -> Result<Reply, ViewError> {
     let Some(mut account) = active(ctx, user)? else { return Ok(Reply::Done) };
@@ -154,8 +165,9 @@ pub(crate) fn erase(ctx: &mut Context<'_>, user: UserId, password_rev: u64) -> R
     (account.contacts, account.blocks) = (0, 0);
     ctx.effects.push(Effect::DevicesEnded { user, devices: Vec::new(), all_but: true });
     (account.state, account.admin) = (UserState::Erased, false);
-    let name = account.name.clone();
+    let name = std::mem::take(&mut account.name);
     debt::owe(ctx, user, &mut account, Debt::Name(name));
+    debt::owe(ctx, user, &mut account, Debt::Texts);
     profile::renamed(ctx, user, &mut account)?;
     ctx.rows.put(RowKey::User(user), account);
     Ok(Reply::Done)

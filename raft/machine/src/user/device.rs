@@ -19,6 +19,7 @@ pub(crate) fn register(ctx: &mut Context<'_>, user: UserId, device: DeviceId, lo
     let account = match ctx.rows.row::<UserRow>(&RowKey::User(user))? {
         None => return Ok(Reply::Rejected(Code::NoSuchUser)),
         Some(row) if row.state != UserState::Active => return Ok(Reply::Rejected(Code::Revoked)),
+        Some(row) if row.is_banned() => return Ok(Reply::Rejected(Code::Banned)),
         Some(row) => row,
     };
     let key = RowKey::Device(user, device);
@@ -53,6 +54,9 @@ pub fn may_register(account: &UserRow, device: Option<&DeviceRow>, login: u64, i
 
 /// Lets a device in by a new log-in. The same secret again is the same log-in: its answer was lost.
 pub(crate) fn enter(ctx: &mut Context<'_>, user: UserId, mut account: UserRow, enter: EnterDevice, created: bool) -> Result<Reply, ViewError> {
+    if account.is_banned() {
+        return Ok(Reply::Rejected(Code::Banned));
+    }
     let key = RowKey::Device(user, enter.device);
     let old = ctx.rows.row::<DeviceRow>(&key)?;
     if let Some(row) = &old

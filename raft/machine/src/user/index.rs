@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use kith_wire::{
     client::IndexQuery,
     code::Code,
-    id::{ChannelId, UserId, UserRev},
+    id::{ChannelId, ChannelKind, UserId, UserRev},
     limit,
     log::{ContactRow, IndexRow, Position, Preference, PreferencesRow, Ref, UserRow, UserState},
 };
@@ -116,6 +116,37 @@ pub(crate) fn prefer(ctx: &mut Context<'_>, user: UserId, channel: ChannelId, pr
     Ok(moving.finish(ctx))
 }
 
+/// Channels that have forgotten the user are forgotten here too, with preview and draft: only of one who was erased.
+pub(crate) fn forget(ctx: &mut Context<'_>, user: UserId, channels: &[ChannelId]) -> Result<Reply, ViewError> {
+    let erased = ctx.rows.row::<UserRow>(&RowKey::User(user))?.filter(|row| row.state == UserState::Erased).map(|row| row.clone());
+    let Some(mut account) = erased else { return Ok(Reply::Rejected(Code::Invalid)) };
+    for channel in channels.iter().take(limit::FORGET_MAX) {
+        let key = RowKey::Index(user, *channel);
+        let Some(old) = ctx.rows.row::<IndexRow>(&key)? else { continue };
+        account.pins = account.pins.saturating_sub(u32::from(old.preferences.pinned.is_some()));
+        account.drafts = account.drafts.saturating_sub(u32::from(old.preferences.draft.is_some()));
+        account.groups = account.groups.saturating_sub(u32::from(is_in_group(&old)));
+        ctx.rows.delete(RowKey::IndexByRev(user, old.rev));
+        ctx.rows.delete(key);
+    }
+    ctx.rows.put(RowKey::User(user), account);
+    Ok(Reply::Done)
+}
+
+/// Channels of a user's index above this rev, by rising rev; at most `limit`.
+///
+/// # Errors
+/// A row cannot be read.
+pub fn channels(view: &dyn StateView, user: UserId, after: UserRev, limit: usize) -> Result<Vec<(UserRev, ChannelId)>, ViewError> {
+    let mut channels = Vec::new();
+    for (key, by_rev) in view.scan(&Scan::IndexByRev(user, after.next()..=UserRev::new(u64::MAX)), false, limit)? {
+        if let RowKey::IndexByRev(_, rev) = key {
+            channels.push((rev, *Held::<ChannelId>::new(&key, by_rev)?));
+        }
+    }
+    Ok(channels)
+}
+
 /// One more, or one less. Says why not.
 const fn count(count: &mut u32, more: bool, max: u32) -> Option<Code> {
     if !more {
@@ -180,6 +211,8 @@ impl Moving {
 
     /// Puts a row at a new rev, unless nothing in it changed.
     fn put(&mut self, ctx: &mut Context<'_>, old: Option<&IndexRow>, row: IndexRow) {
+        let was_in = u32::from(old.is_some_and(is_in_group));
+        self.account.groups = (self.account.groups + u32::from(is_in_group(&row))).saturating_sub(was_in);
         if let Some(old) = old {
             if (&old.news, old.read, &old.preferences) == (&row.news, row.read, &row.preferences) {
                 return;
@@ -209,6 +242,11 @@ impl Moving {
         }
         Reply::Merged { from, to }
     }
+}
+
+/// Whether the row is of a group that the user is in now.
+pub(crate) fn is_in_group(row: &IndexRow) -> bool {
+    matches!(row.news.channel.kind(), ChannelKind::Group(_)) && row.news.left.is_none()
 }
 
 /// Holds a ref to its bounds, whoever made it.

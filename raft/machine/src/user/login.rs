@@ -36,6 +36,9 @@ pub(crate) fn log_in(ctx: &mut Context<'_>, user: UserId, password_rev: Option<u
 /// spent, or of no use, has a copy that somebody else goes on with: the device is ended, and so both are out.
 pub(crate) fn refresh(ctx: &mut Context<'_>, user: UserId, device: DeviceId, shown: [u8; 32], next: [u8; 32]) -> Result<Reply, ViewError> {
     let Some(account) = account::active(ctx, user)? else { return Ok(Reply::Rejected(Code::Revoked)) };
+    if account.is_banned() {
+        return Ok(Reply::Rejected(Code::Banned));
+    }
     let key = RowKey::Device(user, device);
     let Some(mut row) = ctx.rows.row::<DeviceRow>(&key)?.map(|row| row.clone()) else { return Ok(Reply::Rejected(Code::LoginNeeded)) };
     if row.ended.is_some() {

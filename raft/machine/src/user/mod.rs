@@ -50,6 +50,8 @@ pub(crate) fn change(ctx: &mut Context<'_>, user: UserId, change: UserChange) ->
         UserChange::MirrorContact { peer, asked, version } => contact::mirror(ctx, user, peer, asked, version),
         UserChange::Block { peer, blocked } => contact::block(ctx, user, peer, blocked),
         UserChange::Indexed { version, words } => profile::indexed(ctx, user, version, words),
+        UserChange::SetBanned { banned } => account::set_banned(ctx, user, banned),
+        UserChange::Forget { channels } => index::forget(ctx, user, &channels),
     }
 }
 

@@ -73,6 +73,19 @@ enum Outcome {
     Recorded(Kind),
 }
 
+impl Beside {
+    /// All of a user who is gone.
+    pub(crate) fn forget(&mut self, user: UserId) {
+        self.muted.remove(&user);
+        self.asked.remove(&user);
+        self.removed.remove(&user);
+        self.hidden.remove(&user);
+        self.mentioned.remove(&user);
+        self.links.retain(|link| link.by != user);
+        self.later.retain(|(of, _), _| *of != user);
+    }
+}
+
 impl Chat {
     pub(crate) fn sees(&self, user: UserId, seq: u64) -> bool {
         seq >= self.beside.kept && self.visible.get(&user).is_some_and(|seen| seen.contains(&seq))
@@ -268,6 +281,7 @@ impl Chat {
                     None => Refused(if is_chief { Code::NotFound } else { Code::NotAllowed }),
                 }
             }
+            Act::Ban { .. } => panic!("a script shuts nobody out: that is shown by example"),
             Act::Reject { user } => {
                 if self.beside.asked.remove(user) {
                     Kept(0)
@@ -376,6 +390,8 @@ impl Model {
             Timer::Send { user, id } => chat.beside.later.get(&(user, id)).is_some_and(|later| later.due == due && !later.refused),
             Timer::Expire(seq) => chat.beside.expiring.get(&seq.get()) == Some(&due),
             Timer::Sweep => chat.beside.sweep == Some(due),
+            // What it empties is gone for readers already.
+            Timer::Erase(_) => false,
         };
         if !stands {
             return done;
@@ -384,6 +400,7 @@ impl Model {
             return (Reply::Rejected(Code::Busy), Vec::new());
         }
         match timer {
+            Timer::Erase(_) => done,
             Timer::Expire(seq) => {
                 chat.beside.expiring.remove(&seq.get());
                 chat.gone_text(seq.get());

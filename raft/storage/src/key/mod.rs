@@ -7,18 +7,20 @@
 //! msg    group u32 | region u8 | bucket u16 | channel 17 | seq u64                   Record
 //! chan   group u32 | region u8 | bucket u16 | channel 17 | ordinal u8 | user or device u64 (where the kind has one)
 //! chan   group u32 | region u8 | bucket u16 | channel 17 | ordinal u8 | seq u64, or root u64 and seq u64, or user u64 and id u64  Marks, Reply, Scheduled
-//! timer  group u32 | region u8 | bucket u16 | due u64 | channel 17 | kind u8 (1 send, 2 expire, 3 sweep) | user u64 and id u64, or seq u64, or nothing
+//! timer  group u32 | region u8 | bucket u16 | due u64 | channel 17 | kind u8 (1 send, 2 expire, 3 sweep, 4 erase) | user u64 and id u64, or seq u64, or nothing, or user u64
 //! dirty  group u32 | region u8 | bucket u16 | channel 17                             Dirty
 //! user   group u32 | region u8 | bucket u16 | user u64 | ordinal u8 | device u64, channel 17, rev u64 or other user u64 (where the kind has one)
 //! owed   group u32 | region u8 | bucket u16 | user u64 | debt u8 | name, UTF-8, or other user u64  Owed
 //! word   group u32 | region u8 | bucket u16 | word, UTF-8 | 0 u8 | user u64                        Word
 //! name   group u32 | region u8 | bucket u16 | folded name, UTF-8                     Name
+//! desk   group u32 | region u8 | bucket u16 | ordinal u8 | number u64, or channel 17 and seq u64, or nothing   Desk, Report, ReportId, Audit
 //! group  group u32 | ordinal u8 | the kind's own key                                 GroupState, Owned, Cluster, Node, Group, Run
 //! applied  group u32                                                                 the applied row (no `RowKey`)
 //! ```
 //! All integers are big endian. Invariants: an ordinal is never reused; `decode(encode(key)) == key`; any bytes decode to a key or an error.
 
 mod channel;
+mod desk;
 mod dirty;
 mod group;
 mod message;
@@ -54,12 +56,14 @@ pub(crate) enum Family {
     Timer = 7,
     /// The search index.
     Word = 9,
+    /// Reports and the audit log.
+    Desk = 10,
 }
 
 impl Family {
     /// All families that hold rows, in the order of a snapshot.
-    pub(crate) const ALL: [Self; 9] =
-        [Self::Message, Self::Channel, Self::Dirty, Self::User, Self::Name, Self::Group, Self::Timer, Self::Owed, Self::Word];
+    pub(crate) const ALL: [Self; 10] =
+        [Self::Message, Self::Channel, Self::Dirty, Self::User, Self::Name, Self::Group, Self::Timer, Self::Owed, Self::Word, Self::Desk];
 
     /// Name of the column family.
     pub(crate) const fn name(self) -> &'static str {
@@ -73,6 +77,7 @@ impl Family {
             Self::Owed => "owed",
             Self::Timer => "timer",
             Self::Word => "word",
+            Self::Desk => "desk",
         }
     }
 
@@ -108,6 +113,10 @@ pub(crate) enum Ordinal {
     Node = 35,
     Group = 36,
     Run = 37,
+    Desk = 48,
+    Report = 49,
+    ReportId = 50,
+    Audit = 51,
 }
 
 /// The bytes are not a key of that family.
@@ -163,6 +172,7 @@ pub(crate) fn encode(group: GroupId, key: &RowKey, out: &mut Vec<u8>) -> Family 
         RowKey::Word(word, user) => word::encode(out, word, *user),
         RowKey::Owed(user, debt) => owed::encode(out, *user, debt),
         RowKey::Name(name) => name::encode(out, name),
+        RowKey::Desk | RowKey::Report(_) | RowKey::ReportId(..) | RowKey::Audit(_) => desk::encode(out, key),
         RowKey::GroupState | RowKey::Owned(..) | RowKey::Cluster | RowKey::Node(_) | RowKey::Group(_) | RowKey::Run(..) => group::encode(out, key),
     }
 }
@@ -185,6 +195,7 @@ pub(crate) fn decode(family: Family, key: &[u8]) -> Result<(GroupId, RowKey), Ke
         Family::Name => name::decode(&mut cursor)?,
         Family::Owed => owed::decode(&mut cursor)?,
         Family::Word => word::decode(&mut cursor)?,
+        Family::Desk => desk::decode(&mut cursor)?,
         Family::Group => group::decode(&mut cursor)?,
         Family::Timer => timer::decode(&mut cursor)?,
     };
@@ -218,6 +229,8 @@ pub(crate) fn range(group: GroupId, scan: &Scan) -> (Family, Vec<u8>, Vec<u8>) {
         Scan::Owed(after) => owed::range(group, after.as_ref()),
         Scan::Contacts(user, from) => user::contacts(group, *user, *from),
         Scan::Words(prefix) => word::range(group, prefix),
+        Scan::Reports(from) => desk::range(group, Ordinal::Report, *from, u64::MAX),
+        Scan::Audit(numbers) => desk::range(group, Ordinal::Audit, *numbers.start(), *numbers.end()),
         Scan::Owned => group::kind(group, Ordinal::Owned),
         Scan::Nodes => group::kind(group, Ordinal::Node),
         Scan::Groups => group::kind(group, Ordinal::Group),

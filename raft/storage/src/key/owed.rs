@@ -11,6 +11,7 @@ use super::{Cursor, Family, KeyError, prefix, whole};
 const NAME: u8 = 1;
 const CONTACT: u8 = 2;
 const SEARCH: u8 = 3;
+const TEXTS: u8 = 4;
 
 pub(super) fn encode(out: &mut Vec<u8>, user: UserId, debt: &Debt) -> Family {
     put(out, user, debt);
@@ -23,6 +24,7 @@ pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<RowKey, KeyError> {
         NAME => Debt::Name(std::str::from_utf8(cursor.rest()).map_err(|_| KeyError::Name)?.to_owned()),
         CONTACT => Debt::Contact(UserId::new(cursor.u64()?)),
         SEARCH => Debt::Search,
+        TEXTS => Debt::Texts,
         unknown => return Err(KeyError::Debt(unknown)),
     };
     Ok(RowKey::Owed(user, debt))
@@ -52,5 +54,6 @@ fn put(out: &mut Vec<u8>, user: UserId, debt: &Debt) {
             out.extend_from_slice(&peer.get().to_be_bytes());
         }
         Debt::Search => out.push(SEARCH),
+        Debt::Texts => out.push(TEXTS),
     }
 }

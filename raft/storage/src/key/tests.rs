@@ -24,6 +24,7 @@ fn timer() -> impl Strategy<Value = Timer> {
         (any::<u64>(), any::<u64>()).prop_map(|(user, id)| Timer::Send { user: UserId::new(user), id }),
         any::<u64>().prop_map(|seq| Timer::Expire(Seq::new(seq))),
         Just(Timer::Sweep),
+        Just(Timer::Erase(UserId::new(7))),
     ]
 }
 
@@ -54,6 +55,12 @@ fn row_key() -> impl Strategy<Value = RowKey> {
         (user(), user()).prop_map(|(u, peer)| RowKey::Contact(u, peer)),
         ("[a-zé語]{1,32}", user()).prop_map(|(word, u)| RowKey::Word(word, u)),
         "[a-zé.]{1,30}".prop_map(RowKey::Name),
+        prop_oneof![
+            Just(RowKey::Desk),
+            any::<u64>().prop_map(RowKey::Report),
+            (channel(), any::<u64>()).prop_map(|(c, s)| RowKey::ReportId(c, Seq::new(s))),
+            any::<u64>().prop_map(RowKey::Audit),
+        ],
         Just(RowKey::GroupState),
         Just(RowKey::Cluster),
         (any::<u8>(), any::<u16>()).prop_map(|(r, f)| RowKey::Owned(RegionId::new(r), f)),

@@ -11,6 +11,7 @@ use super::{Cursor, Family, KeyError, after_prefix, prefix, whole};
 const SEND: u8 = 1;
 const EXPIRE: u8 = 2;
 const SWEEP: u8 = 3;
+const ERASE: u8 = 4;
 
 pub(super) fn encode(out: &mut Vec<u8>, due: Timestamp, channel: &ChannelId, timer: Timer) -> Family {
     out.extend_from_slice(&due.get().to_be_bytes());
@@ -26,6 +27,10 @@ pub(super) fn encode(out: &mut Vec<u8>, due: Timestamp, channel: &ChannelId, tim
             out.extend_from_slice(&seq.get().to_be_bytes());
         }
         Timer::Sweep => out.push(SWEEP),
+        Timer::Erase(user) => {
+            out.push(ERASE);
+            out.extend_from_slice(&user.get().to_be_bytes());
+        }
     }
     Family::Timer
 }
@@ -37,6 +42,7 @@ pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<RowKey, KeyError> {
         SEND => Timer::Send { user: UserId::new(cursor.u64()?), id: cursor.u64()? },
         EXPIRE => Timer::Expire(Seq::new(cursor.u64()?)),
         SWEEP => Timer::Sweep,
+        ERASE => Timer::Erase(UserId::new(cursor.u64()?)),
         unknown => return Err(KeyError::Timer(unknown)),
     };
     Ok(RowKey::Timer(due, channel, timer))

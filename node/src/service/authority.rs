@@ -1,0 +1,209 @@
+//! Who may ask a node for what, before anything is looked up: every request × every kind of caller → the answer. A request that is added without a
+//! name does not compile, and one without a row fails. What a channel's members may do is the machine's table (`raft/machine/tests/authority.rs`).
+
+use std::collections::BTreeSet;
+
+use kith_wire::{
+    act::{Act, ActWrite},
+    client::{ChangeMembers, Request, Send},
+    code::Code,
+    desk::DeskRequest,
+    id::{ChannelId, ClientSeq, DeviceId, NodeId, Seq, Timestamp, UserId},
+    log::{MemberChange, Position, Preference},
+    peer::Caller,
+    people::PeopleRequest,
+    secret::Secret,
+};
+
+use super::check;
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+enum Asker {
+    /// Nobody yet: before Hello.
+    Door,
+    /// A user's token.
+    User,
+    /// A token made on a node's own machine, of nobody.
+    Machine,
+    /// The token of a user who has an operator's rights.
+    Operator,
+}
+
+const ASKERS: [Asker; 4] = [Asker::Door, Asker::User, Asker::Machine, Asker::Operator];
+
+impl Asker {
+    fn caller(self) -> Caller {
+        let (user, admin) = match self {
+            Self::Door => (0, false),
+            Self::User => (1, false),
+            Self::Machine => (0, true),
+            Self::Operator => (1, true),
+        };
+        Caller { user: UserId::new(user), device: DeviceId::new(1), admin, trace: 0 }
+    }
+}
+
+/// What each of them is told at once: nothing (it is looked at further on), or a refusal.
+type Told = [Option<Code>; 4];
+
+/// Whoever asks.
+const ANYBODY: Told = [None; 4];
+/// Whoever is a user, operator or not.
+const USERS: Told = [Some(Code::NotAllowed), None, Some(Code::NotAllowed), None];
+/// Whoever has an operator's rights.
+const OPERATORS: Told = [Some(Code::NotAdmin), Some(Code::NotAdmin), None, None];
+/// Only a token made on a node's own machine.
+const MACHINE: Told = [Some(Code::NotAdmin), Some(Code::NotAdmin), None, Some(Code::NotAdmin)];
+
+/// Names a request. One that is new has to be named here.
+fn name(request: &Request) -> String {
+    match request {
+        Request::Send(_) => "Send",
+        Request::ChangeMembers(_) => "ChangeMembers",
+        Request::Act(_) => "Act",
+        Request::Void { .. } => "Void",
+        Request::CreateGroup { .. } => "CreateGroup",
+        Request::MarkRead { .. } => "MarkRead",
+        Request::Delivered { .. } => "Delivered",
+        Request::GetChannel { .. } => "GetChannel",
+        Request::FindUser { .. } => "FindUser",
+        Request::GetUsers { .. } => "GetUsers",
+        Request::Discover => "Discover",
+        Request::Status => "Status",
+        Request::EnsureAccount { .. } => "EnsureAccount",
+        Request::ReplaceNode { .. } => "ReplaceNode",
+        Request::Join { .. } => "Join",
+        Request::Typing { .. } => "Typing",
+        Request::GetGroup { .. } => "GetGroup",
+        Request::GetScheduled { .. } => "GetScheduled",
+        Request::GetSeen { .. } => "GetSeen",
+        Request::GetReactions { .. } => "GetReactions",
+        Request::People(asked) => return format!("People {}", people(asked)),
+        Request::Desk(asked) => return format!("Desk {}", desk(asked)),
+    }
+    .to_owned()
+}
+
+const fn people(asked: &PeopleRequest) -> &'static str {
+    match asked {
+        PeopleRequest::SignUp { .. } => "SignUp",
+        PeopleRequest::LogIn { .. } => "LogIn",
+        PeopleRequest::Refresh { .. } => "Refresh",
+        PeopleRequest::ResetPassword { .. } => "ResetPassword",
+        PeopleRequest::LogOut => "LogOut",
+        PeopleRequest::Devices => "Devices",
+        PeopleRequest::EndDevice { .. } => "EndDevice",
+        PeopleRequest::EndOthers => "EndOthers",
+        PeopleRequest::ChangePassword { .. } => "ChangePassword",
+        PeopleRequest::NewRecoveryCode { .. } => "NewRecoveryCode",
+        PeopleRequest::Rename { .. } => "Rename",
+        PeopleRequest::DeleteAccount { .. } => "DeleteAccount",
+        PeopleRequest::ResetLink { .. } => "ResetLink",
+        PeopleRequest::SetAdmin { .. } => "SetAdmin",
+        PeopleRequest::Prefer { .. } => "Prefer",
+        PeopleRequest::SetProfile { .. } => "SetProfile",
+        PeopleRequest::GetProfiles { .. } => "GetProfiles",
+        PeopleRequest::AskContact { .. } => "AskContact",
+        PeopleRequest::Block { .. } => "Block",
+        PeopleRequest::Contacts { .. } => "Contacts",
+        PeopleRequest::Search { .. } => "Search",
+    }
+}
+
+const fn desk(asked: &DeskRequest) -> &'static str {
+    match asked {
+        DeskRequest::Report { .. } => "Report",
+        DeskRequest::Reports { .. } => "Reports",
+        DeskRequest::CloseReport { .. } => "CloseReport",
+        DeskRequest::Ban { .. } => "Ban",
+        DeskRequest::Audit { .. } => "Audit",
+    }
+}
+
+/// How many there are: raised with each that is named above.
+const REQUESTS: usize = 20 + 21 + 5;
+
+fn rows() -> Vec<(Request, Told)> {
+    let (channel, number) = (ChannelId::direct(UserId::new(1), UserId::new(2)), ClientSeq::new(1));
+    let (seq, peer, at) = (Seq::new(1), UserId::new(2), Position { seq: Seq::new(1), cnt: 1 });
+    let (text, secret) = (|| "ann".to_owned(), || Secret::new("x"));
+    let change = ChangeMembers { channel, client_seq: number, settled: number, change: MemberChange::Leave };
+    let (key, nonce) = ([1; 32], [1; 16]);
+    let people = Request::People;
+    vec![
+        (Request::Send(Send { channel, client_seq: number, settled: number, text: text(), reply_to: None, mentions: Vec::new() }), USERS),
+        (Request::ChangeMembers(change), USERS),
+        (Request::Act(ActWrite { channel, client_seq: number, settled: number, act: Act::Delete { target: seq } }), USERS),
+        (Request::Void { channel, device: DeviceId::new(1), client_seq: number, digest: None }, USERS),
+        (Request::CreateGroup { op: 1, title: text(), members: Vec::new() }, USERS),
+        (Request::MarkRead { channel, read: at }, USERS),
+        (Request::Delivered { channel, delivered: at }, USERS),
+        (Request::GetChannel { channel }, USERS),
+        (Request::GetUsers { users: vec![peer] }, USERS),
+        (Request::Join { channel, secret: nonce }, USERS),
+        (Request::Typing { channel }, USERS),
+        (Request::GetGroup { channel }, USERS),
+        (Request::GetScheduled { channel }, USERS),
+        (Request::GetSeen { channel, seq }, USERS),
+        (Request::GetReactions { channel, seq }, USERS),
+        (Request::FindUser { name: text() }, ANYBODY),
+        (Request::Discover, ANYBODY),
+        (Request::Status, OPERATORS),
+        (Request::EnsureAccount { name: text(), key }, OPERATORS),
+        (
+            Request::ReplaceNode {
+                dead: NodeId::new(1),
+                node: NodeId::new(2),
+                address: text(),
+                http: String::new(),
+                zone: String::new(),
+                host: String::new(),
+                force: false,
+            },
+            OPERATORS,
+        ),
+        (people(PeopleRequest::SignUp { name: text(), password: secret(), key, nonce, title: text() }), ANYBODY),
+        (people(PeopleRequest::LogIn { name: text(), password: secret(), nonce, title: text() }), ANYBODY),
+        (people(PeopleRequest::Refresh { token: secret(), nonce }), ANYBODY),
+        (people(PeopleRequest::ResetPassword { name: text(), code: secret(), password: secret() }), ANYBODY),
+        (people(PeopleRequest::LogOut), USERS),
+        (people(PeopleRequest::Devices), USERS),
+        (people(PeopleRequest::EndDevice { device: DeviceId::new(1) }), USERS),
+        (people(PeopleRequest::EndOthers), USERS),
+        (people(PeopleRequest::ChangePassword { old: secret(), new: secret() }), USERS),
+        (people(PeopleRequest::NewRecoveryCode { password: secret() }), USERS),
+        (people(PeopleRequest::Rename { name: text() }), USERS),
+        (people(PeopleRequest::DeleteAccount { password: secret() }), USERS),
+        (people(PeopleRequest::Prefer { channel, preference: Preference::Mute { until: Some(Timestamp::new(1)) } }), USERS),
+        (people(PeopleRequest::SetProfile { display: None, about: None, avatar: None, searchable: None, fields: Vec::new() }), USERS),
+        (people(PeopleRequest::GetProfiles { users: vec![peer] }), USERS),
+        (people(PeopleRequest::AskContact { peer, asked: true }), USERS),
+        (people(PeopleRequest::Block { peer, blocked: true }), USERS),
+        (people(PeopleRequest::Contacts { after: peer }), USERS),
+        (people(PeopleRequest::Search { prefix: text() }), USERS),
+        (people(PeopleRequest::ResetLink { name: text() }), OPERATORS),
+        (people(PeopleRequest::SetAdmin { name: text(), admin: true }), MACHINE),
+        (Request::Desk(DeskRequest::Report { channel, seq, reason: text() }), USERS),
+        (Request::Desk(DeskRequest::Reports { after: 0 }), OPERATORS),
+        (Request::Desk(DeskRequest::CloseReport { id: 1, note: text() }), OPERATORS),
+        (Request::Desk(DeskRequest::Ban { name: text(), banned: true, note: text() }), OPERATORS),
+        (Request::Desk(DeskRequest::Audit { before: 0 }), OPERATORS),
+    ]
+}
+
+#[test]
+fn each_caller_is_told_what_the_table_says() {
+    for (request, told) in rows() {
+        for (asker, told) in ASKERS.into_iter().zip(told) {
+            let answer = check(&asker.caller(), &request).err().map(|refusal| refusal.code);
+            assert_eq!(answer, told, "{asker:?} asks for {}", name(&request));
+        }
+    }
+}
+
+#[test]
+fn every_request_has_a_row() {
+    let named: BTreeSet<String> = rows().iter().map(|(request, _)| name(request)).collect();
+    assert_eq!(named.len(), REQUESTS, "{named:?}");
+}
