@@ -39,6 +39,7 @@ mod endpoint;
 mod error;
 mod export;
 mod feed;
+mod hook;
 mod live;
 mod login;
 mod memory;
@@ -66,6 +67,7 @@ pub use crate::{
     error::Error,
     export::{Export, ExportCursor, ExportItem},
     feed::{Event, Events},
+    hook::Hooks,
     live::Live,
     login::{Door, Entered, Keeper, Login, SavedLogin},
     memory::MemoryStore,

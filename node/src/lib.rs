@@ -15,6 +15,7 @@ mod debt;
 pub mod demo;
 pub mod edge;
 pub mod fanout;
+pub mod hook;
 pub mod http;
 mod inbound;
 pub mod leadership;

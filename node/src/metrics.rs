@@ -11,6 +11,7 @@ use prometheus_client::registry::Registry;
 use crate::{
     edge::metrics::EdgeMetrics,
     fanout::metrics::FanoutMetrics,
+    hook::HookMetrics,
     peer::metrics::PeerMetrics,
     session::metrics::{OutboxMetrics, SessionMetrics},
     telemetry::NodeMetrics,
@@ -28,6 +29,7 @@ pub(crate) struct AllMetrics {
     pub(crate) outbox: Arc<OutboxMetrics>,
     pub(crate) fanout: Arc<FanoutMetrics>,
     pub(crate) timer: Arc<TimerMetrics>,
+    pub(crate) hook: Arc<HookMetrics>,
 }
 
 impl AllMetrics {
@@ -42,6 +44,7 @@ impl AllMetrics {
         self.outbox.register(&mut registry);
         self.fanout.register(&mut registry);
         self.timer.register(&mut registry);
+        self.hook.register(&mut registry);
         registry
     }
 }
@@ -58,7 +61,7 @@ mod tests {
     const MEASURED: &[&str] = &["seconds", "bytes", "items", "jobs", "round", "write"];
     /// Units that must be written as seconds or bytes.
     const OTHER_UNITS: &[&str] = &["ms", "millis", "us", "micros", "ns", "kb", "mb", "kib", "mib"];
-    const MODULES: &[&str] = &["storage", "raft", "node", "peer", "edge", "session", "outbox", "fanout", "timer"];
+    const MODULES: &[&str] = &["storage", "raft", "node", "peer", "edge", "session", "outbox", "fanout", "timer", "hook"];
     const LABELS: &[&str] = &["class", "reason", "le"];
     const KEPT: &str = include_str!("../tests/metrics.txt");
 

@@ -39,6 +39,7 @@ use crate::{
     debt::DebtDuty,
     edge::{Edge, HANDSHAKE_WITHIN, admission::AdmissionOptions},
     fanout::{Fanout, FanoutOptions, FanoutParts, LocalSessions, seat::FanoutDuty},
+    hook::{HookDuty, post::Poster},
     http,
     inbound::Dispatch,
     leadership::Duty,
@@ -232,7 +233,8 @@ impl Node {
         });
         let router = Router::new(id, maps.clone(), groups.clone(), peers.clone(), clock.clone());
         let gate = Gate::new(files.token_key.clone(), files.id, clock.clone());
-        let local_ops = Local::new(router.clone(), gate.clone());
+        let poster = Poster::new(&config.hooks);
+        let local_ops = Local::new(router.clone(), gate.clone(), poster.clone());
         let ops: Arc<dyn LocalOps> = Arc::new(local_ops.clone());
         router.attach(&ops);
         let fanout = Fanout::new(FanoutParts {
@@ -250,7 +252,7 @@ impl Node {
             let fanout = fanout.clone();
             Arc::new(move || fanout.local().len() as u64)
         };
-        let service = Service::new(router.clone(), gate, sessions);
+        let service = Service::new(router.clone(), gate, poster.clone(), sessions);
         let parts = SessionParts {
             identity: session::machine::Identity { cluster: files.id, node: id, features: Features::default() },
             clock: clock.clone(),
@@ -291,6 +293,7 @@ impl Node {
             Arc::new(fanout_duty),
             Arc::new(DebtDuty::new(router.clone(), tasks.child())),
             Arc::new(TimerDuty::new(groups.clone(), router.clock().clone(), tasks.child(), metrics.timer.clone())),
+            Arc::new(HookDuty::new(router.clone(), poster, tasks.child(), metrics.hook.clone())),
         ]);
         peers.follow(&maps.current());
         let replicas = Replicas {

@@ -9,6 +9,7 @@ use crate::{
     code::Code,
     desk::{DeskAnswer, DeskRequest},
     hello::{Features, Version},
+    hook::{HookAnswer, HookRequest},
     id::{
         ChannelId, ClientSeq, ClusterId, Conn, DeviceId, Incarnation, NodeId, RegionId, RequestId, Seq, SessionId, Timestamp, UserId, UserRev, hash,
     },
@@ -151,6 +152,8 @@ pub enum Request {
     People(PeopleRequest),
     /// Of moderation.
     Desk(DeskRequest),
+    /// Of webhooks.
+    Hook(HookRequest),
 }
 
 /// A text for a channel.
@@ -222,6 +225,8 @@ pub enum Answer {
     People(PeopleAnswer),
     /// Of moderation.
     Desk(DeskAnswer),
+    /// Of webhooks.
+    Hook(HookAnswer),
 }
 
 /// A channel, as a member sees it.

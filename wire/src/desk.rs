@@ -6,6 +6,7 @@
 
 use crate::{
     code::Code,
+    hook::HookChange,
     id::{Bucket, ChannelId, RegionId, Seq, Timestamp, UserId, hash},
     log::Command,
 };
@@ -19,6 +20,8 @@ pub enum DeskChange {
     Close { id: u64, by: UserId, note: String },
     /// An operator is about to do something. Answered with the number of the entry.
     Begin(AuditEntry),
+    /// Webhooks of all channels, or of those that a user is in.
+    Hook(HookChange),
     /// What came of it: nothing refused it, or this did.
     End { id: u64, refused: Option<Code> },
 }

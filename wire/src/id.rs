@@ -34,6 +34,8 @@ id_u64!(/// A device of a user: `H(user, nonce)`, made with the client's local s
     DeviceId);
 id_u64!(/// A client's session on one edge, unique within one boot of that edge.
     SessionId);
+id_u64!(/// A webhook: H of its scope and of a key that whoever registered it drew. 0 is never used.
+    HookId);
 id_u64!(/// A position in a channel's log: dense, from 1. 0 means "before the first".
     Seq);
 id_u64!(/// Version of a user's index: rises with each changed row. 0 means "nothing yet".

@@ -13,6 +13,7 @@ pub mod error;
 pub mod frame;
 pub mod hello;
 pub mod hex;
+pub mod hook;
 pub mod id;
 pub mod limit;
 pub mod log;

@@ -109,6 +109,16 @@ pub const SLOW_MS_MAX: u64 = 6 * 3_600 * 1_000;
 pub const SWEEP_RECORDS: usize = 256;
 /// Groups that a user is in. Making, joining or being added to the next is `TooManyGroups`; what is under way at once may go a little over.
 pub const GROUPS_MAX: u32 = 2_000;
+/// Webhooks of a channel. The next is `LimitReached`.
+pub const HOOKS_PER_CHANNEL_MAX: usize = 4;
+/// Webhooks of the cluster: of all channels, or of a bot's. The next is `LimitReached`. Each costs every record of its channels a row.
+pub const HOOKS_OF_DESK_MAX: usize = 16;
+/// URL of a webhook, in bytes. One more is `TooLarge`.
+pub const HOOK_URL_BYTES_MAX: usize = 1_024;
+/// Key of a webhook's signatures, in bytes, as Standard Webhooks has it. A shorter one is `Invalid`.
+pub const HOOK_KEY_BYTES_MIN: usize = 24;
+/// As above. A longer one is `TooLarge`.
+pub const HOOK_KEY_BYTES_MAX: usize = 64;
 /// Users shut out of a group. The next is `LimitReached`.
 pub const GROUP_BANS_MAX: usize = 200;
 /// Reported records that nobody has seen to. A report of another one is `Busy`.

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use crate::{
     act::{Act, Timer},
     code::Code,
+    hook::{HookAck, HookChange, HooksRow},
     id::{
         BootEpoch, Bucket, ChannelId, ClientSeq, ClusterId, DeviceId, GroupId, Incarnation, LogIndex, MapEpoch, NodeId, OwnerEpoch, RegionId, Seq,
         StoreId, Term, Timestamp, UserId, UserRev,
@@ -179,6 +180,13 @@ pub enum Command {
     // -- the desk
     /// A report, or what an operator does.
     Desk(crate::desk::DeskChange),
+    // -- webhooks
+    /// Changes a channel's webhooks; `by` 0: the cluster itself, or an operator.
+    ChannelHook { channel: ChannelId, by: UserId, change: HookChange },
+    /// The group's copy of the desk's webhooks, if newer.
+    SetHooks { hooks: HooksRow },
+    /// How far webhooks have been told of a channel.
+    Hooked { channel: ChannelId, acks: Vec<HookAck> },
     // -- the group itself
     /// Takes buckets into ownership, at a higher epoch only.
     OwnBuckets { region: RegionId, first: u16, last: u16, epoch: OwnerEpoch },
@@ -288,6 +296,8 @@ pub struct ChannelRow {
     pub ruled: bool,
     /// Records before this one are over the channel's retention; 0: none ever was.
     pub kept: Seq,
+    /// It has webhooks of its own.
+    pub hooked: bool,
 }
 
 /// Who is in a conversation, and its title.

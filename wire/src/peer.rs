@@ -9,6 +9,7 @@ use crate::{
     client::{Answer, Delivery, DeliveryBody, HistoryPage, HistoryQuery, IndexQuery, Page, Refusal, ReplicaCondition, Request},
     desk::DeskChange,
     hello::Version,
+    hook::HooksRow,
     id::{
         BootEpoch, ChannelId, ClusterId, Conn, DeviceId, GroupId, LogIndex, MapEpoch, NodeId, RequestId, Seq, SessionId, StoreId, Term, Timestamp,
         UserId, UserRev,
@@ -278,6 +279,8 @@ pub enum Inner {
     Gone { channel: ChannelId, user: UserId },
     /// A change at the desk.
     Desk(DeskChange),
+    /// The desk's webhooks, if newer than this.
+    HooksSince { version: u64 },
     /// May each of these users of this group be in one more group chat?
     HasRoom { users: Vec<UserId> },
 }
@@ -305,6 +308,8 @@ pub enum InnerAnswer {
     Words(Vec<(String, UserId)>),
     /// What is seen of users, and whether search may show them.
     Profiles(Vec<(ProfileView, bool)>),
+    /// To `HooksSince`.
+    Hooks { hooks: Option<HooksRow> },
     /// To `Desk`: the number of what was begun.
     Kept { id: u64 },
 }

@@ -30,6 +30,7 @@ mod start;
 mod status;
 mod tail;
 mod token;
+mod webhook;
 
 use std::process::ExitCode;
 
@@ -73,6 +74,7 @@ enum Verb {
     Report(desk::ReportArgs),
     Ban(desk::BanArgs),
     Audit(desk::AuditArgs),
+    Webhook(webhook::Args),
     List(list::Args),
     Group(group::Args),
     Send(send::Args),
@@ -145,6 +147,7 @@ impl Cli {
             Verb::Report(args) => Some(args.cluster.clone()),
             Verb::Ban(args) => Some(args.cluster.clone()),
             Verb::Audit(args) => Some(args.cluster.clone()),
+            Verb::Webhook(args) => Some(args.cluster.clone()),
             Verb::List(args) => Some(args.cluster.clone()),
             Verb::Group(args) => Some(args.cluster.clone()),
             Verb::Send(args) => Some(args.cluster.clone()),
@@ -183,6 +186,7 @@ impl Verb {
             Self::Report(args) => until(stop, desk::report(args)).await,
             Self::Ban(args) => until(stop, desk::ban(args)).await,
             Self::Audit(args) => until(stop, desk::audit(args)).await,
+            Self::Webhook(args) => until(stop, webhook::run(args)).await,
             Self::List(args) => until(stop, list::run(args)).await,
             Self::Group(args) => until(stop, group::run(args)).await,
             Self::Send(args) => until(stop, send::run(args)).await,

@@ -33,6 +33,9 @@ pub struct Config {
     /// What the node writes of itself.
     #[serde(default)]
     pub log: LogConfig,
+    /// Outgoing webhooks.
+    #[serde(default)]
+    pub hooks: HooksConfig,
 }
 
 /// `[node]`
@@ -118,6 +121,17 @@ impl RaftConfig {
 
 /// More often, a node would do little else.
 const FLUSH_INTERVAL_MIN_MS: u64 = 100;
+
+/// `[hooks]`
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HooksConfig {
+    /// Webhooks may be posted to private addresses and without encryption: for receivers in the own network. With it, whoever registers one can
+    /// reach what this node can.
+    pub allow_private: bool,
+    /// Certificates of further authorities that receivers are known by, PEM; the system's if not given.
+    pub ca_file: Option<PathBuf>,
+}
 
 /// `[log]`
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -246,7 +246,12 @@ impl Lead {
             Effect::IndexMoved { user, from, to, rows } => self.home.handle_moved(*user, *from, *to, rows),
             Effect::Blocked { user, peer, blocked } => self.home.handle_blocked(*user, *peer, *blocked),
             Effect::DevicesEnded { user, devices, all_but } => self.home.handle_ended(*user, devices, *all_but),
-            Effect::Amended { .. } | Effect::Timed { .. } | Effect::MapChanged { .. } | Effect::OwnershipChanged | Effect::Owes => {}
+            Effect::Amended { .. }
+            | Effect::Hooked { .. }
+            | Effect::Timed { .. }
+            | Effect::MapChanged { .. }
+            | Effect::OwnershipChanged
+            | Effect::Owes => {}
         }
     }
     /// Ends sessions whose devices were ended, and reads anew whom users hear nothing of, if either may have been missed. What cannot be read

@@ -8,7 +8,8 @@ use kith_wire::{
     client::{ChangeMembers, Request, Send},
     code::Code,
     desk::DeskRequest,
-    id::{ChannelId, ClientSeq, DeviceId, NodeId, Seq, Timestamp, UserId},
+    hook::{HookEvents, HookKey, HookRequest, HookScope},
+    id::{ChannelId, ClientSeq, DeviceId, HookId, NodeId, Seq, Timestamp, UserId},
     log::{MemberChange, Position, Preference},
     peer::Caller,
     people::PeopleRequest,
@@ -53,6 +54,10 @@ const ANYBODY: Told = [None; 4];
 const USERS: Told = [Some(Code::NotAllowed), None, Some(Code::NotAllowed), None];
 /// Whoever has an operator's rights.
 const OPERATORS: Told = [Some(Code::NotAdmin), Some(Code::NotAdmin), None, None];
+/// A user, whose group says whether it is theirs; an operator always.
+const OWNERS: Told = [Some(Code::NotAllowed), None, None, None];
+/// An operator; who is nobody is told to come with a token first.
+const OPERATORS_OF_USERS: Told = [Some(Code::NotAllowed), Some(Code::NotAdmin), None, None];
 /// Only a token made on a node's own machine.
 const MACHINE: Told = [Some(Code::NotAdmin), Some(Code::NotAdmin), None, Some(Code::NotAdmin)];
 
@@ -81,6 +86,7 @@ fn name(request: &Request) -> String {
         Request::GetReactions { .. } => "GetReactions",
         Request::People(asked) => return format!("People {}", people(asked)),
         Request::Desk(asked) => return format!("Desk {}", desk(asked)),
+        Request::Hook(asked) => return format!("Hook {}", hook(asked)),
     }
     .to_owned()
 }
@@ -121,8 +127,23 @@ const fn desk(asked: &DeskRequest) -> &'static str {
     }
 }
 
+fn hook(asked: &HookRequest) -> String {
+    let verb = match asked {
+        HookRequest::Add { .. } => "Add",
+        HookRequest::List(_) => "List",
+        HookRequest::Remove { .. } => "Remove",
+        HookRequest::Test { .. } => "Test",
+    };
+    let of = match asked.scope() {
+        HookScope::Channel(_) => "of a channel",
+        HookScope::User(_) => "of a bot",
+        HookScope::All => "of all",
+    };
+    format!("{verb} {of}")
+}
+
 /// How many there are: raised with each that is named above.
-const REQUESTS: usize = 20 + 21 + 5;
+const REQUESTS: usize = 20 + 21 + 5 + 4 * 3;
 
 fn rows() -> Vec<(Request, Told)> {
     let (channel, number) = (ChannelId::direct(UserId::new(1), UserId::new(2)), ClientSeq::new(1));
@@ -131,7 +152,7 @@ fn rows() -> Vec<(Request, Told)> {
     let change = ChangeMembers { channel, client_seq: number, settled: number, change: MemberChange::Leave };
     let (key, nonce) = ([1; 32], [1; 16]);
     let people = Request::People;
-    vec![
+    let mut rows = vec![
         (Request::Send(Send { channel, client_seq: number, settled: number, text: text(), reply_to: None, mentions: Vec::new() }), USERS),
         (Request::ChangeMembers(change), USERS),
         (Request::Act(ActWrite { channel, client_seq: number, settled: number, act: Act::Delete { target: seq } }), USERS),
@@ -189,7 +210,18 @@ fn rows() -> Vec<(Request, Told)> {
         (Request::Desk(DeskRequest::CloseReport { id: 1, note: text() }), OPERATORS),
         (Request::Desk(DeskRequest::Ban { name: text(), banned: true, note: text() }), OPERATORS),
         (Request::Desk(DeskRequest::Audit { before: 0 }), OPERATORS),
-    ]
+    ];
+    let id = HookId::new(1);
+    for (scope, told) in [(HookScope::Channel(channel), OWNERS), (HookScope::User(peer), OPERATORS_OF_USERS), (HookScope::All, OPERATORS_OF_USERS)] {
+        let secret = HookKey::new(bytes::Bytes::from_static(&[1; 32]));
+        rows.extend([
+            (Request::Hook(HookRequest::Add { scope, url: text(), secret, events: HookEvents::ALL, key: 1 }), told),
+            (Request::Hook(HookRequest::List(scope)), told),
+            (Request::Hook(HookRequest::Remove { scope, id }), told),
+            (Request::Hook(HookRequest::Test { scope, id }), told),
+        ]);
+    }
+    rows
 }
 
 #[test]

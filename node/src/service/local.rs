@@ -36,6 +36,7 @@ use super::{
 use crate::{
     auth::gate::Gate,
     clock::Instant,
+    hook::post::Poster,
     router::{LocalOps, Router, refuse, refuse_for},
 };
 
@@ -47,16 +48,20 @@ pub struct Local {
     /// Direct channels that are known to exist here: they never cease to.
     begun: Arc<Mutex<HashSet<ChannelId>>>,
     hinted: Hinted,
+    poster: Poster,
 }
 
 impl Local {
     /// Over a router, which is told of it ([`Router::attach`]) by the composition root.
-    pub fn new(router: Router, gate: Gate) -> Self {
-        Self { home: Home { router: router.clone(), gate }, router, begun: Arc::default(), hinted: Hinted::default() }
+    pub fn new(router: Router, gate: Gate, poster: Poster) -> Self {
+        Self { poster, home: Home { router: router.clone(), gate }, router, begun: Arc::default(), hinted: Hinted::default() }
     }
     /// Says where live hints go. Once.
     pub fn attach(&self, hints: Arc<dyn Hints>) {
         self.hinted.attach(hints);
+    }
+    pub(super) const fn poster(&self) -> &Poster {
+        &self.poster
     }
     pub(super) fn router(&self) -> &Router {
         &self.router
@@ -108,6 +113,7 @@ impl Local {
             }
             Request::ReplaceNode { .. } if caller.admin && group == GroupId::META => super::replace::run(&handle, request).await,
             Request::People(asked) => self.home.request(&handle, &caller, asked, deadline).await,
+            Request::Hook(asked) => self.hook(&handle, &caller, asked).await,
             Request::Desk(asked) => super::desk::page(&handle, &caller, asked).await,
             _ => Err(refuse(Code::Unsupported)),
         }
@@ -228,6 +234,7 @@ impl Local {
                 }
                 Ok(InnerAnswer::Truth(true))
             }
+            Inner::HooksSince { version } => self.hooks_since(&handle, version).await,
             Inner::Desk(change) => match propose(&handle, change.command()).await? {
                 Reply::Kept { id } => Ok(InnerAnswer::Kept { id }),
                 other => done(other),

@@ -13,6 +13,7 @@ mod contact;
 pub mod desk;
 pub mod history;
 mod home;
+mod hook;
 pub mod local;
 mod mutant;
 pub mod people;
@@ -27,6 +28,7 @@ use kith_wire::{
     client::{Answer, Page, Pull, Refusal, Request, Send},
     code::Code,
     desk::{AuditAct, AuditEntry},
+    hook::HookScope,
     id::DeviceId,
     limit,
     peer::{Caller, Inner, InnerAnswer},
@@ -34,10 +36,11 @@ use kith_wire::{
 };
 use tracing::Instrument;
 
-use self::{desk::Desk, history::Reads, people::People, receipt::Receipts, typing::Typists};
+use self::{desk::Desk, history::Reads, hook::Hooks, people::People, receipt::Receipts, typing::Typists};
 use crate::{
     auth::gate::Gate,
     clock::Instant,
+    hook::post::Poster,
     router::{Router, refuse},
 };
 
@@ -49,6 +52,7 @@ pub struct Service {
     receipts: Receipts,
     people: People,
     desk: Desk,
+    hooks: Hooks,
     typists: Typists,
     sessions: Arc<dyn Fn() -> u64 + std::marker::Send + Sync>,
 }
@@ -61,9 +65,19 @@ impl fmt::Debug for Service {
 
 impl Service {
     /// Over a router. `sessions` counts those that this node holds.
-    pub fn new(router: Router, gate: Gate, sessions: Arc<dyn Fn() -> u64 + std::marker::Send + Sync>) -> Self {
+    pub fn new(router: Router, gate: Gate, poster: Poster, sessions: Arc<dyn Fn() -> u64 + std::marker::Send + Sync>) -> Self {
         let (people, reads) = (People::new(router.clone(), gate.clone()), Reads::new(router.clone()));
-        Self { desk: Desk::new(router.clone(), gate), people, reads, receipts: Receipts::default(), typists: Typists::default(), router, sessions }
+        let desk = Desk::new(router.clone(), gate);
+        Self {
+            hooks: Hooks::new(router.clone(), desk.clone(), poster),
+            desk,
+            people,
+            reads,
+            receipts: Receipts::default(),
+            typists: Typists::default(),
+            router,
+            sessions,
+        }
     }
     /// The way to leaders.
     pub fn router(&self) -> &Router {
@@ -140,6 +154,7 @@ impl Service {
             }
             Request::People(asked) => self.people(caller, asked, deadline).await.map(Answer::People),
             Request::Desk(asked) => self.desk.handle(caller, asked, deadline).await.map(Answer::Desk),
+            Request::Hook(asked) => self.hooks.handle(caller, asked, deadline).await.map(Answer::Hook),
             Request::EnsureAccount { name, key } => account::ensure(router, &name, &key, deadline).await,
         }
     }
@@ -215,6 +230,7 @@ fn check(caller: &Caller, request: &Request) -> Result<(), Refusal> {
         Request::People(PeopleRequest::ResetLink { .. } | PeopleRequest::SetAdmin { .. }) => false,
         Request::People(asked) => !asked.is_at_door(),
         Request::Desk(asked) => !asked.is_operators(),
+        Request::Hook(_) => !caller.admin,
         _ => needs_user,
     };
     if needs_user && caller.user.get() == 0 {
@@ -236,6 +252,7 @@ fn check(caller: &Caller, request: &Request) -> Result<(), Refusal> {
         Request::Status | Request::EnsureAccount { .. } | Request::ReplaceNode { .. } if !caller.admin => Err(refuse(Code::NotAdmin)),
         Request::People(PeopleRequest::ResetLink { .. }) if !caller.admin => Err(refuse(Code::NotAdmin)),
         Request::Desk(asked) if asked.is_operators() && !caller.admin => Err(refuse(Code::NotAdmin)),
+        Request::Hook(asked) if !matches!(asked.scope(), HookScope::Channel(_)) && !caller.admin => Err(refuse(Code::NotAdmin)),
         // The first operator, and one who was locked out, come from a node's own machine: only its files sign a token of nobody.
         Request::People(PeopleRequest::SetAdmin { .. }) if !caller.admin || caller.user.get() != 0 => {
             Err(refuse(Code::NotAdmin).with_text("this needs a token made on a node's own machine"))

@@ -12,7 +12,7 @@ use kith_wire::{
 };
 
 use crate::{
-    Context,
+    Context, hook,
     reply::Reply,
     view::{Held, RowKey, Scan, StateView, ViewError},
 };
@@ -30,6 +30,7 @@ pub(crate) fn change(ctx: &mut Context<'_>, change: DeskChange) -> Result<Reply,
             Ok(Reply::Kept { id })
         }
         DeskChange::End { id, refused } => end(ctx, id, refused),
+        DeskChange::Hook(change) => hook::change_at_desk(ctx, change),
     }
 }
 

@@ -122,6 +122,14 @@ fn write_key(key: &RowKey, out: &mut Vec<u8>) {
             out.push(83);
             out.extend_from_slice(&id.to_be_bytes());
         }
+        RowKey::DeskHooks => out.push(84),
+        RowKey::ChannelHooks(c) => channel(out, 85, c),
+        RowKey::HookCursor(c, hook) => {
+            channel(out, 86, c);
+            out.extend_from_slice(&hook.get().to_be_bytes());
+        }
+        RowKey::HookDue(c) => channel(out, 87, c),
+        RowKey::GroupHooks => out.push(88),
         RowKey::GroupState => out.push(13),
         RowKey::Owned(region, first) => {
             out.extend_from_slice(&[14, region.get()]);
@@ -186,7 +194,7 @@ fn encode(row: &Row) -> Bytes {
         Row::Positions(row) => row.encode(),
         Row::Record(row) => row.encode(),
         Row::Dedup(row) => row.encode(),
-        Row::Dirty | Row::Reply | Row::Timer => Bytes::new(),
+        Row::Dirty | Row::Reply | Row::Timer | Row::HookDue => Bytes::new(),
         Row::Rules(row) => row.encode(),
         Row::Marks(row) => row.encode(),
         Row::Scheduled(row) => row.encode(),
@@ -203,6 +211,8 @@ fn encode(row: &Row) -> Bytes {
         Row::Report(row) => row.encode(),
         Row::ReportId(row) => row.encode(),
         Row::Audit(row) => row.encode(),
+        Row::Hooks(row) => row.encode(),
+        Row::HookCursor(row) => row.encode(),
         Row::Name(row) => row.encode(),
         Row::GroupState(row) => row.encode(),
         Row::Owned(row) => row.encode(),

@@ -23,6 +23,8 @@ pub enum Effect {
     DevicesEnded { user: UserId, devices: Vec<DeviceId>, all_but: bool },
     /// Whom a user hears of changed by one: `blocked` or not any more.
     Blocked { user: UserId, peer: UserId, blocked: bool },
+    /// A channel with webhooks grew: a `HookDue` row.
+    Hooked { channel: ChannelId },
     /// Users of the group owe something elsewhere.
     Owes,
     /// A member's read or delivered position moved.

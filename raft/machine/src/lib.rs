@@ -11,6 +11,7 @@ use bytes::Bytes;
 use kith_wire::{
     code::Code,
     error::DecodeError,
+    hook::HooksRow,
     id::{Bucket, GroupId, Timestamp},
     log::{Batch, Command, GroupStateRow, Item, LogId, bucket_of_word},
 };
@@ -29,6 +30,7 @@ pub mod channel;
 pub mod desk;
 mod digest;
 pub mod effect;
+pub mod hook;
 pub mod invariant;
 pub mod meta;
 pub mod mutant;
@@ -105,7 +107,8 @@ pub fn apply_batch(view: &dyn StateView, batch: Batch, meta: Meta) -> Result<App
     known(state.version)?;
     state.now = state.now.max(batch.now);
     let owned = Owned::read(view).map_err(failed)?;
-    let mut ctx = Context { rows: Overlay::new(view), effects: Vec::new(), meta, now: state.now, owned, map_changed: false };
+    let hooked = row::<HooksRow>(view, &RowKey::GroupHooks).map_err(failed)?.is_some_and(|row| !row.hooks.is_empty());
+    let mut ctx = Context { rows: Overlay::new(view), effects: Vec::new(), meta, now: state.now, owned, map_changed: false, hooked };
     let mut replies = Vec::with_capacity(batch.items.len());
     for item in batch.items {
         if let Command::RaiseVersion { version } = item.command {
@@ -165,8 +168,10 @@ pub fn bucket_of(command: &Command) -> Option<Bucket> {
         | Command::HoldName { name, .. } => Some(Bucket::of_name(name)),
         Command::IndexWord { word, .. } => Some(bucket_of_word(word)),
         Command::Desk(_) => Some(kith_wire::desk::bucket()),
+        Command::ChannelHook { channel, .. } | Command::Hooked { channel, .. } => Some(channel.bucket()),
         Command::OwnBuckets { .. }
         | Command::RaiseVersion { .. }
+        | Command::SetHooks { .. }
         | Command::InitCluster { .. }
         | Command::PutNode { .. }
         | Command::PutGroup { .. }
@@ -182,6 +187,8 @@ struct Context<'a> {
     now: Timestamp,
     owned: Owned,
     map_changed: bool,
+    /// The group has a copy of webhooks that hear of more than one channel.
+    hooked: bool,
 }
 
 impl Context<'_> {
@@ -224,6 +231,9 @@ fn apply_item(ctx: &mut Context<'_>, item: Item) -> Result<Reply, ViewError> {
         Command::HoldName { name, user, until } => name::hold(ctx, name, user, until),
         Command::IndexWord { word, user, version, gone } => name::word::index(ctx, word, user, version, gone),
         Command::Desk(change) => desk::change(ctx, change),
+        Command::ChannelHook { channel, by, change } => hook::change(ctx, channel, by, change),
+        Command::Hooked { channel, acks } => hook::acked(ctx, channel, &acks),
+        Command::SetHooks { hooks } => hook::copy(ctx, hooks),
         Command::OwnBuckets { region, first, last, epoch } => own::take(ctx, region, first, last, epoch),
         // The version belongs to the group's row, which the caller holds.
         Command::RaiseVersion { .. } => Ok(Reply::Done),

@@ -5,10 +5,11 @@
 use std::{cmp::Ordering, collections::BTreeMap, marker::PhantomData, ops::Deref, ops::RangeInclusive, sync::Arc};
 
 use kith_wire::desk::{AuditRow, DeskRow, ReportIdRow, ReportRow};
+use kith_wire::hook::{HookCursorRow, HooksRow};
 use kith_wire::log::{ContactRow, ProfileRow, WordRow, bucket_of_word};
 use kith_wire::{
     act::{MarksRow, RulesRow, ScheduledRow, Timer},
-    id::{Bucket, ChannelId, DeviceId, GroupId, NodeId, RegionId, Seq, Timestamp, UserId, UserRev},
+    id::{Bucket, ChannelId, DeviceId, GroupId, HookId, NodeId, RegionId, Seq, Timestamp, UserId, UserRev},
     log::{
         ChannelRow, ClusterRow, CredentialRow, Debt, DedupRow, DeviceRow, FormerRow, GroupRow, GroupStateRow, IndexRow, NameRow, NodeRow, OwedRow,
         OwnedRow, PositionsRow, Record, RosterRow, RunRow, UserRow,
@@ -73,6 +74,16 @@ pub enum RowKey {
     ReportId(ChannelId, Seq),
     /// [`Row::Audit`], by number.
     Audit(u64),
+    /// [`Row::Hooks`] of all channels, or of a user's, at the desk.
+    DeskHooks,
+    /// [`Row::Hooks`] of a channel.
+    ChannelHooks(ChannelId),
+    /// [`Row::HookCursor`] of a channel.
+    HookCursor(ChannelId, HookId),
+    /// [`Row::HookDue`]: there while a webhook is behind in the channel.
+    HookDue(ChannelId),
+    /// [`Row::Hooks`]: the group's copy of the desk's.
+    GroupHooks,
     /// [`Row::GroupState`]
     GroupState,
     /// [`Row::Owned`], by the first bucket of the run.
@@ -109,8 +120,9 @@ impl RowKey {
             Self::Profile(u) | Self::Contact(u, _) => Some(u.bucket()),
             Self::Word(word, _) => Some(bucket_of_word(word)),
             Self::Name(name) => Some(Bucket::of_name(name)),
-            Self::Desk | Self::Report(_) | Self::ReportId(..) | Self::Audit(_) => Some(kith_wire::desk::bucket()),
-            Self::GroupState | Self::Owned(..) | Self::Cluster | Self::Node(_) | Self::Group(_) | Self::Run(..) => None,
+            Self::ChannelHooks(c) | Self::HookCursor(c, _) | Self::HookDue(c) => Some(c.bucket()),
+            Self::Desk | Self::DeskHooks | Self::Report(_) | Self::ReportId(..) | Self::Audit(_) => Some(kith_wire::desk::bucket()),
+            Self::GroupState | Self::GroupHooks | Self::Owned(..) | Self::Cluster | Self::Node(_) | Self::Group(_) | Self::Run(..) => None,
         }
     }
 }
@@ -170,6 +182,12 @@ pub enum Row {
     ReportId(ReportIdRow),
     /// An entry of the audit log.
     Audit(AuditRow),
+    /// Webhooks.
+    Hooks(HooksRow),
+    /// How far a webhook was told.
+    HookCursor(HookCursorRow),
+    /// A mark without content.
+    HookDue,
     /// The group itself.
     GroupState(GroupStateRow),
     /// Owned buckets.
@@ -215,6 +233,10 @@ pub enum Scan {
     Reports(u64),
     /// Entries of the audit log, by number.
     Audit(RangeInclusive<u64>),
+    /// `HookCursor` rows of a channel, by webhook.
+    HookCursors(ChannelId),
+    /// All channels of the group with a webhook that is behind, after this one, in storage order (by bucket, then id).
+    HooksDue(Option<ChannelId>),
     /// Owned runs of the group.
     Owned,
     /// Nodes of the map.
@@ -253,6 +275,11 @@ impl Scan {
             Self::Scheduled(channel, user) => (RowKey::Scheduled(*channel, *user, 0), RowKey::Scheduled(*channel, *user, u64::MAX)),
             Self::Contacts(user, from) => (RowKey::Contact(*user, *from), RowKey::Contact(*user, USERS.1)),
             Self::Words(prefix) => (RowKey::Word(prefix.clone(), USERS.0), RowKey::Word(format!("{prefix}{}", char::MAX), USERS.1)),
+            Self::HookCursors(channel) => (RowKey::HookCursor(*channel, HookId::new(0)), RowKey::HookCursor(*channel, HookId::new(u64::MAX))),
+            Self::HooksDue(_) => {
+                let (first, last) = channels()?;
+                (RowKey::HookDue(first), RowKey::HookDue(last))
+            }
             Self::Reports(from) => (RowKey::Report(*from), RowKey::Report(u64::MAX)),
             Self::Audit(numbers) => (RowKey::Audit(*numbers.start()), RowKey::Audit(*numbers.end())),
             Self::Owned => (RowKey::Owned(REGIONS.0, 0), RowKey::Owned(REGIONS.1, u16::MAX)),
@@ -266,7 +293,9 @@ impl Scan {
     /// Whether the scan gives a key that lies within [`Scan::bounds`].
     pub fn holds(&self, key: &RowKey) -> bool {
         match (self, key) {
-            (Self::Dirty(Some(after)), RowKey::Dirty(channel)) => storage_order(after) < storage_order(channel),
+            (Self::Dirty(Some(after)), RowKey::Dirty(channel)) | (Self::HooksDue(Some(after)), RowKey::HookDue(channel)) => {
+                storage_order(after) < storage_order(channel)
+            }
             (Self::Owed(Some((user, debt))), RowKey::Owed(of, owed)) => owed_order(user, debt) < owed_order(of, owed),
             (Self::Timers(Some(after)), RowKey::Timer(due, channel, timer)) => timer_order(after) < timer_order(&(*due, *channel, *timer)),
             _ => true,
@@ -276,7 +305,7 @@ impl Scan {
     /// The order in which the scan gives two of its keys.
     pub fn compare(&self, a: &RowKey, b: &RowKey) -> Ordering {
         match (a, b) {
-            (RowKey::Dirty(a), RowKey::Dirty(b)) => storage_order(a).cmp(&storage_order(b)),
+            (RowKey::Dirty(a), RowKey::Dirty(b)) | (RowKey::HookDue(a), RowKey::HookDue(b)) => storage_order(a).cmp(&storage_order(b)),
             (RowKey::Owed(user, debt), RowKey::Owed(other, owed)) => owed_order(user, debt).cmp(&owed_order(other, owed)),
             (RowKey::Timer(a, b, c), RowKey::Timer(d, e, f)) => timer_order(&(*a, *b, *c)).cmp(&timer_order(&(*d, *e, *f))),
             _ => a.cmp(b),
@@ -372,7 +401,7 @@ row_values! {
     Channel(ChannelRow), Roster(RosterRow), Former(FormerRow), Positions(PositionsRow), Record(Record), Dedup(DedupRow), User(UserRow),
     Device(DeviceRow), Index(IndexRow), IndexByRev(ChannelId), Credential(CredentialRow), Owed(OwedRow), Profile(ProfileRow), Contact(ContactRow), Word(WordRow), Name(NameRow), GroupState(GroupStateRow), Owned(OwnedRow), Cluster(ClusterRow),
     Node(NodeRow), Group(GroupRow), Run(RunRow), Rules(RulesRow), Marks(MarksRow), Scheduled(ScheduledRow),
-    Desk(DeskRow), Report(ReportRow), ReportId(ReportIdRow), Audit(AuditRow),
+    Desk(DeskRow), Report(ReportRow), ReportId(ReportIdRow), Audit(AuditRow), Hooks(HooksRow), HookCursor(HookCursorRow),
 }
 
 /// A row that was read, as its value; shares the memory of the view. Cloning gives the value itself.

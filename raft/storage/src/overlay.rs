@@ -162,6 +162,8 @@ impl Small {
             | Scan::Timers(_)
             | Scan::Contacts(..)
             | Scan::Words(_)
+            | Scan::HookCursors(_)
+            | Scan::HooksDue(_)
             | Scan::Reports(_)
             | Scan::Audit(_) => None,
         }

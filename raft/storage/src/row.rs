@@ -9,6 +9,7 @@ use kith_machine::{
     view::{Row, RowKey, ViewError},
 };
 use kith_wire::desk::{AuditRow, DeskRow, ReportIdRow, ReportRow};
+use kith_wire::hook::{HookCursorRow, HooksRow};
 use kith_wire::log::{ContactRow, ProfileRow, WordRow};
 use kith_wire::{
     act::{MarksRow, RulesRow, ScheduledRow},
@@ -42,7 +43,7 @@ pub(crate) fn encode(row: &Row, out: &mut Vec<u8>) {
         Row::Positions(row) => codec::seal_into(&row.encode(), out),
         Row::Record(row) => codec::seal_into(&row.encode(), out),
         Row::Dedup(row) => codec::seal_into(&row.encode(), out),
-        Row::Dirty | Row::Reply | Row::Timer => codec::seal_into(&[], out),
+        Row::Dirty | Row::Reply | Row::Timer | Row::HookDue => codec::seal_into(&[], out),
         Row::Rules(row) => codec::seal_into(&row.encode(), out),
         Row::Marks(row) => codec::seal_into(&row.encode(), out),
         Row::Scheduled(row) => codec::seal_into(&row.encode(), out),
@@ -60,6 +61,8 @@ pub(crate) fn encode(row: &Row, out: &mut Vec<u8>) {
         Row::Report(row) => codec::seal_into(&row.encode(), out),
         Row::ReportId(row) => codec::seal_into(&row.encode(), out),
         Row::Audit(row) => codec::seal_into(&row.encode(), out),
+        Row::Hooks(row) => codec::seal_into(&row.encode(), out),
+        Row::HookCursor(row) => codec::seal_into(&row.encode(), out),
         Row::GroupState(row) => codec::seal_into(&row.encode(), out),
         Row::Owned(row) => codec::seal_into(&row.encode(), out),
         Row::Cluster(row) => codec::seal_into(&row.encode(), out),
@@ -93,7 +96,8 @@ pub(crate) fn decode_as(quirk: Quirk, key: &RowKey, value: &[u8]) -> Result<Row,
         RowKey::Dirty(_) if bytes.is_empty() => Row::Dirty,
         RowKey::Reply(..) if bytes.is_empty() => Row::Reply,
         RowKey::Timer(..) if bytes.is_empty() => Row::Timer,
-        RowKey::Dirty(_) | RowKey::Reply(..) | RowKey::Timer(..) => return Err(RowError::Mark(bytes.len())),
+        RowKey::HookDue(_) if bytes.is_empty() => Row::HookDue,
+        RowKey::Dirty(_) | RowKey::Reply(..) | RowKey::Timer(..) | RowKey::HookDue(_) => return Err(RowError::Mark(bytes.len())),
         RowKey::Rules(_) => Row::Rules(RulesRow::decode(bytes).map_err(body)?),
         RowKey::Marks(..) => Row::Marks(MarksRow::decode(bytes).map_err(body)?),
         RowKey::Scheduled(..) => Row::Scheduled(ScheduledRow::decode(bytes).map_err(body)?),
@@ -109,6 +113,8 @@ pub(crate) fn decode_as(quirk: Quirk, key: &RowKey, value: &[u8]) -> Result<Row,
         RowKey::Desk => Row::Desk(DeskRow::decode(bytes).map_err(body)?),
         RowKey::Report(_) => Row::Report(ReportRow::decode(bytes).map_err(body)?),
         RowKey::ReportId(..) => Row::ReportId(ReportIdRow::decode(bytes).map_err(body)?),
+        RowKey::DeskHooks | RowKey::ChannelHooks(_) | RowKey::GroupHooks => Row::Hooks(HooksRow::decode(bytes).map_err(body)?),
+        RowKey::HookCursor(..) => Row::HookCursor(HookCursorRow::decode(bytes).map_err(body)?),
         RowKey::Audit(_) => Row::Audit(AuditRow::decode(bytes).map_err(body)?),
         RowKey::Name(_) => Row::Name(NameRow::decode(bytes).map_err(body)?),
         RowKey::GroupState => Row::GroupState(GroupStateRow::decode(bytes).map_err(body)?),
@@ -155,6 +161,7 @@ pub(crate) fn weight(row: Option<&Row>) -> usize {
         Row::Node(node) => node.address.len() + node.http.len() + node.zone.len() + node.host.len(),
         Row::Report(report) => report.reasons.iter().map(|reason| 48 + reason.reason.len()).sum(),
         Row::Audit(audit) => audit.entry.note.len(),
+        Row::Hooks(row) => row.hooks.iter().map(|hook| 96 + hook.url.len() + hook.secret.len()).sum(),
         Row::Group(group) => (group.replicas.len() + group.preference.len()) * 8,
         Row::Channel(_)
         | Row::Dirty
@@ -166,6 +173,8 @@ pub(crate) fn weight(row: Option<&Row>) -> usize {
         | Row::IndexByRev(_)
         | Row::Name(_)
         | Row::Desk(_)
+        | Row::HookCursor(_)
+        | Row::HookDue
         | Row::ReportId(_)
         | Row::GroupState(_)
         | Row::Owned(_)

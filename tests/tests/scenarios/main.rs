@@ -10,6 +10,7 @@ mod crash;
 mod erase;
 #[cfg(feature = "failpoint")]
 mod failpoint;
+mod hook;
 mod hostile;
 mod limits;
 mod meta;

@@ -82,7 +82,7 @@ union!(Request => RequestKind {
     GetReactions: client::GetReactions { channel, seq },
     EnsureAccount: client::EnsureAccount { name, key },
     ReplaceNode: client::ReplaceNode { dead, node, address, http, zone, host, force },
-    ; holds Send, ChangeMembers, People, Act, Desk
+    ; holds Send, ChangeMembers, People, Act, Desk, Hook
     ; empty Discover, Status
 });
 
@@ -146,7 +146,8 @@ fn check_request(request: &Request) -> Result<(), DecodeError> {
         | Request::Status
         | Request::ReplaceNode { .. }
         | Request::People(_)
-        | Request::Desk(_) => Ok(()),
+        | Request::Desk(_)
+        | Request::Hook(_) => Ok(()),
     }
 }
 
@@ -202,7 +203,7 @@ union!(Answer => AnswerKind {
     Kept: client::Kept { id },
     Joined: client::Joined { seq },
     Seen: client::Seen { read, delivered },
-    ; holds Channel, Users, Edges, Status, People, Group, Scheduled, Reactions, Desk
+    ; holds Channel, Users, Edges, Status, People, Group, Scheduled, Reactions, Desk, Hook
     ; empty Voided, Done, Pending
 });
 wrapper!(Vec<UserView> => client::Users.users);

@@ -28,7 +28,7 @@ union!(DeskChange => ChangeKind {
     Report: log::DeskReport { by, channel, seq, sender, reason },
     Close: log::DeskClose { id, by, note },
     End: log::DeskEnd { id, refused },
-    ; holds Begin
+    ; holds Begin, Hook
 });
 message!(AuditEntry => log::AuditEntry { by, act, user, channel, number, note });
 message!(AuditRow => log::AuditRow { entry, at, state, refused });

@@ -83,6 +83,9 @@ union!(Command => CommandKind {
     PutNode: log::PutNode { node },
     PutGroup: log::PutGroup { group },
     PutRun: log::PutRun { run },
+    ChannelHook: log::ChannelHook { channel, by, change },
+    SetHooks: log::SetHooks { hooks },
+    Hooked: log::Hooked { channel, acks },
     ; holds Desk
 });
 
@@ -121,7 +124,7 @@ pub(super) fn numbered_write(client_seq: ClientSeq) -> Result<(), DecodeError> {
 // ---------------------------------------------------------------- channel rows
 
 message!(Position => log::Position { seq, cnt });
-message!(ChannelRow => log::ChannelRow { incarnation, head, last_ts, fanned, dissolved, ruled, kept });
+message!(ChannelRow => log::ChannelRow { incarnation, head, last_ts, fanned, dissolved, ruled, kept, hooked });
 message!(RosterRow => log::RosterRow { title, creator, members, departing } check check_roster);
 message!(Member => log::Member { user, role, member_seq, stays });
 message!(Stay => log::Stay { join, left, since });

@@ -7,6 +7,7 @@
 mod act;
 mod client;
 mod desk;
+mod hook;
 mod log;
 mod peer;
 mod people;

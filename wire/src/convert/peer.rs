@@ -132,6 +132,7 @@ union!(Inner => InnerKind {
     GetProfiles: client::GetProfiles { users },
     Gone: log::Gone { channel, user },
     HasRoom: client::GetUsers { users },
+    HooksSince: peer::HooksSince { version },
     ; holds Desk
 });
 
@@ -175,6 +176,7 @@ union!(InnerAnswer => InnerAnswerKind {
     Entered: peer::Entered { name, login, admin, created },
     Source: peer::Source { record },
     Kept: client::Kept { id },
+    Hooks: peer::HooksFound { hooks },
     ; holds Truth, Users, Words, Profiles
     ; empty Done, NoName
 });

@@ -8,7 +8,7 @@ use crate::{
     error::{DecodeError, Why},
     hello::{Features, Version},
     id::{
-        BootEpoch, ChannelId, ClientSeq, ClusterId, Conn, DeviceId, GroupId, Incarnation, LogIndex, MapEpoch, NodeId, OwnerEpoch, RegionId,
+        BootEpoch, ChannelId, ClientSeq, ClusterId, Conn, DeviceId, GroupId, HookId, Incarnation, LogIndex, MapEpoch, NodeId, OwnerEpoch, RegionId,
         RequestId, Seq, SessionId, StoreId, Term, Timestamp, UserId, UserRev,
     },
     secret::Secret,
@@ -36,7 +36,7 @@ macro_rules! ids {
         }
     )* };
 }
-ids!(u64: NodeId, UserId, DeviceId, SessionId, Seq, UserRev, Term, LogIndex, MapEpoch, ClientSeq, BootEpoch, Conn, OwnerEpoch, RequestId, Timestamp);
+ids!(u64: HookId, NodeId, UserId, DeviceId, SessionId, Seq, UserRev, Term, LogIndex, MapEpoch, ClientSeq, BootEpoch, Conn, OwnerEpoch, RequestId, Timestamp);
 ids!(u32: GroupId, Incarnation);
 
 macro_rules! narrow {

@@ -161,7 +161,7 @@ record! {
     Author { user, device, client_seq, settled, digest }
     Ref { channel, incarnation, head, head_ts, member_seq, join, left, own, mentions, title, preview, head_sender }
     Position { seq, cnt }
-    ChannelRow { incarnation, head, last_ts, fanned, dissolved, ruled, kept }
+    ChannelRow { incarnation, head, last_ts, fanned, dissolved, ruled, kept, hooked }
     Member { user, role, member_seq, stays }
     Stay { join, left, since }
     Departing { user, member_seq }

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     Context,
     effect::Effect,
+    hook,
     mutant::{self, Mutant},
     reply::Reply,
     view::{RowKey, StateView, ViewError},
@@ -107,6 +108,7 @@ pub(crate) fn member(roster: &RosterRow, user: UserId) -> Option<&Member> {
 /// Puts a record at the end of a channel and moves its sender's own positions. `state` is written with it.
 pub(crate) fn push(ctx: &mut Context<'_>, channel: ChannelId, state: &mut ChannelRow, draft: Draft) -> Result<Arc<Record>, ViewError> {
     let was_dirty = state.head.seq > state.fanned;
+    let before = state.head.seq;
     let cnt = state.head.cnt + u64::from(draft.content.is_text());
     // The one line of Kith that assigns a seq: README's walk of a message names it.
     let seq = state.head.seq.next();
@@ -126,6 +128,9 @@ pub(crate) fn push(ctx: &mut Context<'_>, channel: ChannelId, state: &mut Channe
         ctx.rows.put(RowKey::Dirty(channel), crate::view::Row::Dirty);
     }
     ctx.rows.put(RowKey::Record(channel, seq), record.clone());
+    if state.hooked || ctx.hooked {
+        hook::note(ctx, channel, state, before)?;
+    }
     Ok(Arc::new(record))
 }
 

@@ -62,10 +62,11 @@ pub(crate) fn create(ctx: &mut Context<'_>, creation: Creation) -> Result<Reply,
 
     let content = Content::Created { title: title.clone(), members };
     let draft = Draft { sender: creator, device, client_seq: ClientSeq::new(0), content, is_read: true };
+    // Before its first record: whose webhooks hear of it follows from who is in it.
+    ctx.rows.put(RowKey::Roster(channel), RosterRow { title, creator, members: all.clone(), departing: Vec::new() });
     let record = push(ctx, channel, &mut ChannelRow::default(), draft)?;
     let reply = sent(&record, false);
     ctx.effects.push(Effect::Appended { channel, recipients: recipients(&all, first), record });
-    ctx.rows.put(RowKey::Roster(channel), RosterRow { title, creator, members: all, departing: Vec::new() });
     Ok(reply)
 }
 

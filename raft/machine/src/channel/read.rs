@@ -300,7 +300,7 @@ fn as_seen(view: &dyn StateView, channel: ChannelId, user: UserId, visible: &Vis
 }
 
 /// What somebody wrote who was erased since: it is gone for readers before its row is emptied.
-fn withhold(record: &mut Record) {
+pub(crate) fn withhold(record: &mut Record) {
     match &mut record.content {
         content @ Content::Text { .. } => *content = Content::Gone { why: Gone::Erased, counted: true },
         Content::Act(Act::Edit { text, mentions, .. }) => {

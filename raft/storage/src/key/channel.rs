@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use kith_machine::view::RowKey;
-use kith_wire::id::{ChannelId, DeviceId, GroupId, Seq, UserId};
+use kith_wire::id::{ChannelId, DeviceId, GroupId, HookId, Seq, UserId};
 
 use super::{Cursor, Family, KeyError, Ordinal, after_prefix, prefix};
 
@@ -17,6 +17,8 @@ pub(super) fn encode(out: &mut Vec<u8>, key: &RowKey) -> Family {
         RowKey::Rules(channel) => (channel, Ordinal::Rules, &[]),
         RowKey::Marks(channel, seq) => (channel, Ordinal::Marks, &[seq.get()]),
         RowKey::Reply(channel, root, seq) => (channel, Ordinal::Reply, &[root.get(), seq.get()]),
+        RowKey::ChannelHooks(channel) => (channel, Ordinal::ChannelHooks, &[]),
+        RowKey::HookCursor(channel, hook) => (channel, Ordinal::HookCursor, &[hook.get()]),
         RowKey::Scheduled(channel, user, id) => (channel, Ordinal::Scheduled, &[user.get(), *id]),
         other => unreachable!("{other:?} is not a row of this family: `key::encode` sends it elsewhere"),
     };
@@ -36,6 +38,8 @@ pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<RowKey, KeyError> {
     const MARKS: u8 = Ordinal::Marks as u8;
     const REPLY: u8 = Ordinal::Reply as u8;
     const SCHEDULED: u8 = Ordinal::Scheduled as u8;
+    const CHANNEL_HOOKS: u8 = Ordinal::ChannelHooks as u8;
+    const HOOK_CURSOR: u8 = Ordinal::HookCursor as u8;
     let channel = cursor.channel()?;
     Ok(match cursor.u8()? {
         CHANNEL => RowKey::Channel(channel),
@@ -47,12 +51,18 @@ pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<RowKey, KeyError> {
         MARKS => RowKey::Marks(channel, Seq::new(cursor.u64()?)),
         REPLY => RowKey::Reply(channel, Seq::new(cursor.u64()?), Seq::new(cursor.u64()?)),
         SCHEDULED => RowKey::Scheduled(channel, UserId::new(cursor.u64()?), cursor.u64()?),
+        CHANNEL_HOOKS => RowKey::ChannelHooks(channel),
+        HOOK_CURSOR => RowKey::HookCursor(channel, HookId::new(cursor.u64()?)),
         unknown => return Err(KeyError::Ordinal(unknown)),
     })
 }
 
 pub(super) fn positions(group: GroupId, channel: &ChannelId) -> (Family, Vec<u8>, Vec<u8>) {
     under(group, channel, Ordinal::Positions, &[])
+}
+
+pub(super) fn hook_cursors(group: GroupId, channel: &ChannelId) -> (Family, Vec<u8>, Vec<u8>) {
+    under(group, channel, Ordinal::HookCursor, &[])
 }
 
 pub(super) fn scheduled(group: GroupId, channel: &ChannelId, user: UserId) -> (Family, Vec<u8>, Vec<u8>) {

@@ -11,6 +11,7 @@ use super::{Cursor, Family, KeyError, Ordinal, after_prefix, prefix};
 pub(super) fn encode(out: &mut Vec<u8>, key: &RowKey) -> Family {
     match key {
         RowKey::Desk => out.push(Ordinal::Desk as u8),
+        RowKey::DeskHooks => out.push(Ordinal::DeskHooks as u8),
         RowKey::Report(id) => numbered(out, Ordinal::Report, *id),
         RowKey::ReportId(channel, seq) => {
             out.push(Ordinal::ReportId as u8);
@@ -27,9 +28,11 @@ pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<RowKey, KeyError> {
     const DESK: u8 = Ordinal::Desk as u8;
     const REPORT: u8 = Ordinal::Report as u8;
     const REPORT_ID: u8 = Ordinal::ReportId as u8;
+    const DESK_HOOKS: u8 = Ordinal::DeskHooks as u8;
     const AUDIT: u8 = Ordinal::Audit as u8;
     Ok(match cursor.u8()? {
         DESK => RowKey::Desk,
+        DESK_HOOKS => RowKey::DeskHooks,
         REPORT => RowKey::Report(cursor.u64()?),
         REPORT_ID => RowKey::ReportId(cursor.channel()?, Seq::new(cursor.u64()?)),
         AUDIT => RowKey::Audit(cursor.u64()?),

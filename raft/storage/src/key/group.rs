@@ -9,6 +9,7 @@ pub(super) fn encode(out: &mut Vec<u8>, key: &RowKey) -> Family {
     match key {
         RowKey::GroupState => out.push(Ordinal::GroupState as u8),
         RowKey::Cluster => out.push(Ordinal::Cluster as u8),
+        RowKey::GroupHooks => out.push(Ordinal::GroupHooks as u8),
         RowKey::Owned(region, first) => run(out, Ordinal::Owned, *region, *first),
         RowKey::Run(region, first) => run(out, Ordinal::Run, *region, *first),
         RowKey::Node(node) => {
@@ -28,12 +29,14 @@ pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<RowKey, KeyError> {
     const GROUP_STATE: u8 = Ordinal::GroupState as u8;
     const OWNED: u8 = Ordinal::Owned as u8;
     const CLUSTER: u8 = Ordinal::Cluster as u8;
+    const GROUP_HOOKS: u8 = Ordinal::GroupHooks as u8;
     const NODE: u8 = Ordinal::Node as u8;
     const GROUP: u8 = Ordinal::Group as u8;
     const RUN: u8 = Ordinal::Run as u8;
     Ok(match cursor.u8()? {
         GROUP_STATE => RowKey::GroupState,
         CLUSTER => RowKey::Cluster,
+        GROUP_HOOKS => RowKey::GroupHooks,
         OWNED => RowKey::Owned(RegionId::new(cursor.u8()?), cursor.u16()?),
         RUN => RowKey::Run(RegionId::new(cursor.u8()?), cursor.u16()?),
         NODE => RowKey::Node(NodeId::new(cursor.u64()?)),

@@ -13,6 +13,7 @@
 //! owed   group u32 | region u8 | bucket u16 | user u64 | debt u8 | name, UTF-8, or other user u64  Owed
 //! word   group u32 | region u8 | bucket u16 | word, UTF-8 | 0 u8 | user u64                        Word
 //! name   group u32 | region u8 | bucket u16 | folded name, UTF-8                     Name
+//! hook   group u32 | region u8 | bucket u16 | channel 17                             HookDue
 //! desk   group u32 | region u8 | bucket u16 | ordinal u8 | number u64, or channel 17 and seq u64, or nothing   Desk, Report, ReportId, Audit
 //! group  group u32 | ordinal u8 | the kind's own key                                 GroupState, Owned, Cluster, Node, Group, Run
 //! applied  group u32                                                                 the applied row (no `RowKey`)
@@ -23,6 +24,7 @@ mod channel;
 mod desk;
 mod dirty;
 mod group;
+mod hook;
 mod message;
 mod name;
 mod owed;
@@ -58,12 +60,25 @@ pub(crate) enum Family {
     Word = 9,
     /// Reports and the audit log.
     Desk = 10,
+    /// Channels with a webhook that is behind: apart, because these rows come and go with every record of theirs.
+    HookDue = 11,
 }
 
 impl Family {
     /// All families that hold rows, in the order of a snapshot.
-    pub(crate) const ALL: [Self; 10] =
-        [Self::Message, Self::Channel, Self::Dirty, Self::User, Self::Name, Self::Group, Self::Timer, Self::Owed, Self::Word, Self::Desk];
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Message,
+        Self::Channel,
+        Self::Dirty,
+        Self::User,
+        Self::Name,
+        Self::Group,
+        Self::Timer,
+        Self::Owed,
+        Self::Word,
+        Self::Desk,
+        Self::HookDue,
+    ];
 
     /// Name of the column family.
     pub(crate) const fn name(self) -> &'static str {
@@ -78,6 +93,7 @@ impl Family {
             Self::Timer => "timer",
             Self::Word => "word",
             Self::Desk => "desk",
+            Self::HookDue => "hook",
         }
     }
 
@@ -100,6 +116,8 @@ pub(crate) enum Ordinal {
     Marks = 7,
     Reply = 8,
     Scheduled = 9,
+    ChannelHooks = 10,
+    HookCursor = 11,
     User = 16,
     Device = 17,
     Index = 18,
@@ -113,10 +131,12 @@ pub(crate) enum Ordinal {
     Node = 35,
     Group = 36,
     Run = 37,
+    GroupHooks = 38,
     Desk = 48,
     Report = 49,
     ReportId = 50,
     Audit = 51,
+    DeskHooks = 52,
 }
 
 /// The bytes are not a key of that family.
@@ -159,7 +179,10 @@ pub(crate) fn encode(group: GroupId, key: &RowKey, out: &mut Vec<u8>) -> Family 
         | RowKey::Rules(_)
         | RowKey::Marks(..)
         | RowKey::Reply(..)
-        | RowKey::Scheduled(..) => channel::encode(out, key),
+        | RowKey::Scheduled(..)
+        | RowKey::ChannelHooks(_)
+        | RowKey::HookCursor(..) => channel::encode(out, key),
+        RowKey::HookDue(channel) => hook::encode(out, channel),
         RowKey::Timer(due, channel, timer) => timer::encode(out, *due, channel, *timer),
         RowKey::Dirty(channel) => dirty::encode(out, channel),
         RowKey::User(_)
@@ -172,8 +195,10 @@ pub(crate) fn encode(group: GroupId, key: &RowKey, out: &mut Vec<u8>) -> Family 
         RowKey::Word(word, user) => word::encode(out, word, *user),
         RowKey::Owed(user, debt) => owed::encode(out, *user, debt),
         RowKey::Name(name) => name::encode(out, name),
-        RowKey::Desk | RowKey::Report(_) | RowKey::ReportId(..) | RowKey::Audit(_) => desk::encode(out, key),
-        RowKey::GroupState | RowKey::Owned(..) | RowKey::Cluster | RowKey::Node(_) | RowKey::Group(_) | RowKey::Run(..) => group::encode(out, key),
+        RowKey::Desk | RowKey::DeskHooks | RowKey::Report(_) | RowKey::ReportId(..) | RowKey::Audit(_) => desk::encode(out, key),
+        RowKey::GroupState | RowKey::GroupHooks | RowKey::Owned(..) | RowKey::Cluster | RowKey::Node(_) | RowKey::Group(_) | RowKey::Run(..) => {
+            group::encode(out, key)
+        }
     }
 }
 
@@ -196,6 +221,7 @@ pub(crate) fn decode(family: Family, key: &[u8]) -> Result<(GroupId, RowKey), Ke
         Family::Owed => owed::decode(&mut cursor)?,
         Family::Word => word::decode(&mut cursor)?,
         Family::Desk => desk::decode(&mut cursor)?,
+        Family::HookDue => hook::decode(&mut cursor)?,
         Family::Group => group::decode(&mut cursor)?,
         Family::Timer => timer::decode(&mut cursor)?,
     };
@@ -229,6 +255,8 @@ pub(crate) fn range(group: GroupId, scan: &Scan) -> (Family, Vec<u8>, Vec<u8>) {
         Scan::Owed(after) => owed::range(group, after.as_ref()),
         Scan::Contacts(user, from) => user::contacts(group, *user, *from),
         Scan::Words(prefix) => word::range(group, prefix),
+        Scan::HookCursors(channel) => channel::hook_cursors(group, channel),
+        Scan::HooksDue(after) => hook::range(group, after.as_ref()),
         Scan::Reports(from) => desk::range(group, Ordinal::Report, *from, u64::MAX),
         Scan::Audit(numbers) => desk::range(group, Ordinal::Audit, *numbers.start(), *numbers.end()),
         Scan::Owned => group::kind(group, Ordinal::Owned),

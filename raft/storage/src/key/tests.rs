@@ -1,6 +1,6 @@
 use kith_wire::{
     act::Timer,
-    id::{DeviceId, NodeId, Seq, Timestamp, UserId, UserRev},
+    id::{DeviceId, HookId, NodeId, Seq, Timestamp, UserId, UserRev},
     log::Debt,
 };
 use proptest::prelude::*;
@@ -60,6 +60,11 @@ fn row_key() -> impl Strategy<Value = RowKey> {
             any::<u64>().prop_map(RowKey::Report),
             (channel(), any::<u64>()).prop_map(|(c, s)| RowKey::ReportId(c, Seq::new(s))),
             any::<u64>().prop_map(RowKey::Audit),
+            Just(RowKey::DeskHooks),
+            Just(RowKey::GroupHooks),
+            channel().prop_map(RowKey::ChannelHooks),
+            channel().prop_map(RowKey::HookDue),
+            (channel(), any::<u64>()).prop_map(|(c, id)| RowKey::HookCursor(c, HookId::new(id))),
         ],
         Just(RowKey::GroupState),
         Just(RowKey::Cluster),
@@ -104,6 +109,10 @@ proptest! {
             (Scan::Devices(user), RowKey::Device(user, DeviceId::new(a)), RowKey::Device(user, DeviceId::new(b))),
             (Scan::IndexByRev(user, UserRev::ZERO..=UserRev::new(u64::MAX)), RowKey::IndexByRev(user, UserRev::new(a)), RowKey::IndexByRev(user, UserRev::new(b))),
             (Scan::Dirty(None), RowKey::Dirty(channel), RowKey::Dirty(other)),
+            (Scan::HooksDue(None), RowKey::HookDue(channel), RowKey::HookDue(other)),
+            (Scan::HookCursors(channel), RowKey::HookCursor(channel, HookId::new(a)), RowKey::HookCursor(channel, HookId::new(b))),
+            (Scan::Audit(0..=u64::MAX), RowKey::Audit(a), RowKey::Audit(b)),
+            (Scan::Reports(0), RowKey::Report(a), RowKey::Report(b)),
             (Scan::Owed(None), RowKey::Owed(user, Debt::Name("x".into())), RowKey::Owed(UserId::new(b), Debt::Name("xy".into()))),
             (Scan::Marks(channel, Seq::ZERO..=Seq::new(u64::MAX)), RowKey::Marks(channel, Seq::new(a)), RowKey::Marks(channel, Seq::new(b))),
             (
