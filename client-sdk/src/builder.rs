@@ -23,7 +23,7 @@ use crate::{
     feed::Feed,
     login::Login,
     memory::MemoryStore,
-    status::Status,
+    status::{Connection, Status},
     store::{Change, Identity, Store},
     token::{TokenProvider, TokenReason, subject},
 };
@@ -193,6 +193,7 @@ impl ClientBuilder {
         let core = Core::new(config, snapshot, clock::now());
         let feed = Arc::new(Feed::default());
         let (status, status_seen) = watch::channel(Status::Offline);
+        let (connection, connection_seen) = watch::channel(Connection::default());
         let (behind, behind_seen) = watch::channel(core.behind());
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let parts = Parts {
@@ -207,6 +208,7 @@ impl ClientBuilder {
             token,
             feed: Arc::clone(&feed),
             status,
+            connection,
             behind,
             seed: rand::rng().random(),
         };
@@ -218,6 +220,7 @@ impl ClientBuilder {
             store,
             feed,
             status: status_seen,
+            connection: connection_seen,
             behind: behind_seen,
             outbox_room: Arc::new(Semaphore::new(OUTBOX_WRITES_MAX)),
             asks_room: Arc::new(Semaphore::new(ASKS_MAX)),

@@ -26,7 +26,7 @@ use crate::{
     feed::{Events, Feed},
     live::Live,
     outgoing::Outgoing,
-    status::Status,
+    status::{Connection, Status},
     store::Store,
 };
 
@@ -42,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) feed: Arc<Feed>,
     pub(crate) status: watch::Receiver<Status>,
+    pub(crate) connection: watch::Receiver<Connection>,
     pub(crate) behind: watch::Receiver<usize>,
     pub(crate) outbox_room: Arc<Semaphore>,
     pub(crate) asks_room: Arc<Semaphore>,
@@ -153,6 +154,10 @@ impl Client {
     /// Where the client stands.
     pub fn status(&self) -> Live<Status> {
         Live::new(self.shared.status.clone())
+    }
+    /// Which edge it is connected to, and when it tries again while there is none.
+    pub fn connection(&self) -> Live<Connection> {
+        Live::new(self.shared.connection.clone())
     }
     /// Channels with records that exist and are not held yet. 0 and `Online`: all that was known to exist is here.
     pub fn behind(&self) -> Live<usize> {

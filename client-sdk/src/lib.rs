@@ -73,6 +73,6 @@ pub use crate::{
     memory::MemoryStore,
     outgoing::{Delivery, Done, MessageRef, Outgoing},
     preferences::Preferences,
-    status::Status,
+    status::{Connection, Status},
     token::{TokenProvider, TokenReason},
 };

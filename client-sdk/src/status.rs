@@ -1,5 +1,7 @@
 //! Where a client stands.
 
+use std::time::Instant;
+
 use crate::error::Error;
 
 /// Where a client stands. Reading and queueing work in each of them but `Closed`.
@@ -27,4 +29,13 @@ impl Status {
     pub const fn is_closed(&self) -> bool {
         matches!(self, Self::Closed(_))
     }
+}
+
+/// The connection, for a screen that shows it. What it says is of the moment: what may be done hangs on [`Status`] alone.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Connection {
+    /// `host:port` of the edge that is connected or being dialled, or was last.
+    pub edge: String,
+    /// When the next one is dialled, while there is none.
+    pub next_try: Option<Instant>,
 }

@@ -34,7 +34,7 @@ use crate::{
     error::Error,
     feed::{Event, Feed},
     outgoing::{Delivery, MessageRef, Outgoing},
-    status::Status,
+    status::{Connection, Status},
     store::Store,
     token::{TokenProvider, TokenReason},
 };
@@ -69,6 +69,7 @@ pub(crate) struct Parts {
     pub(crate) token: Option<String>,
     pub(crate) feed: Arc<Feed>,
     pub(crate) status: watch::Sender<Status>,
+    pub(crate) connection: watch::Sender<Connection>,
     pub(crate) behind: watch::Sender<usize>,
     pub(crate) seed: u64,
 }
@@ -395,12 +396,15 @@ impl Driver {
         }
         tracing::debug!(%error, edge = %self.address, "the session ended, will resume");
         self.parts.dial.handle_failed(now, self.rng.random(), &self.address, error.retry_after);
+        let next_try = Some(self.parts.dial.not_before().unwrap_or(now));
+        self.parts.connection.send_replace(Connection { edge: self.address.clone(), next_try });
         self.parts.status.send_replace(Status::Offline);
         Ok(())
     }
     fn dial(&mut self) {
         let Some(address) = self.parts.dial.choose(self.rng.random()) else { return };
         self.address.clone_from(&address);
+        self.parts.connection.send_replace(Connection { edge: address.clone(), next_try: None });
         self.parts.status.send_replace(Status::Connecting);
         let (endpoint, trust, tokens) = (self.parts.endpoint.clone(), self.parts.trust.clone(), Arc::clone(&self.parts.tokens));
         let (token, why, server_name) = (self.parts.token.take(), self.why_token, self.parts.server_name.clone());
