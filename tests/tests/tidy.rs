@@ -37,6 +37,8 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("raft/storage/src", &["openraft", "tokio", "quinn", "rustls", "kith_raft", "kith_client"]),
     ("raft/src", &["quinn", "rustls", "axum", "rocksdb", "kith_client"]),
     ("client-sdk/src", &["kith_machine", "kith_storage", "kith_raft", "openraft", "rocksdb"]),
+    // The terminal client stands on the SDK alone.
+    ("client-sdk/tui/src", &["kith_machine", "kith_storage", "kith_raft", "kith_wire", "kith", "quinn", "rustls", "openraft", "rocksdb"]),
     ("node/src", &["kith_storage", "openraft", "rocksdb"]),
     ("jepsen/src", &["kith_machine", "kith_storage", "kith_raft", "openraft", "rocksdb"]),
 ];

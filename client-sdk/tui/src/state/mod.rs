@@ -1,0 +1,6 @@
+//! What the app remembers: people, conversations, forms. No IO, no clock, no terminal.
+
+pub(crate) mod form;
+pub(crate) mod people;
+pub(crate) mod talk;
+pub(crate) mod trouble;
