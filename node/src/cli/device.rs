@@ -78,6 +78,29 @@ impl DeviceFile {
         Err(Failure::usage(format!("{name} has {} devices in use", limit::DEVICES_MAX), "end some of the programs that run as this user"))
     }
 
+    /// The device of a login, by its nonce: there is one for each, and the next program goes on with it.
+    pub(crate) fn of_login(folder: &Path, nonce: &[u8; 16]) -> Result<Self, Failure> {
+        let failed = |error: &io::Error| Failure::local("opening this login's device file", error, "see that you may write to the cluster's folder");
+        let path = Self::path_of_login(folder, nonce);
+        fs::create_dir_all(folder.join("devices")).map_err(|error| failed(&error))?;
+        let lock = OpenOptions::new().create(true).write(true).truncate(false).open(path.with_extension("lock")).map_err(|error| failed(&error))?;
+        match lock.try_lock() {
+            Ok(()) => Self::open(path, lock),
+            Err(TryLockError::WouldBlock) => Err(Failure::usage("another program uses this login's device now", "end it first")),
+            Err(TryLockError::Error(error)) => Err(failed(&error)),
+        }
+    }
+    /// Forgets the device of a login that has ended.
+    pub(crate) fn forget_login(folder: &Path, nonce: &[u8; 16]) {
+        // What is not there is forgotten.
+        let path = Self::path_of_login(folder, nonce);
+        let _ = fs::remove_file(path.with_extension("lock"));
+        let _ = fs::remove_file(path);
+    }
+    fn path_of_login(folder: &Path, nonce: &[u8; 16]) -> PathBuf {
+        folder.join("devices").join(format!("login-{}.json", hex(nonce)))
+    }
+
     fn open(path: PathBuf, lock: File) -> Result<Self, Failure> {
         let hint = "move the file away: the next call is a new device, and what this one had not sent is lost";
         let kept = match fs::read(&path) {

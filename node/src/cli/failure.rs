@@ -72,6 +72,11 @@ impl Failure {
     pub(crate) fn code(&self) -> Option<Code> {
         self.code
     }
+    /// As the SDK's error, for a screen.
+    pub(crate) fn into_error(self) -> Error {
+        let hint = if self.hint.is_empty() { String::new() } else { format!(" ({})", self.hint) };
+        Error::new(self.code.unwrap_or(Code::Invalid), format!("{}{hint}", self.what))
+    }
     /// Peers know this node with another disk.
     pub(crate) fn fenced(what: &str) -> Self {
         let hint = "this disk is not the one that the cluster knows under this node's id, or an old copy of it: bring the right one back, or, if it is \

@@ -20,6 +20,7 @@ use super::{
     device::{file_stem, hex, replace, unhex},
     failure::Failure,
 };
+use crate::auth::name::fold;
 
 /// A login in a file. It is free for the next call when the last clone is dropped.
 #[derive(Clone, Debug)]
@@ -43,7 +44,7 @@ impl LoginFile {
         let failed = |error: &io::Error| Failure::local("opening this user's login file", error, "see that you may write to the cluster's folder");
         let logins = folder.join("logins");
         fs::create_dir_all(&logins).map_err(|error| failed(&error))?;
-        let path: PathBuf = logins.join(format!("{}.json", file_stem(name)));
+        let path: PathBuf = logins.join(format!("{}.json", stem_of(&logins, name)));
         let lock = OpenOptions::new().create(true).write(true).truncate(false).open(path.with_extension("lock")).map_err(|error| failed(&error))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: path.into(), _lock: Arc::new(lock) }),
@@ -51,16 +52,26 @@ impl LoginFile {
             Err(TryLockError::Error(error)) => Err(failed(&error)),
         }
     }
+    /// Names that are logged in here, sorted.
+    pub(crate) fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> = kept_in(&folder.join("logins")).map(|(_, kept)| kept.name).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
     /// The login that it holds, which keeps itself here.
     pub(crate) fn login(&self, door: &Door, name: &str) -> Result<Login, Failure> {
+        Ok(self.kept(door.resume(self.saved(name)?)))
+    }
+    /// What it holds.
+    pub(crate) fn saved(&self, name: &str) -> Result<SavedLogin, Failure> {
         let hint = "log in: kith account log-in NAME";
         let bytes = fs::read(&self.path).map_err(|error| Failure::local(&format!("{name} is not logged in here"), &error, hint))?;
         let saved = serde_json::from_slice::<Kept>(&bytes).ok().and_then(|kept| {
             let nonce = unhex(&kept.nonce)?.try_into().ok()?;
             Some(SavedLogin { user: kept.user.parse().ok()?, name: kept.name, nonce, refresh: Secret::new(kept.refresh) })
         });
-        let saved = saved.ok_or_else(|| Failure::usage(format!("{} is malformed", self.path.display()), hint))?;
-        Ok(self.kept(door.resume(saved)))
+        saved.ok_or_else(|| Failure::usage(format!("{} is malformed", self.path.display()), hint))
     }
     /// Has a login keep itself here.
     pub(crate) fn kept(&self, login: Login) -> Login {
@@ -78,4 +89,20 @@ impl LoginFile {
         // One that is not there is forgotten.
         let _ = fs::remove_file(&self.path);
     }
+}
+
+/// What is kept in a folder, by the stems of the files.
+fn kept_in(logins: &Path) -> impl Iterator<Item = (String, Kept)> {
+    let files = fs::read_dir(logins).into_iter().flatten().flatten().map(|entry| entry.path());
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "json")).filter_map(|path| {
+        let kept = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
+        Some((path.file_stem()?.to_str()?.to_owned(), kept))
+    })
+}
+
+/// The file of a name: the one that says so, since an account may have been renamed; else the one that it is given.
+fn stem_of(logins: &Path, name: &str) -> String {
+    let folded = fold(name.trim());
+    let held = kept_in(logins).find(|(_, kept)| kept.name == folded);
+    held.map_or_else(|| file_stem(&folded), |(stem, _)| stem)
 }

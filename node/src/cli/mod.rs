@@ -24,6 +24,7 @@ mod make;
 mod message;
 mod node;
 mod record;
+mod seat;
 mod send;
 mod shown;
 mod start;
@@ -193,7 +194,7 @@ impl Verb {
             Self::Message(args) => until(stop, message::run(args)).await,
             Self::Tail(args) => tail::run(args, stop).await,
             Self::History(args) => until(stop, history::run(args)).await,
-            Self::Chat(args) => chat::run(args, stop).await,
+            Self::Chat(args) => Box::pin(chat::run(args, stop)).await,
             Self::Status(args) => until(stop, status::run(args)).await,
             Self::Node(args) => until(stop, node::run(args)).await,
         }
