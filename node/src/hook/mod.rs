@@ -154,8 +154,8 @@ struct Plan {
     due: BTreeSet<ChannelId>,
     /// Being told now.
     running: BTreeSet<Key>,
-    /// Channels that grew while they were being told.
-    again: BTreeSet<ChannelId>,
+    /// Those whose channel grew while they were being told.
+    again: BTreeSet<Key>,
     /// Not before then, and how long the last wait was.
     waiting: HashMap<Key, (Instant, Duration)>,
 }
@@ -188,7 +188,7 @@ impl Plan {
                 self.waiting.insert(key, (now + wait.mul_f64(0.5 + jitter / 2.0), wait));
             }
         }
-        if self.again.remove(&key.0) || went == Went::Through {
+        if self.again.remove(&key) || went == Went::Through {
             self.note(key.0);
         }
     }
@@ -214,6 +214,8 @@ impl Teller {
         let mut runs = FuturesUnordered::new();
         let (mut walk_at, mut ask_at) = (self.now(), self.now());
         loop {
+            // A run that has nothing to tell waits for nothing: many of them in turn must not keep the lane.
+            tokio::task::consume_budget().await;
             let now = self.now();
             if now >= ask_at {
                 self.copy_from_desk(&handle).await;
@@ -242,7 +244,7 @@ impl Teller {
                         for (hook, cursor) in told {
                             let key = (channel, hook.id);
                             if plan.running.contains(&key) {
-                                plan.again.insert(channel);
+                                plan.again.insert(key);
                             } else if plan.may_run(&key, now) {
                                 plan.running.insert(key);
                                 runs.push(self.run(&handle, channel, hook, cursor));
@@ -438,7 +440,12 @@ mod tests {
         let key = (channel(1), HookId::new(1));
         plan.running.insert(key);
         assert!(!plan.may_run(&key, now));
-        plan.again.insert(key.0);
+        plan.again.insert(key);
+        // Another webhook of the channel that has nothing to tell ends at once, time and again: looking anew for that would never end.
+        let other = (key.0, HookId::new(2));
+        plan.running.insert(other);
+        plan.done(other, Went::Idle, now, 0.0);
+        assert!(plan.due.is_empty(), "the one that is told is not done yet");
         plan.done(key, Went::Failed, now, 0.0);
         assert!(plan.due.contains(&key.0));
     }

@@ -151,18 +151,15 @@ pub fn told(view: &dyn StateView, channel: ChannelId) -> Result<Vec<(Hook, HookC
     Ok(told)
 }
 
+/// A record by its seq; `None`: not the hook's to see.
+pub type Found = (Seq, Option<Record>);
+
 /// What a webhook is to be told next of a channel: records after the cursor, at most `limit`, each with `None` where it is not for them; and where
 /// the log stands.
 ///
 /// # Errors
 /// A row cannot be read.
-pub fn records(
-    view: &dyn StateView,
-    channel: ChannelId,
-    hook: &Hook,
-    after: Seq,
-    limit: usize,
-) -> Result<(Vec<(Seq, Option<Record>)>, Seq), ViewError> {
+pub fn records(view: &dyn StateView, channel: ChannelId, hook: &Hook, after: Seq, limit: usize) -> Result<(Vec<Found>, Seq), ViewError> {
     let Some(state) = row::<ChannelRow>(view, &RowKey::Channel(channel))? else { return Ok((Vec::new(), after)) };
     let rules = if state.ruled { row::<RulesRow>(view, &RowKey::Rules(channel))? } else { None };
     let visible = match hook.scope {
