@@ -339,7 +339,8 @@ impl App {
         }
         if let Some(seq) = talk.going_to.take_if(|_| matches!(want, Want::Around(_))) {
             // The record itself may be of a kind that is not chosen: then the nearest before it.
-            talk.chosen = talk.choices().filter(|one| matches!(one, Chosen::Record(at) if *at <= seq)).last();
+            let nearest = talk.choices().rfind(|one| matches!(one, Chosen::Record(at) if *at <= seq));
+            talk.chosen = nearest;
         }
         self.people.want(users);
         if matches!(want, Want::Around(_)) {

@@ -151,7 +151,7 @@ mod tests {
         #[test]
         fn wrapped_text_is_the_text_and_fits(text in "[ab \\n世👍é]{0,60}", cells in 0_usize..20) {
             let ranges = ranges(&text, cells);
-            prop_assert_eq!(ranges.iter().map(|(from, to)| &text[*from..*to]).collect::<String>(), text.clone());
+            prop_assert_eq!(ranges.iter().map(|(from, to)| &text[*from..*to]).collect::<String>(), text.as_str());
             for part in wrap(&text, cells) {
                 prop_assert!(width(part.trim_end()) <= cells.max(2), "{:?} in {}", part, cells);
             }

@@ -164,6 +164,7 @@ impl Drop for Welcomed {
     }
 }
 
+#[allow(clippy::large_enum_variant, reason = "one at a time, in the loop: a box would be an allocation for each answer")]
 enum Woken {
     Answered(Answered),
     Opened(Box<Opened>),

@@ -140,7 +140,7 @@ fn a_groups_copy_of_the_desks_webhooks_hears_of_every_channel_or_of_the_bots() {
     assert_eq!(desk.version, 2);
     world.say(ANN);
     assert_eq!(world.due(), [], "the group has no copy yet");
-    world.apply(Command::SetHooks { hooks: desk.clone() });
+    world.apply(Command::SetHooks { hooks: desk });
     let first = world.say(ANN);
     assert_eq!((world.due(), world.cursors()), (vec![world.group], vec![(1, first.get() - 1)]), "the bot is not in it");
     let author = world.author(ANN);
