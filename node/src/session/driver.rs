@@ -333,7 +333,9 @@ impl Driver {
     fn go_away(&mut self, after_ms: u32, now: Instant) {
         self.out.push(&ToClient::Event(Event::GoAway { after_ms }), now);
         if let Some(drain) = &mut self.drain {
-            drain.move_by = Some(now + Duration::from_millis(u64::from(after_ms)) + MOVE_WITHIN);
+            // Who is far away has at least the time in which it is waited for a sign of them.
+            let move_by = now + Duration::from_millis(u64::from(after_ms)) + MOVE_WITHIN;
+            drain.move_by = Some(drain.ack_by.map_or(move_by, |ack_by| move_by.max(ack_by)));
         }
     }
     /// When to look whether the session is to be ended because the node drains.
