@@ -12,7 +12,7 @@ pub mod post;
 pub mod sign;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
@@ -156,8 +156,8 @@ struct Plan {
     running: BTreeSet<Key>,
     /// Those whose channel grew while they were being told.
     again: BTreeSet<Key>,
-    /// Not before then, and how long the last wait was.
-    waiting: HashMap<Key, (Instant, Duration)>,
+    /// Those that failed: not before then (`None`: now), and how long the last wait was. At most [`HELD_MAX`]; others wait for the next walk.
+    waiting: BTreeMap<Key, (Option<Instant>, Duration)>,
 }
 
 impl Plan {
@@ -168,24 +168,41 @@ impl Plan {
     }
     /// When something is to be looked at again that failed.
     fn next(&self) -> Option<Instant> {
-        self.waiting.values().map(|(at, _)| *at).min()
+        self.waiting.values().filter_map(|(at, _)| *at).min()
     }
     /// Channels whose wait is over are due.
     fn wake(&mut self, now: Instant) {
-        let over: Vec<ChannelId> = self.waiting.iter().filter(|(_, (at, _))| *at <= now).map(|((channel, _), _)| *channel).collect();
+        let mut over = Vec::new();
+        for ((channel, _), (at, _)) in &mut self.waiting {
+            if at.take_if(|at| *at <= now).is_some() {
+                over.push(*channel);
+            }
+        }
         over.into_iter().for_each(|channel| self.note(channel));
     }
     fn may_run(&self, key: &Key, now: Instant) -> bool {
-        !self.running.contains(key) && self.waiting.get(key).is_none_or(|(at, _)| *at <= now)
+        !self.running.contains(key) && self.waiting.get(key).is_none_or(|(at, _)| at.is_none_or(|at| at <= now))
+    }
+    /// Forgets the waits of webhooks that are not among these of the channel any more.
+    fn keep(&mut self, channel: ChannelId, hooks: &[HookId]) {
+        let all = (channel, HookId::new(0))..=(channel, HookId::new(u64::MAX));
+        let gone: Vec<Key> = self.waiting.range(all).map(|(key, _)| *key).filter(|(_, hook)| !hooks.contains(hook)).collect();
+        for key in gone {
+            self.waiting.remove(&key);
+        }
     }
     /// Takes note of how it went; `jitter` is below 1.
     fn done(&mut self, key: Key, went: Went, now: Instant, jitter: f64) {
         self.running.remove(&key);
         match went {
-            Went::Through | Went::Idle => drop(self.waiting.remove(&key)),
+            Went::Through | Went::Idle => {
+                self.waiting.remove(&key);
+            }
             Went::Failed => {
                 let wait = self.waiting.get(&key).map_or(RETRY.0, |(_, last)| (*last * 2).min(RETRY.1));
-                self.waiting.insert(key, (now + wait.mul_f64(0.5 + jitter / 2.0), wait));
+                if self.waiting.len() < HELD_MAX || self.waiting.contains_key(&key) {
+                    self.waiting.insert(key, (Some(now + wait.mul_f64(0.5 + jitter / 2.0)), wait));
+                }
             }
         }
         if self.again.remove(&key) || went == Went::Through {
@@ -234,7 +251,12 @@ impl Teller {
             while runs.len() < AT_ONCE
                 && let Some(channel) = plan.due.pop_first()
             {
-                match handle.reader().and_then(|view| rows::told(&view, channel)) {
+                let told = handle.reader().and_then(|view| rows::told(&view, channel));
+                if let Ok(told) = &told {
+                    let hooks: Vec<HookId> = told.iter().map(|(hook, _)| hook.id).collect();
+                    plan.keep(channel, &hooks);
+                }
+                match told {
                     Ok(told) if told.is_empty() => {
                         // Its webhooks went away: it is due no more. If this is lost, the next walk finds it again.
                         let forget = Command::Hooked { channel, acks: Vec::new() };
@@ -432,6 +454,23 @@ mod tests {
         assert!(plan.due.contains(&one.0) && plan.may_run(&one, now + RETRY.1));
         plan.done(one, Went::Through, now, 0.0);
         assert_eq!(plan.next(), None, "the next failure begins anew");
+    }
+
+    #[test]
+    fn a_webhook_that_failed_and_was_removed_is_waited_for_no_more() {
+        let (mut plan, now) = (Plan::default(), Instant::now());
+        let (gone, other) = ((channel(1), HookId::new(1)), (channel(1), HookId::new(2)));
+        for key in [gone, other] {
+            plan.running.insert(key);
+            plan.done(key, Went::Failed, now, 0.0);
+        }
+        let later = now + RETRY.1;
+        plan.wake(later);
+        assert_eq!(plan.due.pop_first(), Some(gone.0));
+        plan.wake(later);
+        assert!(plan.due.is_empty() && plan.next().is_none(), "a wait that is over wakes once");
+        plan.keep(gone.0, &[other.1]);
+        assert!(!plan.waiting.contains_key(&gone) && plan.waiting.contains_key(&other), "the other's next wait is longer");
     }
 
     #[test]
