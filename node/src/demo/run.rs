@@ -147,7 +147,13 @@ async fn work(
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(end),
-            _ = ticks.tick() => nodes.check()?,
+            // Somebody may have killed it, to see what happens.
+            _ = ticks.tick() => if let Err(error) = nodes.check() {
+                if nodes.processes().is_empty() {
+                    return Err(error.into());
+                }
+                voice.say(&format!("{error}\nThe others go on without it; Ctrl-C ends them all."));
+            },
         }
     }
 }
