@@ -20,7 +20,7 @@ use kith::{
     cluster::{ClusterFiles, NodeSpec, add_node, bootstrap::bootstrap, files::ClusterSpec},
     config::Config,
 };
-use kith_client::{Client, Trust};
+use kith_client::{Backfill, Client, Door, Trust};
 use kith_raft::FailPoints;
 use kith_wire::{
     client::{Answer, Request},
@@ -33,6 +33,8 @@ use crate::{book::Book, device::Device, links::Links, logs::Logs, setup::Setup};
 
 /// Longest wait of a scenario for anything.
 pub const PATIENCE: Duration = Duration::from_secs(45);
+/// Of those who sign up.
+pub const PASSWORD: &str = "correct horse";
 /// Between two looks at a condition.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -336,6 +338,14 @@ impl Cluster {
     /// Whom a client of this cluster believes.
     pub fn trust(&self) -> Trust {
         Trust::ca_pem(self.files.ca_pem.as_bytes()).expect("the cluster's own authority")
+    }
+
+    /// Signs up with [`PASSWORD`], and is in, at this node.
+    pub async fn person(&self, door: &Door, name: &str, node: u64) -> Client {
+        let login = door.sign_up(name, PASSWORD, "laptop").await.expect("signs up").login;
+        let client = Client::builder(self.address(node)).login(login).trust(self.trust()).backfill(Backfill::All).build().await.expect("a client");
+        client.connect().await.expect("connects");
+        client
     }
 
     /// Makes a group chat and waits until it is there.

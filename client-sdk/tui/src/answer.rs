@@ -13,7 +13,7 @@ use kith_client::{
 
 use crate::{
     action::{Action, Answer, Ask, Entry, Link, Progress, Stand, Want, Wish, Write},
-    app::{App, users_of},
+    app::App,
     screen::Screen,
     state::{
         form::Form,
@@ -322,17 +322,17 @@ impl App {
         match (want, answer) {
             (Want::Quoted(seq), Answer::Page(page)) => {
                 let found = page.records.into_iter().find(|record| record.at.seq == seq).map(std::sync::Arc::new);
-                users.extend(found.iter().flat_map(|record| users_of(record)));
+                users.extend(found.iter().flat_map(|record| record.users()));
                 talk.quoted.insert(seq, found);
             }
             (want, Answer::Page(page)) => {
                 talk.is_loading = false;
-                users.extend(page.records.iter().flat_map(users_of));
+                users.extend(page.records.iter().flat_map(|record| record.users()));
                 talk.take_page(page, matches!(want, Want::Newest | Want::Around(_)));
             }
             (_, Answer::Held(records, has_older)) => {
                 talk.is_loading = false;
-                users.extend(records.iter().flat_map(|record| users_of(record)));
+                users.extend(records.iter().flat_map(|record| record.users()));
                 talk.take_held(records, has_older);
             }
             _ => talk.is_loading = false,

@@ -13,7 +13,7 @@ use kith_client::{
         act::Act,
         id::{ChannelId, Seq, Timestamp, UserId},
         limit,
-        log::{Content, MemberChange, Record, SavedDraft},
+        log::{Content, Record, SavedDraft},
         people::ContactView,
     },
 };
@@ -417,7 +417,7 @@ impl App {
         let Some(talk) = self.talks.get(&channel) else { return };
         let is_scrolled = talk.up > 0 || talk.chosen.is_some();
         let newest = talk.newest();
-        self.people.want(users_of(record));
+        self.people.want(record.users());
         if let Some(talk) = self.talks.get_mut(&channel) {
             talk.take_live(me, record);
             if record.sender == me && record.content.is_text() {
@@ -513,17 +513,4 @@ impl App {
             crate::state::talk::Chosen::Pending(_) => None,
         }
     }
-}
-
-/// Everyone that a record names.
-pub(crate) fn users_of(record: &Record) -> Vec<UserId> {
-    let mut users = vec![record.sender];
-    match &record.content {
-        Content::Created { members, .. } => users.extend(members),
-        Content::Members(MemberChange::Add(user) | MemberChange::Remove(user) | MemberChange::SetRole(user, _)) => users.push(*user),
-        Content::Act(Act::HandOver { to: user } | Act::Mute { user, .. } | Act::Ban { user, .. }) => users.push(*user),
-        Content::Text { extra: Some(extra), .. } => users.extend(extra.origin.map(|origin| origin.sender)),
-        _ => {}
-    }
-    users
 }

@@ -143,7 +143,7 @@ async fn by_lines(args: &Args, name: &str, to: &str, stop: CancellationToken) ->
             () = stop.cancelled() => break,
             event = events.next() => match event {
                 Some(Event::Record { channel: of, record }) if of == channel.id() => {
-                    names.learn(Names::users_of(&record)).await?;
+                    names.learn(record.users()).await?;
                     let line = if args.cluster.json { record_json(of, &record, &names).to_string() } else { record_line(&record, &names) };
                     if args.cluster.json { println!("{line}") } else { say(&line) }
                 }

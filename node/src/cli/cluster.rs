@@ -10,11 +10,9 @@ use std::{
 use kith_client::{
     Backfill, Channel, Client,
     wire::{
-        act::Act,
         client::{Answer, Request},
         id::{ChannelId, UserId},
         limit,
-        log::{Content, MemberChange, Record},
     },
 };
 use tokio::time::timeout;
@@ -158,17 +156,5 @@ impl Names {
     /// The name, or the id of a user that has none.
     pub(crate) fn of(&self, user: UserId) -> String {
         self.known.get(&user).cloned().unwrap_or_else(|| user.to_string())
-    }
-    /// Everyone that a record names.
-    pub(crate) fn users_of(record: &Record) -> Vec<UserId> {
-        let mut users = vec![record.sender];
-        match &record.content {
-            Content::Created { members, .. } => users.extend(members),
-            Content::Members(MemberChange::Add(user) | MemberChange::Remove(user) | MemberChange::SetRole(user, _)) => users.push(*user),
-            Content::Act(Act::HandOver { to: user } | Act::Mute { user, .. } | Act::Ban { user, .. }) => users.push(*user),
-            Content::Text { extra: Some(extra), .. } => users.extend(extra.origin.map(|origin| origin.sender)),
-            _ => {}
-        }
-        users
     }
 }

@@ -89,7 +89,7 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
         pages.reverse();
     }
     for page in pages {
-        names.learn(page.records.iter().flat_map(Names::users_of)).await?;
+        names.learn(page.records.iter().flat_map(|record| record.users())).await?;
         for record in &page.records {
             let marks = page.marks.binary_search_by_key(&record.at.seq, |marks| marks.seq).ok().and_then(|at| page.marks.get(at));
             if args.cluster.json {

@@ -46,7 +46,7 @@ pub(super) async fn run(args: Args, stop: CancellationToken) -> Result<Exit, Fai
         };
         match event {
             Some(Event::Record { channel, record }) if only.is_none_or(|only| only == channel) => {
-                names.learn(Names::users_of(&record)).await?;
+                names.learn(record.users()).await?;
                 if args.cluster.json {
                     println!("{}", record_json(channel, &record, &names));
                 } else if only.is_some() {

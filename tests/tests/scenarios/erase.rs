@@ -1,22 +1,12 @@
 //! Erasure over whole clusters: a user's texts go from every channel, whoever leads it and whoever dies meanwhile, and the seqs stay.
 
-use kith_client::{Backfill, Client, Door, NewChannel};
+use kith_client::{Client, Door, NewChannel};
 use kith_tests::Cluster;
 use kith_wire::{
     act::Gone,
     id::{ChannelId, NodeId, Seq},
     log::{Content, Record},
 };
-
-const PASSWORD: &str = "correct horse";
-
-/// Signs up, and is in.
-async fn person(c: &Cluster, door: &Door, name: &str, node: u64) -> Client {
-    let login = door.sign_up(name, PASSWORD, "laptop").await.expect("signs up").login;
-    let client = Client::builder(c.address(node)).login(login).trust(c.trust()).backfill(Backfill::All).build().await.expect("a client");
-    client.connect().await.expect("connects");
-    client
-}
 
 async fn say(client: &Client, channel: ChannelId, text: &str) -> Seq {
     client.channel(channel).send(text).await.expect("queued").sent().await.expect("sent").seq()
@@ -31,7 +21,7 @@ async fn held_by(client: &Client, channel: ChannelId, node: u64) -> Option<Vec<R
 async fn an_erased_users_texts_go_from_every_channel_on_every_replica_though_leaders_die_meanwhile() {
     let mut c = Cluster::start(3).await;
     let door = Door::new(&[c.address(2).to_owned(), c.address(3).to_owned()], c.trust()).expect("a socket");
-    let (ann, bob) = (person(&c, &door, "ann", 2).await, person(&c, &door, "bob", 3).await);
+    let (ann, bob) = (c.person(&door, "ann", 2).await, c.person(&door, "bob", 3).await);
     let mut channels = Vec::new();
     for number in 0..6 {
         let group = bob.create_channel(NewChannel::group(format!("group {number}")).members([ann.me()])).await.expect("made").id();
@@ -56,7 +46,7 @@ async fn an_erased_users_texts_go_from_every_channel_on_every_replica_though_lea
     .await;
 
     // The session may end before the answer comes.
-    let _ = ann.account().delete(PASSWORD).await;
+    let _ = ann.account().delete(kith_tests::cluster::PASSWORD).await;
     let victim = c.leader_now(c.group_of(direct.bucket())).unwrap_or(1);
     c.kill(victim).await;
     c.wait_ready().await;

@@ -1,6 +1,6 @@
 //! Moderation over whole clusters: reports, bans, and the log of what operators do.
 
-use kith_client::{Backfill, Client, Door, ExportItem, Status};
+use kith_client::{Client, Door, ExportItem, Status};
 use kith_tests::Cluster;
 use kith_wire::{
     client::{Answer, Request},
@@ -10,15 +10,6 @@ use kith_wire::{
     peer::Caller,
 };
 use tokio::time::Instant;
-
-const PASSWORD: &str = "correct horse";
-
-async fn person(c: &Cluster, door: &Door, name: &str, node: u64) -> Client {
-    let login = door.sign_up(name, PASSWORD, "laptop").await.expect("signs up").login;
-    let client = Client::builder(c.address(node)).login(login).trust(c.trust()).backfill(Backfill::All).build().await.expect("a client");
-    client.connect().await.expect("connects");
-    client
-}
 
 async fn ask(c: &Cluster, request: DeskRequest) -> Result<DeskAnswer, Code> {
     let operator = Caller { user: UserId::new(0), device: DeviceId::new(1), admin: true, trace: 0 };
@@ -39,7 +30,7 @@ async fn a_reported_user_is_banned_everywhere_within_a_second_and_let_in_again_a
     let mut c = Cluster::start(3).await;
     let addresses = [2, 3].map(|node| c.address(node).to_owned());
     let door = Door::new(&addresses, c.trust()).expect("a socket");
-    let (ann, eve) = (person(&c, &door, "ann", 2).await, person(&c, &door, "eve", 3).await);
+    let (ann, eve) = (c.person(&door, "ann", 2).await, c.person(&door, "eve", 3).await);
     let room = eve.direct("ann").await.expect("found");
     let said = room.send("buy this").await.expect("queued").sent().await.expect("sent");
     let here = ann.channel(room.id());
@@ -58,7 +49,7 @@ async fn a_reported_user_is_banned_everywhere_within_a_second_and_let_in_again_a
         async || matches!(eve.status().get(), Status::Closed(Some(error)) if matches!(error.code, Code::Banned | Code::Revoked)),
     )
     .await;
-    assert_eq!(code(door.log_in("eve", PASSWORD, "phone").await), Some(Code::Banned));
+    assert_eq!(code(door.log_in("eve", kith_tests::cluster::PASSWORD, "phone").await), Some(Code::Banned));
     assert_eq!(code(door.log_in("eve", "wrong horse", "phone").await), Some(Code::BadLogin), "nobody else learns of it");
     assert_eq!(ask(&c, DeskRequest::CloseReport { id: reports[0].id, note: "banned".to_owned() }).await, Ok(DeskAnswer::Done));
     assert_eq!(ask(&c, DeskRequest::CloseReport { id: reports[0].id, note: String::new() }).await, Err(Code::NotFound));
@@ -66,9 +57,9 @@ async fn a_reported_user_is_banned_everywhere_within_a_second_and_let_in_again_a
 
     c.kill(1).await;
     c.wait_ready().await;
-    assert_eq!(code(door.log_in("eve", PASSWORD, "phone").await), Some(Code::Banned), "whoever leads");
+    assert_eq!(code(door.log_in("eve", kith_tests::cluster::PASSWORD, "phone").await), Some(Code::Banned), "whoever leads");
     assert_eq!(ask(&c, ban(false)).await, Ok(DeskAnswer::Done));
-    assert!(door.log_in("eve", PASSWORD, "phone").await.is_ok());
+    assert!(door.log_in("eve", kith_tests::cluster::PASSWORD, "phone").await.is_ok());
     let Ok(DeskAnswer::Audit { entries, .. }) = ask(&c, DeskRequest::Audit { before: 0 }).await else { panic!("no log") };
     let logged: Vec<_> = entries.iter().map(|entry| (entry.row.entry.act, entry.row.state, entry.row.entry.user)).collect();
     let of_eve = |act| (act, AuditState::Done, Some(eve.me()));
@@ -80,7 +71,7 @@ async fn a_reported_user_is_banned_everywhere_within_a_second_and_let_in_again_a
 async fn a_user_takes_all_of_it_along_and_goes_on_where_it_was_cut_off() {
     let c = Cluster::start(3).await;
     let door = Door::new(&[c.address(1).to_owned()], c.trust()).expect("a socket");
-    let (ann, bob) = (person(&c, &door, "ann", 1).await, person(&c, &door, "bob", 2).await);
+    let (ann, bob) = (c.person(&door, "ann", 1).await, c.person(&door, "bob", 2).await);
     let direct = ann.direct("bob").await.expect("found");
     let group = bob.create_channel(kith_client::NewChannel::group("ours").members([ann.me()])).await.expect("made");
     let mut mine = Vec::new();

@@ -91,6 +91,18 @@ impl Content {
 }
 
 impl Record {
+    /// Everyone that it names, its sender first.
+    pub fn users(&self) -> Vec<UserId> {
+        let mut users = vec![self.sender];
+        match &self.content {
+            Content::Created { members, .. } => users.extend(members),
+            Content::Members(MemberChange::Add(user) | MemberChange::Remove(user) | MemberChange::SetRole(user, _)) => users.push(*user),
+            Content::Act(Act::HandOver { to: user } | Act::Mute { user, .. } | Act::Ban { user, .. }) => users.push(*user),
+            Content::Text { extra: Some(extra), .. } => users.extend(extra.origin.map(|origin| origin.sender)),
+            _ => {}
+        }
+        users
+    }
     /// Start of its text, at most `limit::PREVIEW_CHARS` scalar values; empty for what is no text.
     pub fn preview(&self) -> String {
         match &self.content {

@@ -22,9 +22,8 @@
 
 mod channel;
 mod desk;
-mod dirty;
 mod group;
-mod hook;
+mod marked;
 mod message;
 mod name;
 mod owed;
@@ -182,9 +181,15 @@ pub(crate) fn encode(group: GroupId, key: &RowKey, out: &mut Vec<u8>) -> Family 
         | RowKey::Scheduled(..)
         | RowKey::ChannelHooks(_)
         | RowKey::HookCursor(..) => channel::encode(out, key),
-        RowKey::HookDue(channel) => hook::encode(out, channel),
+        RowKey::HookDue(channel) => {
+            marked::encode(out, channel);
+            Family::HookDue
+        }
         RowKey::Timer(due, channel, timer) => timer::encode(out, *due, channel, *timer),
-        RowKey::Dirty(channel) => dirty::encode(out, channel),
+        RowKey::Dirty(channel) => {
+            marked::encode(out, channel);
+            Family::Dirty
+        }
         RowKey::User(_)
         | RowKey::Device(..)
         | RowKey::Index(..)
@@ -215,13 +220,13 @@ pub(crate) fn decode(family: Family, key: &[u8]) -> Result<(GroupId, RowKey), Ke
     let row = match family {
         Family::Message => message::decode(&mut cursor)?,
         Family::Channel => channel::decode(&mut cursor)?,
-        Family::Dirty => dirty::decode(&mut cursor)?,
+        Family::Dirty => RowKey::Dirty(marked::decode(&mut cursor)?),
         Family::User => user::decode(&mut cursor)?,
         Family::Name => name::decode(&mut cursor)?,
         Family::Owed => owed::decode(&mut cursor)?,
         Family::Word => word::decode(&mut cursor)?,
         Family::Desk => desk::decode(&mut cursor)?,
-        Family::HookDue => hook::decode(&mut cursor)?,
+        Family::HookDue => RowKey::HookDue(marked::decode(&mut cursor)?),
         Family::Group => group::decode(&mut cursor)?,
         Family::Timer => timer::decode(&mut cursor)?,
     };
@@ -251,12 +256,12 @@ pub(crate) fn range(group: GroupId, scan: &Scan) -> (Family, Vec<u8>, Vec<u8>) {
         Scan::Replies(channel, root, seqs) => channel::replies(group, channel, *root, seqs),
         Scan::Scheduled(channel, user) => channel::scheduled(group, channel, *user),
         Scan::Timers(after) => timer::range(group, after.as_ref()),
-        Scan::Dirty(after) => dirty::range(group, after.as_ref()),
+        Scan::Dirty(after) => marked::range(Family::Dirty, group, after.as_ref()),
         Scan::Owed(after) => owed::range(group, after.as_ref()),
         Scan::Contacts(user, from) => user::contacts(group, *user, *from),
         Scan::Words(prefix) => word::range(group, prefix),
         Scan::HookCursors(channel) => channel::hook_cursors(group, channel),
-        Scan::HooksDue(after) => hook::range(group, after.as_ref()),
+        Scan::HooksDue(after) => marked::range(Family::HookDue, group, after.as_ref()),
         Scan::Reports(from) => desk::range(group, Ordinal::Report, *from, u64::MAX),
         Scan::Audit(numbers) => desk::range(group, Ordinal::Audit, *numbers.start(), *numbers.end()),
         Scan::Owned => group::kind(group, Ordinal::Owned),
