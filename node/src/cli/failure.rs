@@ -130,7 +130,9 @@ impl From<Error> for Failure {
             Code::TooLarge => (Exit::Refused, "a text has at most 100,000 characters, a name 64 bytes: send less"),
             Code::Busy | Code::TooMany | Code::DiskFull => (Exit::Refused, "wait a little, then try again"),
             Code::Replaced => (Exit::Refused, "another program used this device's store at the same time: run only one of them"),
-            Code::Internal => (Exit::Refused, "the log of the node that answered says more"),
+            Code::Internal => {
+                (Exit::Refused, "a fault inside: of this device's own files if the words say so, else the log of the node that answered says more")
+            }
             _ => (Exit::Refused, ""),
         };
         Self { exit, code: Some(code), what: chain(&error), hint: hint.to_owned() }

@@ -40,7 +40,7 @@ fn hint(code: Code) -> &'static str {
         Code::TooLarge => "a message has at most 100,000 characters, a name 64 bytes: write less",
         Code::Muted => "an admin can let you write again",
         Code::SlowMode => "the group is in slow mode",
-        Code::Internal => "the log of the node that answered says more",
+        Code::Internal => "a fault inside: of this device's own files if the words say so, else the log of the node that answered says more",
         _ => "",
     }
 }
