@@ -1,6 +1,6 @@
 //! Moderation over whole clusters: reports, bans, and the log of what operators do.
 
-use kith_client::{Client, Door, ExportItem, Status};
+use kith_client::{Door, ExportItem, Status};
 use kith_tests::Cluster;
 use kith_wire::{
     client::{Answer, Request},
