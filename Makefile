@@ -2,6 +2,7 @@
 #   make demo     three nodes, the shipped sample replayed, one leader killed, the verdict
 #   make test     every test          make verify   what a change must pass; edits nothing          make fix   edits what it can
 #   make sim      10,000 seeds of a simulated cluster, on all cores, at most an hour      (SEED=… SEEDS=… for others)
+#   make http-fuzz   the HTTP API against its own document, for five minutes (python3; takes schemathesis from PyPI)      (SEED=… SECONDS_MAX=…)
 #   make jepsen   real clusters hurt in every way that is there, under 25 minutes      make jepsen-nightly      make jepsen-soak      make jepsen-mutants     (root needed)
 #   make bench    every row of the table of targets, three runs each, under 40 minutes      make bench-grow      make bench-check      make bench-micro
 
@@ -9,7 +10,7 @@ SHELL       := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .SILENT:
-.PHONY: help demo test sim verify fix bootstrap jepsen jepsen-nightly jepsen-soak jepsen-mutants jepsen-ci jepsen-tools bench bench-grow bench-check bench-micro bench-build
+.PHONY: help demo http-fuzz test sim verify fix bootstrap jepsen jepsen-nightly jepsen-soak jepsen-mutants jepsen-ci jepsen-tools bench bench-grow bench-check bench-micro bench-build
 
 CARGO  ?= cargo
 SAMPLE := tests/data/irc-sample.jsonl.gz
@@ -17,7 +18,7 @@ SAMPLE := tests/data/irc-sample.jsonl.gz
 DEMO   ?= --replay $(SAMPLE) --kill leader
 
 help:
-	sed -n '2,6p' Makefile
+	sed -n '2,7p' Makefile
 
 demo: bootstrap
 	stay=; if [ -t 0 ] && [ -t 1 ]; then stay=--stay; fi
@@ -41,6 +42,13 @@ jepsen-ci:
 	code=0; "$$target/debug/kith-jepsen" run --workload append,retry --nemesis kill-leader --seconds 30 --seed $${SEED:-1} --out "$$out/run" || code=$$?
 	if [ $$code = 2 ]; then echo "the fault run is UNKNOWN: it shows nothing; see above" >&2; elif [ $$code != 0 ]; then exit $$code; fi
 	if [ $$code = 0 ]; then rm -rf "$$out"; fi
+
+# Every route, with requests that its document allows and such that it does not: no server error, no answer that the document does not have.
+# Starts a node of its own and ends it.
+http-fuzz: bootstrap
+	$(CARGO) build --locked -p kith
+	target=$${CARGO_TARGET_DIR:-target}
+	tests/schemathesis/run "$$target/debug/kith" "$$target/schemathesis"
 
 JEPSEN_OUT ?= jepsen-runs
 # The same program with fail points and mutants, beside kith.

@@ -6,7 +6,7 @@
 use std::{fmt, str::FromStr, time::Duration};
 
 use kith_wire::{
-    act::{self, Act, ActWrite, Invite, Reaction, Rules},
+    act::{self, Act, ActWrite, Invite, JoinLink, Reaction, Rules},
     client::{Answer, GroupView, Request, ScheduledText},
     code::Code,
     id::{ChannelId, ClientSeq, Seq, Timestamp, UserId},
@@ -53,33 +53,17 @@ pub struct Link {
     pub secret: [u8; 16],
 }
 
-const SCHEME: &str = "kith-join";
-
 impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{SCHEME}:{}:", self.channel)?;
-        self.secret.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        JoinLink { channel: self.channel, secret: self.secret }.fmt(f)
     }
 }
 
 impl FromStr for Link {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self, Error> {
-        let malformed = || Error::new(Code::Invalid, "a link has the form kith-join:<channel>:<secret>");
-        let mut parts = text.trim().split(':');
-        let (Some(SCHEME), Some(channel), Some(secret), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
-            return Err(malformed());
-        };
-        let channel = ChannelId::from_hex(channel).map_err(|_| malformed())?;
-        let digits: Vec<u32> = secret.chars().map_while(|c| c.to_digit(16)).collect();
-        if digits.len() != 32 || secret.len() != 32 {
-            return Err(malformed());
-        }
-        let mut raw = [0; 16];
-        for (byte, pair) in raw.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = u8::try_from(pair[0] * 16 + pair[1]).map_err(|_| malformed())?;
-        }
-        Ok(Self { channel, secret: raw })
+        let link = text.parse::<JoinLink>().map_err(|_| Error::new(Code::Invalid, "a link has the form kith-join:<channel>:<secret>"))?;
+        Ok(Self { channel: link.channel, secret: link.secret })
     }
 }
 

@@ -12,6 +12,7 @@ use crate::{
     edge::metrics::EdgeMetrics,
     fanout::metrics::FanoutMetrics,
     hook::HookMetrics,
+    http::api::ApiMetrics,
     peer::metrics::PeerMetrics,
     session::metrics::{OutboxMetrics, SessionMetrics},
     telemetry::NodeMetrics,
@@ -30,6 +31,7 @@ pub(crate) struct AllMetrics {
     pub(crate) fanout: Arc<FanoutMetrics>,
     pub(crate) timer: Arc<TimerMetrics>,
     pub(crate) hook: Arc<HookMetrics>,
+    pub(crate) api: Arc<ApiMetrics>,
 }
 
 impl AllMetrics {
@@ -45,6 +47,7 @@ impl AllMetrics {
         self.fanout.register(&mut registry);
         self.timer.register(&mut registry);
         self.hook.register(&mut registry);
+        self.api.register(&mut registry);
         registry
     }
 }
@@ -61,8 +64,8 @@ mod tests {
     const MEASURED: &[&str] = &["seconds", "bytes", "items", "jobs", "round", "write"];
     /// Units that must be written as seconds or bytes.
     const OTHER_UNITS: &[&str] = &["ms", "millis", "us", "micros", "ns", "kb", "mb", "kib", "mib"];
-    const MODULES: &[&str] = &["storage", "raft", "node", "peer", "edge", "session", "outbox", "fanout", "timer", "hook"];
-    const LABELS: &[&str] = &["class", "reason", "le"];
+    const MODULES: &[&str] = &["storage", "raft", "node", "peer", "edge", "session", "outbox", "fanout", "timer", "hook", "http"];
+    const LABELS: &[&str] = &["class", "reason", "route", "le"];
     const KEPT: &str = include_str!("../tests/metrics.txt");
 
     fn rendered() -> String {

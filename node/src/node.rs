@@ -1,7 +1,7 @@
 //! A running node: everything put together, started in order and ended in the reverse one.
 //!
 //! In: settings, the cluster's files, time, links' policy. Out: a node that serves until it is shut down. Order of the end (`shutdown`):
-//! stop admission, hand over leaderships, drain outboxes, close sessions with a reason, stop groups, close links, flush and close the
+//! stop admission, end the API, hand over leaderships, drain outboxes, close sessions with a reason, stop groups, close links, flush and close the
 //! databases, end the lanes; each step has a deadline.
 
 use std::{
@@ -35,12 +35,16 @@ use crate::{
         map::{Keep, Maps},
         replica::Replicas,
     },
-    config::Config,
+    config::{ApiConfig, Config},
     debt::DebtDuty,
     edge::{Edge, HANDSHAKE_WITHIN, admission::AdmissionOptions},
     fanout::{Fanout, FanoutOptions, FanoutParts, LocalSessions, seat::FanoutDuty},
     hook::{HookDuty, post::Poster},
-    http,
+    http::{
+        self,
+        api::{ApiOptions, ApiParts, Rates},
+        listen::ListenParts,
+    },
     inbound::Dispatch,
     leadership::Duty,
     metrics::AllMetrics,
@@ -50,7 +54,7 @@ use crate::{
     },
     router::{LocalOps, Router},
     service::{Service, local::Local},
-    session::{self, driver::SessionParts},
+    session::{self, Door, Sessions, Tokens, driver::SessionParts},
     supervise::Tasks,
     telemetry::{NodeMetrics, rss_bytes},
     timer::TimerDuty,
@@ -141,6 +145,8 @@ pub struct Node {
     id: NodeId,
     client_addr: SocketAddr,
     http_addr: Option<SocketAddr>,
+    api_addr: Option<SocketAddr>,
+    api_plain_addr: Option<SocketAddr>,
     groups: Arc<Groups>,
     service: Service,
     edge: Arc<Edge>,
@@ -151,6 +157,7 @@ pub struct Node {
     tasks: Tasks,
     admission: Tasks,
     http_tasks: Tasks,
+    api_tasks: Tasks,
     failed: watch::Receiver<Option<String>>,
     registry: Arc<Registry>,
     token_key: TokenKey,
@@ -179,6 +186,7 @@ impl Node {
         let key = read(&config.node.key)?;
         let identity = Identity::from_pem(&files.ca_pem, &read(&config.node.cert)?, &key)?;
         let (server, dialler) = (identity.server()?, identity.dialler()?);
+        let https = Arc::new(identity.https()?);
 
         let (failed, failed_seen) = watch::channel(None);
         let storage = open_storage(config.node.data.clone(), store).await?;
@@ -253,13 +261,29 @@ impl Node {
             Arc::new(move || fanout.local().len() as u64)
         };
         let service = Service::new(router.clone(), gate, poster.clone(), sessions);
+        let door: Arc<dyn Door> = Arc::new(AddressDoor::new(clock.clone()));
+        let tokens: Arc<dyn Tokens> = Arc::new(ClusterTokens { key: files.token_key.clone(), cluster: files.id, clock: clock.clone() });
+        let local_sessions: Arc<dyn Sessions> = Arc::new(LocalSessions(fanout.clone()));
+        let api_tasks = Tasks::new(Handle::current());
+        let api = ApiParts {
+            service: service.clone(),
+            tokens: tokens.clone(),
+            door: door.clone(),
+            sessions: local_sessions.clone(),
+            outbox_metrics: metrics.outbox.clone(),
+            clock: clock.clone(),
+            metrics: metrics.api.clone(),
+            secret: files.token_key.derive(&[b"kith/http-api/1"]),
+            ending: api_tasks.cancelled(),
+            options: api_options(&config.api),
+        };
         let parts = SessionParts {
             identity: session::machine::Identity { cluster: files.id, node: id, features: Features::default() },
-            clock: clock.clone(),
+            clock,
             requests: Arc::new(ServiceRequests(service.clone())),
-            tokens: Arc::new(ClusterTokens { key: files.token_key.clone(), cluster: files.id, clock: clock.clone() }),
-            door: Arc::new(AddressDoor::new(clock)),
-            sessions: Arc::new(LocalSessions(fanout.clone())),
+            tokens,
+            door,
+            sessions: local_sessions,
             draining: CancellationToken::new(),
             session_metrics: metrics.session.clone(),
             outbox_metrics: metrics.outbox.clone(),
@@ -319,11 +343,23 @@ impl Node {
             Some(address) => Some(serve_http(address, &service, &registry, &http_tasks).await?),
             None => None,
         };
+        let routes = http::api::router(api);
+        let api_face = |tls| ListenParts {
+            tls,
+            routes: routes.clone(),
+            connections_max: config.api.connections_max,
+            metrics: metrics.api.clone(),
+            tasks: api_tasks.clone(),
+        };
+        let api_addr = serve_api(config.api.listen, api_face(Some(https))).await?;
+        let api_plain_addr = serve_api(config.api.plain, api_face(None)).await?;
         tracing::info!(node = %id, cluster = %files.id, address = %client_addr, "node started");
         Ok(Self {
             id,
             client_addr,
             http_addr,
+            api_addr,
+            api_plain_addr,
             groups,
             service,
             edge,
@@ -334,6 +370,7 @@ impl Node {
             tasks,
             admission,
             http_tasks,
+            api_tasks,
             failed: failed_seen,
             registry,
             token_key: files.token_key,
@@ -352,6 +389,14 @@ impl Node {
     /// Where its HTTP face listens.
     pub fn http_addr(&self) -> Option<SocketAddr> {
         self.http_addr
+    }
+    /// Where its HTTP API listens, with TLS.
+    pub fn api_addr(&self) -> Option<SocketAddr> {
+        self.api_addr
+    }
+    /// Where its HTTP API listens in the clear: on this machine only.
+    pub fn api_plain_addr(&self) -> Option<SocketAddr> {
+        self.api_plain_addr
     }
     /// Its operations.
     pub fn service(&self) -> &Service {
@@ -387,6 +432,7 @@ impl Node {
         let id = self.id;
         tracing::info!(node = %id, "node.shutdown: begins");
         step("stop admission", self.admission.close(STEP_MAX)).await;
+        step("end the api", self.api_tasks.close(STEP_MAX)).await;
         step("hand over leaderships", self.hand_over()).await;
         // Drains outboxes, tells clients to go, then closes what is left with a reason.
         self.edge.drain(STEP_MAX).await;
@@ -397,6 +443,7 @@ impl Node {
     /// Ends the node as a crash would, as far as one process can: nothing is handed over, nobody is told.
     pub async fn abort(self) {
         self.admission.close(STEP_MAX).await;
+        self.api_tasks.close(STEP_MAX).await;
         self.end().await;
     }
 
@@ -543,6 +590,22 @@ async fn show(metrics: NodeMetrics, service: Service) {
         metrics.map_epoch.set(as_gauge(service.router().maps().current().epoch.get()));
         metrics.rss_bytes.set(as_gauge(rss_bytes().unwrap_or_default()));
     }
+}
+
+fn api_options(config: &ApiConfig) -> ApiOptions {
+    let rates = Rates { user: config.user_per_s, device: config.device_per_s, address: config.address_per_s };
+    ApiOptions { rates, streams_max: config.streams_max, origins: config.origins.clone() }
+}
+
+/// Serves the API at an address, if there is one; gives the address that is bound.
+async fn serve_api(address: Option<SocketAddr>, parts: ListenParts) -> Result<Option<SocketAddr>, StartError> {
+    let Some(address) = address else { return Ok(None) };
+    let listen = |source| StartError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(listen)?;
+    let bound = listener.local_addr().map_err(listen)?;
+    let tasks = parts.tasks.clone();
+    tasks.spawn_finishing("http.accept", http::listen::accept(listener, parts));
+    Ok(Some(bound))
 }
 
 async fn serve_http(address: SocketAddr, service: &Service, registry: &Arc<Registry>, tasks: &Tasks) -> Result<SocketAddr, StartError> {

@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    net::UdpSocket,
+    net::{SocketAddr, UdpSocket},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -150,7 +150,7 @@ impl Cluster {
         let address = socket.local_addr().expect("a bound socket").to_string();
         let spec = NodeSpec { id: new, address: address.clone(), http: String::new(), region: 0, zone: String::new(), host: String::new() };
         add_node(self.folder.path(), &spec).expect("the new node's folder");
-        let operator = Caller { user: UserId::new(0), device: DeviceId::new(1), admin: true, trace: 0 };
+        let operator = Caller { user: UserId::new(0), device: DeviceId::new(1), admin: true, trace: 0, key: None };
         let request = Request::ReplaceNode {
             dead: NodeId::new(dead),
             node: NodeId::new(new),
@@ -318,7 +318,7 @@ impl Cluster {
         if let Some(user) = known {
             return user;
         }
-        let operator = Caller { user: UserId::new(0), device: DeviceId::new(1), admin: true, trace: 0 };
+        let operator = Caller { user: UserId::new(0), device: DeviceId::new(1), admin: true, trace: 0, key: None };
         let mut key = [0; 32];
         key[..name.len().min(32)].copy_from_slice(&name.as_bytes()[..name.len().min(32)]);
         let node = self.node(self.running()[0]);
@@ -332,6 +332,21 @@ impl Cluster {
     pub fn token(&self, name: &str, user: UserId) -> String {
         let now_s = SystemClock.now().get() / 1000;
         let claims = Claims { user, name: name.to_owned(), cluster: self.files.id, expires_s: now_s + 3_600, issued_s: now_s, ..Claims::default() };
+        mint(&self.files.token_key, &claims).expect("a token")
+    }
+
+    /// A token of an operator.
+    pub fn operator_token(&self) -> String {
+        let now_s = SystemClock.now().get() / 1000;
+        let claims = Claims {
+            user: UserId::new(0),
+            name: "operator".into(),
+            cluster: self.files.id,
+            admin: true,
+            expires_s: now_s + 3_600,
+            issued_s: now_s,
+            ..Claims::default()
+        };
         mint(&self.files.token_key, &claims).expect("a token")
     }
 
@@ -470,6 +485,12 @@ impl Cluster {
         // Receivers of scenarios are in this process.
         config.hooks.allow_private = true;
         config.limits.sessions_max = self.setup.sessions_max;
+        config.api.plain = self.setup.api.then(|| SocketAddr::from(([127, 0, 0, 1], 0)));
+        config.api.listen = config.api.plain;
+        if let Some(rate) = self.setup.user_per_s {
+            config.api.user_per_s = rate;
+            config.api.device_per_s = rate;
+        }
         let place = self.nodes.get_mut(&id).expect("a node of the cluster");
         assert!(place.node.is_none(), "node {id} runs already");
         let mut options = NodeOptions::new(config);

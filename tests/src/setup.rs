@@ -1,6 +1,6 @@
 //! What a scenario's cluster is like: how many nodes and groups, how short its timers, how small its bounds.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use kith_raft::{GroupsConfig, Retention, Timers, storage};
 
@@ -17,11 +17,16 @@ pub struct Setup {
     pub store: storage::Options,
     /// Sessions of one node.
     pub sessions_max: usize,
+    /// Whether the nodes serve the HTTP API.
+    pub api: bool,
+    /// Requests of one user a second over HTTP; the usual number unless given.
+    pub user_per_s: Option<NonZeroU32>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { nodes: 3, groups: 2, raft: GroupsConfig { timers: timers(), ..GroupsConfig::default() }, store: store(), sessions_max: 1_000 }
+        let raft = GroupsConfig { timers: timers(), ..GroupsConfig::default() };
+        Self { nodes: 3, groups: 2, raft, store: store(), sessions_max: 1_000, api: false, user_per_s: None }
     }
 }
 
@@ -29,6 +34,12 @@ impl Setup {
     /// As the default, with so many nodes.
     pub fn nodes(nodes: u64) -> Self {
         Self { nodes, ..Self::default() }
+    }
+
+    /// With the HTTP API, on a port of the system's choice.
+    #[must_use]
+    pub fn with_api(self) -> Self {
+        Self { api: true, ..self }
     }
 
     /// Flushes often and keeps next to nothing of the log: who was away for long gets a snapshot.

@@ -4,8 +4,11 @@
 //! the `kith.log.v1` messages. Out: parsed types. Invariants: an act that is recorded names no secret; a blanked edit has an empty text.
 //! Bounds: `limit.rs`, checked by [`Act::refused`] for clients, and again at apply. Not here: what an act does (kith-machine).
 
+use std::{fmt, str::FromStr};
+
 use crate::{
     code::Code,
+    hex::{self, ParseIdError},
     id::{ChannelId, ClientSeq, DeviceId, Seq, Timestamp, UserId, hash},
     limit,
     log::Role,
@@ -132,6 +135,41 @@ pub struct Invite {
     pub until: Timestamp,
     /// So many may still join by it; 0 in a new one: any number.
     pub uses: u32,
+}
+
+/// A link as people hand it on. Whoever holds it may show it. Prints as `kith-join:<channel>:<secret>`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct JoinLink {
+    /// Which group.
+    pub channel: ChannelId,
+    /// What lets in.
+    pub secret: [u8; 16],
+}
+
+impl fmt::Display for JoinLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:", Self::SCHEME, self.channel)?;
+        hex::write(f, &self.secret)
+    }
+}
+
+impl JoinLink {
+    const SCHEME: &str = "kith-join";
+}
+
+impl FromStr for JoinLink {
+    type Err = ParseIdError;
+    /// Parses what `Display` prints.
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        let mut parts = text.trim().split(':');
+        let (scheme, channel, secret) = (parts.next(), parts.next(), parts.next());
+        let has_form = scheme == Some(Self::SCHEME) && parts.next().is_none();
+        let channel = channel.filter(|_| has_form).and_then(|channel| ChannelId::from_hex(channel).ok());
+        match (channel, secret.and_then(hex::read)) {
+            (Some(channel), Some(secret)) => Ok(Self { channel, secret }),
+            _ => Err(ParseIdError { what: "link: it has the form kith-join:<channel>:<secret>" }),
+        }
+    }
 }
 
 /// A link as it is kept.

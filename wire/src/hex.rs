@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use thiserror::Error;
 
-use crate::id::{ChannelId, ChannelIdError, ClusterId, StoreId, UserId};
+use crate::id::{CallKey, ChannelId, ChannelIdError, ClusterId, StoreId, UserId};
 
 /// The text is not an id of this kind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
@@ -39,6 +39,18 @@ impl FromStr for UserId {
     fn from_str(text: &str) -> Result<Self, ParseIdError> {
         let raw = text.strip_prefix('u').and_then(read).ok_or(ParseIdError { what: "user id" })?;
         Ok(Self::new(u64::from_be_bytes(raw)))
+    }
+}
+
+impl FromStr for CallKey {
+    type Err = ParseIdError;
+    /// Parses a UUID of version 7: 32 digits in groups of 8, 4, 4, 4 and 12.
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        let error = ParseIdError { what: "key: it is no UUID of version 7" };
+        let has_form = text.len() == 36 && text.bytes().enumerate().all(|(at, byte)| (byte == b'-') == matches!(at, 8 | 13 | 18 | 23));
+        let raw: [u8; 16] = has_form.then(|| text.replace('-', "")).and_then(|digits| read(&digits)).ok_or(error)?;
+        let is_v7 = raw[6] >> 4 == 7 && raw[8] >> 6 == 0b10;
+        if is_v7 { Ok(Self::new(raw)) } else { Err(error) }
     }
 }
 

@@ -172,6 +172,47 @@ impl fmt::Display for ClusterId {
     }
 }
 
+/// Names a call of a caller that numbers nothing: a UUIDv7 of the caller's, remembered for a day by the time in it, or one that a node draws
+/// for a call without one, to tell its own retries apart.
+///
+/// ```text
+/// caller's  ms since 1970, 48 bits, not 0 | version, variant and 74 random bits      (RFC 9562, version 7)
+/// node's    0, 48 bits | ms since 1970, 48 bits | random, 32 bits                     (sorts before any caller's)
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct CallKey([u8; 16]);
+impl CallKey {
+    /// Wraps 16 raw bytes.
+    pub const fn new(raw: [u8; 16]) -> Self {
+        Self(raw)
+    }
+    /// The raw bytes.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+    /// A node's own, for a call that came without one.
+    pub fn of_node(now: Timestamp, random: u32) -> Self {
+        let mut raw = [0; 16];
+        raw[6..12].copy_from_slice(&now.get().to_be_bytes()[2..]);
+        raw[12..].copy_from_slice(&random.to_be_bytes());
+        Self(raw)
+    }
+    /// Whether a node drew it.
+    pub fn is_of_node(self) -> bool {
+        self.0[..6] == [0; 6]
+    }
+    /// The time in it.
+    pub fn time(self) -> Timestamp {
+        let part = if self.is_of_node() { &self.0[6..12] } else { &self.0[..6] };
+        Timestamp::new(part.iter().fold(0, |time, byte| (time << 8) | u64::from(*byte)))
+    }
+}
+impl fmt::Display for CallKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        hex::write(f, &self.0)
+    }
+}
+
 /// A data directory, drawn at random when it is made: a node id is bound to it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct StoreId([u8; 16]);

@@ -24,6 +24,21 @@ pub const MENTIONS_MAX: usize = 100;
 pub const MENTIONS_KEPT: usize = 100;
 /// Numbers of a device that await their final answer in one channel; the dedup ring. The next waits in the client.
 pub const DEDUP_RING: usize = 32;
+/// Keys of one caller that are remembered in one channel. The next call there is `Busy`, until the oldest are forgotten.
+pub const CALLS_MAX: u32 = 10_000;
+/// Keys of one caller that are remembered in their home. As above.
+pub const HOME_CALLS_MAX: u32 = 1_000;
+/// How long a caller's key is remembered, in milliseconds after the time in it: a day, and the hour that a caller's clock may be behind. An older
+/// one that is unknown is `TooOld`.
+pub const CALL_KEPT_MS: u64 = 25 * 3_600_000;
+/// How far a caller's key may be dated ahead, in milliseconds. One beyond it is `Invalid`.
+pub const CALL_AHEAD_MS: u64 = 3_600_000;
+/// How long a key that a node drew is remembered, in milliseconds: far longer than its retries go on.
+pub const CALL_OF_NODE_KEPT_MS: u64 = 600_000;
+/// A call that has not ended for so long, in milliseconds, may be begun anew: whoever did it has given up. Before that a second one is `Busy`.
+pub const CALL_RUNS_MS: u64 = 20_000;
+/// Answer of a call, in bytes, that is kept in its caller's home. A longer one is not: its retry is done again.
+pub const CALL_ANSWER_BYTES_MAX: usize = 4 * 1024;
 /// Title of a group, in Unicode scalar values. One more is `TooLarge`.
 pub const TITLE_CHARS_MAX: usize = 200;
 /// User name, in bytes after folding. One more is `TooLarge`.

@@ -4,6 +4,7 @@
 //! Invariants: a field number is never reused; an unknown command is an error, never skipped; an unknown content kind is kept.
 //! Bounds: `limit.rs`. Not here: what a command does (kith-machine), where a row lies (kith-storage).
 
+mod call;
 mod content;
 mod user;
 
@@ -16,12 +17,13 @@ use crate::{
     code::Code,
     hook::{HookAck, HookChange, HooksRow},
     id::{
-        BootEpoch, Bucket, ChannelId, ClientSeq, ClusterId, DeviceId, GroupId, Incarnation, LogIndex, MapEpoch, NodeId, OwnerEpoch, RegionId, Seq,
-        StoreId, Term, Timestamp, UserId, UserRev,
+        BootEpoch, Bucket, CallKey, ChannelId, ClientSeq, ClusterId, DeviceId, GroupId, Incarnation, LogIndex, MapEpoch, NodeId, OwnerEpoch,
+        RegionId, Seq, StoreId, Term, Timestamp, UserId, UserRev,
     },
 };
 
 pub use self::{
+    call::{CallRow, CallsRow},
     content::{Content, Record},
     user::{
         ContactRow, CredentialRow, Debt, EnterDevice, IssuedReset, OwedRow, Preference, PreferencesRow, ProfileField, ProfileRow, SavedDraft,
@@ -124,6 +126,8 @@ pub struct Author {
     pub settled: ClientSeq,
     /// Of the bytes as the client sent them.
     pub digest: u64,
+    /// In the place of a number, for callers that send in parallel: `client_seq` and `settled` say nothing then.
+    pub key: Option<CallKey>,
 }
 
 /// Everything that can be logged in a group. Stored: a field number in the proto, never reused.
@@ -166,6 +170,10 @@ pub enum Command {
     User { user: UserId, change: UserChange },
     /// Moves a user's own read position, largest wins.
     MarkRead { user: UserId, channel: ChannelId, read: Position },
+    /// A call of a user begins; what was answered under the same key is answered again.
+    BeginCall { user: UserId, key: CallKey, digest: u64 },
+    /// What was answered to it, kept for a day.
+    EndCall { user: UserId, key: CallKey, answer: Bytes },
     // -- name
     /// Holds a name for a user that is being made.
     ReserveName { name: String, user: UserId },
@@ -403,10 +411,10 @@ pub struct DedupRow {
     pub ring: Vec<DedupEntry>,
 }
 
-/// One number that a device used up.
+/// One number that a device used up; also a row of its own, of one call under a key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct DedupEntry {
-    /// The number.
+    /// The number; 0 for a call under a key.
     pub client_seq: ClientSeq,
     /// Of the bytes.
     pub digest: u64,

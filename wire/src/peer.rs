@@ -5,14 +5,16 @@
 //! opened, and B's answers come back on it. Snapshots have a stream of their own. N and N-1 interoperate.
 //! Not here: deadlines and reconnecting (the node's peer links), what raft does with it (kith-raft).
 
+use bytes::Bytes;
+
 use crate::{
     client::{Answer, Delivery, DeliveryBody, HistoryPage, HistoryQuery, IndexQuery, Page, Refusal, ReplicaCondition, Request},
     desk::DeskChange,
     hello::Version,
     hook::HooksRow,
     id::{
-        BootEpoch, ChannelId, ClusterId, Conn, DeviceId, GroupId, LogIndex, MapEpoch, NodeId, RequestId, Seq, SessionId, StoreId, Term, Timestamp,
-        UserId, UserRev,
+        BootEpoch, CallKey, ChannelId, ClusterId, Conn, DeviceId, GroupId, LogIndex, MapEpoch, NodeId, RequestId, Seq, SessionId, StoreId, Term,
+        Timestamp, UserId, UserRev,
     },
     log::{ClusterMap, EnterDevice, Entry, IndexRow, LogId, Membership, Position, Record, Ref, UserChange, Vote},
     people::ProfileView,
@@ -149,6 +151,8 @@ pub struct Caller {
     pub admin: bool,
     /// Names the request in every node's log.
     pub trace: u64,
+    /// In the place of numbers, for callers that have none: names the call, so that a retry is known over any node.
+    pub key: Option<CallKey>,
 }
 
 /// One append of a streamed session.
@@ -283,6 +287,10 @@ pub enum Inner {
     HooksSince { version: u64 },
     /// May each of these users of this group be in one more group chat?
     HasRoom { users: Vec<UserId> },
+    /// Begins a call under a key, or tells what was answered to it.
+    BeginCall { user: UserId, key: CallKey, digest: u64 },
+    /// Keeps the answer of a call.
+    EndCall { user: UserId, key: CallKey, answer: Bytes },
 }
 
 /// The answer to an [`Inner`].
@@ -312,6 +320,8 @@ pub enum InnerAnswer {
     Hooks { hooks: Option<HooksRow> },
     /// To `Desk`: the number of what was begun.
     Kept { id: u64 },
+    /// To `BeginCall`: the answer given before; none: the call is the asker's to do.
+    Call { answer: Option<Bytes> },
 }
 
 /// A session for the registry of a home leader.

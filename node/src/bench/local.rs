@@ -140,6 +140,7 @@ pub fn group_chat(creator: UserId, op: u64, members: Vec<UserId>) -> (ChannelId,
 
 /// The how-manieth text of someone in a channel.
 pub fn text(channel: ChannelId, user: UserId, number: u64, text: String) -> Command {
-    let author = Author { user, device: device(user), client_seq: ClientSeq::new(number), settled: ClientSeq::new(number), digest: number };
+    let author =
+        Author { user, device: device(user), client_seq: ClientSeq::new(number), settled: ClientSeq::new(number), digest: number, key: None };
     Command::Append { channel, author, content: Content::Text { text, reply_to: None, mentions: Vec::new(), extra: None }, peer: PeerCheck::NotAsked }
 }

@@ -43,6 +43,9 @@ pub(super) struct Args {
     /// Address of the single node for health and metrics (TCP); used when its cluster is made
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7680", requires = "single_node")]
     http: SocketAddr,
+    /// Also serve the HTTP API in the clear at this address of this machine: for development
+    #[arg(long, value_name = "ADDRESS")]
+    api_plain: Option<SocketAddr>,
     /// A setting that wins over the file and the environment
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     overrides: Vec<String>,
@@ -59,7 +62,8 @@ pub(super) async fn run(args: Args, stop: CancellationToken, faults: Faults) -> 
         Some(file) => file.clone(),
         None => single_node(&args.data, args.listen, args.http)?,
     };
-    let overrides = args.overrides.iter().map(|text| parse_override(text)).collect::<Result<Vec<_>, _>>()?;
+    let mut overrides = args.overrides.iter().map(|text| parse_override(text)).collect::<Result<Vec<_>, _>>()?;
+    overrides.extend(args.api_plain.map(|address| ("api.plain".to_owned(), address.to_string())));
     let config = Config::load_with(&file, &overrides)
         .map_err(|error| Failure::local("reading the settings", &error, "correct the file; the message names the keys there are"))?;
     telemetry::start(&config.log);
@@ -84,12 +88,20 @@ pub(super) async fn run(args: Args, stop: CancellationToken, faults: Faults) -> 
 
 fn tell(args: &Args, node: &Node) {
     if args.json {
-        let http = node.http_addr().map(|address| address.to_string());
-        println!("{}", serde_json::json!({ "node": node.id().get(), "address": node.client_addr().to_string(), "http": http }));
+        let text = |address: Option<SocketAddr>| address.map(|address| address.to_string());
+        let (http, api, plain) = (text(node.http_addr()), text(node.api_addr()), text(node.api_plain_addr()));
+        let address = node.client_addr().to_string();
+        println!("{}", serde_json::json!({ "node": node.id().get(), "address": address, "http": http, "api": api, "api_plain": plain }));
     } else if args.single_node {
         println!("node {} listens on {}", node.id(), node.client_addr());
         if let Some(http) = node.http_addr() {
             println!("health and metrics: http://{http}/readyz http://{http}/metrics");
+        }
+        if let Some(api) = node.api_addr() {
+            println!("http api: https://{api}/v1 (curl --cacert {}/cluster/ca.pem)", args.data.display());
+        }
+        if let Some(plain) = node.api_plain_addr() {
+            println!("http api in the clear, for development: http://{plain}/v1");
         }
         println!("to talk: kith chat --cluster {} --as ann --to bob", args.data.display());
     }

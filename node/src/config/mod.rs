@@ -5,6 +5,7 @@
 
 use std::{
     net::SocketAddr,
+    num::NonZeroU32,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -24,6 +25,9 @@ pub struct Config {
     pub node: NodeConfig,
     /// Which cluster it belongs to.
     pub cluster: ClusterConfig,
+    /// The HTTP API.
+    #[serde(default)]
+    pub api: ApiConfig,
     /// Bounds.
     #[serde(default)]
     pub limits: LimitsConfig,
@@ -69,6 +73,46 @@ pub struct NodeConfig {
 pub struct ClusterConfig {
     /// Folder of `cluster.toml`, `ca.pem` and `token.key`.
     pub folder: PathBuf,
+}
+
+/// `[api]`
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ApiConfig {
+    /// Address of the HTTP API (TCP), with TLS by the node's certificate; no API if not given.
+    pub listen: Option<SocketAddr>,
+    /// A second address of it, in the clear: of this machine alone, for development.
+    pub plain: Option<SocketAddr>,
+    /// Web pages of these origins may use it, as `https://chat.example`; of no other.
+    pub origins: Vec<String>,
+    /// Requests a second of one user, over a longer time; four times as many may come at once.
+    pub user_per_s: NonZeroU32,
+    /// As above, of one device.
+    pub device_per_s: NonZeroU32,
+    /// As above, from one address (of IPv6: its first 64 bits).
+    pub address_per_s: NonZeroU32,
+    /// Connections at once; further ones wait. About 20 kB each.
+    pub connections_max: usize,
+    /// Long polls and event streams at once; the next is `Busy`.
+    pub streams_max: usize,
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        const fn rate(per_s: u32) -> NonZeroU32 {
+            NonZeroU32::new(per_s).expect("it is not 0")
+        }
+        Self {
+            listen: None,
+            plain: None,
+            origins: Vec::new(),
+            user_per_s: rate(50),
+            device_per_s: rate(25),
+            address_per_s: rate(200),
+            connections_max: 4_096,
+            streams_max: 2_048,
+        }
+    }
 }
 
 /// `[limits]`
@@ -194,6 +238,10 @@ impl Config {
         for path in [&mut config.node.data, &mut config.node.cert, &mut config.node.key, &mut config.cluster.folder] {
             *path = base.join(&*path);
         }
+        if let Some(plain) = config.api.plain.filter(|plain| !plain.ip().is_loopback()) {
+            let why = format!("api.plain is {plain}, and would send passwords in the clear: only an address of this machine, as 127.0.0.1:7681");
+            return Err(fail(config::ConfigError::Message(why)));
+        }
         Ok(config)
     }
 
@@ -213,6 +261,14 @@ fn sectioned() -> std::collections::HashMap<String, String> {
 pub struct NodeFile {
     node: NodeConfig,
     cluster: ClusterConfig,
+    api: ApiFile,
+}
+
+/// The part of `[api]` that is no default.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+struct ApiFile {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listen: Option<SocketAddr>,
 }
 
 impl NodeFile {
@@ -232,6 +288,8 @@ impl NodeFile {
                 lanes: None,
             },
             cluster: ClusterConfig { folder: "../cluster".into() },
+            // The same number, of TCP: a client needs one address.
+            api: ApiFile { listen: (!spec.http.is_empty()).then_some(listen) },
         }
     }
 }
@@ -262,6 +320,13 @@ mod tests {
         assert_eq!(load(WHOLE).unwrap().raft.retention(), Retention::default());
         let set = load(&format!("{WHOLE}[raft]\nkeep_entries = 50\nflush_interval_ms = 1\n")).unwrap().raft.retention();
         assert_eq!((set.keep_entries, set.flush_interval), (50, Duration::from_millis(100)));
+    }
+
+    #[test]
+    fn in_the_clear_is_on_this_machine_only() {
+        assert!(load(&format!("{WHOLE}[api]\nplain = '127.0.0.1:7681'\n")).is_ok());
+        let error = load(&format!("{WHOLE}[api]\nplain = '0.0.0.0:7681'\n")).unwrap_err();
+        assert!(error.contains("api.plain"), "{error}");
     }
 
     #[test]

@@ -272,9 +272,9 @@ fn specs(nodes: usize) -> io::Result<Vec<NodeSpec>> {
     // All are held until all are drawn, so that none is drawn twice.
     let mut held = Vec::new();
     for _ in 0..nodes {
-        held.push((UdpSocket::bind(any)?, TcpListener::bind(any)?));
+        held.push((client_port(any)?, TcpListener::bind(any)?));
     }
-    let spec = |(at, (quic, http)): (usize, &(UdpSocket, TcpListener))| {
+    let spec = |(at, ((quic, _), http)): (usize, &((UdpSocket, TcpListener), TcpListener))| {
         Ok(NodeSpec {
             id: at as u64 + 1,
             address: quic.local_addr()?.to_string(),
@@ -286,6 +286,22 @@ fn specs(nodes: usize) -> io::Result<Vec<NodeSpec>> {
     };
     held.iter().enumerate().map(spec).collect()
 }
+
+/// A port that is free for QUIC (UDP) and for the API (TCP).
+fn client_port(any: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
+    let mut tries = PORT_TRIES;
+    loop {
+        let quic = UdpSocket::bind(any)?;
+        match TcpListener::bind(quic.local_addr()?) {
+            Ok(api) => return Ok((quic, api)),
+            Err(error) if tries == 0 => return Err(error),
+            Err(_) => tries -= 1,
+        }
+    }
+}
+
+/// Ports of UDP that are tried until the same one of TCP is free too.
+const PORT_TRIES: u32 = 20;
 
 /// The whole answer to a GET over HTTP/1.1.
 async fn get(address: &str, path: &str) -> io::Result<String> {

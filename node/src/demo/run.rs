@@ -142,7 +142,7 @@ async fn work(
             return Ok(end);
         }
     }
-    voice.say(&how_to_talk(folder));
+    voice.say(&how_to_talk(folder, nodes));
     let mut ticks = interval(TICK * TICKS_PER_SAMPLE as u32);
     loop {
         tokio::select! {
@@ -263,9 +263,11 @@ impl Folder {
     }
 }
 
-fn how_to_talk(folder: &Folder) -> String {
+fn how_to_talk(folder: &Folder, nodes: &Nodes) -> String {
     let binary = std::env::current_exe().map_or_else(|_| "kith".into(), |path| path.display().to_string());
     let path = folder.path().display();
+    let api: Vec<String> = nodes.spec().nodes.iter().map(|node| format!("https://{}", node.address)).collect();
+    let api = api.join(" ");
     let fate = match folder {
         Folder::Kept(_) => "The data is kept.",
         Folder::Temporary(_) => "The data is temporary: it is gone when the demo ends.",
@@ -276,6 +278,8 @@ fn how_to_talk(folder: &Folder) -> String {
          \n  {binary} chat --cluster {path} --as bob --to ann\n\
          \nAnd to look at it:\n\
          \n  {binary} status --cluster {path}\n\
+         \nThe HTTP API, with --cacert {path}/cluster/ca.pem:\n\
+         \n  {api}\n\
          \nCtrl-C ends it."
     )
 }

@@ -356,6 +356,11 @@ impl Sessions for LocalSessions {
         let registration = registration(session, &whose, true);
         Box::pin(async move { fanout.open(session, registration).await })
     }
+    fn watch(&self, session: SessionId, whose: Whose) -> BoxFuture<'static, Result<Registered, Refusal>> {
+        let fanout = self.0.clone();
+        let registration = registration(session, &whose, false);
+        Box::pin(async move { fanout.open(session, registration).await })
+    }
     fn close(&self, session: SessionId) {
         if let Some((node, tell)) = self.0.local.close(session) {
             self.0.tell(node, tell);

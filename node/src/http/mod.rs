@@ -1,9 +1,12 @@
-//! The node's HTTP face: health and metrics.
+//! The node's HTTP faces: health and metrics for operators, here; the API for those who chat without a session, in [`api`].
 //!
 //! In: a bound listener, [`Health`], the metrics registry. Out: `/livez`, `/readyz` (`?verbose` lists the checks), `/metrics` (OpenMetrics).
-//! Invariants: never on the path of a message; what is not known is not a pass. Not here: what the checks look at (the composition root).
+//! Invariants: what is not known is not a pass; the two faces have listeners of their own. Not here: what the checks look at (the composition
+//! root), connections and TLS of the API ([`listen`]).
 
+pub mod api;
 mod health;
+pub mod listen;
 
 use std::{io, sync::Arc};
 

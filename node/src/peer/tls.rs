@@ -94,6 +94,20 @@ impl Identity {
         Ok(config)
     }
 
+    /// For the HTTP API: the certificate that clients know; they show a token, not one of their own.
+    ///
+    /// # Errors
+    /// Key and certificate do not fit.
+    pub fn https(&self) -> Result<rustls::ServerConfig, TlsError> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut tls = rustls::ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_no_client_auth()
+            .with_single_cert(self.chain.clone(), self.key.clone_key())?;
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(tls)
+    }
+
     /// For dialling a peer.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use kith_wire::{
     id::{Bucket, GroupId, MapEpoch, NodeId, Term},
 };
 
-use super::{Router, refuse_for};
+use super::{Router, refuse, refuse_for};
 
 /// Where a bucket is, as the map says.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,7 +26,11 @@ impl Router {
     /// `NoLeader` with a delay: the map names no group for it yet.
     pub fn locate(&self, bucket: Bucket) -> Result<Route, Refusal> {
         let map = self.maps.current();
-        let group = map.group_of(bucket).ok_or_else(|| refuse_for(Code::NoLeader, MAP_WAIT_MS))?;
+        let Some(group) = map.group_of(bucket) else {
+            // What lies in a region that nobody has is nowhere; to wait would be in vain.
+            let is_nowhere = !map.runs.is_empty() && map.runs.values().all(|run| run.region != bucket.region);
+            return Err(if is_nowhere { refuse(Code::NotFound) } else { refuse_for(Code::NoLeader, MAP_WAIT_MS) });
+        };
         let replicas = map.groups.get(&group).map(|row| row.replicas.clone()).unwrap_or_default();
         Ok(Route { group, replicas, epoch: map.epoch })
     }

@@ -41,7 +41,7 @@ impl Asker {
             Self::Machine => (0, true),
             Self::Operator => (1, true),
         };
-        Caller { user: UserId::new(user), device: DeviceId::new(1), admin, trace: 0 }
+        Caller { user: UserId::new(user), device: DeviceId::new(1), admin, trace: 0, key: None }
     }
 }
 

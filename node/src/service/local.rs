@@ -258,6 +258,11 @@ impl Local {
             Inner::ConfirmName { name, user } => done(propose(&handle, Command::ConfirmName { name, user }).await?),
             Inner::ReleaseName { name, user, since } => done(propose(&handle, Command::ReleaseName { name, user, since }).await?),
             Inner::CreateUser { user, name, key } => done(propose(&handle, Command::CreateUser { user, name, key }).await?),
+            Inner::BeginCall { user, key, digest } => match propose(&handle, Command::BeginCall { user, key, digest }).await? {
+                Reply::Call { answer } => Ok(InnerAnswer::Call { answer }),
+                other => done(other),
+            },
+            Inner::EndCall { user, key, answer } => done(propose(&handle, Command::EndCall { user, key, answer }).await?),
             Inner::SettleUser { user, name } => {
                 // The reply says whether the name is the user's; if not, nothing under way will make it so.
                 match propose(&handle, UserChange::SettleName { name }.of(user)).await? {
@@ -300,7 +305,9 @@ impl LocalOps for Local {
 }
 
 pub(super) fn author(caller: &Caller, client_seq: kith_wire::id::ClientSeq, settled: kith_wire::id::ClientSeq, digest: u64) -> Author {
-    Author { user: caller.user, device: caller.device, client_seq, settled, digest }
+    // A call under a key is numbered by nothing else.
+    let (client_seq, settled) = if caller.key.is_some() { Default::default() } else { (client_seq, settled) };
+    Author { user: caller.user, device: caller.device, client_seq, settled, digest, key: caller.key }
 }
 
 pub(super) async fn propose(handle: &GroupHandle, command: Command) -> Result<Reply, Refusal> {
@@ -337,9 +344,13 @@ pub(super) fn sent(reply: Reply) -> Result<Answer, Refusal> {
         Reply::Kept { .. } | Reply::Joined { .. } | Reply::Pending | Reply::Slow { .. } => act_reply(reply),
         Reply::Sent { seq, cnt, ts, duplicate } => Ok(Answer::Sent { seq, cnt, ts, duplicate }),
         Reply::Voided => Ok(Answer::Voided),
-        Reply::Done | Reply::Rev(_) | Reply::Merged { .. } | Reply::Account { .. } | Reply::Reserved { .. } | Reply::Entered { .. } => {
-            Ok(Answer::Done)
-        }
+        Reply::Done
+        | Reply::Rev(_)
+        | Reply::Merged { .. }
+        | Reply::Account { .. }
+        | Reply::Reserved { .. }
+        | Reply::Entered { .. }
+        | Reply::Call { .. } => Ok(Answer::Done),
         Reply::OutOfSequence { expected } => Err(Refusal::out_of_sequence(expected)),
         Reply::Rejected(code) => Err(rejected(code)),
         Reply::WrongGroup => Err(refuse(Code::WrongGroup)),

@@ -8,6 +8,7 @@
 pub mod account;
 #[cfg(test)]
 mod authority;
+pub mod call;
 mod chat;
 mod contact;
 pub mod desk;
@@ -276,7 +277,7 @@ mod tests {
     use super::*;
 
     fn caller(user: u64, admin: bool) -> Caller {
-        Caller { user: UserId::new(user), device: DeviceId::new(1), admin, trace: 0 }
+        Caller { user: UserId::new(user), device: DeviceId::new(1), admin, trace: 0, key: None }
     }
     fn send(text: String) -> Request {
         let channel = ChannelId::direct(UserId::new(1), UserId::new(2));

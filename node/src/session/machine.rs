@@ -181,7 +181,7 @@ impl Machine {
             user_rev: registered.user_rev,
             now: wall,
         }));
-        self.phase = Phase::Open(Caller { user: claims.user, device: hello.device, admin: claims.admin, trace: self.trace });
+        self.phase = Phase::Open(Caller { user: claims.user, device: hello.device, admin: claims.admin, trace: self.trace, key: None });
         for (id, request) in early {
             self.admit(id, request);
         }
@@ -280,7 +280,7 @@ impl Machine {
             Ok(request) => {
                 self.waiting.insert(id, None);
                 self.trace = self.trace.wrapping_add(1);
-                let caller = Caller { user: UserId::new(0), device: DeviceId::new(0), admin: false, trace: self.trace };
+                let caller = Caller { user: UserId::new(0), device: DeviceId::new(0), admin: false, trace: self.trace, key: None };
                 self.actions.push_back(Action::Knock { id, caller, request });
             }
         }

@@ -77,6 +77,8 @@ pub trait Sessions: Send + Sync + 'static {
     fn open(&self, whose: Whose, outbox: Arc<Outbox>) -> SessionId;
     /// Registers it with the leader of the user's home.
     fn register(&self, session: SessionId, whose: Whose) -> BoxFuture<'static, Result<machine::Registered, Refusal>>;
+    /// As `register`, for one that is no device of the user: nothing is noted of it.
+    fn watch(&self, session: SessionId, whose: Whose) -> BoxFuture<'static, Result<machine::Registered, Refusal>>;
     /// Forgets it.
     fn close(&self, session: SessionId);
     /// How many there are.

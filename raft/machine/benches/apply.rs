@@ -47,8 +47,14 @@ fn view() -> MemoryView {
 }
 
 fn append(sender: u64, number: u64) -> Command {
-    let author =
-        Author { user: user(sender), device: device(sender), client_seq: ClientSeq::new(number), settled: ClientSeq::new(number), digest: number };
+    let author = Author {
+        user: user(sender),
+        device: device(sender),
+        client_seq: ClientSeq::new(number),
+        settled: ClientSeq::new(number),
+        digest: number,
+        key: None,
+    };
     let content = Content::Text {
         text: "what people say in a line of chat, about as long as this one".to_owned(),
         reply_to: None,

@@ -67,6 +67,20 @@ fn write_key(key: &RowKey, out: &mut Vec<u8>) {
             out.extend_from_slice(&device.get().to_be_bytes());
         }
         RowKey::Dirty(c) => channel(out, 7, c),
+        RowKey::Calls(c, u) => {
+            channel(out, 80, c);
+            out.extend_from_slice(&u.get().to_be_bytes());
+        }
+        RowKey::Keyed(c, u, key) => {
+            channel(out, 81, c);
+            out.extend_from_slice(&u.get().to_be_bytes());
+            out.extend_from_slice(key.as_bytes());
+        }
+        RowKey::HomeCalls(u) => user(out, 82, u),
+        RowKey::HomeCall(u, key) => {
+            user(out, 83, u);
+            out.extend_from_slice(key.as_bytes());
+        }
         RowKey::User(u) => user(out, 8, u),
         RowKey::Device(u, device) => {
             user(out, 9, u);
@@ -194,6 +208,9 @@ fn encode(row: &Row) -> Bytes {
         Row::Positions(row) => row.encode(),
         Row::Record(row) => row.encode(),
         Row::Dedup(row) => row.encode(),
+        Row::Calls(row) => row.encode(),
+        Row::Keyed(row) => row.encode(),
+        Row::HomeCall(row) => row.encode(),
         Row::Dirty | Row::Reply | Row::Timer | Row::HookDue => Bytes::new(),
         Row::Rules(row) => row.encode(),
         Row::Marks(row) => row.encode(),

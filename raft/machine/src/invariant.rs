@@ -7,11 +7,11 @@
 use std::{fmt, ops::RangeInclusive};
 
 use kith_wire::{
-    id::{ChannelId, ChannelKind, DeviceId, Seq, Timestamp, UserId, UserRev},
+    id::{ChannelId, ChannelKind, ClientSeq, DeviceId, Seq, Timestamp, UserId, UserRev},
     limit,
     log::{
-        ChannelRow, ContactRow, DedupRow, FormerRow, IndexRow, Member, Outcome, OwnedRow, Position, PositionsRow, Record, Role, RosterRow, RunRow,
-        Stay, UserRow,
+        CallsRow, ChannelRow, ContactRow, DedupEntry, DedupRow, FormerRow, IndexRow, Member, Outcome, OwnedRow, Position, PositionsRow, Record, Role,
+        RosterRow, RunRow, Stay, UserRow,
     },
 };
 
@@ -88,6 +88,7 @@ pub fn everything<'k>(view: &dyn StateView, keys: impl IntoIterator<Item = &'k R
             RowKey::Channel(id) => found.extend(channel(view, *id)?),
             RowKey::User(id) => found.extend(user(view, *id)?),
             RowKey::Dedup(id, device) => found.extend(ring_is_dense(view, *id, *device)?),
+            RowKey::Calls(id, user) => found.extend(calls_are_counted(view, *id, *user)?),
             RowKey::Index(user, id) => found.extend(index_row_is_found_by_rev(view, *user, *id)?),
             RowKey::Former(id, user) => found.extend(former_is_closed(view, *id, *user)?),
             RowKey::Marks(id, seq) => found.extend(beside::marks_are_bounded(view, *id, *seq)?),
@@ -294,6 +295,26 @@ pub fn ring_is_dense(view: &dyn StateView, id: ChannelId, device: DeviceId) -> C
             record.is_some_and(|record| (record.sender, record.device, record.client_seq, record.ts) == (dedup.user, device, entry.client_seq, ts));
         find.expect(fits, || format!("number {} is not of the record at {seq}", entry.client_seq));
     }
+    find.done()
+}
+
+/// The count of a caller's calls is that of its rows; none is below the floor, and each record that one made is the caller's.
+pub fn calls_are_counted(view: &dyn StateView, id: ChannelId, user: UserId) -> Checked {
+    let mut find = Finder::new("calls_are_counted", format!("{id} {user}"));
+    let Some(calls) = row::<CallsRow>(view, &RowKey::Calls(id, user))? else { return find.done() };
+    let mut live = 0;
+    for (key, row) in view.scan(&Scan::Keyed(id, user), false, usize::MAX)? {
+        let entry = Held::<DedupEntry>::new(&key, row)?;
+        let RowKey::Keyed(_, _, call) = key else { continue };
+        live += u32::from(!call.is_of_node());
+        find.expect(call.is_of_node() || call.time() >= calls.floor, || format!("{call} is below the floor"));
+        if let Outcome::Record { seq, ts } = entry.outcome {
+            let record = crate::view::row::<Record>(view, &RowKey::Record(id, seq))?;
+            let fits = record.is_some_and(|record| (record.sender, record.client_seq, record.ts) == (user, ClientSeq::new(0), ts));
+            find.expect(fits, || format!("{call} is not of the record at {seq}"));
+        }
+    }
+    find.expect(live == calls.live, || format!("{live} rows, {} counted", calls.live));
     find.done()
 }
 

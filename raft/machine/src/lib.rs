@@ -26,6 +26,7 @@ use crate::{
     view::{RowKey, StateView, ViewError, WriteSet, row},
 };
 
+mod call;
 pub mod channel;
 pub mod desk;
 mod digest;
@@ -161,6 +162,8 @@ pub fn bucket_of(command: &Command) -> Option<Bucket> {
         | Command::RegisterDevice { user, .. }
         | Command::MergeRefs { user, .. }
         | Command::MarkRead { user, .. }
+        | Command::BeginCall { user, .. }
+        | Command::EndCall { user, .. }
         | Command::User { user, .. } => Some(user.bucket()),
         Command::ReserveName { name, .. }
         | Command::ConfirmName { name, .. }
@@ -225,6 +228,8 @@ fn apply_item(ctx: &mut Context<'_>, item: Item) -> Result<Reply, ViewError> {
         Command::User { user, change } => user::change(ctx, user, change),
         Command::MergeRefs { user, refs } => user::index::merge_refs(ctx, user, refs),
         Command::MarkRead { user, channel, read } => user::index::mark_read(ctx, user, channel, read),
+        Command::BeginCall { user, key, digest } => user::call::begin(ctx, user, key, digest),
+        Command::EndCall { user, key, answer } => user::call::end(ctx, user, key, answer),
         Command::ReserveName { name, user } => name::reserve(ctx, name, user),
         Command::ConfirmName { name, user } => name::confirm(ctx, name, user),
         Command::ReleaseName { name, user, since } => name::release(ctx, name, user, since),

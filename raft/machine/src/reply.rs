@@ -1,5 +1,6 @@
 //! What the proposer of a command gets: a value for each expected outcome.
 
+use bytes::Bytes;
 use kith_wire::{
     code::Code,
     id::{ClientSeq, Seq, Timestamp, UserRev},
@@ -36,6 +37,8 @@ pub enum Reply {
     Reserved { since: Timestamp },
     /// The device is in, by this log-in; what its token may say.
     Entered { name: String, login: u64, admin: bool, created: bool },
+    /// A call: what was answered to it before; none: it is the asker's to do.
+    Call { answer: Option<Bytes> },
     /// Done, nothing to tell.
     Done,
 }

@@ -9,10 +9,10 @@ use kith_wire::hook::{HookCursorRow, HooksRow};
 use kith_wire::log::{ContactRow, ProfileRow, WordRow, bucket_of_word};
 use kith_wire::{
     act::{MarksRow, RulesRow, ScheduledRow, Timer},
-    id::{Bucket, ChannelId, DeviceId, GroupId, HookId, NodeId, RegionId, Seq, Timestamp, UserId, UserRev},
+    id::{Bucket, CallKey, ChannelId, DeviceId, GroupId, HookId, NodeId, RegionId, Seq, Timestamp, UserId, UserRev},
     log::{
-        ChannelRow, ClusterRow, CredentialRow, Debt, DedupRow, DeviceRow, FormerRow, GroupRow, GroupStateRow, IndexRow, NameRow, NodeRow, OwedRow,
-        OwnedRow, PositionsRow, Record, RosterRow, RunRow, UserRow,
+        CallRow, CallsRow, ChannelRow, ClusterRow, CredentialRow, Debt, DedupEntry, DedupRow, DeviceRow, FormerRow, GroupRow, GroupStateRow,
+        IndexRow, NameRow, NodeRow, OwedRow, OwnedRow, PositionsRow, Record, RosterRow, RunRow, UserRow,
     },
 };
 use thiserror::Error;
@@ -46,6 +46,10 @@ pub enum RowKey {
     Scheduled(ChannelId, UserId, u64),
     /// [`Row::Timer`]: there until it has fired.
     Timer(Timestamp, ChannelId, Timer),
+    /// [`Row::Calls`]: the calls of one caller in a channel.
+    Calls(ChannelId, UserId),
+    /// [`Row::Keyed`], by key.
+    Keyed(ChannelId, UserId, CallKey),
     /// [`Row::User`]
     User(UserId),
     /// [`Row::Device`]
@@ -64,6 +68,10 @@ pub enum RowKey {
     Credential(UserId),
     /// [`Row::Owed`]: there while the user's home owes it to another group.
     Owed(UserId, Debt),
+    /// [`Row::Calls`]: the calls of one caller in their home.
+    HomeCalls(UserId),
+    /// [`Row::HomeCall`], by key.
+    HomeCall(UserId, CallKey),
     /// [`Row::Name`], by folded name.
     Name(String),
     /// [`Row::Desk`]: in the desk's bucket, as the three below.
@@ -113,10 +121,17 @@ impl RowKey {
             | Self::Marks(c, _)
             | Self::Reply(c, ..)
             | Self::Scheduled(c, ..)
-            | Self::Timer(_, c, _) => Some(c.bucket()),
-            Self::User(u) | Self::Device(u, _) | Self::Index(u, _) | Self::IndexByRev(u, _) | Self::Credential(u) | Self::Owed(u, _) => {
-                Some(u.bucket())
-            }
+            | Self::Timer(_, c, _)
+            | Self::Calls(c, _)
+            | Self::Keyed(c, ..) => Some(c.bucket()),
+            Self::User(u)
+            | Self::Device(u, _)
+            | Self::Index(u, _)
+            | Self::IndexByRev(u, _)
+            | Self::Credential(u)
+            | Self::Owed(u, _)
+            | Self::HomeCalls(u)
+            | Self::HomeCall(u, _) => Some(u.bucket()),
             Self::Profile(u) | Self::Contact(u, _) => Some(u.bucket()),
             Self::Word(word, _) => Some(bucket_of_word(word)),
             Self::Name(name) => Some(Bucket::of_name(name)),
@@ -142,6 +157,12 @@ pub enum Row {
     Record(Record),
     /// A device's numbers.
     Dedup(DedupRow),
+    /// How many calls of a caller are remembered.
+    Calls(CallsRow),
+    /// What became of a call in a channel.
+    Keyed(DedupEntry),
+    /// A call in its caller's home.
+    HomeCall(CallRow),
     /// A mark without content.
     Dirty,
     /// Description, rules, pins and links.
@@ -209,6 +230,10 @@ pub enum Scan {
     Records(ChannelId, RangeInclusive<Seq>),
     /// All `Positions` of a channel, by user.
     Positions(ChannelId),
+    /// All calls of a caller in a channel, by key: those of nodes first, each by its time.
+    Keyed(ChannelId, UserId),
+    /// All calls in their caller's home, by key.
+    HomeCalls(UserId),
     /// All devices of a user.
     Devices(UserId),
     /// `IndexByRev` of a user, by rev.
@@ -251,10 +276,13 @@ impl Scan {
     /// First and last key that the scan can give, in the order of [`RowKey`]; `None` when its range is empty.
     pub fn bounds(&self) -> Option<(RowKey, RowKey)> {
         const USERS: (UserId, UserId) = (UserId::new(0), UserId::new(u64::MAX));
+        const KEYS: (CallKey, CallKey) = (CallKey::new([0; 16]), CallKey::new([u8::MAX; 16]));
         const REGIONS: (RegionId, RegionId) = (RegionId::new(0), RegionId::new(u8::MAX));
         let bounds = match self {
             Self::Records(channel, seqs) => (RowKey::Record(*channel, *seqs.start()), RowKey::Record(*channel, *seqs.end())),
             Self::Positions(channel) => (RowKey::Positions(*channel, USERS.0), RowKey::Positions(*channel, USERS.1)),
+            Self::Keyed(channel, user) => (RowKey::Keyed(*channel, *user, KEYS.0), RowKey::Keyed(*channel, *user, KEYS.1)),
+            Self::HomeCalls(user) => (RowKey::HomeCall(*user, KEYS.0), RowKey::HomeCall(*user, KEYS.1)),
             Self::Devices(user) => (RowKey::Device(*user, DeviceId::new(0)), RowKey::Device(*user, DeviceId::new(u64::MAX))),
             Self::IndexByRev(user, revs) => (RowKey::IndexByRev(*user, *revs.start()), RowKey::IndexByRev(*user, *revs.end())),
             Self::Dirty(_) => {
@@ -398,7 +426,7 @@ macro_rules! row_values {
     )*};
 }
 row_values! {
-    Channel(ChannelRow), Roster(RosterRow), Former(FormerRow), Positions(PositionsRow), Record(Record), Dedup(DedupRow), User(UserRow),
+    Channel(ChannelRow), Roster(RosterRow), Former(FormerRow), Positions(PositionsRow), Record(Record), Dedup(DedupRow), Calls(CallsRow), Keyed(DedupEntry), HomeCall(CallRow), User(UserRow),
     Device(DeviceRow), Index(IndexRow), IndexByRev(ChannelId), Credential(CredentialRow), Owed(OwedRow), Profile(ProfileRow), Contact(ContactRow), Word(WordRow), Name(NameRow), GroupState(GroupStateRow), Owned(OwnedRow), Cluster(ClusterRow),
     Node(NodeRow), Group(GroupRow), Run(RunRow), Rules(RulesRow), Marks(MarksRow), Scheduled(ScheduledRow),
     Desk(DeskRow), Report(ReportRow), ReportId(ReportIdRow), Audit(AuditRow), Hooks(HooksRow), HookCursor(HookCursorRow),

@@ -45,7 +45,7 @@ impl Chat {
         let device = Script::device(user(who), 0);
         let last = row::<DedupRow>(&self.script.view, &RowKey::Dedup(self.group, device)).expect("readable").map_or(0, |row| row.last.get());
         let client_seq = ClientSeq::new(last + 1);
-        Author { user: user(who), device, client_seq, settled: client_seq, digest: last }
+        Author { user: user(who), device, client_seq, settled: client_seq, digest: last, key: None }
     }
     fn propose(&mut self, command: Command) -> Reply {
         self.script.propose(command).replies[0].clone()

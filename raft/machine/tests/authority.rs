@@ -152,7 +152,7 @@ impl World {
         self.numbers += 1;
         // A device of its own for each: the number is always the first.
         let device = DeviceId::new(1_000 + self.numbers);
-        let author = Author { user, device, client_seq: ClientSeq::new(1), settled: ClientSeq::new(1), digest: 0 };
+        let author = Author { user, device, client_seq: ClientSeq::new(1), settled: ClientSeq::new(1), digest: 0, key: None };
         let command = match operation.clone() {
             Operation::Text(content) => Command::Append { channel, author, content, peer: PeerCheck::NotAsked },
             Operation::Change(change) => Command::ChangeMembers { channel, author, change },
@@ -260,7 +260,8 @@ fn with_the_device_of_somebody_else_nothing_is_done() {
     for (operation, _) in rows() {
         let mut world = World::new();
         let device = DeviceId::new(9_999);
-        let of = |user, client_seq: u64| Author { user, device, client_seq: ClientSeq::new(client_seq), settled: ClientSeq::new(1), digest: 0 };
+        let of =
+            |user, client_seq: u64| Author { user, device, client_seq: ClientSeq::new(client_seq), settled: ClientSeq::new(1), digest: 0, key: None };
         let channel = world.group;
         let own = Command::Append { channel, author: of(Asker::Member.user(), 1), content: text("mine"), peer: PeerCheck::NotAsked };
         assert!(matches!(world.script.propose(own).replies[0], Reply::Sent { .. }));

@@ -60,7 +60,7 @@ impl Chat {
     }
     fn author(who: u8, number: u64) -> Author {
         let user = user(who);
-        Author { user, device: Script::device(user, 0), client_seq: ClientSeq::new(number), settled: ClientSeq::new(0), digest: number }
+        Author { user, device: Script::device(user, 0), client_seq: ClientSeq::new(number), settled: ClientSeq::new(0), digest: number, key: None }
     }
     fn text(&mut self, who: u8, text: &str) -> Reply {
         self.text_as(Self::author(who, self.next[usize::from(who)]), text, PeerCheck::NotAsked)

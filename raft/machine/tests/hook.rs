@@ -49,7 +49,7 @@ impl World {
         let key = kith_machine::view::RowKey::Dedup(self.group, device);
         let last = kith_machine::view::row::<DedupRow>(&self.script.view, &key).expect("readable").map_or(0, |row| row.last.get());
         let client_seq = ClientSeq::new(last + 1);
-        Author { user: Script::user(who), device, client_seq, settled: client_seq, digest: last }
+        Author { user: Script::user(who), device, client_seq, settled: client_seq, digest: last, key: None }
     }
     fn say(&mut self, who: u8) -> Seq {
         let content = Content::Text { text: "hi".to_owned(), reply_to: None, mentions: Vec::new(), extra: None };

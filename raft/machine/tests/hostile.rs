@@ -9,8 +9,8 @@ use kith_wire::{
     act::{Act, Draft, Extra, Gone, Invite, Rules, Timer},
     code::Code,
     id::{
-        ChannelId, ClientSeq, ClusterId, DeviceId, GroupId, Incarnation, LogIndex, MapEpoch, NodeId, OwnerEpoch, RegionId, Seq, Term, Timestamp,
-        UserId,
+        CallKey, ChannelId, ClientSeq, ClusterId, DeviceId, GroupId, Incarnation, LogIndex, MapEpoch, NodeId, OwnerEpoch, RegionId, Seq, Term,
+        Timestamp, UserId,
     },
     log::{Author, Batch, Command, Content, GroupRow, Item, LogId, MemberChange, NodeRow, PeerCheck, Position, Ref, Role, RunRow},
 };
@@ -42,15 +42,23 @@ fn position() -> impl Strategy<Value = Position> {
     (seq(), number()).prop_map(|(seq, cnt)| Position { seq, cnt })
 }
 fn author() -> BoxedStrategy<Author> {
-    (user(), device(), number(), number(), number())
-        .prop_map(|(user, device, client_seq, settled, digest)| Author {
+    (user(), device(), number(), number(), number(), prop::option::of(call_key()))
+        .prop_map(|(user, device, client_seq, settled, digest, key)| Author {
             user,
             device,
             client_seq: ClientSeq::new(client_seq),
             settled: ClientSeq::new(settled),
             digest,
+            key,
         })
         .boxed()
+}
+fn call_key() -> BoxedStrategy<CallKey> {
+    prop_oneof![
+        any::<[u8; 16]>().prop_map(CallKey::new),
+        (number(), any::<u32>()).prop_map(|(now, random)| CallKey::of_node(Timestamp::new(now), random % 3)),
+    ]
+    .boxed()
 }
 fn change() -> BoxedStrategy<MemberChange> {
     let role = prop_oneof![Just(Role::Member), Just(Role::Admin), Just(Role::Owner)];
@@ -179,6 +187,12 @@ fn command() -> BoxedStrategy<Command> {
         }),
         (user(), prop::collection::vec(news(), 0..4)).prop_map(|(user, refs)| Command::MergeRefs { user, refs }),
         (user(), channel(), position()).prop_map(|(user, channel, read)| Command::MarkRead { user, channel, read }),
+        (user(), call_key(), number()).prop_map(|(user, key, digest)| Command::BeginCall { user, key, digest }),
+        (user(), call_key(), any::<bool>()).prop_map(|(user, key, long)| Command::EndCall {
+            user,
+            key,
+            answer: Bytes::from(vec![b'?'; if long { 5_000 } else { 2 }]),
+        }),
         (".{0,80}", user()).prop_map(|(name, user)| Command::ReserveName { name, user }),
         (".{0,80}", user()).prop_map(|(name, user)| Command::ConfirmName { name, user }),
         (".{0,80}", user(), any::<u64>()).prop_map(|(name, user, since)| Command::ReleaseName { name, user, since: Timestamp::new(since) }),

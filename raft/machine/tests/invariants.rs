@@ -83,7 +83,8 @@ impl World {
         let group = ChannelId::group(RegionId::FIRST, ann, device, 0);
         script.propose(Command::CreateGroup { channel: group, creator: ann, device, op: 0, title: "trio".to_owned(), members: vec![bob] });
         script.propose(Command::Fanned { channel: group, seq: Seq::new(1) });
-        let author = |number: u64| Author { user: ann, device, client_seq: ClientSeq::new(number), settled: ClientSeq::new(1), digest: number };
+        let author =
+            |number: u64| Author { user: ann, device, client_seq: ClientSeq::new(number), settled: ClientSeq::new(1), digest: number, key: None };
         let text = |text: &str| Content::Text { text: text.to_owned(), reply_to: None, mentions: vec![bob], extra: None };
         script.propose(Command::ChangeMembers { channel: group, author: author(1), change: MemberChange::Add(eve) });
         script.propose(Command::Append { channel: group, author: author(2), content: text("one"), peer: PeerCheck::NotAsked });

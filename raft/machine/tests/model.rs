@@ -362,7 +362,7 @@ impl Model {
         if let Err(reply) = self.number(channel, user, device, client_seq.get(), digest) {
             return reply;
         }
-        let author = Author { user, device, client_seq, settled: ClientSeq::new(0), digest: digest.unwrap_or(0) };
+        let author = Author { user, device, client_seq, settled: ClientSeq::new(0), digest: digest.unwrap_or(0), key: None };
         self.use_up(channel, &author, &Reply::Voided);
         Reply::Voided
     }

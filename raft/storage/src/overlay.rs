@@ -155,6 +155,8 @@ impl Small {
             | Scan::Devices(_)
             | Scan::IndexByRev(..)
             | Scan::Dirty(_)
+            | Scan::Keyed(..)
+            | Scan::HomeCalls(_)
             | Scan::Owed(_)
             | Scan::Marks(..)
             | Scan::Replies(..)

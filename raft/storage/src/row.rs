@@ -15,8 +15,8 @@ use kith_wire::{
     act::{MarksRow, RulesRow, ScheduledRow},
     id::ChannelId,
     log::{
-        ChannelRow, ClusterRow, CredentialRow, DedupRow, DeviceRow, FormerRow, GroupRow, GroupStateRow, IndexRow, NameRow, NodeRow, OwedRow,
-        OwnedRow, PositionsRow, Record, RosterRow, RunRow, UserRow,
+        CallRow, CallsRow, ChannelRow, ClusterRow, CredentialRow, DedupEntry, DedupRow, DeviceRow, FormerRow, GroupRow, GroupStateRow, IndexRow,
+        NameRow, NodeRow, OwedRow, OwnedRow, PositionsRow, Record, RosterRow, RunRow, UserRow,
     },
 };
 use thiserror::Error;
@@ -43,6 +43,9 @@ pub(crate) fn encode(row: &Row, out: &mut Vec<u8>) {
         Row::Positions(row) => codec::seal_into(&row.encode(), out),
         Row::Record(row) => codec::seal_into(&row.encode(), out),
         Row::Dedup(row) => codec::seal_into(&row.encode(), out),
+        Row::Calls(row) => codec::seal_into(&row.encode(), out),
+        Row::Keyed(row) => codec::seal_into(&row.encode(), out),
+        Row::HomeCall(row) => codec::seal_into(&row.encode(), out),
         Row::Dirty | Row::Reply | Row::Timer | Row::HookDue => codec::seal_into(&[], out),
         Row::Rules(row) => codec::seal_into(&row.encode(), out),
         Row::Marks(row) => codec::seal_into(&row.encode(), out),
@@ -93,6 +96,9 @@ pub(crate) fn decode_as(quirk: Quirk, key: &RowKey, value: &[u8]) -> Result<Row,
         RowKey::Positions(..) => Row::Positions(PositionsRow::decode(bytes).map_err(body)?),
         RowKey::Record(..) => Row::Record(Record::decode(bytes).map_err(body)?),
         RowKey::Dedup(..) => Row::Dedup(DedupRow::decode(bytes).map_err(body)?),
+        RowKey::Calls(..) | RowKey::HomeCalls(_) => Row::Calls(CallsRow::decode(bytes).map_err(body)?),
+        RowKey::Keyed(..) => Row::Keyed(DedupEntry::decode(bytes).map_err(body)?),
+        RowKey::HomeCall(..) => Row::HomeCall(CallRow::decode(bytes).map_err(body)?),
         RowKey::Dirty(_) if bytes.is_empty() => Row::Dirty,
         RowKey::Reply(..) if bytes.is_empty() => Row::Reply,
         RowKey::Timer(..) if bytes.is_empty() => Row::Timer,
@@ -163,7 +169,10 @@ pub(crate) fn weight(row: Option<&Row>) -> usize {
         Row::Audit(audit) => audit.entry.note.len(),
         Row::Hooks(row) => row.hooks.iter().map(|hook| 96 + hook.url.len() + hook.secret.len()).sum(),
         Row::Group(group) => (group.replicas.len() + group.preference.len()) * 8,
+        Row::HomeCall(call) => call.answer.as_ref().map_or(0, |answer| answer.len()),
         Row::Channel(_)
+        | Row::Calls(_)
+        | Row::Keyed(_)
         | Row::Dirty
         | Row::Reply
         | Row::Timer

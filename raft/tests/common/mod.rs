@@ -239,7 +239,7 @@ impl Writer {
     pub(crate) fn text(&mut self, text: &str) -> Command {
         let client_seq = ClientSeq::new(self.next);
         self.next += 1;
-        let author = Author { user: self.user, device: DeviceId::new(1), client_seq, settled: client_seq, digest: client_seq.get() };
+        let author = Author { user: self.user, device: DeviceId::new(1), client_seq, settled: client_seq, digest: client_seq.get(), key: None };
         let content = Content::Text { text: text.to_owned(), reply_to: None, mentions: Vec::new(), extra: None };
         Command::Append { channel: self.channel, author, content, peer: PeerCheck::Exists }
     }

@@ -203,7 +203,7 @@ fn text(writer: &Writer, number: ClientSeq) -> Content {
 }
 
 fn command(channel: ChannelId, writer: &Writer, client_seq: ClientSeq, settled: ClientSeq, content: Content) -> Command {
-    let author = Author { user: writer.user, device: writer.device, client_seq, settled, digest: client_seq.get() * 31 + 7 };
+    let author = Author { user: writer.user, device: writer.device, client_seq, settled, digest: client_seq.get() * 31 + 7, key: None };
     match content {
         Content::Members(change) => Command::ChangeMembers { channel, author, change },
         content => Command::Append { channel, author, content, peer: PeerCheck::Exists },

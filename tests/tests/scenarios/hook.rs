@@ -128,7 +128,7 @@ fn key() -> HookKey {
 }
 
 async fn ask(c: &Cluster, request: HookRequest) -> Result<HookAnswer, Code> {
-    let operator = Caller { user: UserId::new(0), device: DeviceId::new(1), admin: true, trace: 0 };
+    let operator = Caller { user: UserId::new(0), device: DeviceId::new(1), admin: true, trace: 0, key: None };
     let node = c.node(c.running()[0]);
     match node.service().handle(&operator, Request::Hook(request), Instant::now() + kith_tests::cluster::PATIENCE).await {
         Ok(Answer::Hook(answer)) => Ok(answer),

@@ -12,7 +12,7 @@ use kith_wire::{
 use tokio::time::Instant;
 
 async fn ask(c: &Cluster, request: DeskRequest) -> Result<DeskAnswer, Code> {
-    let operator = Caller { user: UserId::new(0), device: DeviceId::new(1), admin: true, trace: 0 };
+    let operator = Caller { user: UserId::new(0), device: DeviceId::new(1), admin: true, trace: 0, key: None };
     let node = c.node(c.running()[0]);
     match node.service().handle(&operator, Request::Desk(request), Instant::now() + kith_tests::cluster::PATIENCE).await {
         Ok(Answer::Desk(answer)) => Ok(answer),

@@ -21,14 +21,15 @@ use crate::{
     id::{Bucket, ClientSeq, NodeId},
     limit,
     log::{
-        Applied, Author, Batch, ChannelRow, ClusterMap, ClusterRow, Command, Content, DedupEntry, DedupRow, Departing, DeviceRow, Entry, FormerRow,
-        GroupRow, GroupStateRow, IndexRow, Item, LogId, Member, MemberChange, Membership, NameRow, NameState, NodeRow, NodeState, Outcome, OwnedRow,
-        Payload, PeerCheck, Position, PositionsRow, Record, Ref, Role, RosterRow, RunRow, Stay, UserRow, UserState, Vote,
+        Applied, Author, Batch, CallRow, CallsRow, ChannelRow, ClusterMap, ClusterRow, Command, Content, DedupEntry, DedupRow, Departing, DeviceRow,
+        Entry, FormerRow, GroupRow, GroupStateRow, IndexRow, Item, LogId, Member, MemberChange, Membership, NameRow, NameState, NodeRow, NodeState,
+        Outcome, OwnedRow, Payload, PeerCheck, Position, PositionsRow, Record, Ref, Role, RosterRow, RunRow, Stay, UserRow, UserState, Vote,
     },
 };
 
 top!(log: LogId, Vote, Entry, Membership, Applied, Batch, Item);
 top!(log: ChannelRow, RosterRow, FormerRow, PositionsRow, Record, DedupRow, UserRow, DeviceRow, IndexRow, NameRow);
+top!(log: DedupEntry, CallsRow, CallRow);
 top!(log: GroupStateRow, OwnedRow, ClusterRow, NodeRow, GroupRow, RunRow, ClusterMap);
 
 // ---------------------------------------------------------------- raft log
@@ -46,7 +47,7 @@ union!(Payload => PayloadKind { ; holds Batch, Membership ; empty Blank });
 message!(Batch => log::Batch { now, items } check check_batch);
 message!(Bucket => log::Bucket { region, index });
 message!(Item => log::Item { bucket, command });
-message!(Author => log::Author { user, device, client_seq, settled, digest });
+message!(Author => log::Author { user, device, client_seq, settled, digest, key });
 message!(Ref => log::Ref {
     channel, incarnation, head, head_ts, member_seq, join, left, own, mentions, title, preview, head_sender
 });
@@ -86,6 +87,8 @@ union!(Command => CommandKind {
     ChannelHook: log::ChannelHook { channel, by, change },
     SetHooks: log::SetHooks { hooks },
     Hooked: log::Hooked { channel, acks },
+    BeginCall: log::BeginCall { user, key, digest },
+    EndCall: log::EndCall { user, key, answer },
     ; holds Desk
 });
 
@@ -134,6 +137,8 @@ message!(PositionsRow => log::PositionsRow { own, read, delivered, mentions });
 message!(Record => log::Record { at, incarnation, sender, device, client_seq, ts, content });
 message!(DedupRow => log::DedupRow { user, last, ring });
 message!(DedupEntry => log::DedupEntry { client_seq, digest, outcome });
+message!(CallsRow => log::CallsRow { floor, live });
+message!(CallRow => log::CallRow { digest, begun, answer });
 numbered!(Role => log::Role { Member, Admin, Owner });
 union!(Outcome => OutcomeKind {
     Record: log::RecordOutcome { seq, ts },

@@ -106,7 +106,7 @@ union!(Ask => AskKind {
     ; empty NodeStatus
 });
 wrapper!(Vec<Heartbeat> => peer::Heartbeats.heartbeats);
-message!(Caller => peer::Caller { user, device, admin, trace });
+message!(Caller => peer::Caller { user, device, admin, trace, key });
 message!(Heartbeat => peer::Heartbeat { group, vote, prev, committed });
 message!(Registration => peer::Registration { user, device, session, conn, new, login, issued });
 
@@ -130,6 +130,8 @@ union!(Inner => InnerKind {
     IndexWord: log::IndexWord { word, user, version, gone },
     FindWords: client::SearchUsers { prefix },
     GetProfiles: client::GetProfiles { users },
+    BeginCall: log::BeginCall { user, key, digest },
+    EndCall: log::EndCall { user, key, answer },
     Gone: log::Gone { channel, user },
     HasRoom: client::GetUsers { users },
     HooksSince: peer::HooksSince { version },
@@ -175,6 +177,7 @@ union!(InnerAnswer => InnerAnswerKind {
     Reserved: peer::Reserved { since },
     Entered: peer::Entered { name, login, admin, created },
     Source: peer::Source { record },
+    Call: peer::CallBegun { answer },
     Kept: client::Kept { id },
     Hooks: peer::HooksFound { hooks },
     ; holds Truth, Users, Words, Profiles

@@ -8,8 +8,8 @@ use crate::{
     error::{DecodeError, Why},
     hello::{Features, Version},
     id::{
-        BootEpoch, ChannelId, ClientSeq, ClusterId, Conn, DeviceId, GroupId, HookId, Incarnation, LogIndex, MapEpoch, NodeId, OwnerEpoch, RegionId,
-        RequestId, Seq, SessionId, StoreId, Term, Timestamp, UserId, UserRev,
+        BootEpoch, CallKey, ChannelId, ClientSeq, ClusterId, Conn, DeviceId, GroupId, HookId, Incarnation, LogIndex, MapEpoch, NodeId, OwnerEpoch,
+        RegionId, RequestId, Seq, SessionId, StoreId, Term, Timestamp, UserId, UserRev,
     },
     secret::Secret,
 };
@@ -22,7 +22,7 @@ macro_rules! plain {
         }
     )* };
 }
-plain!(bool, u32, u64, String, Bytes, Option<u32>, Option<u64>, Option<String>, Option<bool>);
+plain!(bool, u32, u64, String, Bytes, Option<u32>, Option<u64>, Option<String>, Option<bool>, Option<Bytes>);
 
 macro_rules! ids {
     ($raw:ty: $($ty:ty),*) => { $(
@@ -136,4 +136,4 @@ macro_rules! drawn {
         }
     )* };
 }
-drawn!(ClusterId, StoreId);
+drawn!(ClusterId, StoreId, CallKey);

@@ -113,6 +113,7 @@ drawn! {
     Incarnation: source => Incarnation::new(source.number() as u32);
     ClusterId: source => ClusterId::new([source.byte(); 16]);
     StoreId: source => StoreId::new([source.byte(); 16]);
+    CallKey: source => CallKey::new([source.byte(); 16]);
     [u8; 32]: source => [source.byte(); 32];
     [u8; 16]: source => [source.byte(); 16];
     Code: source => Code::from_number(source.number() as u16);
@@ -158,7 +159,6 @@ record! {
     Membership { voters, learners }
     Applied { last, membership_at, membership }
     Batch { now, items }
-    Author { user, device, client_seq, settled, digest }
     Ref { channel, incarnation, head, head_ts, member_seq, join, left, own, mentions, title, preview, head_sender }
     Position { seq, cnt }
     ChannelRow { incarnation, head, last_ts, fanned, dissolved, ruled, kept, hooked }
@@ -169,6 +169,8 @@ record! {
     PositionsRow { own, read, delivered, mentions }
     Record { at, incarnation, sender, device, client_seq, ts, content }
     DedupRow { user, last, ring }
+    CallsRow { floor, live }
+    CallRow { digest, begun, answer }
     DedupEntry { client_seq, digest, outcome }
     UserRow { name, key, state, rev, created, admin, logins, renames, renamed, closed, debts, pins, drafts, contacts, blocks, banned, groups }
     DeviceRow { created, seen, title, login, refresh, refreshed, spent, ended }
@@ -230,6 +232,8 @@ choice!(Command {
     PutNode { node }
     PutGroup { group }
     PutRun { run }
+    BeginCall { user, key, digest }
+    EndCall { user, key, answer }
 });
 choice!(UserChange {
     SignUp { name, key, password, recovery, enter }
@@ -296,6 +300,16 @@ choice!(UserState { ; ; empty Active Forbidden Erased });
 choice!(NameState { ; ; empty Reserved Confirmed HeldBack });
 choice!(NodeState { ; ; empty Joining Up Draining Left });
 drawn! {
+    // The keys draw nothing: what follows in a golden frame is as it was before there were any.
+    Author: source => {
+        let (user, device, client_seq) = (Sample::sample(source), Sample::sample(source), Sample::sample(source));
+        let (settled, digest) = (Sample::sample(source), u64::sample(source));
+        Author { user, device, client_seq, settled, digest, key: (digest % 4 == 3).then(|| CallKey::of_node(Timestamp::new(digest >> 16), 7)) }
+    };
+    Caller: source => {
+        let (user, device, admin, trace) = (Sample::sample(source), Sample::sample(source), Sample::sample(source), u64::sample(source));
+        Caller { user, device, admin, trace, key: (trace % 4 == 3).then(|| CallKey::of_node(Timestamp::new(trace >> 16), 7)) }
+    };
     Item: source => {
         let mut item = Item { bucket: Sample::sample(source), command: Sample::sample(source) };
         if let Command::OwnBuckets { first, last, .. } = &mut item.command {
@@ -516,7 +530,6 @@ choice!(ContactState { ; ; empty Mutual Asked Asking Blocked });
 // ---------------------------------------------------------------- peer
 
 record! {
-    Caller { user, device, admin, trace }
     Append { group, session, vote, prev, entries, committed }
     AppendAnswer { group, session, result }
     Heartbeat { group, vote, prev, committed }
@@ -574,8 +587,10 @@ choice!(Inner {
     GetUsers { users }
     HasDevice { user, device }
     ReadRecord { channel, user, seq }
+    BeginCall { user, key, digest }
+    EndCall { user, key, answer }
 });
-choice!(InnerAnswer { Name { user, confirmed, age_ms, held, since } Source { record } ; Truth Users ; empty Done NoName });
+choice!(InnerAnswer { Name { user, confirmed, age_ms, held, since } Source { record } Call { answer } ; Truth Users ; empty Done NoName });
 drawn! {
     PeerHello: source => PeerHello {
         version: Sample::sample(source),

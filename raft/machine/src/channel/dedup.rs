@@ -11,7 +11,10 @@ use kith_wire::{
     log::{Author, DedupEntry, DedupRow, Outcome, Record},
 };
 
-use super::append::sent;
+use super::{
+    append::sent,
+    keyed::{self, Calls},
+};
 use crate::{
     Context,
     mutant::{self, Mutant},
@@ -27,25 +30,37 @@ pub(crate) enum Number {
     Answered(Reply),
 }
 
-/// The numbers of a device, with the next one about to be used.
-pub(crate) struct Ring(DedupRow);
+/// The numbers of a device, or the calls of a caller who has none, with the next one about to be used.
+pub(crate) enum Ring {
+    /// Of a device.
+    Device(DedupRow),
+    /// Of a caller.
+    Keyed(Calls),
+}
 
 /// How the number of a write stands.
 pub(crate) fn number(ctx: &Context<'_>, channel: ChannelId, author: &Author) -> Result<Number, ViewError> {
-    locate(ctx, channel, author.user, author.device, author.client_seq, Some(author.digest))
+    match author.key {
+        Some(key) => keyed::number(ctx, channel, author, key),
+        None => locate(ctx, channel, author.user, author.device, author.client_seq, Some(author.digest)),
+    }
 }
 
 impl Ring {
-    /// Uses up the author's number.
-    pub(crate) fn use_up(mut self, ctx: &mut Context<'_>, channel: ChannelId, author: &Author, outcome: Outcome) {
-        let row = &mut self.0;
+    /// Uses up the author's number or key.
+    pub(crate) fn use_up(self, ctx: &mut Context<'_>, channel: ChannelId, author: &Author, outcome: Outcome) {
+        let mut row = match (self, author.key) {
+            (Self::Device(row), _) => row,
+            (Self::Keyed(calls), Some(key)) => return calls.use_up(ctx, channel, author, key, outcome),
+            (Self::Keyed(_), None) => unreachable!("`number` gives calls to authors with a key only"),
+        };
         let settled = mutant::settled(ctx.rows.quirk(), author.settled);
         row.ring.retain(|entry| entry.client_seq >= settled);
         row.last = if ctx.is(Mutant::AckOutOfOrder) { row.last.max(author.client_seq) } else { author.client_seq };
         row.ring.push(DedupEntry { client_seq: author.client_seq, digest: author.digest, outcome });
         let over = row.ring.len().saturating_sub(limit::DEDUP_RING);
         row.ring.drain(..over);
-        ctx.rows.put(RowKey::Dedup(channel, author.device), self.0);
+        ctx.rows.put(RowKey::Dedup(channel, author.device), row);
     }
 
     /// Refuses the author's write: a final refusal is logged and uses up the number, a retryable one uses nothing.
@@ -71,7 +86,7 @@ pub(crate) fn void(
         Number::Next(ring) => {
             // Voiding settles nothing: the numbers before it may still await their answers.
             let settled = ClientSeq::new(0);
-            let author = Author { user, device, client_seq, settled, digest: digest.unwrap_or(0) };
+            let author = Author { user, device, client_seq, settled, digest: digest.unwrap_or(0), key: None };
             ring.use_up(ctx, channel, &author, Outcome::Voided);
             Ok(Reply::Voided)
         }
@@ -109,10 +124,11 @@ fn locate(
     if client_seq != expected && !takes_any {
         return Ok(Number::Answered(Reply::OutOfSequence { expected }));
     }
-    Ok(Number::Next(Ring(row.map_or_else(|| DedupRow { user, last, ring: Vec::new() }, DedupRow::clone))))
+    Ok(Number::Next(Ring::Device(row.map_or_else(|| DedupRow { user, last, ring: Vec::new() }, DedupRow::clone))))
 }
 
-fn stored_answer(ctx: &Context<'_>, channel: ChannelId, entry: &DedupEntry, digest: Option<u64>) -> Result<Reply, ViewError> {
+/// The answer to a retry.
+pub(crate) fn stored_answer(ctx: &Context<'_>, channel: ChannelId, entry: &DedupEntry, digest: Option<u64>) -> Result<Reply, ViewError> {
     match entry.outcome {
         // Given up: any copy is answered so, whatever its bytes.
         Outcome::Voided => Ok(Reply::Voided),

@@ -14,6 +14,7 @@ pub(crate) mod append;
 pub(crate) mod cursor;
 pub(crate) mod dedup;
 pub(crate) mod erase;
+pub(crate) mod keyed;
 pub(crate) mod link;
 pub(crate) mod member;
 pub(crate) mod outbox;

@@ -27,7 +27,7 @@ use crate::{
     view::{Held, RowKey, Scan, StateView, ViewError},
 };
 
-/// Has a text sent later. Its id follows from the number that it was asked under.
+/// Has a text sent later. Its id follows from the number or the key that it was asked under.
 pub(crate) fn schedule(
     ctx: &mut Context<'_>,
     scene: &Scene,
@@ -47,7 +47,10 @@ pub(crate) fn schedule(
     if held.len() >= limit::SCHEDULED_MAX {
         return Ok(Err(Code::TooManyScheduled));
     }
-    let id = hash(&[b"kith/scheduled/1", &author.device.get().to_be_bytes(), &author.client_seq.get().to_be_bytes()]);
+    let id = match author.key {
+        Some(key) => hash(&[b"kith/scheduled-call/1", &author.user.get().to_be_bytes(), key.as_bytes()]),
+        None => hash(&[b"kith/scheduled/1", &author.device.get().to_be_bytes(), &author.client_seq.get().to_be_bytes()]),
+    };
     let row = ScheduledRow { due, device: author.device, draft: draft.clone(), refused: None };
     ctx.rows.put(RowKey::Scheduled(scene.channel, author.user, id), row);
     set(ctx, scene.channel, due, Timer::Send { user: author.user, id });

@@ -169,7 +169,7 @@ impl Script {
         // A resend has the same bytes, so the same digest; now and then it has not.
         let salt = u64::from(step[4].is_multiple_of(32));
         let digest = hash(&[b"script", &number.to_be_bytes(), &device.get().to_be_bytes(), &salt.to_be_bytes(), &(content & 1).to_be_bytes()]);
-        Author { user, device, client_seq: ClientSeq::new(number), settled, digest }
+        Author { user, device, client_seq: ClientSeq::new(number), settled, digest, key: None }
     }
 
     fn member(&self, channel: ChannelId, pick: u8) -> Option<UserId> {

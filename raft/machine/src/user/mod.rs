@@ -17,6 +17,7 @@ use crate::{
 };
 
 pub(crate) mod account;
+pub(crate) mod call;
 pub(crate) mod contact;
 pub(crate) mod debt;
 pub(crate) mod device;

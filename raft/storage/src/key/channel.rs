@@ -20,11 +20,16 @@ pub(super) fn encode(out: &mut Vec<u8>, key: &RowKey) -> Family {
         RowKey::ChannelHooks(channel) => (channel, Ordinal::ChannelHooks, &[]),
         RowKey::HookCursor(channel, hook) => (channel, Ordinal::HookCursor, &[hook.get()]),
         RowKey::Scheduled(channel, user, id) => (channel, Ordinal::Scheduled, &[user.get(), *id]),
+        RowKey::Calls(channel, user) => (channel, Ordinal::Calls, &[user.get()]),
+        RowKey::Keyed(channel, user, _) => (channel, Ordinal::Keyed, &[user.get()]),
         other => unreachable!("{other:?} is not a row of this family: `key::encode` sends it elsewhere"),
     };
     out.extend_from_slice(channel.as_bytes());
     out.push(ordinal as u8);
     tail.iter().for_each(|part| out.extend_from_slice(&part.to_be_bytes()));
+    if let RowKey::Keyed(_, _, call) = key {
+        out.extend_from_slice(call.as_bytes());
+    }
     Family::Channel
 }
 
@@ -40,6 +45,8 @@ pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<RowKey, KeyError> {
     const SCHEDULED: u8 = Ordinal::Scheduled as u8;
     const CHANNEL_HOOKS: u8 = Ordinal::ChannelHooks as u8;
     const HOOK_CURSOR: u8 = Ordinal::HookCursor as u8;
+    const CALLS: u8 = Ordinal::Calls as u8;
+    const KEYED: u8 = Ordinal::Keyed as u8;
     let channel = cursor.channel()?;
     Ok(match cursor.u8()? {
         CHANNEL => RowKey::Channel(channel),
@@ -53,6 +60,8 @@ pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<RowKey, KeyError> {
         SCHEDULED => RowKey::Scheduled(channel, UserId::new(cursor.u64()?), cursor.u64()?),
         CHANNEL_HOOKS => RowKey::ChannelHooks(channel),
         HOOK_CURSOR => RowKey::HookCursor(channel, HookId::new(cursor.u64()?)),
+        CALLS => RowKey::Calls(channel, UserId::new(cursor.u64()?)),
+        KEYED => RowKey::Keyed(channel, UserId::new(cursor.u64()?), cursor.call()?),
         unknown => return Err(KeyError::Ordinal(unknown)),
     })
 }
@@ -99,4 +108,13 @@ fn start(group: GroupId, channel: &ChannelId, ordinal: Ordinal, numbers: &[u64])
     from.push(ordinal as u8);
     numbers.iter().for_each(|number| from.extend_from_slice(&number.to_be_bytes()));
     from
+}
+
+pub(super) fn keyed(group: GroupId, channel: &ChannelId, user: UserId) -> (Family, Vec<u8>, Vec<u8>) {
+    let mut from = prefix(group, channel.bucket());
+    from.extend_from_slice(channel.as_bytes());
+    from.push(Ordinal::Keyed as u8);
+    from.extend_from_slice(&user.get().to_be_bytes());
+    let to = after_prefix(&from);
+    (Family::Channel, from, to)
 }

@@ -5,11 +5,11 @@
 //!
 //! ```text
 //! msg    group u32 | region u8 | bucket u16 | channel 17 | seq u64                   Record
-//! chan   group u32 | region u8 | bucket u16 | channel 17 | ordinal u8 | user or device u64 (where the kind has one)
+//! chan   group u32 | region u8 | bucket u16 | channel 17 | ordinal u8 | user or device u64, call key 16 (where the kind has one)
 //! chan   group u32 | region u8 | bucket u16 | channel 17 | ordinal u8 | seq u64, or root u64 and seq u64, or user u64 and id u64  Marks, Reply, Scheduled
 //! timer  group u32 | region u8 | bucket u16 | due u64 | channel 17 | kind u8 (1 send, 2 expire, 3 sweep, 4 erase) | user u64 and id u64, or seq u64, or nothing, or user u64
 //! dirty  group u32 | region u8 | bucket u16 | channel 17                             Dirty
-//! user   group u32 | region u8 | bucket u16 | user u64 | ordinal u8 | device u64, channel 17, rev u64 or other user u64 (where the kind has one)
+//! user   group u32 | region u8 | bucket u16 | user u64 | ordinal u8 | device u64, channel 17, rev u64, other user u64 or call key 16 (where the kind has one)
 //! owed   group u32 | region u8 | bucket u16 | user u64 | debt u8 | name, UTF-8, or other user u64  Owed
 //! word   group u32 | region u8 | bucket u16 | word, UTF-8 | 0 u8 | user u64                        Word
 //! name   group u32 | region u8 | bucket u16 | folded name, UTF-8                     Name
@@ -32,7 +32,7 @@ mod user;
 mod word;
 
 use kith_machine::view::{RowKey, Scan};
-use kith_wire::id::{Bucket, ChannelId, GroupId, RegionId};
+use kith_wire::id::{Bucket, CallKey, ChannelId, GroupId, RegionId};
 use thiserror::Error;
 
 /// A column family of the state database.
@@ -117,6 +117,8 @@ pub(crate) enum Ordinal {
     Scheduled = 9,
     ChannelHooks = 10,
     HookCursor = 11,
+    Calls = 12,
+    Keyed = 13,
     User = 16,
     Device = 17,
     Index = 18,
@@ -124,6 +126,8 @@ pub(crate) enum Ordinal {
     Credential = 20,
     Profile = 21,
     Contact = 22,
+    HomeCalls = 28,
+    HomeCall = 29,
     GroupState = 32,
     Owned = 33,
     Cluster = 34,
@@ -175,6 +179,8 @@ pub(crate) fn encode(group: GroupId, key: &RowKey, out: &mut Vec<u8>) -> Family 
         | RowKey::Former(..)
         | RowKey::Positions(..)
         | RowKey::Dedup(..)
+        | RowKey::Calls(..)
+        | RowKey::Keyed(..)
         | RowKey::Rules(_)
         | RowKey::Marks(..)
         | RowKey::Reply(..)
@@ -195,6 +201,8 @@ pub(crate) fn encode(group: GroupId, key: &RowKey, out: &mut Vec<u8>) -> Family 
         | RowKey::Index(..)
         | RowKey::IndexByRev(..)
         | RowKey::Credential(_)
+        | RowKey::HomeCalls(_)
+        | RowKey::HomeCall(..)
         | RowKey::Profile(_)
         | RowKey::Contact(..) => user::encode(out, key),
         RowKey::Word(word, user) => word::encode(out, word, *user),
@@ -250,6 +258,8 @@ pub(crate) fn range(group: GroupId, scan: &Scan) -> (Family, Vec<u8>, Vec<u8>) {
     match scan {
         Scan::Records(channel, seqs) => message::range(group, channel, seqs),
         Scan::Positions(channel) => channel::positions(group, channel),
+        Scan::Keyed(channel, user) => channel::keyed(group, channel, *user),
+        Scan::HomeCalls(user) => user::calls(group, *user),
         Scan::Devices(user) => user::devices(group, *user),
         Scan::IndexByRev(user, revs) => user::index_by_rev(group, *user, revs),
         Scan::Marks(channel, seqs) => channel::marks(group, channel, seqs),
@@ -333,6 +343,9 @@ impl<'a> Cursor<'a> {
     }
     fn channel(&mut self) -> Result<ChannelId, KeyError> {
         ChannelId::from_bytes(&self.array::<17>()?).map_err(|_| KeyError::Channel)
+    }
+    fn call(&mut self) -> Result<CallKey, KeyError> {
+        Ok(CallKey::new(self.array()?))
     }
     fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.0)

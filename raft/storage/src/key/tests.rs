@@ -1,6 +1,6 @@
 use kith_wire::{
     act::Timer,
-    id::{DeviceId, HookId, NodeId, Seq, Timestamp, UserId, UserRev},
+    id::{CallKey, DeviceId, HookId, NodeId, Seq, Timestamp, UserId, UserRev},
     log::Debt,
 };
 use proptest::prelude::*;
@@ -37,6 +37,10 @@ fn row_key() -> impl Strategy<Value = RowKey> {
         (channel(), user()).prop_map(|(c, u)| RowKey::Positions(c, u)),
         (channel(), any::<u64>()).prop_map(|(c, s)| RowKey::Record(c, Seq::new(s))),
         (channel(), any::<u64>()).prop_map(|(c, d)| RowKey::Dedup(c, DeviceId::new(d))),
+        (channel(), user()).prop_map(|(c, u)| RowKey::Calls(c, u)),
+        (channel(), user(), any::<[u8; 16]>()).prop_map(|(c, u, key)| RowKey::Keyed(c, u, CallKey::new(key))),
+        user().prop_map(RowKey::HomeCalls),
+        (user(), any::<[u8; 16]>()).prop_map(|(u, key)| RowKey::HomeCall(u, CallKey::new(key))),
         channel().prop_map(RowKey::Dirty),
         channel().prop_map(RowKey::Rules),
         (channel(), any::<u64>()).prop_map(|(c, s)| RowKey::Marks(c, Seq::new(s))),
@@ -103,9 +107,12 @@ proptest! {
     fn keys_of_a_scan_order_as_the_scan_does(channel in channel(), other in channel(), a in any::<u64>(), b in any::<u64>(), group in any::<u32>()) {
         let group = GroupId::new(group);
         let user = UserId::new(a);
+        let key = |number: u64| CallKey::of_node(Timestamp::new(number >> 16), number as u32);
         let pairs = [
             (Scan::Records(channel, Seq::ZERO..=Seq::new(u64::MAX)), RowKey::Record(channel, Seq::new(a)), RowKey::Record(channel, Seq::new(b))),
             (Scan::Positions(channel), RowKey::Positions(channel, UserId::new(a)), RowKey::Positions(channel, UserId::new(b))),
+            (Scan::Keyed(channel, user), RowKey::Keyed(channel, user, key(a)), RowKey::Keyed(channel, user, key(b))),
+            (Scan::HomeCalls(user), RowKey::HomeCall(user, key(a)), RowKey::HomeCall(user, key(b))),
             (Scan::Devices(user), RowKey::Device(user, DeviceId::new(a)), RowKey::Device(user, DeviceId::new(b))),
             (Scan::IndexByRev(user, UserRev::ZERO..=UserRev::new(u64::MAX)), RowKey::IndexByRev(user, UserRev::new(a)), RowKey::IndexByRev(user, UserRev::new(b))),
             (Scan::Dirty(None), RowKey::Dirty(channel), RowKey::Dirty(other)),
@@ -204,6 +211,10 @@ fn layouts_are_fixed() {
         (RowKey::Former(channel, UserId::new(9)), format!("{channel_hex}03{nine}")),
         (RowKey::Positions(channel, UserId::new(9)), format!("{channel_hex}04{nine}")),
         (RowKey::Dedup(channel, device), format!("{channel_hex}05{nine}")),
+        (RowKey::Calls(channel, UserId::new(9)), format!("{channel_hex}0c{nine}")),
+        (RowKey::Keyed(channel, UserId::new(9), CallKey::new([0xab; 16])), format!("{channel_hex}0d{nine}{}", "ab".repeat(16))),
+        (RowKey::HomeCalls(user), format!("{user_hex}1c")),
+        (RowKey::HomeCall(user, CallKey::new([0xab; 16])), format!("{user_hex}1d{}", "ab".repeat(16))),
         (RowKey::User(user), format!("{user_hex}10")),
         (RowKey::Device(user, device), format!("{user_hex}11{nine}")),
         (RowKey::Index(user, channel), format!("{user_hex}12{channel}")),

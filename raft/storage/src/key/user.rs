@@ -28,6 +28,11 @@ pub(super) fn encode(out: &mut Vec<u8>, key: &RowKey) -> Family {
             head(out, *user, Ordinal::IndexByRev);
             out.extend_from_slice(&rev.get().to_be_bytes());
         }
+        RowKey::HomeCalls(user) => head(out, *user, Ordinal::HomeCalls),
+        RowKey::HomeCall(user, call) => {
+            head(out, *user, Ordinal::HomeCall);
+            out.extend_from_slice(call.as_bytes());
+        }
         other => unreachable!("{other:?} is not a row of this family: `key::encode` sends it elsewhere"),
     }
     Family::User
@@ -41,6 +46,8 @@ pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<RowKey, KeyError> {
     const CREDENTIAL: u8 = Ordinal::Credential as u8;
     const PROFILE: u8 = Ordinal::Profile as u8;
     const CONTACT: u8 = Ordinal::Contact as u8;
+    const HOME_CALLS: u8 = Ordinal::HomeCalls as u8;
+    const HOME_CALL: u8 = Ordinal::HomeCall as u8;
     let user = UserId::new(cursor.u64()?);
     Ok(match cursor.u8()? {
         USER => RowKey::User(user),
@@ -50,6 +57,8 @@ pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<RowKey, KeyError> {
         CREDENTIAL => RowKey::Credential(user),
         PROFILE => RowKey::Profile(user),
         CONTACT => RowKey::Contact(user, UserId::new(cursor.u64()?)),
+        HOME_CALLS => RowKey::HomeCalls(user),
+        HOME_CALL => RowKey::HomeCall(user, cursor.call()?),
         unknown => return Err(KeyError::Ordinal(unknown)),
     })
 }
@@ -66,6 +75,13 @@ pub(super) fn contacts(group: GroupId, user: UserId, first: UserId) -> (Family, 
     head(&mut from, user, Ordinal::Contact);
     let to = after_prefix(&from);
     from.extend_from_slice(&first.get().to_be_bytes());
+    (Family::User, from, to)
+}
+
+pub(super) fn calls(group: GroupId, user: UserId) -> (Family, Vec<u8>, Vec<u8>) {
+    let mut from = prefix(group, user.bucket());
+    head(&mut from, user, Ordinal::HomeCall);
+    let to = after_prefix(&from);
     (Family::User, from, to)
 }
 

@@ -1,0 +1,198 @@
+//! The OpenAPI document: made from the handlers, served, and checked in as `node/openapi.json`.
+//!
+//! A test holds the two together: `KITH_GOLDEN=write` writes the file anew.
+
+use utoipa::{
+    Modify, OpenApi,
+    openapi::{
+        Components, ContentBuilder, HeaderBuilder, Ref, RefOr, ResponseBuilder,
+        path::{Operation, ParameterBuilder, ParameterIn},
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+use utoipa_axum::{router::OpenApiRouter, routes as all};
+
+use super::{
+    Api,
+    problem::ProblemBody,
+    routes::{accounts, acts, channels, cluster, contacts, groups, members, messages, people, preferences, scheduled, updates},
+};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Kith",
+        description = "Chat over plain HTTP. Any node answers any request. A write that was answered is on the disks of a quorum; the same \
+                       `Idempotency-Key` is the same write for a day, over any node.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    components(schemas(ProblemBody)),
+    security(("token" = [])),
+    tags(
+        (name = "accounts", description = "Signing up, logging in, devices, passwords, names"),
+        (name = "messages", description = "Sending, reading back, and what is done about a text"),
+        (name = "channels", description = "Conversations"),
+        (name = "groups", description = "Running a group"),
+        (name = "members", description = "Who is in a group"),
+        (name = "updates", description = "What has changed, asked for or listened to"),
+        (name = "people", description = "Who one is, and who others are"),
+        (name = "cluster", description = "Where to go, and what errors mean"),
+        (name = "operators", description = "For those who run the cluster"),
+    ),
+)]
+struct Head;
+
+/// The routes, with what is said of them.
+pub(super) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::with_openapi(Head::openapi()).merge(account_routes()).merge(chat_routes()).merge(people_routes()).merge(cluster_routes())
+}
+
+fn account_routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(all!(accounts::sign_up))
+        .routes(all!(accounts::log_in))
+        .routes(all!(accounts::refresh))
+        .routes(all!(accounts::reset_password))
+        .routes(all!(accounts::devices))
+        .routes(all!(accounts::end_device))
+        .routes(all!(accounts::change_password))
+        .routes(all!(accounts::rename))
+        .routes(all!(accounts::recovery_code))
+        .routes(all!(accounts::delete))
+        .routes(all!(accounts::reset_code))
+}
+
+fn chat_routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(all!(messages::send, messages::history))
+        .routes(all!(acts::get, acts::edit, acts::delete))
+        .routes(all!(acts::reactions))
+        .routes(all!(acts::react, acts::unreact))
+        .routes(all!(acts::pin, acts::unpin))
+        .routes(all!(acts::forward))
+        .routes(all!(acts::seen))
+        .routes(all!(acts::typing))
+        .routes(all!(scheduled::schedule, scheduled::list))
+        .routes(all!(scheduled::unschedule))
+        .routes(all!(channels::list, channels::create))
+        .routes(all!(channels::get))
+        .routes(all!(channels::read))
+        .routes(all!(channels::delivered))
+        .routes(all!(preferences::set))
+        .routes(all!(groups::get))
+        .routes(all!(groups::describe))
+        .routes(all!(groups::rules))
+        .routes(all!(groups::hand_over))
+        .routes(all!(groups::mute, groups::unmute))
+        .routes(all!(groups::ban, groups::unban))
+        .routes(all!(groups::make_link))
+        .routes(all!(groups::end_link))
+        .routes(all!(groups::join))
+        .routes(all!(groups::refuse))
+        .routes(all!(members::add))
+        .routes(all!(members::set_role, members::remove))
+        .routes(all!(updates::sync))
+        .routes(all!(updates::events))
+}
+
+fn people_routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(all!(people::me))
+        .routes(all!(people::users))
+        .routes(all!(people::ensure_account))
+        .routes(all!(contacts::profile))
+        .routes(all!(contacts::set_profile))
+        .routes(all!(contacts::search))
+        .routes(all!(contacts::contacts))
+        .routes(all!(contacts::ask, contacts::drop))
+        .routes(all!(contacts::block, contacts::unblock))
+}
+
+fn cluster_routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(all!(cluster::nodes)).routes(all!(cluster::problem)).routes(all!(cluster::openapi)).routes(all!(cluster::status))
+}
+
+/// The document, as it is served.
+pub fn document() -> String {
+    let (_, mut document) = routes().split_for_parts();
+    Common.modify(&mut document);
+    document.to_pretty_json().map(|text| text + "\n").unwrap_or_default()
+}
+
+/// What every operation has: the token's scheme, problems, and a key where it writes.
+struct Common;
+
+impl Modify for Common {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let components = document.components.get_or_insert_with(Components::new);
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").description(Some("An access token")).build();
+        components.add_security_scheme("token", SecurityScheme::Http(scheme));
+        for item in document.paths.paths.values_mut() {
+            let writes = [&mut item.post, &mut item.put, &mut item.delete];
+            writes.into_iter().flatten().filter(|operation| takes_key(operation)).for_each(add_key);
+            let all = [&mut item.get, &mut item.post, &mut item.put, &mut item.delete];
+            all.into_iter().flatten().for_each(add_problem);
+        }
+    }
+}
+
+fn add_problem(operation: &mut Operation) {
+    let content = ContentBuilder::new().schema(Some(RefOr::Ref(Ref::from_schema_name("Problem")))).build();
+    let wait = HeaderBuilder::new().description(Some("Seconds to wait before asking again")).build();
+    let problem = ResponseBuilder::new().description("Refused").content("application/problem+json", content).header("Retry-After", wait).build();
+    operation.responses.responses.insert("default".to_owned(), RefOr::T(problem));
+}
+
+/// Of what is asked under a key a digest is kept, and it may not be one of a password. What is secret is as good asked twice, and so is what
+/// leaves nothing behind.
+fn takes_key(operation: &Operation) -> bool {
+    operation.operation_id.as_ref().is_none_or(|id| !KEYLESS.contains(&id.as_str()))
+}
+
+fn add_key(operation: &mut Operation) {
+    let parameters = operation.parameters.get_or_insert_with(Vec::new);
+    let text = "A UUID of version 7, drawn by the caller for this one write. The same key is the same write for 24 h, over any node; with anything \
+                else under it the answer is 422.";
+    let schema = utoipa::openapi::ObjectBuilder::new()
+        .schema_type(utoipa::openapi::schema::Type::String)
+        .pattern(Some("^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"))
+        .examples(["01983b2e-6d5c-7a41-9c0e-3f2b8d7a6e10"]);
+    let key = ParameterBuilder::new().name(KEY).parameter_in(ParameterIn::Header).description(Some(text)).schema(Some(schema)).build();
+    parameters.push(RefOr::T(key));
+}
+
+const KEY: &str = "Idempotency-Key";
+/// Writes whose body is secret, or that are as good done twice.
+const KEYLESS: &[&str] = &["logIn", "resetPassword", "endDevice", "changePassword", "newRecoveryCode", "deleteAccount", "resetCode", "typing"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
+
+    #[test]
+    fn the_document_that_is_checked_in_is_the_one_that_is_served() {
+        if std::env::var("KITH_GOLDEN").is_ok_and(|value| value == "write") {
+            std::fs::write(KEPT, document()).unwrap();
+        }
+        let kept = std::fs::read_to_string(KEPT).unwrap();
+        assert!(kept == document(), "node/openapi.json is not what the handlers say: run this test with KITH_GOLDEN=write");
+    }
+
+    #[test]
+    fn every_write_has_a_key_and_every_operation_its_problems() {
+        let document: serde_json::Value = serde_json::from_str(&document()).unwrap();
+        assert_eq!(document["openapi"], "3.1.0");
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                assert!(operation["responses"]["default"].is_object(), "{method} {path}");
+                let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+                let keys = parameters.iter().filter(|parameter| parameter["name"] == KEY).count();
+                let id = operation["operationId"].as_str().unwrap();
+                assert_eq!(keys, usize::from(method != "get" && !KEYLESS.contains(&id)), "{method} {path}");
+                assert!(operation["operationId"].is_string() && operation["tags"].is_array(), "{method} {path}");
+            }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Doing a call once, whatever number of times and over whatever nodes it is asked for.
+//!
+//! In: a key (or none), the digest of what was asked, the work. Out: its answer, or the one that was kept. A write to one channel needs none of
+//! this: its key goes into the channel's log. Invariant: only final answers are kept; what may pass is done again.
+
+use std::future::Future;
+
+use axum::{
+    Json,
+    http::{HeaderName, HeaderValue, StatusCode},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use kith_wire::{
+    code::{Code, Retry},
+    id::{CallKey, UserId},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Api, extract::Key, problem::Problem};
+use crate::{clock, service::call};
+
+/// An answer as it is kept in the caller's home.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    status: u16,
+    /// Of a refusal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    code: Option<u16>,
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    body: serde_json::Value,
+}
+
+/// Does the work under the key, or tells what was answered to it. Work that runs twice must come to the same end: a node may die in it.
+pub(super) async fn once<T: Serialize>(
+    api: &Api,
+    user: UserId,
+    key: Option<Key>,
+    digest: u64,
+    work: impl Future<Output = Result<(StatusCode, T), Problem>>,
+) -> Result<Response, Problem> {
+    let Some(Key(key)) = key.filter(|_| user != UserId::new(0)) else {
+        let (status, value) = work.await?;
+        return Ok((status, Json(value)).into_response());
+    };
+    let router = api.service.router();
+    if let Some(kept) = call::begin(router, user, key, digest, api.deadline()).await? {
+        return replay(&kept);
+    }
+    let done = work.await;
+    let answer = match &done {
+        Ok((status, value)) => {
+            let body = serde_json::to_value(value).map_err(|_| Problem::from(Code::Internal))?;
+            keep(Kept { status: status.as_u16(), code: None, body })
+        }
+        Err(problem) if problem.code.retry() == Retry::Never && problem.code != Code::Internal => {
+            keep(Kept { status: problem.status.as_u16(), code: Some(problem.code.number()), body: problem.detail.clone().into() })
+        }
+        Err(_) => Bytes::new(),
+    };
+    if let Err(refusal) = call::end(router, user, key, answer, api.deadline()).await {
+        // The answer stands all the same; a retry will come to it again.
+        tracing::debug!(code = %refusal.code, "http.once: the answer is not kept");
+    }
+    done.map(|(status, value)| (status, Json(value)).into_response())
+}
+
+/// The key of a write to one channel: the caller's, or one that tells the node's own retries apart.
+pub(super) fn key_or_own(api: &Api, key: Option<Key>) -> CallKey {
+    key.map_or_else(|| CallKey::of_node(api.clock.now(), clock::draw() as u32), |Key(key)| key)
+}
+
+fn keep(kept: Kept) -> Bytes {
+    // Of what was serialised a moment ago; an empty answer would only be done again.
+    serde_json::to_vec(&kept).map(Bytes::from).unwrap_or_default()
+}
+
+fn replay(kept: &[u8]) -> Result<Response, Problem> {
+    let kept: Kept = serde_json::from_slice(kept).map_err(|error| {
+        tracing::error!(cause = %error, "http.once: a kept answer cannot be read");
+        Problem::from(Code::Internal)
+    })?;
+    let status = StatusCode::from_u16(kept.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if let Some(code) = kept.code {
+        let detail = kept.body.as_str().unwrap_or_default();
+        return Err(Problem::new(Code::from_number(code), detail).with_status(status));
+    }
+    let mut response = (status, Json(kept.body)).into_response();
+    response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    Ok(response)
+}
+
+/// Says that the answer was given before.
+pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");

@@ -1,0 +1,15 @@
+//! The handlers, by what they are about: each ten lines, from a request to the service and back.
+
+pub(super) mod accounts;
+pub(super) mod acts;
+pub(super) mod channels;
+pub(super) mod cluster;
+pub(super) mod contacts;
+pub(super) mod groups;
+pub(super) mod members;
+pub(super) mod messages;
+pub(super) mod people;
+pub(super) mod preferences;
+pub(super) mod scheduled;
+pub(super) mod updates;
+mod write;
