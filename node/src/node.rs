@@ -218,6 +218,7 @@ impl Node {
             policy: links,
             known: Known::new(&local(&storage, KNOWN_KEY).unwrap_or_default(), keeper(&storage, KNOWN_KEY), quirk),
             tasks: tasks.child(),
+            lanes: lanes.clone(),
             metrics: metrics.peer.clone(),
             synced: {
                 let storage = Arc::downgrade(&storage);
@@ -336,7 +337,7 @@ impl Node {
         tasks.spawn("service.receipts", service.clone().run_receipts());
         tasks.spawn("telemetry.node", show(metrics.node, service.clone()));
         tasks.spawn("fanout.keep_registered", fanout.keep_registered());
-        admission.spawn("edge.accept", accept(endpoint.clone(), peers.clone(), edge.clone(), tasks.clone()));
+        admission.spawn("edge.accept", accept(endpoint.clone(), peers.clone(), edge.clone(), tasks.clone(), lanes.clone()));
 
         let http_tasks = Tasks::new(Handle::current());
         let http_addr = match config.node.http {
@@ -562,23 +563,28 @@ fn keeper(storage: &Arc<Storage>, key: &'static str) -> Keep {
     })
 }
 
-/// Accepts connections until cancelled and gives each to its side by ALPN.
-async fn accept(endpoint: quinn::Endpoint, peers: Peers, edge: Arc<Edge>, tasks: Tasks) {
+/// Accepts connections until cancelled, places each on a lane in turn, and gives it to its side by ALPN.
+async fn accept(endpoint: quinn::Endpoint, peers: Peers, edge: Arc<Edge>, tasks: Tasks, lanes: Arc<Lanes>) {
+    let mut number = 0;
     while let Some(incoming) = endpoint.accept().await {
         let Some((incoming, handshake)) = edge.admit(incoming) else { continue };
+        let lane = lanes.handle(lanes.of_number(number)).clone();
+        let placed = tasks.on(&lane);
+        number += 1;
         let (peers, edge) = (peers.clone(), edge.clone());
         let span = tracing::debug_span!("edge.accept", node = %peers.node());
         let shake = async move {
+            // Its driver runs where it is accepted.
             let Ok(connecting) = incoming.accept() else { return };
             match tokio::time::timeout(HANDSHAKE_WITHIN, connecting).await {
-                Ok(Ok(connection)) if tls::alpn(&connection).as_deref() == Some(tls::ALPN_PEER) => peers.accept(connection),
-                Ok(Ok(connection)) => edge.serve(connection),
+                Ok(Ok(connection)) if tls::alpn(&connection).as_deref() == Some(tls::ALPN_PEER) => peers.accept(connection, &lane),
+                Ok(Ok(connection)) => edge.serve(connection, &lane),
                 Ok(Err(error)) => tracing::debug!(cause = %error, "edge.handshake failed"),
                 Err(_) => tracing::debug!("edge.handshake took too long"),
             }
             drop(handshake);
         };
-        tasks.spawn("edge.handshake", shake.instrument(span));
+        placed.spawn("edge.handshake", shake.instrument(span));
     }
 }
 

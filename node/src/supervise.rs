@@ -26,6 +26,11 @@ impl Tasks {
     pub fn child(&self) -> Self {
         Self { tracker: TaskTracker::new(), cancel: self.cancel.child_token(), runtime: self.runtime.clone() }
     }
+    /// The same tasks of the same owner; what is spawned through it runs there.
+    #[must_use]
+    pub fn on(&self, runtime: &Handle) -> Self {
+        Self { runtime: runtime.clone(), ..self.clone() }
+    }
     /// Fires when the owner ends.
     pub fn cancelled(&self) -> CancellationToken {
         self.cancel.clone()
@@ -76,5 +81,29 @@ impl Drop for Watch {
         if std::thread::panicking() {
             tracing::error!(task = self.name, "a task panicked");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kith_raft::Lanes;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_is_placed_runs_there_and_is_awaited_with_the_others() {
+        let lanes = Lanes::start(2).expect("threads");
+        let tasks = Tasks::new(lanes.handle(lanes.of_number(0)).clone());
+        let (tell, told) = oneshot::channel();
+        let tell = async move {
+            let _ = tell.send(std::thread::current().name().map(str::to_owned));
+        };
+        tasks.on(lanes.handle(lanes.of_number(1))).spawn("test", tell);
+        assert_eq!(told.await.expect("told").as_deref(), Some("kith-lane-1"));
+        tasks.on(lanes.handle(lanes.of_number(1))).spawn("test", std::future::pending());
+        assert!(tasks.close(Duration::from_secs(10)).await, "one owner");
+        assert!(tasks.is_empty());
+        tokio::task::spawn_blocking(move || lanes.stop()).await.expect("stopped");
     }
 }

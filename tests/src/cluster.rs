@@ -481,7 +481,7 @@ impl Cluster {
 
     async fn start_node(&mut self, id: u64, socket: Option<UdpSocket>) {
         let mut config = Config::load(&self.folder.path().join(format!("node-{id}/node.toml"))).expect("the node's own settings");
-        config.node.lanes = Some(1);
+        config.node.lanes = Some(self.setup.lanes);
         // Receivers of scenarios are in this process.
         config.hooks.allow_private = true;
         config.limits.sessions_max = self.setup.sessions_max;

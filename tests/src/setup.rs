@@ -11,6 +11,8 @@ pub struct Setup {
     pub nodes: u64,
     /// Groups that hold data, besides the meta group.
     pub groups: u32,
+    /// Threads of each node's hot path.
+    pub lanes: usize,
     /// Timers and bounds of the groups.
     pub raft: GroupsConfig,
     /// Sizes of the stores.
@@ -26,7 +28,7 @@ pub struct Setup {
 impl Default for Setup {
     fn default() -> Self {
         let raft = GroupsConfig { timers: timers(), ..GroupsConfig::default() };
-        Self { nodes: 3, groups: 2, raft, store: store(), sessions_max: 1_000, api: false, user_per_s: None }
+        Self { nodes: 3, groups: 2, lanes: 1, raft, store: store(), sessions_max: 1_000, api: false, user_per_s: None }
     }
 }
 

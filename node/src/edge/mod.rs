@@ -18,6 +18,7 @@ use std::{
 
 use kith_wire::{code::Code, id::BootEpoch};
 use quinn::{Connection, Incoming, VarInt};
+use tokio::runtime::Handle;
 
 use self::{
     admission::{Admission, AdmissionOptions, Decision, Handshake, Slot},
@@ -66,14 +67,14 @@ impl Edge {
         }
         None
     }
-    /// Runs a client's session as a task of the edge. Returns at once.
-    pub fn serve(&self, conn: Connection) {
+    /// Runs a client's session as a task of the edge, on the lane that its connection lives on. Returns at once.
+    pub fn serve(&self, conn: Connection, lane: &Handle) {
         let slot = if self.parts.draining.is_cancelled() { Err(Code::Draining) } else { self.admission.take_slot().ok_or(Code::Busy) };
         match slot {
             Err(code) => conn.close(VarInt::from_u32(u32::from(code.number())), code.text().as_bytes()),
             Ok(slot) => {
                 let trace = self.trace.fetch_add(1 << 12, Ordering::Relaxed);
-                self.tasks.spawn("session", run(self.parts.clone(), conn, trace, slot));
+                self.tasks.on(lane).spawn("session", run(self.parts.clone(), conn, trace, slot));
             }
         }
     }

@@ -16,7 +16,7 @@ use kith_wire::{
     peer::{Ask, FromPeer, PeerHello, Tell, ToPeer},
 };
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::sync::Semaphore;
+use tokio::{runtime::Handle, sync::Semaphore};
 use tracing::Instrument;
 
 use super::{
@@ -36,7 +36,7 @@ use crate::{
 
 /// Serves an accepted connection until it ends.
 pub(super) async fn serve(shared: Arc<Shared>, connection: quinn::Connection) {
-    let tasks = shared.tasks.child();
+    let tasks = shared.tasks.child().on(&Handle::current());
     match greet(&shared, &connection).await {
         Ok((from, send, recv, decoder)) => {
             let link = shared.replace_accepted(from, &connection);

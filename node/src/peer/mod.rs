@@ -29,7 +29,10 @@ use std::{
 
 use futures_util::{FutureExt, future::BoxFuture};
 pub use inbound::Inbound;
-use kith_raft::transport::{PeerTransport, SnapshotSource, TransportError};
+use kith_raft::{
+    Lanes,
+    transport::{PeerTransport, SnapshotSource, TransportError},
+};
 use kith_wire::{
     hello,
     id::{BootEpoch, ClusterId, GroupId, MapEpoch, NodeId, StoreId, Term},
@@ -39,7 +42,7 @@ use kith_wire::{
 pub use known::Known;
 pub use link::Link;
 
-use tokio::sync::watch;
+use tokio::{runtime::Handle, sync::watch};
 
 use self::metrics::PeerMetrics;
 use crate::{clock::SharedClock, supervise::Tasks};
@@ -88,6 +91,8 @@ pub struct PeersOptions {
     pub known: Known,
     /// Owner of all tasks here.
     pub tasks: Tasks,
+    /// Where links run: one to a peer on the lane of its number.
+    pub lanes: Arc<Lanes>,
     /// Counters.
     pub metrics: Arc<PeerMetrics>,
     /// How much this node's log has synced, ever.
@@ -114,6 +119,7 @@ pub(crate) struct Shared {
     policy: Arc<dyn LinkPolicy>,
     known: Known,
     tasks: Tasks,
+    lanes: Arc<Lanes>,
     /// None before the start and after the close: the receiver holds these links in turn.
     inbound: RwLock<Option<Arc<dyn Inbound>>>,
     links: RwLock<BTreeMap<NodeId, (Arc<Link>, Tasks)>>,
@@ -132,7 +138,7 @@ pub(crate) struct Shared {
 impl Peers {
     /// Links of a node, none dialled yet.
     pub fn new(options: PeersOptions) -> Self {
-        let PeersOptions { me, endpoint, dialler, clock, policy, known, tasks, metrics, synced } = options;
+        let PeersOptions { me, endpoint, dialler, clock, policy, known, tasks, lanes, metrics, synced } = options;
         let shared = Shared {
             me,
             endpoint,
@@ -141,6 +147,7 @@ impl Peers {
             policy,
             known,
             tasks,
+            lanes,
             inbound: RwLock::default(),
             links: RwLock::default(),
             accepted: Mutex::default(),
@@ -205,13 +212,13 @@ impl Peers {
         }
     }
 
-    /// Serves a connection whose handshake chose `kith-peer/1`. Returns at once.
-    pub fn accept(&self, connection: quinn::Connection) {
+    /// Serves a connection whose handshake chose `kith-peer/1`, on the lane that it lives on. Returns at once.
+    pub fn accept(&self, connection: quinn::Connection, lane: &Handle) {
         if self.shared.inbound().is_none() {
             connection.close(quinn::VarInt::from_u32(0), b"starting");
             return;
         }
-        self.shared.tasks.spawn_finishing("peer.accepted", {
+        self.shared.tasks.on(lane).spawn_finishing("peer.accepted", {
             let shared = self.shared.clone();
             async move {
                 let cancel = shared.tasks.cancelled();
@@ -332,7 +339,7 @@ impl PeerTransport for Peers {
 fn begin(shared: &Arc<Shared>, node: NodeId, address: String) -> (Arc<Link>, Tasks) {
     let link = Arc::new(Link::new(node, address));
     let tasks = shared.tasks.child();
-    shared.tasks.spawn("peer.link", {
+    shared.tasks.on(shared.lanes.handle(shared.lanes.of_number(node.get()))).spawn("peer.link", {
         let (gone, link, shared) = (tasks.cancelled(), link.clone(), shared.clone());
         async move {
             gone.run_until_cancelled(link.run(shared)).await;
