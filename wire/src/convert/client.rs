@@ -65,6 +65,18 @@ message!(Send => client::Send { channel, client_seq, settled, text, reply_to, me
 message!(ChangeMembers => client::ChangeMembers { channel, client_seq, settled, change } check check_change_members);
 message!(ActWrite => client::ActWrite { channel, client_seq, settled, act } check check_act);
 wrapper!(Request => client::Request.request check check_request);
+
+impl Request {
+    /// The same, as whoever reads it from bytes takes it: for one that did not come so.
+    ///
+    /// # Errors
+    /// A field is malformed, or over its limit.
+    pub fn checked(&self) -> Result<Self, DecodeError> {
+        let raw: client::Request = Field::put(self);
+        Field::take(raw, "request")
+    }
+}
+
 nested!(Request, client::Request);
 union!(Request => RequestKind {
     Void: client::Void { channel, device, client_seq, digest },

@@ -18,7 +18,7 @@ use kith_wire::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{Api, IDEMPOTENCY_KEY, Trace, problem::Problem};
+use super::{Api, IDEMPOTENCY_KEY, Trace, number, problem::Problem};
 use crate::auth::Claims;
 
 /// Who asks: a token was shown and is valid, and they do not ask too often.
@@ -153,9 +153,14 @@ pub(super) fn part<T: FromStr>(params: &Params, name: &'static str) -> Result<T,
 
 /// The record that the path names.
 pub(super) fn seq(params: &Params) -> Result<Seq, Problem> {
-    match part::<u64>(params, "seq")? {
-        0 => Err(Problem::new(Code::Invalid, "records are numbered from 1 on")),
-        seq => Ok(Seq::new(seq)),
+    numbered(params, "seq").map(Seq::new)
+}
+
+/// What the path names by a number from 1 on.
+pub(super) fn numbered(params: &Params, name: &'static str) -> Result<u64, Problem> {
+    match part::<u64>(params, name)? {
+        number if (1..=number::MAX).contains(&number) => Ok(number),
+        _ => Err(Problem::new(Code::Invalid, format!("the path's {name} begins at 1, and numbers end at 2^53"))),
     }
 }
 

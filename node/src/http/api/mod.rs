@@ -13,6 +13,7 @@ mod extract;
 mod live;
 pub mod metrics;
 mod model;
+mod number;
 mod observe;
 mod once;
 mod problem;
@@ -153,7 +154,9 @@ impl Inside {
     fn deadline(&self) -> Instant {
         self.clock.instant() + ANSWER_WITHIN
     }
+    /// Has the service answer. A request is held to what a stream's frames are held to: limits of fields stand in one place.
     async fn ask(&self, caller: &Caller, request: Request) -> Result<Answer, Problem> {
+        let request = request.checked().map_err(Refusal::from)?;
         let answer = tokio::time::timeout(ANSWER_WITHIN + GRACE, self.service.handle(caller, request, self.deadline())).await;
         Ok(answer.unwrap_or_else(|_| Err(Refusal::new(Code::OutcomeUnknown)))?)
     }

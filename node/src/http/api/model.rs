@@ -11,24 +11,25 @@ use kith_wire::{
     id::{ChannelId, ChannelKind, UserId},
     log::{IndexRow, Position as At, Role as LogRole, SavedDraft},
 };
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub(super) use self::{
     group::{Group, Link, Reaction, Rules, Scheduled, scheduled_text},
     message::{History, Message, messages},
 };
+use super::number;
 
 /// A place in a channel.
 #[derive(Clone, Copy, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Position {
     /// The record: 1, 2, 3, …; 0 is before the first.
-    #[serde(deserialize_with = "number")]
+    #[serde(deserialize_with = "number::any")]
     #[schema(maximum = 9_007_199_254_740_991u64)]
     pub(super) seq: u64,
     /// Texts up to and with it.
-    #[serde(deserialize_with = "number")]
+    #[serde(deserialize_with = "number::any")]
     #[schema(maximum = 9_007_199_254_740_991u64)]
     pub(super) cnt: u64,
 }
@@ -42,12 +43,6 @@ impl From<Position> for At {
     fn from(at: Position) -> Self {
         Self { seq: kith_wire::id::Seq::new(at.seq), cnt: at.cnt }
     }
-}
-
-/// A number that every reader of JSON takes as it is.
-fn number<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
-    let number = u64::deserialize(from)?;
-    if number <= NUMBER_MAX { Ok(number) } else { Err(serde::de::Error::custom("numbers end at 2^53")) }
 }
 
 /// What a member may do.
@@ -215,7 +210,7 @@ impl Channel {
             mentions: row.unread_mentions(),
             left: news.left.map(|seq| seq.get()),
             pinned_ms: preferences.pinned.map(|since| since.get()),
-            muted_until_ms: preferences.muted.map(|until| until.get().min(NUMBER_MAX)),
+            muted_until_ms: preferences.muted.map(|until| until.get().min(number::MAX)),
             archived: preferences.archived.map(|seq| seq.get()),
             cleared: Some(preferences.cleared).filter(|at| at.seq.get() > 0).map(Position::from),
             draft: preferences.draft.as_ref().map(Draft::from),
@@ -313,6 +308,3 @@ impl From<Edge> for Node {
 pub(super) fn texts(users: &[UserId]) -> Vec<String> {
     users.iter().map(ToString::to_string).collect()
 }
-
-/// The largest number that every reader of JSON takes as it is; times that never come end here.
-pub(super) const NUMBER_MAX: u64 = (1 << 53) - 1;

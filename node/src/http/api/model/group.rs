@@ -9,7 +9,7 @@ use kith_wire::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Role, texts};
+use super::{super::number, Role, texts};
 
 /// What members may do in a group, and how long it keeps texts.
 #[derive(Clone, Copy, Serialize, Deserialize, ToSchema)]
@@ -31,6 +31,7 @@ pub(in super::super) struct Rules {
     #[schema(maximum = 21_600_000u64)]
     slow_ms: u64,
     /// A text is kept so long, in milliseconds, at least a minute; 0: for ever.
+    #[serde(deserialize_with = "number::any")]
     #[schema(maximum = 9_007_199_254_740_991u64)]
     retention_ms: u64,
 }

@@ -15,6 +15,7 @@ use super::{
         Api,
         extract::{Body, Key, Params, Place, Who, part, seq, user},
         model::{Message, Reaction, Written, messages, texts},
+        number,
         problem::Problem,
         unexpected,
     },
@@ -183,6 +184,7 @@ pub(in super::super) struct Forward {
     #[schema(example = "@ann")]
     from: String,
     /// Its place there.
+    #[serde(deserialize_with = "number::from_one")]
     #[schema(minimum = 1, maximum = 9_007_199_254_740_991u64)]
     seq: u64,
 }

@@ -20,6 +20,7 @@ use super::{
         Api,
         extract::{Body, Key, Params, Who, part, user},
         model::{Group, Link, Rules, Written},
+        number,
         once::once,
         problem::Problem,
         unexpected,
@@ -120,6 +121,7 @@ pub(in super::super) async fn hand_over(
 #[serde(deny_unknown_fields)]
 pub(in super::super) struct NewMute {
     /// In milliseconds since 1970.
+    #[serde(deserialize_with = "number::from_one")]
     #[schema(minimum = 1, maximum = 9_007_199_254_740_991u64)]
     until_ms: u64,
 }
@@ -176,7 +178,7 @@ pub(in super::super) async fn unban(State(api): State<Api>, who: Who, key: Optio
 #[serde(deny_unknown_fields)]
 pub(in super::super) struct NewLink {
     /// It ends then, in milliseconds since 1970; 0 or absent: never.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "number::any")]
     #[schema(maximum = 9_007_199_254_740_991u64)]
     until_ms: u64,
     /// So many may join by it; 0 or absent: any number.

@@ -16,7 +16,8 @@ use super::{
         Api,
         cursor::HistoryCursor,
         extract::{Body, Key, Params, Query, Who, user},
-        model::{History, NUMBER_MAX, Written},
+        model::{History, Written},
+        number,
         problem::Problem,
         unexpected,
     },
@@ -31,7 +32,7 @@ pub(in super::super) struct NewMessage {
     #[schema(min_length = 1, max_length = 100_000, example = "hello")]
     text: String,
     /// Seq of the record that this answers.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "number::maybe_from_one")]
     #[schema(minimum = 1, maximum = 9_007_199_254_740_991u64)]
     reply_to: Option<u64>,
     /// Ids of users that this mentions.
@@ -39,7 +40,7 @@ pub(in super::super) struct NewMessage {
     #[schema(max_items = 100)]
     mentions: Vec<String>,
     /// Seq of the text that its thread began with, or begins with by this.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "number::maybe_from_one")]
     #[schema(minimum = 1, maximum = 9_007_199_254_740_991u64)]
     thread: Option<u64>,
     /// It ends so many milliseconds after it was written: then its text is nowhere.
@@ -81,18 +82,23 @@ pub(in super::super) async fn send(
 #[serde(deny_unknown_fields)]
 pub(in super::super) struct HistoryParams {
     /// Records above this seq, rising. Without it and without `before`: the newest.
+    #[serde(default, deserialize_with = "number::maybe")]
     #[param(maximum = 9_007_199_254_740_991u64)]
     after: Option<u64>,
     /// Records below this seq, from the newest of them backwards.
+    #[serde(default, deserialize_with = "number::maybe_from_one")]
     #[param(minimum = 1, maximum = 9_007_199_254_740_991u64)]
     before: Option<u64>,
     /// Records from this time on, in milliseconds since 1970, rising. Alone.
+    #[serde(default, deserialize_with = "number::maybe")]
     #[param(maximum = 9_007_199_254_740_991u64)]
     at_ms: Option<u64>,
     /// Records on both sides of this one; there is no `next`: go on with `after` and `before`. Alone.
+    #[serde(default, deserialize_with = "number::maybe_from_one")]
     #[param(minimum = 1, maximum = 9_007_199_254_740_991u64)]
     around: Option<u64>,
     /// Only texts of the thread that this one began, itself among them.
+    #[serde(default, deserialize_with = "number::maybe_from_one")]
     #[param(minimum = 1, maximum = 9_007_199_254_740_991u64)]
     thread: Option<u64>,
     /// Where a page before this one ended: its `next`. Wins over all others but `limit`.
@@ -154,10 +160,6 @@ impl HistoryParams {
             let HistoryCursor { first, last, head, newest_first, thread } = cursor.parse()?;
             let query = begin(first, last, newest_first, thread.map(Where::Thread));
             return Ok(HistoryQuery { min_seq: head, linearizable: false, ..query });
-        }
-        let places = [self.before, self.around, self.thread];
-        if places.contains(&Some(0)) || places.into_iter().chain([self.after, self.at_ms]).flatten().any(|number| number > NUMBER_MAX) {
-            return Err(Problem::new(Code::Invalid, "records are numbered from 1 on, and numbers end at 2^53"));
         }
         let (first, all) = (Seq::ZERO.next(), Seq::new(u64::MAX));
         let thread = self.thread.map(|root| Where::Thread(Seq::new(root)));

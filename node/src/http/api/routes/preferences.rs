@@ -15,6 +15,7 @@ use super::{
         Api,
         extract::{Body, Key, Params, Who},
         model::Position,
+        number,
         once::once,
         problem::Problem,
     },
@@ -30,12 +31,12 @@ pub(in super::super) struct NewPreferences {
     #[serde(default)]
     pinned: Option<bool>,
     /// No push until then, in milliseconds since 1970; 0: push.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "number::maybe")]
     #[schema(maximum = 9_007_199_254_740_991u64)]
     muted_until_ms: Option<u64>,
     /// Out of the list until something is said after this record, the last one that the caller has seen, or for as long as it is muted; 0: back
     /// into it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "number::maybe")]
     #[schema(maximum = 9_007_199_254_740_991u64)]
     archived: Option<u64>,
     /// What was written and not sent yet.
@@ -54,7 +55,7 @@ struct NewDraft {
     #[schema(max_length = 2_000)]
     text: String,
     /// Seq of the record that it will answer.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "number::maybe_from_one")]
     #[schema(minimum = 1, maximum = 9_007_199_254_740_991u64)]
     reply_to: Option<u64>,
 }

@@ -15,6 +15,7 @@ use super::{
         Api,
         extract::{Body, Key, Params, Who, part, user},
         model::{Scheduled, scheduled_text},
+        number,
         problem::Problem,
         unexpected,
     },
@@ -26,13 +27,14 @@ use super::{
 #[serde(deny_unknown_fields)]
 pub(in super::super) struct NewScheduled {
     /// When, in milliseconds since 1970: at most a year from now.
+    #[serde(deserialize_with = "number::from_one")]
     #[schema(minimum = 1, maximum = 9_007_199_254_740_991u64)]
     due_ms: u64,
     /// 1 to 100,000 Unicode scalar values; white space is text.
     #[schema(min_length = 1, max_length = 100_000, example = "good morning")]
     text: String,
     /// Seq of the record that this answers.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "number::maybe_from_one")]
     #[schema(minimum = 1, maximum = 9_007_199_254_740_991u64)]
     reply_to: Option<u64>,
     /// Ids of users that this mentions.
@@ -40,7 +42,7 @@ pub(in super::super) struct NewScheduled {
     #[schema(max_items = 100)]
     mentions: Vec<String>,
     /// Seq of the text that its thread began with.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "number::maybe_from_one")]
     #[schema(minimum = 1, maximum = 9_007_199_254_740_991u64)]
     thread: Option<u64>,
     /// It ends so many milliseconds after it was written.
