@@ -2,24 +2,24 @@
 operators' requests are an operator's."""
 
 import os
-import re
 import time
 
 import schemathesis
 
 KEY = "Idempotency-Key"
-FORM = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
-@schemathesis.hook
-def map_headers(context, headers):
-    if headers and FORM.fullmatch(str(headers.get(KEY, ""))):
-        ms, random = f"{int(time.time() * 1000):012x}", os.urandom(8).hex()
-        headers[KEY] = f"{ms[:8]}-{ms[8:]}-7{random[:3]}-8{random[3:6]}-{random[4:16]}"
-    return headers
+def fresh_key():
+    ms, random = f"{int(time.time() * 1000):012x}", os.urandom(8).hex()
+    return f"{ms[:8]}-{ms[8:]}-7{random[:3]}-8{random[3:6]}-{random[4:]}"
 
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    if "operators" in (case.operation.definition.raw.get("tags") or []) and (case.headers or {}).get("Authorization", "").startswith("Bearer ey"):
-        case.headers["Authorization"] = f"Bearer {os.environ['KITH_OPERATOR']}"
+    headers = case.headers or {}
+    # The tool takes some texts for valid that the document's pattern does not allow.
+    if KEY in headers and case.meta is not None and case.meta.generation.mode.is_positive:
+        headers[KEY] = fresh_key()
+    shown = headers.get("Authorization", "")
+    if "operators" in (case.operation.definition.raw.get("tags") or []) and shown.startswith("Bearer ey"):
+        headers["Authorization"] = f"Bearer {os.environ['KITH_OPERATOR']}"

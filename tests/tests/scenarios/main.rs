@@ -15,6 +15,7 @@ mod hostile;
 mod http;
 mod http_acts;
 mod http_curl;
+mod http_desk;
 mod http_people;
 mod limits;
 mod meta;

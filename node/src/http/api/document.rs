@@ -15,7 +15,9 @@ use utoipa_axum::{router::OpenApiRouter, routes as all};
 use super::{
     Api,
     problem::ProblemBody,
-    routes::{accounts, acts, channels, cluster, contacts, groups, members, messages, people, preferences, scheduled, updates},
+    routes::{
+        accounts, acts, channels, cluster, contacts, desk, export, groups, members, messages, people, preferences, scheduled, updates, webhooks,
+    },
 };
 
 #[derive(OpenApi)]
@@ -36,6 +38,7 @@ use super::{
         (name = "members", description = "Who is in a group"),
         (name = "updates", description = "What has changed, asked for or listened to"),
         (name = "people", description = "Who one is, and who others are"),
+        (name = "webhooks", description = "What happens in a channel, posted to a URL"),
         (name = "cluster", description = "Where to go, and what errors mean"),
         (name = "operators", description = "For those who run the cluster"),
     ),
@@ -44,7 +47,12 @@ struct Head;
 
 /// The routes, with what is said of them.
 pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::with_openapi(Head::openapi()).merge(account_routes()).merge(chat_routes()).merge(people_routes()).merge(cluster_routes())
+    OpenApiRouter::with_openapi(Head::openapi())
+        .merge(account_routes())
+        .merge(chat_routes())
+        .merge(people_routes())
+        .merge(webhook_routes())
+        .merge(cluster_routes())
 }
 
 fn account_routes() -> OpenApiRouter<Api> {
@@ -60,6 +68,7 @@ fn account_routes() -> OpenApiRouter<Api> {
         .routes(all!(accounts::recovery_code))
         .routes(all!(accounts::delete))
         .routes(all!(accounts::reset_code))
+        .routes(all!(export::export))
 }
 
 fn chat_routes() -> OpenApiRouter<Api> {
@@ -71,6 +80,7 @@ fn chat_routes() -> OpenApiRouter<Api> {
         .routes(all!(acts::pin, acts::unpin))
         .routes(all!(acts::forward))
         .routes(all!(acts::seen))
+        .routes(all!(desk::report))
         .routes(all!(acts::typing))
         .routes(all!(scheduled::schedule, scheduled::list))
         .routes(all!(scheduled::unschedule))
@@ -108,8 +118,26 @@ fn people_routes() -> OpenApiRouter<Api> {
         .routes(all!(contacts::block, contacts::unblock))
 }
 
+fn webhook_routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(all!(webhooks::add, webhooks::list))
+        .routes(all!(webhooks::remove))
+        .routes(all!(webhooks::test))
+        .routes(all!(webhooks::add_of_cluster, webhooks::list_of_cluster))
+        .routes(all!(webhooks::remove_of_cluster))
+        .routes(all!(webhooks::test_of_cluster))
+}
+
 fn cluster_routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(all!(cluster::nodes)).routes(all!(cluster::problem)).routes(all!(cluster::openapi)).routes(all!(cluster::status))
+    OpenApiRouter::new()
+        .routes(all!(cluster::nodes))
+        .routes(all!(cluster::problem))
+        .routes(all!(cluster::openapi))
+        .routes(all!(cluster::status))
+        .routes(all!(desk::reports))
+        .routes(all!(desk::close))
+        .routes(all!(desk::ban, desk::unban))
+        .routes(all!(desk::audit))
 }
 
 /// The document, as it is served.
@@ -163,7 +191,18 @@ fn add_key(operation: &mut Operation) {
 
 const KEY: &str = "Idempotency-Key";
 /// Writes whose body is secret, or that are as good done twice.
-const KEYLESS: &[&str] = &["logIn", "resetPassword", "endDevice", "changePassword", "newRecoveryCode", "deleteAccount", "resetCode", "typing"];
+const KEYLESS: &[&str] = &[
+    "logIn",
+    "resetPassword",
+    "endDevice",
+    "changePassword",
+    "newRecoveryCode",
+    "deleteAccount",
+    "resetCode",
+    "typing",
+    "testWebhook",
+    "testClusterWebhook",
+];
 
 #[cfg(test)]
 mod tests {

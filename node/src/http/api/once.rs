@@ -16,6 +16,7 @@ use kith_wire::{
     id::{CallKey, UserId},
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{Api, extract::Key, problem::Problem};
 use crate::{clock, service::call};
@@ -27,8 +28,8 @@ struct Kept {
     /// Of a refusal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     code: Option<u16>,
-    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
-    body: serde_json::Value,
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    body: Value,
 }
 
 /// Does the work under the key, or tells what was answered to it. Work that runs twice must come to the same end: a node may die in it.
@@ -39,22 +40,35 @@ pub(super) async fn once<T: Serialize>(
     digest: u64,
     work: impl Future<Output = Result<(StatusCode, T), Problem>>,
 ) -> Result<Response, Problem> {
-    let Some(Key(key)) = key.filter(|_| user != UserId::new(0)) else {
+    once_then(api, user, key, digest, work, |_| ()).await
+}
+
+/// As [`once`]. What `show` adds to the answer goes out with it and with each retry, and is not kept.
+pub(super) async fn once_then<T: Serialize>(
+    api: &Api,
+    user: UserId,
+    key: Option<Key>,
+    digest: u64,
+    work: impl Future<Output = Result<(StatusCode, T), Problem>>,
+    show: impl FnOnce(&mut Value),
+) -> Result<Response, Problem> {
+    let work = async {
         let (status, value) = work.await?;
-        return Ok((status, Json(value)).into_response());
+        serde_json::to_value(value).map(|body| (status, body)).map_err(|_| Problem::from(Code::Internal))
+    };
+    let Some(Key(key)) = key.filter(|_| user != UserId::new(0)) else {
+        let (status, body) = work.await?;
+        return Ok(response(status, body, show));
     };
     let router = api.service.router();
     if let Some(kept) = call::begin(router, user, key, digest, api.deadline()).await? {
-        return replay(&kept);
+        return replay(&kept, show);
     }
     let done = work.await;
     let answer = match &done {
-        Ok((status, value)) => {
-            let body = serde_json::to_value(value).map_err(|_| Problem::from(Code::Internal))?;
-            keep(Kept { status: status.as_u16(), code: None, body })
-        }
+        Ok((status, body)) => keep(&Kept { status: status.as_u16(), code: None, body: body.clone() }),
         Err(problem) if problem.code.retry() == Retry::Never && problem.code != Code::Internal => {
-            keep(Kept { status: problem.status.as_u16(), code: Some(problem.code.number()), body: problem.detail.clone().into() })
+            keep(&Kept { status: problem.status.as_u16(), code: Some(problem.code.number()), body: problem.detail.clone().into() })
         }
         Err(_) => Bytes::new(),
     };
@@ -62,7 +76,7 @@ pub(super) async fn once<T: Serialize>(
         // The answer stands all the same; a retry will come to it again.
         tracing::debug!(code = %refusal.code, "http.once: the answer is not kept");
     }
-    done.map(|(status, value)| (status, Json(value)).into_response())
+    done.map(|(status, body)| response(status, body, show))
 }
 
 /// The key of a write to one channel: the caller's, or one that tells the node's own retries apart.
@@ -70,12 +84,12 @@ pub(super) fn key_or_own(api: &Api, key: Option<Key>) -> CallKey {
     key.map_or_else(|| CallKey::of_node(api.clock.now(), clock::draw() as u32), |Key(key)| key)
 }
 
-fn keep(kept: Kept) -> Bytes {
+fn keep(kept: &Kept) -> Bytes {
     // Of what was serialised a moment ago; an empty answer would only be done again.
-    serde_json::to_vec(&kept).map(Bytes::from).unwrap_or_default()
+    serde_json::to_vec(kept).map(Bytes::from).unwrap_or_default()
 }
 
-fn replay(kept: &[u8]) -> Result<Response, Problem> {
+fn replay(kept: &[u8], show: impl FnOnce(&mut Value)) -> Result<Response, Problem> {
     let kept: Kept = serde_json::from_slice(kept).map_err(|error| {
         tracing::error!(cause = %error, "http.once: a kept answer cannot be read");
         Problem::from(Code::Internal)
@@ -85,9 +99,14 @@ fn replay(kept: &[u8]) -> Result<Response, Problem> {
         let detail = kept.body.as_str().unwrap_or_default();
         return Err(Problem::new(Code::from_number(code), detail).with_status(status));
     }
-    let mut response = (status, Json(kept.body)).into_response();
+    let mut response = response(status, kept.body, show);
     response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     Ok(response)
+}
+
+fn response(status: StatusCode, mut body: Value, show: impl FnOnce(&mut Value)) -> Response {
+    show(&mut body);
+    (status, Json(body)).into_response()
 }
 
 /// Says that the answer was given before.
