@@ -317,7 +317,7 @@ impl Node {
             Arc::new(ControllerDuty::new(controller.clone())),
             Arc::new(fanout_duty),
             Arc::new(DebtDuty::new(router.clone(), tasks.child())),
-            Arc::new(TimerDuty::new(groups.clone(), router.clock().clone(), tasks.child(), metrics.timer.clone())),
+            Arc::new(TimerDuty::new(router.clone(), tasks.child(), metrics.timer.clone())),
             Arc::new(HookDuty::new(router.clone(), poster, tasks.child(), metrics.hook.clone())),
         ]);
         peers.follow(&maps.current());

@@ -2,6 +2,7 @@
 //!
 //! In: `Timer` rows, and the feed that tells of new ones. Out: `Fire` commands, proposed when they are due by this node's clock. The rows
 //! decide: a command whose row is gone does nothing, so that two leaders fire once; a new leader walks the rows when its term begins.
+//! Whether the author of a text is shut out of the cluster is asked of their home then; while it cannot be asked, the text waits.
 //! Bounds: [`HELD_MAX`] timers in memory, the soonest; the rest is found by the next walk. Not here: what happens then (kith-machine).
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -12,11 +13,14 @@ use kith_machine::{
     reply::Reply,
     view::{RowKey, Scan, StateView, ViewError},
 };
-use kith_raft::{GroupHandle, Groups, feed::FeedError};
+use kith_raft::{GroupHandle, feed::FeedError};
 use kith_wire::{
     act::Timer,
+    client::Refusal,
+    code::Code,
     id::{ChannelId, GroupId, Term, Timestamp},
     log::Command,
+    peer::{Inner, InnerAnswer},
 };
 
 use prometheus_client::{
@@ -28,8 +32,8 @@ use prometheus_client::{
 };
 
 use crate::{
-    clock::SharedClock,
     leadership::{Duty, PerGroup},
+    router::Router,
     supervise::Tasks,
 };
 
@@ -59,23 +63,22 @@ impl TimerMetrics {
 
 /// Fires the timers of every group that this node leads.
 pub(crate) struct TimerDuty {
-    groups: Arc<Groups>,
-    clock: SharedClock,
+    router: Router,
     metrics: Arc<TimerMetrics>,
     leads: PerGroup,
 }
 
 impl TimerDuty {
     /// None running.
-    pub(crate) fn new(groups: Arc<Groups>, clock: SharedClock, tasks: Tasks, metrics: Arc<TimerMetrics>) -> Self {
-        Self { groups, clock, metrics, leads: PerGroup::new(tasks) }
+    pub(crate) fn new(router: Router, tasks: Tasks, metrics: Arc<TimerMetrics>) -> Self {
+        Self { router, metrics, leads: PerGroup::new(tasks) }
     }
 }
 
 impl Duty for TimerDuty {
     fn begin(&self, group: GroupId, _term: Term) {
-        if let Some(handle) = self.groups.get(group).filter(|_| group != GroupId::META) {
-            self.leads.begin(group, "timer.lead", lead(handle, self.clock.clone(), self.metrics.clone()));
+        if let Some(handle) = self.router.groups().get(group).filter(|_| group != GroupId::META) {
+            self.leads.begin(group, "timer.lead", lead(handle, self.router.clone(), self.metrics.clone()));
         }
     }
     fn end(&self, group: GroupId, _term: Term) {
@@ -124,16 +127,16 @@ impl Held {
     }
 }
 
-async fn lead(group: GroupHandle, clock: SharedClock, metrics: Arc<TimerMetrics>) {
+async fn lead(group: GroupHandle, router: Router, metrics: Arc<TimerMetrics>) {
     // The subscription comes before the walk: what is set after it is heard, what was set before is a row.
     let mut events = group.feed();
     let mut held = walk_until_read(&group).await;
     loop {
-        let now = clock.now();
+        let now = router.clock().now();
         let due = held.take(now);
         if !due.is_empty() {
             // What could not be logged is tried again: its row is still there.
-            if fire(&group, due, &clock, &metrics).await > 0 {
+            if fire(&group, due, &router, &metrics).await > 0 {
                 held = walk_until_read(&group).await;
             }
             continue;
@@ -163,13 +166,14 @@ async fn lead(group: GroupHandle, clock: SharedClock, metrics: Arc<TimerMetrics>
 }
 
 /// Proposes what is due. Says how many may not have been logged.
-async fn fire(group: &GroupHandle, due: Vec<Due>, clock: &SharedClock, metrics: &TimerMetrics) -> usize {
+async fn fire(group: &GroupHandle, due: Vec<Due>, router: &Router, metrics: &TimerMetrics) -> usize {
     let proposals = due.into_iter().map(|(due, channel, timer)| async move {
-        match group.propose(kith_machine::item(Command::Fire { channel, due, timer })).await {
+        let Ok(refused) = refused(router, timer).await else { return 1 };
+        match group.propose(kith_machine::item(Command::Fire { channel, due, timer, refused })).await {
             Ok(Reply::Rejected(_)) | Err(_) => 1,
             Ok(_) => {
                 metrics.fired.inc();
-                metrics.late.observe(clock.now().get().saturating_sub(due.get()) as f64 / 1_000.0);
+                metrics.late.observe(router.clock().now().get().saturating_sub(due.get()) as f64 / 1_000.0);
                 0
             }
         }
@@ -179,6 +183,16 @@ async fn fire(group: &GroupHandle, due: Vec<Due>, clock: &SharedClock, metrics: 
         tokio::time::sleep(Duration::from_millis(AGAIN_MS)).await;
     }
     failed
+}
+
+/// Why the text of this timer is not sent, by what its author's home says.
+async fn refused(router: &Router, timer: Timer) -> Result<Option<Code>, Refusal> {
+    let Timer::Send { user, .. } = timer else { return Ok(None) };
+    let deadline = router.clock().instant() + ASK_WITHIN;
+    match router.inner(user.bucket(), Inner::IsBanned { user }, deadline).await? {
+        InnerAnswer::Truth(true) => Ok(Some(Code::Banned)),
+        _ => Ok(None),
+    }
 }
 
 async fn walk_until_read(group: &GroupHandle) -> Held {
@@ -214,6 +228,8 @@ async fn walk(group: &GroupHandle) -> Result<Held, ViewError> {
 const HELD_MAX: usize = 10_000;
 /// Proposed together.
 const FIRE_AT_ONCE: usize = 64;
+/// For an author's home to say whether they are shut out.
+const ASK_WITHIN: Duration = Duration::from_secs(3);
 const ROWS_PER_READ: usize = 1_024;
 /// Between two tries of what could not be logged.
 const AGAIN_MS: u64 = 200;

@@ -20,7 +20,7 @@ use kith::{
     cluster::{ClusterFiles, NodeSpec, add_node, bootstrap::bootstrap, files::ClusterSpec},
     config::Config,
 };
-use kith_client::{Backfill, Client, Door, Trust};
+use kith_client::{Backfill, Client, Door, Login, Trust};
 use kith_raft::FailPoints;
 use kith_wire::{
     client::{Answer, Request},
@@ -357,7 +357,11 @@ impl Cluster {
 
     /// Signs up with [`PASSWORD`], and is in, at this node.
     pub async fn person(&self, door: &Door, name: &str, node: u64) -> Client {
-        let login = door.sign_up(name, PASSWORD, "laptop").await.expect("signs up").login;
+        self.enter(door.sign_up(name, PASSWORD, "laptop").await.expect("signs up").login, node).await
+    }
+
+    /// A device that was let in, connected to that node.
+    pub async fn enter(&self, login: Login, node: u64) -> Client {
         let client = Client::builder(self.address(node)).login(login).trust(self.trust()).backfill(Backfill::All).build().await.expect("a client");
         client.connect().await.expect("connects");
         client

@@ -146,8 +146,8 @@ pub enum Command {
     Refuse { channel: ChannelId, author: Author, code: Code },
     /// Joins a group by a link, or asks to; idempotent.
     Join { channel: ChannelId, user: UserId, secret: [u8; 16] },
-    /// What was to happen then happens: once, whoever proposes it and how often.
-    Fire { channel: ChannelId, due: Timestamp, timer: Timer },
+    /// What was to happen then happens: once, whoever proposes it and how often. A text is refused for what its leader learnt elsewhere.
+    Fire { channel: ChannelId, due: Timestamp, timer: Timer, refused: Option<Code> },
     /// Gives up a number of a device (of the same user).
     Void { channel: ChannelId, user: UserId, device: DeviceId, client_seq: ClientSeq, digest: Option<u64> },
     /// Every home has committed the refs of this channel up to here.

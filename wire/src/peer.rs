@@ -285,6 +285,8 @@ pub enum Inner {
     Desk(DeskChange),
     /// The desk's webhooks, if newer than this.
     HooksSince { version: u64 },
+    /// Is this user shut out of the cluster?
+    IsBanned { user: UserId },
     /// May each of these users of this group be in one more group chat?
     HasRoom { users: Vec<UserId> },
     /// Begins a call under a key, or tells what was answered to it.

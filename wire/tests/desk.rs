@@ -40,7 +40,7 @@ fn commands() -> Vec<Command> {
         Command::ChannelHook { channel: channel(), by: UserId::new(0), change: HookChange::Disable { id } },
         Command::SetHooks { hooks: HooksRow { version: 2, hooks: vec![hook(HookScope::User(UserId::new(3)))] } },
         Command::Hooked { channel: channel(), acks: vec![HookAck { hook: id, seq: Seq::new(8), failing: Timestamp::new(6) }] },
-        Command::Fire { channel: channel(), due: Timestamp::new(5), timer: Timer::Erase(UserId::new(2)) },
+        Command::Fire { channel: channel(), due: Timestamp::new(5), timer: Timer::Erase(UserId::new(2)), refused: None },
     ]
 }
 

@@ -224,6 +224,11 @@ impl Local {
                 Ok(InnerAnswer::Words(found))
             }
             Inner::GetProfiles { users } => home::profiles(&handle, users),
+            Inner::IsBanned { user } => {
+                handle.read_barrier().await.map_err(not_proposed)?;
+                let account = kith_machine::user::account(&view(&handle)?, user).map_err(|error| broken(&error))?;
+                Ok(InnerAnswer::Truth(account.is_some_and(|row| row.is_banned())))
+            }
             Inner::HasRoom { users } => {
                 let reader = view(&handle)?;
                 for user in users {

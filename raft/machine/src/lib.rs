@@ -217,7 +217,7 @@ fn apply_item(ctx: &mut Context<'_>, item: Item) -> Result<Reply, ViewError> {
         Command::Act { channel, author, act } => channel::act::act(ctx, channel, &author, act),
         Command::Refuse { channel, author, code } => channel::act::refuse(ctx, channel, &author, code),
         Command::Join { channel, user, secret } => channel::link::join(ctx, channel, user, secret),
-        Command::Fire { channel, due, timer } => channel::timer::fire(ctx, channel, due, timer),
+        Command::Fire { channel, due, timer, refused } => channel::timer::fire(ctx, channel, due, timer, refused),
         Command::Void { channel, user, device, client_seq, digest } => channel::dedup::void(ctx, channel, user, device, client_seq, digest),
         Command::Fanned { channel, seq } => channel::outbox::fanned(ctx, channel, seq),
         Command::Receipt { channel, user, read, delivered } => channel::cursor::receipt(ctx, channel, user, read, delivered),

@@ -109,7 +109,7 @@ impl Chat {
         all.into_iter().map(|(due, timer)| self.fire(due, timer)).collect()
     }
     fn fire(&mut self, due: Timestamp, timer: Timer) -> Reply {
-        let items = vec![kith_machine::item(Command::Fire { channel: self.group, due, timer })];
+        let items = vec![kith_machine::item(Command::Fire { channel: self.group, due, timer, refused: None })];
         let (group, index) = (self.script.group(), self.script.index() + 1);
         let batch = kith_wire::log::Batch { now: due, items };
         self.script.log.push(batch.clone());
@@ -300,7 +300,11 @@ fn a_scheduled_text_is_sent_once_at_its_time() {
     let Reply::Kept { id: other } = chat.act(BOB, later("taken back")) else { panic!("kept") };
     assert_eq!(chat.act(BOB, Act::Unschedule { id: other }), Reply::Kept { id: other });
     let timer = Timer::Send { user: user(BOB), id };
-    assert_eq!(chat.propose(Command::Fire { channel: chat.group, due, timer }), Reply::Rejected(Code::Busy), "too early by the log's clock");
+    assert_eq!(
+        chat.propose(Command::Fire { channel: chat.group, due, timer, refused: None }),
+        Reply::Rejected(Code::Busy),
+        "too early by the log's clock"
+    );
     let said = at(&chat.fire(due, timer));
     assert_eq!(chat.fire(due, timer), Reply::Done, "another leader's command does nothing");
     assert_eq!(chat.reads(ANN, said), Ok("on time".to_owned()));

@@ -170,6 +170,7 @@ fn command() -> BoxedStrategy<Command> {
             channel,
             due: Timestamp::new(due),
             timer: [Timer::Send { user, id }, Timer::Expire(Seq::new(id)), Timer::Sweep, Timer::Erase(user)][usize::from(kind % 4)],
+            refused: (kind >= 128).then(|| Code::from_number(u16::from(kind))),
         }),
         (channel(), seq()).prop_map(|(channel, seq)| Command::Fanned { channel, seq }),
         (channel(), user(), prop::option::of(position()), prop::option::of(position()))

@@ -143,7 +143,7 @@ impl Model {
             }
             Command::Refuse { channel, author, code } => Some(self.refuse_alone(channel, author, code)),
             Command::Join { channel, user, secret } => Some(self.join(channel, user, secret)),
-            Command::Fire { channel, due, timer } => Some(self.fire(channel, due, timer)),
+            Command::Fire { channel, due, timer, refused } => Some(self.fire(channel, due, timer, refused.is_some())),
             Command::Void { channel, user, device, client_seq, digest } => Some((self.void(channel, user, device, client_seq, digest), Vec::new())),
             Command::Receipt { channel, user, read, delivered } => Some((self.receipt(channel, user, read, delivered), Vec::new())),
             Command::Gone { channel, user } => Some(self.gone(channel, user)),

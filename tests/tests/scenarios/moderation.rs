@@ -1,12 +1,13 @@
 //! Moderation over whole clusters: reports, bans, and the log of what operators do.
 
-use kith_client::{Door, ExportItem, Status};
+use kith::clock::{Clock, SystemClock};
+use kith_client::{Door, ExportItem, Post, Status};
 use kith_tests::Cluster;
 use kith_wire::{
     client::{Answer, Request},
     code::Code,
     desk::{AuditAct, AuditState, DeskAnswer, DeskRequest},
-    id::{DeviceId, Timestamp, UserId},
+    id::{DeviceId, Seq, Timestamp, UserId},
     peer::Caller,
 };
 use tokio::time::Instant;
@@ -64,6 +65,35 @@ async fn a_reported_user_is_banned_everywhere_within_a_second_and_let_in_again_a
     let logged: Vec<_> = entries.iter().map(|entry| (entry.row.entry.act, entry.row.state, entry.row.entry.user)).collect();
     let of_eve = |act| (act, AuditState::Done, Some(eve.me()));
     assert_eq!(logged, [of_eve(AuditAct::Unban), of_eve(AuditAct::CloseReport), of_eve(AuditAct::Ban)], "the newest first");
+    c.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_banned_user_had_scheduled_is_not_sent_and_they_see_why_when_they_are_let_in_again() {
+    let c = Cluster::start(3).await;
+    let door = Door::new(&[c.address(1).to_owned()], c.trust()).expect("a socket");
+    let (ann, eve) = (c.person(&door, "ann", 1).await, c.person(&door, "eve", 1).await);
+    let room = eve.direct("ann").await.expect("found");
+    room.send("hello").await.expect("queued").sent().await.expect("sent");
+    let soon = Timestamp::new(SystemClock.now().get() + 2_000);
+    room.schedule(soon, Post::new("buy this")).await.expect("kept");
+    let theirs = ann.channel(room.id());
+    let sent = async |text: &str| {
+        let all = theirs.whole_history(None, Seq::ZERO).await.unwrap_or_default();
+        all.iter().any(|record| record.content.text() == Some(text))
+    };
+    let ban = |banned| DeskRequest::Ban { name: "eve".to_owned(), banned, note: String::new() };
+    assert_eq!(ask(&c, ban(true)).await, Ok(DeskAnswer::Done));
+    theirs.schedule(Timestamp::new(SystemClock.now().get().max(soon.get()) + 500), Post::new("after it")).await.expect("kept");
+    c.wait_for("a text that was due later", async || sent("after it").await).await;
+    assert!(!sent("buy this").await);
+
+    assert_eq!(ask(&c, ban(false)).await, Ok(DeskAnswer::Done));
+    let again = door.log_in("eve", kith_tests::cluster::PASSWORD, "phone").await.expect("let in");
+    let eve = c.enter(again.login, 2).await;
+    let held = eve.channel(room.id()).scheduled().await.expect("hers");
+    assert_eq!(held.iter().map(|text| text.refused).collect::<Vec<_>>(), [Some(Code::Banned)]);
+    assert!(!sent("buy this").await, "it is not sent later either");
     c.finish().await;
 }
 

@@ -62,7 +62,7 @@ union!(Command => CommandKind {
     Act: log::ActAt { channel, author, act },
     Refuse: log::Refuse { channel, author, code },
     Join: log::Join { channel, user, secret },
-    Fire: log::Fire { channel, due, timer },
+    Fire: log::Fire { channel, due, timer, refused },
     Void: log::Void { channel, user, device, client_seq, digest },
     Fanned: log::Fanned { channel, seq },
     Receipt: log::Receipt { channel, user, read, delivered },

@@ -134,6 +134,7 @@ union!(Inner => InnerKind {
     EndCall: log::EndCall { user, key, answer },
     Gone: log::Gone { channel, user },
     HasRoom: client::GetUsers { users },
+    IsBanned: peer::IsBanned { user },
     HooksSince: peer::HooksSince { version },
     ; holds Desk
 });

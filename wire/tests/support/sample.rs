@@ -214,7 +214,7 @@ choice!(Command {
     Act { channel, author, act }
     Refuse { channel, author, code }
     Join { channel, user, secret }
-    Fire { channel, due, timer }
+    Fire { channel, due, timer, refused }
     Fanned { channel, seq }
     Receipt { channel, user, read, delivered }
     Gone { channel, user }

@@ -83,8 +83,8 @@ pub(crate) fn sweep_at(ctx: &mut Context<'_>, scene: &mut Scene, due: Option<Tim
     }
 }
 
-/// What was to happen then happens, if it has not.
-pub(crate) fn fire(ctx: &mut Context<'_>, channel: ChannelId, due: Timestamp, timer: Timer) -> Result<Reply, ViewError> {
+/// What was to happen then happens, if it has not; a text that the leader refuses is kept with its reason, as any other that is refused.
+pub(crate) fn fire(ctx: &mut Context<'_>, channel: ChannelId, due: Timestamp, timer: Timer, refused: Option<Code>) -> Result<Reply, ViewError> {
     let key = RowKey::Timer(due, channel, timer);
     if ctx.rows.get(&key)?.is_none() {
         return Ok(Reply::Done);
@@ -95,7 +95,7 @@ pub(crate) fn fire(ctx: &mut Context<'_>, channel: ChannelId, due: Timestamp, ti
     }
     ctx.rows.delete(key);
     match timer {
-        Timer::Send { user, id } => send(ctx, channel, user, id),
+        Timer::Send { user, id } => send(ctx, channel, user, id, refused),
         Timer::Expire(seq) => {
             amend::empty(ctx, channel, seq, Gone::Expired, None)?;
             amend::unpin(ctx, channel, seq)?;
@@ -107,7 +107,7 @@ pub(crate) fn fire(ctx: &mut Context<'_>, channel: ChannelId, due: Timestamp, ti
 }
 
 /// Sends a text that is due; a refusal is kept for its author to see.
-fn send(ctx: &mut Context<'_>, channel: ChannelId, user: UserId, id: u64) -> Result<Reply, ViewError> {
+fn send(ctx: &mut Context<'_>, channel: ChannelId, user: UserId, id: u64, refused: Option<Code>) -> Result<Reply, ViewError> {
     let key = RowKey::Scheduled(channel, user, id);
     let (Some(row), Some(scene)) = (ctx.rows.row::<ScheduledRow>(&key)?, Scene::read(ctx, channel)?) else { return Ok(Reply::Done) };
     let row = row.clone();
@@ -118,6 +118,7 @@ fn send(ctx: &mut Context<'_>, channel: ChannelId, user: UserId, id: u64) -> Res
             ctx.rows.delete(key);
             return Ok(Reply::Done);
         }
+        Ok(_) if refused.is_some() => refused,
         Ok(member) => match scene::refused_text(ctx, channel, &scene.rules, member)? {
             Some(Reply::Rejected(code)) => Some(code),
             // Slow mode is for those who type.

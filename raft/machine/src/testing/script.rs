@@ -205,9 +205,9 @@ impl Script {
             }
             37 => Command::Join { channel, user: Self::user(who), secret: [b % 2; 16] },
             38 | 39 => match self.timer(channel, a) {
-                Some((due, channel, timer)) => Command::Fire { channel, due, timer },
+                Some((due, channel, timer)) => Command::Fire { channel, due, timer, refused: (b % 8 == 0).then_some(Code::Banned) },
                 None if b % 4 == 0 => Command::Refuse { channel, author: self.author(channel, user, step, 0), code: Code::NotFound },
-                None => Command::Fire { channel, due: Timestamp::new(self.now), timer: Timer::Sweep },
+                None => Command::Fire { channel, due: Timestamp::new(self.now), timer: Timer::Sweep, refused: None },
             },
             0..=12 => {
                 let author = self.author(channel, user, step, 0);

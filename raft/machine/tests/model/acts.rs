@@ -382,7 +382,7 @@ impl Model {
         (Reply::Joined { seq: Seq::new(seq) }, recipients)
     }
 
-    pub(crate) fn fire(&mut self, channel: ChannelId, due: Timestamp, timer: Timer) -> (Reply, Recipients) {
+    pub(crate) fn fire(&mut self, channel: ChannelId, due: Timestamp, timer: Timer, refused: bool) -> (Reply, Recipients) {
         let done = (Reply::Done, Vec::new());
         let (now, due) = (self.now, due.get());
         let Some(chat) = self.chats.get_mut(&channel) else { return done };
@@ -417,7 +417,7 @@ impl Model {
                     chat.beside.later.remove(&(user, id));
                     return done;
                 }
-                if chat.may_write(user, is_group(channel), now, false).is_err() {
+                if refused || chat.may_write(user, is_group(channel), now, false).is_err() {
                     chat.beside.later.insert((user, id), Later { refused: true, ..later });
                     return done;
                 }
