@@ -49,11 +49,11 @@ pub const ROWS: &[Row] = &[
         seconds: 120,
     },
     Row { name: "one-way", slots: &[&[N::PartitionOneWay]], cells: "*oo*o--oo", nodes: 3, seconds: 80 },
-    Row { name: "packet", slots: &[&[N::Packet]], cells: "o**o-o--o", nodes: 3, seconds: 90 },
+    Row { name: "packet", slots: &[&[N::Packet]], cells: "o**o-o--o", nodes: 3, seconds: 80 },
     Row { name: "rebind", slots: &[&[N::Rebind]], cells: "-**--o---", nodes: 3, seconds: 60 },
     Row { name: "power-cut", slots: &[&[N::PowerCutOne], &[N::PowerCutMinority], &[N::PowerCutAll]], cells: "**--o-*o*", nodes: 3, seconds: 100 },
     Row { name: "torn", slots: &[&[N::Torn]], cells: "o-----o--", nodes: 3, seconds: 80 },
-    Row { name: "corrupt", slots: &[&[N::Corrupt]], cells: "*--o--*--", nodes: 3, seconds: 100 },
+    Row { name: "corrupt", slots: &[&[N::Corrupt]], cells: "*--o--*--", nodes: 3, seconds: 90 },
     Row { name: "disk-replaced", slots: &[&[N::DiskEmpty], &[N::DiskOld]], cells: "o---o-o--", nodes: 3, seconds: 120 },
     Row {
         name: "disk",
@@ -65,8 +65,8 @@ pub const ROWS: &[Row] = &[
     Row { name: "clock", slots: &[&[N::Clock]], cells: "o*-*-*---", nodes: 3, seconds: 80 },
     Row { name: "resources", slots: &[&[N::Cpu], &[N::Memory]], cells: "o-o------", nodes: 3, seconds: 90 },
     Row { name: "member", slots: &[&[N::Member], &[N::Member, N::KillOne]], cells: "*o-o*-o*o", nodes: 5, seconds: 120 },
-    Row { name: "rolling", slots: &[&[N::Rolling]], cells: "*-*---ooo", nodes: 3, seconds: 100 },
-    Row { name: "failpoint", slots: &[&[N::Failpoint]], cells: "**o-o-*oo", nodes: 3, seconds: 100 },
+    Row { name: "rolling", slots: &[&[N::Rolling]], cells: "*-*---ooo", nodes: 3, seconds: 80 },
+    Row { name: "failpoint", slots: &[&[N::Failpoint]], cells: "**o-o-*oo", nodes: 3, seconds: 90 },
     Row {
         name: "pairs",
         slots: &[
