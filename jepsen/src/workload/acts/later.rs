@@ -24,8 +24,8 @@ const DUE_MS_MAX: u64 = 6_000;
 /// How long after its time a text may come, when all is healed.
 const LATE_MAX: Duration = Duration::from_secs(30);
 
-/// What was asked for: a name, and whether its fate is certain to show.
-type Asked = Arc<Mutex<Vec<String>>>;
+/// What was asked for: a name, and whether it must come: it was acked, and nobody has tried to take it back.
+type Asked = Arc<Mutex<BTreeMap<String, bool>>>;
 
 pub(super) fn start(bench: &Arc<Bench>, loads: &mut Loads, accounts: &[Account], room: &Room) {
     let asked: Asked = Arc::default();
@@ -50,13 +50,15 @@ async fn ask(bench: Arc<Bench>, account: Account, n: usize, room: Room, asked: A
             () = reached(&mut phase, Phase::Stopped) => break,
             () = async {
                 if takes_back && let Some((_, name, id)) = waiting.pop() {
+                    note(&asked, &name, false);
                     take_back(&client, &voice, &room, &name, id).await;
                 } else if waiting.len() < WAITING_MAX {
                     let name = format!("later-{}-{number}", account.name);
                     number += 1;
-                    asked.lock().unwrap_or_else(PoisonError::into_inner).push(name.clone());
+                    note(&asked, &name, false);
                     let due = unix_ms() + after;
                     if let Some(id) = set(&client, &voice, &room, &name, due).await {
+                        note(&asked, &name, true);
                         waiting.push((due, name, id));
                     }
                 }
@@ -69,6 +71,10 @@ async fn ask(bench: Arc<Bench>, account: Account, n: usize, room: Room, asked: A
     }
     client.close().await;
     Ok(())
+}
+
+fn note(asked: &Asked, name: &str, must_come: bool) {
+    asked.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), must_come);
 }
 
 async fn set(client: &Client, voice: &Voice, room: &Room, name: &str, due: u64) -> Option<u64> {
@@ -125,8 +131,8 @@ async fn settle(client: &Client, voice: &Voice, room: &Room, asked: &Asked) {
         });
         let is_over = Instant::now() >= deadline;
         match counts {
-            // Nothing is missing, or nothing has come for a while.
-            Ok(counts) if is_over || asked.iter().all(|name| counts.contains_key(name)) => break counts,
+            // All that must come is there, or nothing has come for a while.
+            Ok(counts) if is_over || asked.iter().all(|(name, must_come)| !must_come || counts.contains_key(name)) => break counts,
             Ok(counts) if counts.len() == before && Instant::now() + LATE_MAX / 2 >= deadline => break counts,
             Ok(counts) => before = counts.len(),
             Err(_) if is_over => return,
@@ -134,7 +140,7 @@ async fn settle(client: &Client, voice: &Voice, room: &Room, asked: &Asked) {
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     };
-    for name in &asked {
+    for name in asked.keys() {
         let op = |count| record::later_get(&room.name, name, count);
         let token = voice.begin(op(None));
         voice.end(token, Outcome::Ok, op(Some(counts.get(name).copied().unwrap_or(0))), None);
