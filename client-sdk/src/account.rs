@@ -3,17 +3,30 @@
 //! In: calls. Out: requests, each of which may be repeated. Not here: how one gets in (`login`).
 
 use kith_wire::{
-    client::{Answer, Request},
-    id::DeviceId,
+    client::{Answer, Request, UserView},
+    id::{DeviceId, UserId},
     people::{DeviceView, PeopleAnswer, PeopleRequest},
     secret::Secret,
 };
+
+use rand::RngExt;
 
 use crate::{
     client::{Client, unexpected},
     error::Error,
     export::{Export, ExportCursor},
 };
+
+/// A bot, and the token by which a program is it.
+#[derive(Clone, Debug)]
+pub struct Bot {
+    /// Its user.
+    pub user: UserId,
+    /// Its name, folded.
+    pub name: String,
+    /// Shown once.
+    pub token: Secret,
+}
 
 /// The user's account. Cheap to clone; no IO by itself.
 #[derive(Clone)]
@@ -93,6 +106,53 @@ impl Account {
         Export::new(self.client.clone(), after)
     }
 
+    /// Makes a bot: a user of its own that this one looks after, and the token by which a program is it, over the HTTP API. The token lasts
+    /// until it is ended, and is shown this once.
+    ///
+    /// # Errors
+    /// `NameTaken`, `LimitReached`, `Invalid` for what cannot be a name; or as [`Client::request`].
+    pub async fn make_bot(&self, name: &str) -> Result<Bot, Error> {
+        let key = rand::rng().random();
+        self.bot(PeopleRequest::MakeBot { name: name.to_owned(), key }).await
+    }
+    /// Another token for a bot. The one before is refused within ten seconds.
+    ///
+    /// # Errors
+    /// `NotAllowed`: it is none of this user's; `NoSuchUser`; or as [`Client::request`].
+    pub async fn bot_token(&self, bot: UserId) -> Result<Bot, Error> {
+        self.bot(PeopleRequest::BotToken { bot }).await
+    }
+    /// Ends the token of a bot.
+    ///
+    /// # Errors
+    /// As [`Account::bot_token`].
+    pub async fn end_bot_token(&self, bot: UserId) -> Result<(), Error> {
+        self.done(PeopleRequest::EndBotToken { bot }).await
+    }
+    /// Ends a bot for ever.
+    ///
+    /// # Errors
+    /// As [`Account::bot_token`].
+    pub async fn delete_bot(&self, bot: UserId) -> Result<(), Error> {
+        self.done(PeopleRequest::DeleteBot { bot }).await
+    }
+    /// The user's bots, in the order in which they were made; an empty name: gone, or not known now.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
+    pub async fn bots(&self) -> Result<Vec<UserView>, Error> {
+        match self.ask(PeopleRequest::Bots).await? {
+            PeopleAnswer::Bots(bots) => Ok(bots),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn bot(&self, asked: PeopleRequest) -> Result<Bot, Error> {
+        match self.ask(asked).await? {
+            PeopleAnswer::Bot { user, name, token } => Ok(Bot { user, name, token }),
+            _ => Err(unexpected()),
+        }
+    }
     async fn done(&self, asked: PeopleRequest) -> Result<(), Error> {
         match self.ask(asked).await? {
             PeopleAnswer::Done => Ok(()),

@@ -55,7 +55,7 @@ mod token;
 pub use kith_wire as wire;
 
 pub use crate::{
-    account::Account,
+    account::{Account, Bot},
     act::{Joined, Link, Post},
     builder::ClientBuilder,
     channel::{Channel, Draft, History},

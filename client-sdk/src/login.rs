@@ -119,6 +119,14 @@ impl Door {
         let nonce = rand::rng().random();
         self.enter(PeopleRequest::LogIn { name: name.to_owned(), password: password.into(), nonce, title: title.to_owned() }, nonce).await
     }
+    /// Lets a device in by a token of the app's own backend (JWT). The account is made on first use.
+    ///
+    /// # Errors
+    /// `BadToken`, `TokenExpired`; or nobody answered in time.
+    pub async fn log_in_with(&self, token: impl Into<Secret>, title: &str) -> Result<Entered, Error> {
+        let nonce = rand::rng().random();
+        self.enter(PeopleRequest::LogInWith { token: token.into(), nonce, title: title.to_owned() }, nonce).await
+    }
     /// Goes on with what was kept. Asks nobody yet.
     pub fn resume(&self, saved: SavedLogin) -> Login {
         Login::new(self.clone(), saved, None)

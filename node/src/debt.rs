@@ -165,7 +165,7 @@ impl Payer {
     fn creditor(&self, debt: &Debt) -> Option<GroupId> {
         let bucket = match debt {
             Debt::Name(name) => Bucket::of_name(name),
-            Debt::Contact(peer) => peer.bucket(),
+            Debt::Contact(user) | Debt::Bot(user) => user.bucket(),
             Debt::Search | Debt::Texts => return None,
         };
         self.router.locate(bucket).ok().map(|route| route.group)
@@ -177,11 +177,20 @@ impl Payer {
             Debt::Name(name) => self.pay_name(handle, owed.user, name, deadline).await?,
             Debt::Contact(peer) => self.pay_contact(handle, owed.user, *peer, deadline).await?,
             Debt::Search => self.pay_search(handle, owed.user, deadline).await?,
+            Debt::Bot(bot) => self.pay_bot(owed.user, *bot, deadline).await?,
             Debt::Texts => self.pay_texts(handle, owed.user).await?,
         }
         let paid = UserChange::Paid { debt: owed.debt.clone(), version: owed.version };
         // If this is lost, it is paid once more.
         handle.propose(kith_machine::item(paid.of(owed.user))).await.map(|_| ()).map_err(|_| Refusal::new(Code::NoLeader))
+    }
+
+    /// A bot whose owner is gone goes too. One that never was, or is gone already, is paid.
+    async fn pay_bot(&self, owner: UserId, bot: UserId, deadline: Instant) -> Result<(), Refusal> {
+        match self.router.inner(bot.bucket(), Inner::User { user: bot, change: UserChange::EraseBot { by: owner } }, deadline).await {
+            Err(refusal) if matches!(refusal.code, Code::NoSuchUser | Code::NotAllowed) => Ok(()),
+            done => done.map(|_| ()),
+        }
     }
 
     /// The other's home hears what this user wants now. Whoever does not exist any more wants nothing.

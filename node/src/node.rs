@@ -26,7 +26,7 @@ use tracing::Instrument;
 
 use crate::{
     adapt::{AddressDoor, ClusterTokens, RouterHomes, ServiceRequests, SessionCount, TypingHints},
-    auth::{TokenKey, gate::Gate},
+    auth::{TokenKey, gate::Gate, issuer::Issuers},
     clock::{SharedClock, SystemClock},
     cluster::{
         ClusterFiles,
@@ -261,7 +261,8 @@ impl Node {
             let fanout = fanout.clone();
             Arc::new(move || fanout.local().len() as u64)
         };
-        let service = Service::new(router.clone(), gate, poster.clone(), sessions);
+        let issuers = Arc::new(Issuers::new(config.auth.issuers.clone(), clock.clone()));
+        let service = Service::new(router.clone(), gate, issuers, poster.clone(), sessions);
         let door: Arc<dyn Door> = Arc::new(AddressDoor::new(clock.clone()));
         let tokens: Arc<dyn Tokens> = Arc::new(ClusterTokens { key: files.token_key.clone(), cluster: files.id, clock: clock.clone() });
         let local_sessions: Arc<dyn Sessions> = Arc::new(LocalSessions(fanout.clone()));

@@ -489,6 +489,7 @@ impl Cluster {
         // Receivers of scenarios are in this process.
         config.hooks.allow_private = true;
         config.limits.sessions_max = self.setup.sessions_max;
+        config.auth.issuers.clone_from(&self.setup.issuers);
         config.api.plain = self.setup.api.then(|| SocketAddr::from(([127, 0, 0, 1], 0)));
         config.api.listen = config.api.plain;
         if let Some(rate) = self.setup.user_per_s {

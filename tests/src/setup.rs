@@ -2,6 +2,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
+use kith::auth::issuer::IssuerConfig;
 use kith_raft::{GroupsConfig, Retention, Timers, storage};
 
 /// How a cluster is set up; the default suits a scenario on a small, busy machine.
@@ -23,12 +24,14 @@ pub struct Setup {
     pub api: bool,
     /// Requests of one user a second over HTTP; the usual number unless given.
     pub user_per_s: Option<NonZeroU32>,
+    /// Whose tokens let somebody in.
+    pub issuers: Vec<IssuerConfig>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
         let raft = GroupsConfig { timers: timers(), ..GroupsConfig::default() };
-        Self { nodes: 3, groups: 2, lanes: 1, raft, store: store(), sessions_max: 1_000, api: false, user_per_s: None }
+        Self { nodes: 3, groups: 2, lanes: 1, raft, store: store(), sessions_max: 1_000, api: false, user_per_s: None, issuers: Vec::new() }
     }
 }
 

@@ -82,6 +82,8 @@ pub const CONTACTS_MAX: u32 = 2_000;
 pub const CONTACTS_OF_OTHERS_MAX: u32 = CONTACTS_MAX / 2;
 /// Users that a user has blocked. The next is `LimitReached`.
 pub const BLOCKS_MAX: u32 = 1_000;
+/// Bots of one user; the next one is `LimitReached`.
+pub const BOTS_MAX: usize = 20;
 /// Contacts of one answer. More come with the next.
 pub const CONTACTS_PER_PAGE: usize = 100;
 /// Words of a display name that search knows, besides the name. Further ones are not found.

@@ -293,6 +293,10 @@ pub enum Inner {
     BeginCall { user: UserId, key: CallKey, digest: u64 },
     /// Keeps the answer of a call.
     EndCall { user: UserId, key: CallKey, answer: Bytes },
+    /// Is this the token of a bot, as this digest of its secret says?
+    ShowBot { user: UserId, device: DeviceId, shown: [u8; 32] },
+    /// Which bots does the user own?
+    OwnBots { user: UserId },
 }
 
 /// The answer to an [`Inner`].

@@ -4,6 +4,7 @@
 //! shows. Those that [`PeopleRequest::is_at_door`] says so of may be asked before Hello, without a token. Not here: what they do (the node).
 
 use crate::{
+    client::UserView,
     id::{ChannelId, DeviceId, Timestamp, UserId},
     log::{Preference, ProfileField},
     secret::Secret,
@@ -16,6 +17,8 @@ pub enum PeopleRequest {
     SignUp { name: String, password: Secret, key: [u8; 32], nonce: [u8; 16], title: String },
     /// Lets a device in by name and password.
     LogIn { name: String, password: Secret, nonce: [u8; 16], title: String },
+    /// Lets a device in by a token of the app's own backend (JWT); the account is made on first use.
+    LogInWith { token: Secret, nonce: [u8; 16], title: String },
     /// Gives a new access token, and the next refresh token. `nonce` is drawn for this token and kept until it is answered: with it, a retry gives
     /// the same, in whatever order the tries arrive.
     Refresh { token: Secret, nonce: [u8; 16] },
@@ -55,6 +58,17 @@ pub enum PeopleRequest {
     Contacts { after: UserId },
     /// Users by the beginning of their name or of a word of their display name.
     Search { prefix: String },
+    /// Makes a bot of this user, or of the cluster where an operator without an account asks. `key` is drawn and kept by the client until it is
+    /// answered: with it, a retry is the same bot.
+    MakeBot { name: String, key: [u8; 32] },
+    /// Another token for a bot, in the place of the one before; of its owner, or an operator.
+    BotToken { bot: UserId },
+    /// Ends the token of a bot: it is refused everywhere within ten seconds.
+    EndBotToken { bot: UserId },
+    /// Ends a bot for ever.
+    DeleteBot { bot: UserId },
+    /// The user's bots.
+    Bots,
 }
 
 /// An answer about accounts and people.
@@ -72,6 +86,10 @@ pub enum PeopleAnswer {
     Contacts { contacts: Vec<ContactView>, more: bool },
     /// A code that is shown once.
     Code { code: Secret, until: Option<Timestamp> },
+    /// A bot, and its token, shown once.
+    Bot { user: UserId, name: String, token: Secret },
+    /// Bots, in the order in which they were made; an empty name: gone, or not known now.
+    Bots(Vec<UserView>),
 }
 
 /// What a device needs to go on.
@@ -163,6 +181,6 @@ impl PeopleRequest {
     }
     /// Whether it may be asked without a token.
     pub const fn is_at_door(&self) -> bool {
-        matches!(self, Self::SignUp { .. } | Self::LogIn { .. } | Self::Refresh { .. } | Self::ResetPassword { .. })
+        matches!(self, Self::SignUp { .. } | Self::LogIn { .. } | Self::LogInWith { .. } | Self::Refresh { .. } | Self::ResetPassword { .. })
     }
 }

@@ -55,6 +55,8 @@ fn inners(source: &mut Source<'_>) -> Vec<Inner> {
         },
         Inner::FindWords { prefix: Sample::sample(source) },
         Inner::GetProfiles { users: Sample::sample(source) },
+        Inner::ShowBot { user: Sample::sample(source), device: Sample::sample(source), shown: Sample::sample(source) },
+        Inner::OwnBots { user: Sample::sample(source) },
     ]
 }
 

@@ -163,6 +163,10 @@ impl Gate {
         let (access, access_until) = self.access(user, &name, device, login, admin)?;
         Ok(LoggedIn { user, name, device, access, access_until, refresh: refresh.text.clone(), recovery: None })
     }
+    /// Whom an issuer means by a subject.
+    pub fn sign_up_key(&self, issuer: &str, subject: &str) -> [u8; 32] {
+        self.key.sign_up_key(issuer, subject)
+    }
     /// The time, for what is to end.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
@@ -202,6 +206,24 @@ pub fn read_refresh(token: &Secret) -> Option<Shown> {
     Some(Shown { user: parse_user(user)?, device, digest: refresh_digest(secret) })
 }
 
+/// Draws the token of a bot. It lasts until it is ended; no other token is read as one.
+pub fn draw_bot_token(bot: UserId) -> (DeviceId, Drawn) {
+    let (device, secret) = (DeviceId::from_nonce(bot, BOT_DEVICE), hex(&draw_bytes::<32>()));
+    let digest = bot_digest(&secret);
+    (device, Drawn { text: Secret::new(format!("{BOT}.{bot}.{secret}")), digest })
+}
+
+/// Parses the token of a bot; `None` when it is none.
+pub fn read_bot_token(token: &str) -> Option<Shown> {
+    let mut parts = token.split('.');
+    let (kind, user, secret) = (parts.next()?, parts.next()?, parts.next()?);
+    if kind != BOT || parts.next().is_some() || secret.len() != 64 {
+        return None;
+    }
+    let user = parse_user(user)?;
+    Some(Shown { user, device: DeviceId::from_nonce(user, BOT_DEVICE), digest: bot_digest(secret) })
+}
+
 /// Draws a code that a person can write down: 125 bits.
 pub fn draw_code() -> Drawn {
     code_of(&draw_bytes())
@@ -229,6 +251,10 @@ fn refresh_digest(secret: &str) -> [u8; 32] {
     digest(&[b"kith/refresh/1", secret.as_bytes()])
 }
 
+fn bot_digest(secret: &str) -> [u8; 32] {
+    digest(&[b"kith/bot/1", secret.as_bytes()])
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -244,6 +270,10 @@ fn busy(code: Code) -> Refusal {
 
 /// How a refresh token begins.
 const REFRESH: &str = "kr1";
+/// How the token of a bot begins.
+const BOT: &str = "kb1";
+/// Nonce of the one device that a bot is.
+const BOT_DEVICE: &[u8; 16] = b"kith bot's token";
 /// Crockford's base 32: no letter looks like another or like a digit.
 const LETTERS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
@@ -286,6 +316,18 @@ mod tests {
         assert_ne!(reset(&key, 5, 8, "correct horse").await, first);
         assert_ne!(reset(&key, 6, 9, "correct horse").await, first);
         assert_ne!(reset(&other, 5, 9, "correct horse").await, first);
+    }
+
+    #[test]
+    fn a_bots_token_is_no_refresh_token() {
+        let (device, drawn) = draw_bot_token(UserId::new(5));
+        assert_eq!(read_bot_token(drawn.text.reveal()), Some(Shown { user: UserId::new(5), device, digest: drawn.digest }));
+        assert_eq!(read_refresh(&drawn.text), None);
+        let secret = drawn.text.reveal().rsplit('.').next().unwrap();
+        assert_ne!(refresh_digest(secret), drawn.digest, "not even with the same secret");
+        for odd in ["", "kb1", "kb1.u0000000000000005.short", &format!("{}.x", drawn.text.reveal())] {
+            assert_eq!(read_bot_token(odd), None, "{odd}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Identity: passwords, names, and tokens of the cluster.
 pub mod gate;
+pub mod issuer;
 pub mod name;
 pub mod password;
 pub mod token;

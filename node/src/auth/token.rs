@@ -98,6 +98,10 @@ impl TokenKey {
         let pem = pair.serialize_pem();
         Ok((Self::from_pem(&pem)?, pem))
     }
+    /// The secret sign-up key of somebody whom an issuer knows: each node gives the same, and nobody else can.
+    pub(super) fn sign_up_key(&self, issuer: &str, subject: &str) -> [u8; 32] {
+        digest(&[b"kith/outsider/1", &self.derive(&[b"kith/outsiders/1"]), issuer.as_bytes(), subject.as_bytes()])
+    }
     /// Parses the key file.
     ///
     /// # Errors

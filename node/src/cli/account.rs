@@ -46,6 +46,9 @@ enum Verb {
     LogIn {
         /// Who
         name: String,
+        /// By a token of the app's own backend (JWT), which is asked for in the place of the password; makes the account on first use
+        #[arg(long)]
+        with_token: bool,
         /// What this device is called
         #[arg(long, default_value = "kith command line")]
         title: String,
@@ -137,9 +140,10 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
                 println!("{}", recovery.unwrap_or_default());
             }
         }
-        Verb::LogIn { name, title } => {
+        Verb::LogIn { name, with_token, title } => {
             let file = LoginFile::take(&folder, &name)?;
-            let entered = door.log_in(&name, read("password")?, &title).await?;
+            let entered =
+                if with_token { door.log_in_with(read("token")?, &title).await? } else { door.log_in(&name, read("password")?, &title).await? };
             kept(&file, &entered.login.saved().await)?;
             done(is_json, "logged in");
         }

@@ -7,6 +7,7 @@
 mod account;
 mod admin;
 mod bench;
+mod bot;
 mod chat;
 mod check;
 mod cluster;
@@ -71,6 +72,7 @@ enum Verb {
     Bench(bench::Args),
     Token(token::Args),
     Account(account::Args),
+    Bot(bot::Args),
     Contact(contact::Args),
     Report(desk::ReportArgs),
     Ban(desk::BanArgs),
@@ -144,6 +146,7 @@ impl Cli {
             Verb::Start(_) | Verb::Demo(_) | Verb::Bench(_) | Verb::Check(_) | Verb::Cluster(_) => None,
             Verb::Token(args) => Some(args.cluster.clone()),
             Verb::Account(args) => Some(args.cluster.clone()),
+            Verb::Bot(args) => Some(args.cluster.clone()),
             Verb::Contact(args) => Some(args.cluster.clone()),
             Verb::Report(args) => Some(args.cluster.clone()),
             Verb::Ban(args) => Some(args.cluster.clone()),
@@ -183,6 +186,7 @@ impl Verb {
             Self::Cluster(args) => make::run(&args),
             Self::Token(args) => until(stop, token::run(args)).await,
             Self::Account(args) => until(stop, account::run(args)).await,
+            Self::Bot(args) => until(stop, bot::run(args)).await,
             Self::Contact(args) => until(stop, contact::run(args)).await,
             Self::Report(args) => until(stop, desk::report(args)).await,
             Self::Ban(args) => until(stop, desk::ban(args)).await,

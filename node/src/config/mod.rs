@@ -15,7 +15,7 @@ use kith_raft::Retention;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::cluster::NodeSpec;
+use crate::{auth::issuer::IssuerConfig, cluster::NodeSpec};
 
 /// All settings of a node.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
@@ -34,6 +34,9 @@ pub struct Config {
     /// Raft logs.
     #[serde(default)]
     pub raft: RaftConfig,
+    /// Who else may say who somebody is.
+    #[serde(default)]
+    pub auth: AuthConfig,
     /// What the node writes of itself.
     #[serde(default)]
     pub log: LogConfig,
@@ -177,6 +180,14 @@ pub struct HooksConfig {
     pub ca_file: Option<PathBuf>,
 }
 
+/// `[auth]`
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuthConfig {
+    /// The app's own backends, `[[auth.issuers]]`: whoever shows a token of theirs is let in as who it says. None if not given.
+    pub issuers: Vec<IssuerConfig>,
+}
+
 /// `[log]`
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -241,6 +252,9 @@ impl Config {
         if let Some(plain) = config.api.plain.filter(|plain| !plain.ip().is_loopback()) {
             let why = format!("api.plain is {plain}, and would send passwords in the clear: only an address of this machine, as 127.0.0.1:7681");
             return Err(fail(config::ConfigError::Message(why)));
+        }
+        for issuer in &mut config.auth.issuers {
+            issuer.jwks = base.join(&issuer.jwks);
         }
         Ok(config)
     }

@@ -54,7 +54,7 @@ const ANYBODY: Told = [None; 4];
 const USERS: Told = [Some(Code::NotAllowed), None, Some(Code::NotAllowed), None];
 /// Whoever has an operator's rights.
 const OPERATORS: Told = [Some(Code::NotAdmin), Some(Code::NotAdmin), None, None];
-/// A user, whose group says whether it is theirs; an operator always.
+/// A user, whom the group or the bot may belong to; an operator always.
 const OWNERS: Told = [Some(Code::NotAllowed), None, None, None];
 /// An operator; who is nobody is told to come with a token first.
 const OPERATORS_OF_USERS: Told = [Some(Code::NotAllowed), Some(Code::NotAdmin), None, None];
@@ -95,6 +95,7 @@ const fn people(asked: &PeopleRequest) -> &'static str {
     match asked {
         PeopleRequest::SignUp { .. } => "SignUp",
         PeopleRequest::LogIn { .. } => "LogIn",
+        PeopleRequest::LogInWith { .. } => "LogInWith",
         PeopleRequest::Refresh { .. } => "Refresh",
         PeopleRequest::ResetPassword { .. } => "ResetPassword",
         PeopleRequest::LogOut => "LogOut",
@@ -114,6 +115,11 @@ const fn people(asked: &PeopleRequest) -> &'static str {
         PeopleRequest::Block { .. } => "Block",
         PeopleRequest::Contacts { .. } => "Contacts",
         PeopleRequest::Search { .. } => "Search",
+        PeopleRequest::MakeBot { .. } => "MakeBot",
+        PeopleRequest::BotToken { .. } => "BotToken",
+        PeopleRequest::EndBotToken { .. } => "EndBotToken",
+        PeopleRequest::DeleteBot { .. } => "DeleteBot",
+        PeopleRequest::Bots => "Bots",
     }
 }
 
@@ -143,7 +149,7 @@ fn hook(asked: &HookRequest) -> String {
 }
 
 /// How many there are: raised with each that is named above.
-const REQUESTS: usize = 20 + 21 + 5 + 4 * 3;
+const REQUESTS: usize = 20 + 27 + 5 + 4 * 3;
 
 fn rows() -> Vec<(Request, Told)> {
     let (channel, number) = (ChannelId::direct(UserId::new(1), UserId::new(2)), ClientSeq::new(1));
@@ -186,6 +192,7 @@ fn rows() -> Vec<(Request, Told)> {
         ),
         (people(PeopleRequest::SignUp { name: text(), password: secret(), key, nonce, title: text() }), ANYBODY),
         (people(PeopleRequest::LogIn { name: text(), password: secret(), nonce, title: text() }), ANYBODY),
+        (people(PeopleRequest::LogInWith { token: secret(), nonce, title: text() }), ANYBODY),
         (people(PeopleRequest::Refresh { token: secret(), nonce }), ANYBODY),
         (people(PeopleRequest::ResetPassword { name: text(), code: secret(), password: secret() }), ANYBODY),
         (people(PeopleRequest::LogOut), USERS),
@@ -203,6 +210,11 @@ fn rows() -> Vec<(Request, Told)> {
         (people(PeopleRequest::Block { peer, blocked: true }), USERS),
         (people(PeopleRequest::Contacts { after: peer }), USERS),
         (people(PeopleRequest::Search { prefix: text() }), USERS),
+        (people(PeopleRequest::MakeBot { name: text(), key }), OWNERS),
+        (people(PeopleRequest::BotToken { bot: peer }), OWNERS),
+        (people(PeopleRequest::EndBotToken { bot: peer }), OWNERS),
+        (people(PeopleRequest::DeleteBot { bot: peer }), OWNERS),
+        (people(PeopleRequest::Bots), USERS),
         (people(PeopleRequest::ResetLink { name: text() }), OPERATORS),
         (people(PeopleRequest::SetAdmin { name: text(), admin: true }), MACHINE),
         (Request::Desk(DeskRequest::Report { channel, seq, reason: text() }), USERS),

@@ -10,7 +10,7 @@ use kith_raft::GroupHandle;
 use kith_wire::{
     client::{Answer, Refusal},
     code::Code,
-    id::UserId,
+    id::{DeviceId, UserId},
     limit,
     log::{CredentialRow, EnterDevice, ProfileRow, UserChange, UserState},
     peer::{Caller, InnerAnswer},
@@ -72,6 +72,7 @@ impl Home {
             PeopleRequest::Rename { name } => self.rename(handle, caller.user, &name, deadline).await,
             PeopleRequest::SignUp { .. }
             | PeopleRequest::LogIn { .. }
+            | PeopleRequest::LogInWith { .. }
             | PeopleRequest::Refresh { .. }
             | PeopleRequest::ResetPassword { .. }
             | PeopleRequest::LogOut
@@ -84,6 +85,11 @@ impl Home {
             | PeopleRequest::GetProfiles { .. }
             | PeopleRequest::AskContact { .. }
             | PeopleRequest::Block { .. }
+            | PeopleRequest::MakeBot { .. }
+            | PeopleRequest::BotToken { .. }
+            | PeopleRequest::EndBotToken { .. }
+            | PeopleRequest::DeleteBot { .. }
+            | PeopleRequest::Bots
             | PeopleRequest::Search { .. } => Err(refuse(Code::Unsupported)),
         }
     }
@@ -117,6 +123,10 @@ impl Home {
         self.gate.attempt(user)?;
         handle.read_barrier().await.map_err(not_proposed)?;
         let credential = credential(handle, user)?;
+        // A token that was ended must leave nothing behind that lets its holder in again.
+        if credential.owner.is_some() {
+            return Err(refuse(Code::NotAllowed).with_text("this is for the bot's owner to do"));
+        }
         let Some(hash) = credential.password.clone() else { return Ok(credential) };
         if self.gate.verify(password, Some(hash)).await? {
             Ok(credential)
@@ -165,6 +175,25 @@ async fn devices(handle: &GroupHandle, caller: &Caller) -> Result<Answer, Refusa
         .collect();
     devices.sort_by_key(|device| std::cmp::Reverse((device.seen, device.device)));
     Ok(Answer::People(PeopleAnswer::Devices(devices)))
+}
+
+/// Answers [`kith_wire::peer::Inner::ShowBot`].
+pub(super) async fn show_bot(handle: &GroupHandle, user: UserId, device: DeviceId, shown: [u8; 32]) -> Result<InnerAnswer, Refusal> {
+    handle.read_barrier().await.map_err(not_proposed)?;
+    let view = view(handle)?;
+    let account = user::account(&view, user).map_err(|error| broken(&error))?.filter(|row| row.state == UserState::Active);
+    let is_bot = user::credential(&view, user).map_err(|error| broken(&error))?.owner.is_some();
+    let held = user::device(&view, user, device).map_err(|error| broken(&error))?;
+    match (account, held.filter(|row| is_bot && row.ended.is_none() && row.refresh == Some(shown))) {
+        (Some(account), Some(held)) => Ok(InnerAnswer::Entered { name: account.name, login: held.login, admin: false, created: false }),
+        _ => Err(refuse(Code::BadToken)),
+    }
+}
+
+/// Answers [`kith_wire::peer::Inner::OwnBots`].
+pub(super) async fn own_bots(handle: &GroupHandle, user: UserId) -> Result<InnerAnswer, Refusal> {
+    handle.read_barrier().await.map_err(not_proposed)?;
+    Ok(InnerAnswer::Users(credential(handle, user)?.bots.into_iter().map(|bot| (bot, String::new())).collect()))
 }
 
 /// A page of contacts; those that are not to be seen are passed over.

@@ -267,6 +267,8 @@ impl Local {
                 Reply::Call { answer } => Ok(InnerAnswer::Call { answer }),
                 other => done(other),
             },
+            Inner::ShowBot { user, device, shown } => home::show_bot(&handle, user, device, shown).await,
+            Inner::OwnBots { user } => home::own_bots(&handle, user).await,
             Inner::EndCall { user, key, answer } => done(propose(&handle, Command::EndCall { user, key, answer }).await?),
             Inner::SettleUser { user, name } => {
                 // The reply says whether the name is the user's; if not, nothing under way will make it so.

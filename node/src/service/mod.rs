@@ -8,6 +8,7 @@
 pub mod account;
 #[cfg(test)]
 mod authority;
+pub mod bot;
 pub mod call;
 mod chat;
 mod contact;
@@ -39,7 +40,7 @@ use tracing::Instrument;
 
 use self::{desk::Desk, history::Reads, hook::Hooks, people::People, receipt::Receipts, typing::Typists};
 use crate::{
-    auth::gate::Gate,
+    auth::{gate::Gate, issuer::Issuers},
     clock::Instant,
     hook::post::Poster,
     router::{Router, refuse},
@@ -66,8 +67,8 @@ impl fmt::Debug for Service {
 
 impl Service {
     /// Over a router. `sessions` counts those that this node holds.
-    pub fn new(router: Router, gate: Gate, poster: Poster, sessions: Arc<dyn Fn() -> u64 + std::marker::Send + Sync>) -> Self {
-        let (people, reads) = (People::new(router.clone(), gate.clone()), Reads::new(router.clone()));
+    pub fn new(router: Router, gate: Gate, issuers: Arc<Issuers>, poster: Poster, sessions: Arc<dyn Fn() -> u64 + std::marker::Send + Sync>) -> Self {
+        let (people, reads) = (People::new(router.clone(), gate.clone(), issuers), Reads::new(router.clone()));
         let desk = Desk::new(router.clone(), gate);
         Self {
             hooks: Hooks::new(router.clone(), desk.clone(), poster),
@@ -229,6 +230,9 @@ fn check(caller: &Caller, request: &Request) -> Result<(), Refusal> {
     );
     let needs_user = match request {
         Request::People(PeopleRequest::ResetLink { .. } | PeopleRequest::SetAdmin { .. }) => false,
+        Request::People(
+            PeopleRequest::MakeBot { .. } | PeopleRequest::BotToken { .. } | PeopleRequest::EndBotToken { .. } | PeopleRequest::DeleteBot { .. },
+        ) => !caller.admin,
         Request::People(asked) => !asked.is_at_door(),
         Request::Desk(asked) => !asked.is_operators(),
         Request::Hook(_) => !caller.admin,

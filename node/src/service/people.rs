@@ -4,7 +4,7 @@
 //! idempotent and a retry goes on where the last one stopped; whether a name exists cannot be told from a log-in's answer nor from its time.
 //! Bounds: attempts are counted (`auth::gate`). Not here: what the leader of a user's home does (`service::home`).
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use kith_wire::{
     client::{Answer, Refusal, Request},
@@ -17,10 +17,11 @@ use kith_wire::{
     secret::Secret,
 };
 
-use super::{account, contact};
+use super::{account, bot, contact};
 use crate::{
     auth::{
         gate::{Entered, Gate, code_digest, draw_code, draw_refresh, read_refresh, recovery_of},
+        issuer::Issuers,
         name::fold_name,
     },
     clock::Instant,
@@ -32,12 +33,13 @@ use crate::{
 pub struct People {
     router: Router,
     gate: Gate,
+    issuers: Arc<Issuers>,
 }
 
 impl People {
     /// Over a router.
-    pub const fn new(router: Router, gate: Gate) -> Self {
-        Self { router, gate }
+    pub const fn new(router: Router, gate: Gate, issuers: Arc<Issuers>) -> Self {
+        Self { router, gate, issuers }
     }
 
     /// Does a request. What needs an authenticated caller has been checked to have one.
@@ -53,6 +55,7 @@ impl People {
             PeopleRequest::LogIn { name, password, nonce, title } => {
                 self.log_in(&name, password, &nonce, title, deadline).await.map(PeopleAnswer::LoggedIn)
             }
+            PeopleRequest::LogInWith { token, nonce, title } => self.log_in_with(&token, &nonce, title, deadline).await.map(PeopleAnswer::LoggedIn),
             PeopleRequest::Refresh { token, nonce } => self.refresh(&token, &nonce, deadline).await.map(PeopleAnswer::LoggedIn),
             PeopleRequest::ResetPassword { name, code, password } => self.reset_password(&name, &code, password, deadline).await,
             PeopleRequest::LogOut => self.end(caller, vec![caller.device], false, deadline).await,
@@ -77,6 +80,11 @@ impl People {
                 self.gate.search(caller.user)?;
                 contact::search(&self.router, &prefix, deadline).await
             }
+            PeopleRequest::MakeBot { name, key } => bot::make(&self.router, caller, &name, &key, deadline).await,
+            PeopleRequest::BotToken { bot } => bot::token(&self.router, caller, bot, deadline).await,
+            PeopleRequest::EndBotToken { bot } => bot::end_token(&self.router, caller, bot, deadline).await,
+            PeopleRequest::DeleteBot { bot } => bot::delete(&self.router, caller, bot, deadline).await,
+            PeopleRequest::Bots => bot::list(&self.router, caller, deadline).await,
             PeopleRequest::Contacts { .. } => match self.router.forward(caller, caller.user.bucket(), Request::People(asked), deadline).await? {
                 Answer::People(page) => Ok(contact::named(&self.router, page, deadline).await),
                 _ => Err(refuse(Code::Internal)),
@@ -127,6 +135,54 @@ impl People {
         let enter = EnterDevice { device, title, refresh: refresh.digest };
         let entered = self.entered(self.router.inner(user.bucket(), Inner::Enter { user, password, enter }, deadline).await?)?;
         self.gate.logged_in(user, device, entered, &refresh)
+    }
+
+    /// Somebody whom the app's own backend knows. Who they are here follows from who they are there, so that two first log-ins are one account;
+    /// their name is the one that they would like, if it can be one and is free.
+    async fn log_in_with(&self, token: &Secret, nonce: &[u8; 16], title: String, deadline: Instant) -> Result<LoggedIn, Refusal> {
+        let outsider = self.issuers.verify(token).await?;
+        let key = self.gate.sign_up_key(&outsider.issuer, &outsider.subject);
+        let user = UserId::from_sign_up_key(RegionId::FIRST, &key);
+        let device = DeviceId::from_nonce(user, nonce);
+        let refresh = draw_refresh(user, device);
+        let enter = EnterDevice { device, title, refresh: refresh.digest };
+        let log_in = UserChange::LogIn { password_rev: None, enter: enter.clone() };
+        let entered = match self.change(user, log_in, deadline).await {
+            Err(refusal) if refusal.code == Code::BadLogin => self.first_log_in(user, &key, outsider.name, enter, deadline).await?,
+            entered => entered?,
+        };
+        self.gate.logged_in(user, device, entered, &refresh)
+    }
+
+    async fn first_log_in(
+        &self,
+        user: UserId,
+        key: &[u8; 32],
+        wanted: Option<String>,
+        enter: EnterDevice,
+        deadline: Instant,
+    ) -> Result<Entered, Refusal> {
+        let wanted = wanted.and_then(|name| fold_name(&name).ok());
+        for name in wanted.into_iter().chain([user.to_string()]) {
+            let reservation = match account::claim(&self.router, &name, user, deadline).await {
+                Err(refusal) if refusal.code == Code::NameTaken => continue,
+                claimed => claimed?,
+            };
+            let key = id::digest(&[b"kith/sign-up/1", key]);
+            let made = UserChange::SignUp { name: name.clone(), key, password: None, recovery: None, enter: Some(enter.clone()) };
+            let entered = match self.change(user, made, deadline).await {
+                Ok(entered) => entered,
+                Err(refusal) => {
+                    let refusal = account::give_up(&self.router, &reservation, refusal, deadline).await;
+                    // Another first log-in was quicker, under another name.
+                    let log_in = UserChange::LogIn { password_rev: None, enter: enter.clone() };
+                    return if refusal.code == Code::IdTaken { self.change(user, log_in, deadline).await } else { Err(refusal) };
+                }
+            };
+            account::confirm(&self.router, &name, user, deadline).await?;
+            return Ok(entered);
+        }
+        Err(refuse(Code::NameTaken))
     }
 
     async fn refresh(&self, token: &Secret, nonce: &[u8; 16], deadline: Instant) -> Result<LoggedIn, Refusal> {

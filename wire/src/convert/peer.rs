@@ -132,6 +132,8 @@ union!(Inner => InnerKind {
     GetProfiles: client::GetProfiles { users },
     BeginCall: log::BeginCall { user, key, digest },
     EndCall: log::EndCall { user, key, answer },
+    ShowBot: peer::ShowBot { user, device, shown },
+    OwnBots: peer::OwnBotsOf { user },
     Gone: log::Gone { channel, user },
     HasRoom: client::GetUsers { users },
     IsBanned: peer::IsBanned { user },

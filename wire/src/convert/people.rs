@@ -9,6 +9,7 @@ use super::{
     union, well_formed, wrapper,
 };
 use crate::{
+    client::UserView,
     error::{DecodeError, Why},
     limit,
     log::{Preference, ProfileField},
@@ -21,6 +22,7 @@ nested!(PeopleRequest, client::PeopleRequest);
 union!(PeopleRequest => AskKind {
     SignUp: client::SignUp { name, password, key, nonce, title },
     LogIn: client::LogIn { name, password, nonce, title },
+    LogInWith: client::LogInWith { token, nonce, title },
     Refresh: client::Refresh { token, nonce },
     ResetPassword: client::ResetPassword { name, code, password },
     EndDevice: client::EndDevice { device },
@@ -37,8 +39,12 @@ union!(PeopleRequest => AskKind {
     Block: log::Block { peer, blocked },
     Contacts: client::Contacts { after },
     Search: client::SearchUsers { prefix },
+    MakeBot: client::MakeBot { name, key },
+    BotToken: client::BotAsked { bot },
+    EndBotToken: client::BotAsked { bot },
+    DeleteBot: client::BotAsked { bot },
     ; holds
-    ; empty LogOut, Devices, EndOthers
+    ; empty LogOut, Devices, EndOthers, Bots
 });
 
 wrapper!(PeopleAnswer => client::PeopleAnswer.answer check check_answer);
@@ -46,11 +52,14 @@ nested!(PeopleAnswer, client::PeopleAnswer);
 union!(PeopleAnswer => AnswerKind {
     Code: client::SecretCode { code, until },
     Contacts: client::ContactList { contacts, more },
-    ; holds LoggedIn, Devices, Profiles
+    Bot: client::BotView { user, name, token },
+    ; holds LoggedIn, Devices, Profiles, Bots
     ; empty Done
 });
 message!(LoggedIn => client::LoggedIn { user, name, device, access, access_until, refresh, recovery });
 wrapper!(Vec<DeviceView> => client::Devices.devices);
+wrapper!(Vec<UserView> => client::OwnBots.bots);
+message!(UserView => client::OwnBotView { user, name });
 message!(DeviceView => client::DeviceView { device, title, created, seen, current });
 
 wrapper!(Vec<ProfileView> => client::Profiles.profiles);
@@ -63,6 +72,10 @@ fn check_request(request: &PeopleRequest) -> Result<(), DecodeError> {
         PeopleRequest::SignUp { name, password, title, .. } | PeopleRequest::LogIn { name, password, title, .. } => {
             check_name(name)?;
             check_secret(password, limit::PASSWORD_BYTES_MAX, "password")?;
+            at_most(title.len(), limit::DEVICE_TITLE_BYTES_MAX, "title")
+        }
+        PeopleRequest::LogInWith { token, title, .. } => {
+            check_secret(token, limit::TOKEN_BYTES_MAX, "token")?;
             at_most(title.len(), limit::DEVICE_TITLE_BYTES_MAX, "title")
         }
         PeopleRequest::Refresh { token, .. } => check_secret(token, limit::TOKEN_BYTES_MAX, "token"),
@@ -78,7 +91,10 @@ fn check_request(request: &PeopleRequest) -> Result<(), DecodeError> {
         PeopleRequest::NewRecoveryCode { password } | PeopleRequest::DeleteAccount { password } => {
             check_secret(password, limit::PASSWORD_BYTES_MAX, "password")
         }
-        PeopleRequest::Rename { name } | PeopleRequest::ResetLink { name } | PeopleRequest::SetAdmin { name, .. } => check_name(name),
+        PeopleRequest::Rename { name }
+        | PeopleRequest::ResetLink { name }
+        | PeopleRequest::SetAdmin { name, .. }
+        | PeopleRequest::MakeBot { name, .. } => check_name(name),
         PeopleRequest::Prefer { preference: Preference::Draft(draft), .. } => {
             at_most(draft.text.chars().count(), limit::DRAFT_CHARS_MAX, "text").map_err(|error| error.within("SavedDraft"))
         }
@@ -99,6 +115,10 @@ fn check_request(request: &PeopleRequest) -> Result<(), DecodeError> {
         | PeopleRequest::Prefer { .. }
         | PeopleRequest::AskContact { .. }
         | PeopleRequest::Block { .. }
+        | PeopleRequest::BotToken { .. }
+        | PeopleRequest::EndBotToken { .. }
+        | PeopleRequest::DeleteBot { .. }
+        | PeopleRequest::Bots
         | PeopleRequest::Contacts { .. } => Ok(()),
     }
 }
@@ -108,7 +128,8 @@ fn check_answer(answer: &PeopleAnswer) -> Result<(), DecodeError> {
         PeopleAnswer::Devices(devices) => at_most(devices.len(), limit::DEVICES_MAX, "devices"),
         PeopleAnswer::Profiles(profiles) => at_most(profiles.len(), limit::USERS_PER_REQUEST, "profiles"),
         PeopleAnswer::Contacts { contacts, .. } => at_most(contacts.len(), limit::CONTACTS_PER_PAGE, "contacts"),
-        PeopleAnswer::LoggedIn(_) | PeopleAnswer::Done | PeopleAnswer::Code { .. } => Ok(()),
+        PeopleAnswer::Bots(bots) => at_most(bots.len(), limit::BOTS_MAX, "bots"),
+        PeopleAnswer::LoggedIn(_) | PeopleAnswer::Done | PeopleAnswer::Code { .. } | PeopleAnswer::Bot { .. } => Ok(()),
     }
 }
 

@@ -39,16 +39,20 @@ union!(UserChange => ChangeKind {
     MirrorContact: log::MirrorContact { peer, asked, version },
     Block: log::Block { peer, blocked },
     Indexed: log::Indexed { version, words },
+    SignUpBot: log::SignUpBot { name, key, owner, enter },
+    BotToken: log::BotToken { by, enter },
+    EraseBot: log::EraseBot { by },
+    OwnBot: log::OwnBot { bot, owned },
     Erase: log::Erase { password_rev },
     Forget: log::ForgetChannels { channels },
     SetBanned: log::SetBanned { banned },
 });
 wrapper!(Debt => log::Debt.debt);
 nested!(Debt, log::Debt);
-union!(Debt => DebtKind { ; holds Name, Contact ; empty Search, Texts });
+union!(Debt => DebtKind { ; holds Name, Contact, Bot ; empty Search, Texts });
 message!(EnterDevice => log::EnterDevice { device, title, refresh });
 message!(IssuedReset => log::IssueReset { code, until });
-message!(CredentialRow => log::CredentialRow { password, password_rev, recovery, reset });
+message!(CredentialRow => log::CredentialRow { password, password_rev, recovery, reset, owner, bots });
 message!(OwedRow => log::OwedRow { version });
 wrapper!(Preference => log::Preference.preference);
 nested!(Preference, log::Preference);

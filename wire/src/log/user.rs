@@ -63,6 +63,15 @@ pub enum UserChange {
     Block { peer: UserId, blocked: bool },
     /// The search index has these words of the user, as of this version.
     Indexed { version: u64, words: Vec<String> },
+    /// Makes the account of a bot: as a sign-up, but its owner looks after it; 0: the cluster's operators do. The same key and name again
+    /// give it another token.
+    SignUpBot { name: String, key: [u8; 32], owner: UserId, enter: EnterDevice },
+    /// Gives a bot another token in the place of the one before, or ends that. `by`: who wants it; 0: an operator.
+    BotToken { by: UserId, enter: Option<EnterDevice> },
+    /// Ends a bot for ever.
+    EraseBot { by: UserId },
+    /// The user owns a bot, or does not any more.
+    OwnBot { bot: UserId, owned: bool },
     /// These channels have forgotten the user, who was erased: so does the index.
     Forget { channels: Vec<ChannelId> },
     /// Shuts the user out, or lets them in again.
@@ -192,6 +201,8 @@ pub enum Debt {
     Search,
     /// The texts of a user who was erased, in all channels of their index.
     Texts,
+    /// A bot of a user who is gone: it goes too.
+    Bot(UserId),
 }
 
 /// How an account is proven. A row of its own: the account's is written with each move of the index.
@@ -205,6 +216,10 @@ pub struct CredentialRow {
     pub recovery: Option<[u8; 32]>,
     /// An operator's or the app's one-time code.
     pub reset: Option<IssuedReset>,
+    /// Whose bot this is; 0: the cluster's. `None`: a person.
+    pub owner: Option<UserId>,
+    /// Bots that this user owns, in the order in which they were made; at most `limit::BOTS_MAX`.
+    pub bots: Vec<UserId>,
 }
 
 /// A one-time code.

@@ -176,7 +176,7 @@ record! {
     DeviceRow { created, seen, title, login, refresh, refreshed, spent, ended }
     EnterDevice { device, title, refresh }
     IssuedReset { code, until }
-    CredentialRow { password, password_rev, recovery, reset }
+    CredentialRow { password, password_rev, recovery, reset, owner, bots }
     OwedRow { version }
     IndexRow { rev, news, read, preferences }
     PreferencesRow { pinned, muted, archived, draft, cleared }
@@ -254,11 +254,15 @@ choice!(UserChange {
     MirrorContact { peer, asked, version }
     Block { peer, blocked }
     Indexed { version, words }
+    SignUpBot { name, key, owner, enter }
+    BotToken { by, enter }
+    EraseBot { by }
+    OwnBot { bot, owned }
     Erase { password_rev }
     Forget { channels }
     SetBanned { banned }
 });
-choice!(Debt { ; Name Contact ; empty Search });
+choice!(Debt { ; Name Contact Bot ; empty Search Texts });
 choice!(Preference { Mute { until } Archive { seen } Clear { seq, cnt } ; Pin Draft });
 choice!(PeerCheck { ; ; empty NotAsked Exists });
 choice!(Role { ; ; empty Member Admin Owner });
@@ -498,6 +502,7 @@ record! {
     ContactView { user, name, display, state, since }
 }
 choice!(PeopleRequest {
+    LogInWith { token, nonce, title }
     Refresh { token, nonce }
     EndDevice { device }
     ChangePassword { old, new }
@@ -508,8 +513,11 @@ choice!(PeopleRequest {
     AskContact { peer, asked }
     Block { peer, blocked }
     Contacts { after }
+    BotToken { bot }
+    EndBotToken { bot }
+    DeleteBot { bot }
     ;
-    ; empty LogOut Devices EndOthers
+    ; empty LogOut Devices EndOthers Bots
     ; with
     |source| Self::SignUp { name: name(source), password: Sample::sample(source), key: Sample::sample(source), nonce: Sample::sample(source), title: Sample::sample(source) },
     |source| Self::LogIn { name: name(source), password: Sample::sample(source), nonce: Sample::sample(source), title: Sample::sample(source) },
@@ -517,6 +525,7 @@ choice!(PeopleRequest {
     |source| Self::Rename { name: name(source) },
     |source| Self::ResetLink { name: name(source) },
     |source| Self::Search { prefix: name(source) },
+    |source| Self::MakeBot { name: name(source), key: Sample::sample(source) },
     |source| {
         let fields = source.many(|source| ProfileField { key: name(source), value: Sample::sample(source) });
         let (display, about, avatar, searchable) = (Sample::sample(source), Sample::sample(source), Sample::sample(source), Sample::sample(source));
@@ -524,7 +533,7 @@ choice!(PeopleRequest {
     },
     |source| Self::SetAdmin { name: name(source), admin: Sample::sample(source) }
 });
-choice!(PeopleAnswer { Code { code, until } Contacts { contacts, more } ; LoggedIn Devices Profiles ; empty Done });
+choice!(PeopleAnswer { Code { code, until } Contacts { contacts, more } Bot { user, name, token } ; LoggedIn Devices Profiles Bots ; empty Done });
 choice!(ContactState { ; ; empty Mutual Asked Asking Blocked });
 
 // ---------------------------------------------------------------- peer

@@ -16,7 +16,7 @@ use super::{
     Api,
     problem::ProblemBody,
     routes::{
-        accounts, acts, channels, cluster, contacts, desk, export, groups, members, messages, people, preferences, scheduled, updates, webhooks,
+        accounts, acts, bots, channels, cluster, contacts, desk, export, groups, members, messages, people, preferences, scheduled, updates, webhooks,
     },
 };
 
@@ -38,6 +38,7 @@ use super::{
         (name = "members", description = "Who is in a group"),
         (name = "updates", description = "What has changed, asked for or listened to"),
         (name = "people", description = "Who one is, and who others are"),
+        (name = "bots", description = "Users that a program is, by a token that lasts"),
         (name = "webhooks", description = "What happens in a channel, posted to a URL"),
         (name = "cluster", description = "Where to go, and what errors mean"),
         (name = "operators", description = "For those who run the cluster"),
@@ -59,6 +60,7 @@ fn account_routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(all!(accounts::sign_up))
         .routes(all!(accounts::log_in))
+        .routes(all!(accounts::log_in_with))
         .routes(all!(accounts::refresh))
         .routes(all!(accounts::reset_password))
         .routes(all!(accounts::devices))
@@ -116,6 +118,9 @@ fn people_routes() -> OpenApiRouter<Api> {
         .routes(all!(contacts::contacts))
         .routes(all!(contacts::ask, contacts::drop))
         .routes(all!(contacts::block, contacts::unblock))
+        .routes(all!(bots::make, bots::list))
+        .routes(all!(bots::token, bots::end_token))
+        .routes(all!(bots::delete))
 }
 
 fn webhook_routes() -> OpenApiRouter<Api> {
@@ -193,6 +198,7 @@ const KEY: &str = "Idempotency-Key";
 /// Writes whose body is secret, or that are as good done twice.
 const KEYLESS: &[&str] = &[
     "logIn",
+    "logInWith",
     "resetPassword",
     "endDevice",
     "changePassword",
@@ -202,6 +208,9 @@ const KEYLESS: &[&str] = &[
     "typing",
     "testWebhook",
     "testClusterWebhook",
+    "botToken",
+    "endBotToken",
+    "deleteBot",
 ];
 
 #[cfg(test)]

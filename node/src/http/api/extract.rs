@@ -34,7 +34,10 @@ impl FromRequestParts<Api> for Who {
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
         let shown = parts.headers.get(header::AUTHORIZATION).ok_or_else(|| Problem::new(Code::BadToken, "show a token: Authorization: Bearer …"))?;
         let token = shown.to_str().ok().and_then(bearer).ok_or_else(|| Problem::new(Code::BadToken, "the header is not Authorization: Bearer …"))?;
-        let claims = api.tokens.verify(token)?;
+        let claims = match api.bot(token).await {
+            Some(claims) => claims?,
+            None => api.tokens.verify(token)?,
+        };
         // A caller without a store is one device, whatever number of processes it has: it numbers nothing.
         let device = claims.device.unwrap_or_else(|| DeviceId::from_nonce(claims.user, HTTP_DEVICE));
         api.limiter.caller(claims.user, device)?;

@@ -6,6 +6,7 @@
 //! bodies, tokens and names are in no log, metric or span. Bounds: [`extract`], [`rate`], [`ApiOptions`]. Not here: the listener and TLS
 //! ([`super::listen`]), health and metrics ([`super`]).
 
+mod bot;
 mod cursor;
 mod document;
 mod events;
@@ -99,6 +100,7 @@ struct Inside {
     secret: [u8; 32],
     ending: CancellationToken,
     limiter: Limiter,
+    bots: bot::BotTokens,
     streams: Arc<Semaphore>,
     /// The OpenAPI document.
     document: bytes::Bytes,
@@ -127,6 +129,7 @@ pub fn router(parts: ApiParts) -> axum::Router {
         secret,
         ending,
         limiter,
+        bots: bot::BotTokens::default(),
         streams,
         document: document().into(),
     }));

@@ -6,13 +6,18 @@
 mod group;
 mod message;
 
+use std::borrow::Cow;
+
 use kith_wire::{
     client::{ChannelView, Edge, MemberView, UserView},
     id::{ChannelId, ChannelKind, UserId},
     log::{IndexRow, Position as At, Role as LogRole, SavedDraft},
 };
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Schema, schema::Type},
+};
 
 pub(super) use self::{
     group::{Group, Link, Reaction, Rules, Scheduled, scheduled_text},
@@ -73,6 +78,22 @@ impl From<Role> for LogRole {
             Role::Admin => Self::Admin,
             Role::Owner => Self::Owner,
         }
+    }
+}
+
+/// A user's id, as callers write it: for the document.
+pub(super) struct UserIdText;
+
+impl PartialSchema for UserIdText {
+    fn schema() -> RefOr<Schema> {
+        let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^u[0-9a-fA-F]{16}$"));
+        text.examples(["u00f3a1b2c3d4e5f6"]).into()
+    }
+}
+
+impl ToSchema for UserIdText {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("UserId")
     }
 }
 

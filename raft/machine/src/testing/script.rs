@@ -365,7 +365,7 @@ fn account_change(step: Step) -> UserChange {
     let enter = EnterDevice { device, title: format!("device {device}"), refresh: digest(b) };
     let (password, password_rev) = (Secret::new(format!("hash {b}")), u64::from(number % 3));
     let peer = Script::user(number);
-    match pick % 22 {
+    match pick % 24 {
         14 => UserChange::AskContact { peer, asked: !b.is_multiple_of(3) },
         15 => UserChange::MirrorContact { peer, asked: !b.is_multiple_of(3), version: u64::from(who) },
         16 => UserChange::Indexed { version: u64::from(who % 4), words: vec![format!("word-{}", b % 4)] },
@@ -376,6 +376,8 @@ fn account_change(step: Step) -> UserChange {
             searchable: (who % 4 == 0).then_some(b % 8 == 0),
             fields: vec![ProfileField { key: format!("key-{}", b % 32), value: "x".repeat(usize::from(who % 2)) }],
         },
+        22 => UserChange::BotToken { by: UserId::new(u64::from(who % 2)), enter: (b % 2 == 0).then_some(enter) },
+        23 => UserChange::OwnBot { bot: peer, owned: !b.is_multiple_of(3) },
         18..=21 => UserChange::Prefer { channel: Script::channel(number), preference: preference(step) },
         0 | 1 => UserChange::LogIn { password_rev: (who % 2 == 0).then_some(password_rev), enter },
         2..=4 => UserChange::Refresh { device, shown: digest(who), next: digest(b) },

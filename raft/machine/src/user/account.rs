@@ -23,6 +23,8 @@ pub(crate) struct SignUp {
     pub(crate) password: Option<Secret>,
     pub(crate) recovery: Option<[u8; 32]>,
     pub(crate) enter: Option<EnterDevice>,
+    /// Of a bot.
+    pub(crate) owner: Option<UserId>,
 }
 
 /// Makes a user; the same key again finds it made.
@@ -57,7 +59,7 @@ pub(crate) fn forbid(ctx: &mut Context<'_>, user: UserId) -> Result<Reply, ViewE
 /// Makes a user with all that it needs. The same key and name again are the same person, whose answer was lost: the device is let in, unless the
 /// password was changed since, which is to throw out whoever knew the key too.
 pub(crate) fn sign_up(ctx: &mut Context<'_>, user: UserId, new: SignUp) -> Result<Reply, ViewError> {
-    let SignUp { name, key, password, recovery, enter } = new;
+    let SignUp { name, key, password, recovery, enter, owner } = new;
     let created = match ctx.rows.row::<UserRow>(&RowKey::User(user))? {
         // Another name may have been taken since; that of a retry must not be held for this user.
         Some(row) if row.state == UserState::Active && row.name != name => return Ok(Reply::Rejected(Code::IdTaken)),
@@ -78,7 +80,7 @@ pub(crate) fn sign_up(ctx: &mut Context<'_>, user: UserId, new: SignUp) -> Resul
         debt::owe(ctx, user, &mut account, Debt::Name(name));
         profile::renamed(ctx, user, &mut account)?;
         ctx.rows.put(RowKey::User(user), account.clone());
-        ctx.rows.put(RowKey::Credential(user), CredentialRow { password, recovery, ..CredentialRow::default() });
+        ctx.rows.put(RowKey::Credential(user), CredentialRow { password, recovery, owner, ..CredentialRow::default() });
     }
     match enter {
         Some(enter) => device::enter(ctx, user, account, enter, created),
@@ -153,6 +155,7 @@ pub(crate) fn erase(ctx: &mut Context<'_>, user: UserId, password_rev: u64) -> R
     for (key, _) in ctx.rows.scan(&Scan::Devices(user), false, usize::MAX)? {
         ctx.rows.delete(key);
     }
+    let bots = login::credential(ctx, user)?.bots;
     ctx.rows.delete(RowKey::Credential(user));
     // With no row they want nobody: whoever they wanted is told so.
     for (key, row) in ctx.rows.scan(&Scan::Contacts(user, UserId::new(0)), false, usize::MAX)? {
@@ -168,6 +171,7 @@ pub(crate) fn erase(ctx: &mut Context<'_>, user: UserId, password_rev: u64) -> R
     let name = std::mem::take(&mut account.name);
     debt::owe(ctx, user, &mut account, Debt::Name(name));
     debt::owe(ctx, user, &mut account, Debt::Texts);
+    bots.into_iter().for_each(|bot| debt::owe(ctx, user, &mut account, Debt::Bot(bot)));
     profile::renamed(ctx, user, &mut account)?;
     ctx.rows.put(RowKey::User(user), account);
     Ok(Reply::Done)

@@ -118,7 +118,7 @@ pub(crate) fn reset_password(ctx: &mut Context<'_>, user: UserId, shown: [u8; 32
     if account::active(ctx, user)?.is_none() || !(is_recovery || is_issued) {
         return Ok(Reply::Rejected(Code::BadLogin));
     }
-    let row = CredentialRow { password: Some(password), password_rev: old.password_rev + 1, recovery: Some(recovery), reset: None };
+    let row = CredentialRow { password: Some(password), password_rev: old.password_rev + 1, recovery: Some(recovery), reset: None, ..old };
     ctx.rows.put(RowKey::Credential(user), row);
     device::end(ctx, user, &[], true)
 }

@@ -17,6 +17,7 @@ use crate::{
 };
 
 pub(crate) mod account;
+pub(crate) mod bot;
 pub(crate) mod call;
 pub(crate) mod contact;
 pub(crate) mod debt;
@@ -29,7 +30,7 @@ pub(crate) mod profile;
 pub(crate) fn change(ctx: &mut Context<'_>, user: UserId, change: UserChange) -> Result<Reply, ViewError> {
     match change {
         UserChange::SignUp { name, key, password, recovery, enter } => {
-            account::sign_up(ctx, user, account::SignUp { name, key, password, recovery, enter })
+            account::sign_up(ctx, user, account::SignUp { name, key, password, recovery, enter, owner: None })
         }
         UserChange::LogIn { password_rev, enter } => login::log_in(ctx, user, password_rev, enter),
         UserChange::Refresh { device, shown, next } => login::refresh(ctx, user, device, shown, next),
@@ -51,6 +52,10 @@ pub(crate) fn change(ctx: &mut Context<'_>, user: UserId, change: UserChange) ->
         UserChange::MirrorContact { peer, asked, version } => contact::mirror(ctx, user, peer, asked, version),
         UserChange::Block { peer, blocked } => contact::block(ctx, user, peer, blocked),
         UserChange::Indexed { version, words } => profile::indexed(ctx, user, version, words),
+        UserChange::SignUpBot { name, key, owner, enter } => bot::sign_up(ctx, user, (name, key), owner, enter),
+        UserChange::BotToken { by, enter } => bot::token(ctx, user, by, enter),
+        UserChange::EraseBot { by } => bot::erase(ctx, user, by),
+        UserChange::OwnBot { bot, owned } => bot::own(ctx, user, bot, owned),
         UserChange::SetBanned { banned } => account::set_banned(ctx, user, banned),
         UserChange::Forget { channels } => index::forget(ctx, user, &channels),
     }

@@ -12,6 +12,7 @@ const NAME: u8 = 1;
 const CONTACT: u8 = 2;
 const SEARCH: u8 = 3;
 const TEXTS: u8 = 4;
+const BOT: u8 = 5;
 
 pub(super) fn encode(out: &mut Vec<u8>, user: UserId, debt: &Debt) -> Family {
     put(out, user, debt);
@@ -25,6 +26,7 @@ pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<RowKey, KeyError> {
         CONTACT => Debt::Contact(UserId::new(cursor.u64()?)),
         SEARCH => Debt::Search,
         TEXTS => Debt::Texts,
+        BOT => Debt::Bot(UserId::new(cursor.u64()?)),
         unknown => return Err(KeyError::Debt(unknown)),
     };
     Ok(RowKey::Owed(user, debt))
@@ -55,5 +57,9 @@ fn put(out: &mut Vec<u8>, user: UserId, debt: &Debt) {
         }
         Debt::Search => out.push(SEARCH),
         Debt::Texts => out.push(TEXTS),
+        Debt::Bot(bot) => {
+            out.push(BOT);
+            out.extend_from_slice(&bot.get().to_be_bytes());
+        }
     }
 }

@@ -134,6 +134,32 @@ pub(in super::super) async fn log_in(State(api): State<Api>, extensions: Extensi
     at_door(&api, &extensions, asked).await.map(Json)
 }
 
+/// A token of the app's own backend.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in super::super) struct OutsideToken {
+    /// A JWT of one of the issuers that the cluster's settings name.
+    #[schema(min_length = 1, max_length = 4096, format = Password)]
+    token: String,
+    /// What the device is called in the list of devices.
+    #[serde(default)]
+    #[schema(max_length = 64, example = "script")]
+    device: String,
+}
+
+/// Log in with the app's own token
+///
+/// Lets a new device in as who an issuer of the cluster's settings says it is; the account is made on first use. Needs no token but that.
+#[utoipa::path(
+    post, path = "/v1/log-in-with", tag = "accounts", operation_id = "logInWith", security(()), request_body = OutsideToken,
+    responses((status = 200, description = "In", body = LogIn)),
+)]
+pub(in super::super) async fn log_in_with(State(api): State<Api>, extensions: Extensions, body: Body<OutsideToken>) -> Result<Json<LogIn>, Problem> {
+    let OutsideToken { token, device: title } = body.value;
+    let asked = PeopleRequest::LogInWith { token: token.into(), nonce: draw_bytes(), title };
+    at_door(&api, &extensions, asked).await.map(Json)
+}
+
 /// What a device goes on with.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

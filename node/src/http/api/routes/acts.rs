@@ -14,7 +14,7 @@ use super::{
     super::{
         Api,
         extract::{Body, Key, Params, Place, Who, part, seq, user},
-        model::{Message, Reaction, Written, messages, texts},
+        model::{Message, Reaction, UserIdText, Written, messages, texts},
         number,
         problem::Problem,
         unexpected,
@@ -59,7 +59,7 @@ pub(in super::super) struct NewText {
     text: String,
     /// Ids of users that it mentions: all, not only new ones.
     #[serde(default)]
-    #[schema(max_items = 100)]
+    #[schema(value_type = Vec<UserIdText>, max_items = 100)]
     mentions: Vec<String>,
 }
 

@@ -14,7 +14,7 @@ use super::{
         Api,
         cursor::IndexCursor,
         extract::{Body, Key, Params, Query, Who, user},
-        model::{Channel, Channels, Position, Room},
+        model::{Channel, Channels, Position, Room, UserIdText},
         once::once,
         problem::Problem,
         sync, unexpected,
@@ -77,7 +77,7 @@ pub(in super::super) struct NewGroup {
     title: String,
     /// Ids of members besides the one who makes it; at most 99.
     #[serde(default)]
-    #[schema(max_items = 99)]
+    #[schema(value_type = Vec<UserIdText>, max_items = 99)]
     members: Vec<String>,
 }
 

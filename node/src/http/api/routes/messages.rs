@@ -16,7 +16,7 @@ use super::{
         Api,
         cursor::HistoryCursor,
         extract::{Body, Key, Params, Query, Who, user},
-        model::{History, Written},
+        model::{History, UserIdText, Written},
         number,
         problem::Problem,
         unexpected,
@@ -37,7 +37,7 @@ pub(in super::super) struct NewMessage {
     reply_to: Option<u64>,
     /// Ids of users that this mentions.
     #[serde(default)]
-    #[schema(max_items = 100)]
+    #[schema(value_type = Vec<UserIdText>, max_items = 100)]
     mentions: Vec<String>,
     /// Seq of the text that its thread began with, or begins with by this.
     #[serde(default, deserialize_with = "number::maybe_from_one")]

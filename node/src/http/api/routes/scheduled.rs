@@ -14,7 +14,7 @@ use super::{
     super::{
         Api,
         extract::{Body, Key, Params, Who, part, user},
-        model::{Scheduled, scheduled_text},
+        model::{Scheduled, UserIdText, scheduled_text},
         number,
         problem::Problem,
         unexpected,
@@ -39,7 +39,7 @@ pub(in super::super) struct NewScheduled {
     reply_to: Option<u64>,
     /// Ids of users that this mentions.
     #[serde(default)]
-    #[schema(max_items = 100)]
+    #[schema(value_type = Vec<UserIdText>, max_items = 100)]
     mentions: Vec<String>,
     /// Seq of the text that its thread began with.
     #[serde(default, deserialize_with = "number::maybe_from_one")]
