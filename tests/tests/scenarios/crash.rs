@@ -5,13 +5,13 @@ use kith_tests::{Cluster, Setup};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn leader_that_is_killed_under_load_loses_nothing() {
-    kill_the_leader(Cluster::start(3).await).await;
+    Box::pin(kill_the_leader(Cluster::start(3).await)).await;
 }
 
 /// Connections, links and groups of one node on several threads, as on a machine of more cores.
 #[tokio::test(flavor = "multi_thread")]
 async fn leader_of_several_lanes_that_is_killed_under_load_loses_nothing() {
-    kill_the_leader(Cluster::start_with(Setup { lanes: 3, ..Setup::default() }).await).await;
+    Box::pin(kill_the_leader(Cluster::start_with(Setup { lanes: 3, ..Setup::default() }).await)).await;
 }
 
 async fn kill_the_leader(mut c: Cluster) {

@@ -47,7 +47,7 @@ impl Inside {
     }
 
     async fn ask_for(&self, shown: &Shown) -> Result<Known, Problem> {
-        let claims = match bot::show(self.service.router(), shown, self.deadline()).await {
+        let claims = match Box::pin(bot::show(self.service.router(), shown, self.deadline())).await {
             Ok(entered) => {
                 let issued_s = self.clock.now().get() / 1_000;
                 let (user, device) = (shown.user, Some(shown.device));

@@ -160,11 +160,12 @@ impl Inside {
     /// Has the service answer. A request is held to what a stream's frames are held to: limits of fields stand in one place.
     async fn ask(&self, caller: &Caller, request: Request) -> Result<Answer, Problem> {
         let request = request.checked().map_err(Refusal::from)?;
-        let answer = tokio::time::timeout(ANSWER_WITHIN + GRACE, self.service.handle(caller, request, self.deadline())).await;
+        // Boxed: it is larger than all that a handler has besides.
+        let answer = tokio::time::timeout(ANSWER_WITHIN + GRACE, Box::pin(self.service.handle(caller, request, self.deadline()))).await;
         Ok(answer.unwrap_or_else(|_| Err(Refusal::new(Code::OutcomeUnknown)))?)
     }
     async fn pull(&self, caller: &Caller, pull: Pull) -> Result<Page, Problem> {
-        match tokio::time::timeout(ANSWER_WITHIN + GRACE, self.service.pull(caller, pull, self.deadline())).await {
+        match tokio::time::timeout(ANSWER_WITHIN + GRACE, Box::pin(self.service.pull(caller, pull, self.deadline()))).await {
             Ok(Page::Refused(refusal)) => Err(refusal.into()),
             Ok(page) => Ok(page),
             Err(_) => Err(Code::Timeout.into()),
@@ -176,7 +177,7 @@ impl Inside {
             Place::Channel(channel) => return Ok(channel),
             Place::With(name) => name,
         };
-        match account::find_user(self.service.router(), &name, self.deadline()).await? {
+        match Box::pin(account::find_user(self.service.router(), &name, self.deadline())).await? {
             Answer::Users(users) => match users.first() {
                 Some(peer) => Ok(ChannelId::direct(who.caller.user, peer.user)),
                 None => Err(Code::NoSuchUser.into()),

@@ -61,7 +61,7 @@ pub(super) async fn once_then<T: Serialize>(
         return Ok(response(status, body, show));
     };
     let router = api.service.router();
-    if let Some(kept) = call::begin(router, user, key, digest, api.deadline()).await? {
+    if let Some(kept) = Box::pin(call::begin(router, user, key, digest, api.deadline())).await? {
         return replay(&kept, show);
     }
     let done = work.await;
@@ -72,7 +72,7 @@ pub(super) async fn once_then<T: Serialize>(
         }
         Err(_) => Bytes::new(),
     };
-    if let Err(refusal) = call::end(router, user, key, answer, api.deadline()).await {
+    if let Err(refusal) = Box::pin(call::end(router, user, key, answer, api.deadline())).await {
         // The answer stands all the same; a retry will come to it again.
         tracing::debug!(code = %refusal.code, "http.once: the answer is not kept");
     }

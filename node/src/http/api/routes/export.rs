@@ -153,7 +153,8 @@ async fn texts_of(api: &Api, who: &Who, channel: ChannelId, first: Seq) -> Resul
         Ok(Page::History(page)) => page,
         // Nothing of it is theirs to read any more.
         Err(problem) if problem.code == Code::NotMember => return Ok((Vec::new(), None)),
-        other => return other.and(Err(unexpected())),
+        Ok(_) => return Err(unexpected()),
+        Err(problem) => return Err(problem),
     };
     let next = page.covered.filter(|(_, last)| *last < page.head.seq && *last >= first).map(|(_, last)| last.next());
     let text = |message| Text { channel: channel.to_string(), message };
