@@ -126,7 +126,7 @@ names! {
         Presence "presence" Ready::Later("comes with presence"), "W7: who is online, after heal";
         Snapshot "snapshot" Ready::Now, "W8: append under tiny snapshot and log thresholds";
         Move "move" Ready::Later("comes with bucket moves"), "W9: append while buckets move and groups split";
-        Acts "acts" Ready::Now, "W10: texts edited, taken away and sent later; one name asked for by several at once";
+        Acts "acts" Ready::Now, "W10: texts edited, taken away, sent later and posted to a webhook; one name asked for by several at once";
     }
 }
 

@@ -139,6 +139,11 @@ impl Voice {
         self.write(Outcome::Ok, None, op, None);
     }
 
+    /// Something happened that nobody had asked for.
+    pub fn happened(&self, op: Op<'static>) {
+        self.write(Outcome::Ok, None, op, None);
+    }
+
     fn write(&self, outcome: Outcome, token: Option<u64>, op: Op<'static>, error: Option<String>) {
         self.recorder.event(|time| Event {
             time,
@@ -217,6 +222,16 @@ pub fn later_cancel(channel: &str, message: &str) -> Op<'static> {
 /// How often a text is there that was to be sent later.
 pub fn later_get(channel: &str, message: &str, count: Option<u64>) -> Op<'static> {
     Op::LaterGet { channel: own(channel), message: own(message), count }
+}
+
+/// What a webhook was told of.
+pub fn hook_event(channel: &str, message: &str, seq: u64) -> Op<'static> {
+    Op::HookEvent { channel: own(channel), message: own(message), seq }
+}
+
+/// A webhook's end.
+pub fn hook_end(channel: &str) -> Op<'static> {
+    Op::HookEnd { channel: own(channel) }
 }
 
 /// A read under load that goes on to the end, declared linearizable or not.

@@ -152,6 +152,11 @@ pub(crate) enum What<'f> {
         thing: ThingIx,
         step: Later,
     },
+    /// What a webhook was told, and where that stands by what it was told; none: the end of it.
+    Hook {
+        channel: ChannelIx,
+        told: Option<(MessageIx, u64)>,
+    },
     Presence {
         users: Vec<UserIx>,
         is_final: bool,
@@ -308,6 +313,16 @@ impl Book {
             fact.what = What::Received { channel, seen: *seq, message, payload: payload.as_deref().map(digest) };
             return Some(fact);
         }
+        if let Op::HookEvent { message, seq, .. } = &event.op {
+            let (channel, message) = (channel?, self.number(message));
+            self.place(channel, message, *seq);
+            fact.what = What::Hook { channel, told: Some((message, *seq)) };
+            return Some(fact);
+        }
+        if let Op::HookEnd { .. } = &event.op {
+            fact.what = What::Hook { channel: channel?, told: None };
+            return Some(fact);
+        }
         let open = self.pair(line, event, channel, device, user, node, findings)?;
         fact.op = open.op;
         fact.invoked_at = open.at;
@@ -361,7 +376,7 @@ impl Book {
             Op::PresenceGet { users, .. } => {
                 What::Presence { users: users.iter().map(|name| UserIx(self.users.number(name))).collect(), is_final: open.is_final }
             }
-            Op::Received { .. } => return None,
+            Op::Received { .. } | Op::HookEvent { .. } | Op::HookEnd { .. } => return None,
         };
         Some(fact)
     }

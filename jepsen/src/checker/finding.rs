@@ -65,6 +65,8 @@ anomalies! {
     LaterTwice "later_twice" "a text that was to be sent later is there more than once";
     LaterLost "later_lost" "a text that was to be sent later is not there after its time";
     LaterAnyway "later_anyway" "a text that was taken back in time was sent";
+    HookLost "hook_lost" "a webhook was never told of an acked message";
+    HookBackwards "hook_backwards" "a webhook was told of a message for the first time after a later one";
     PresenceDivergence "presence_divergence" "nodes differ on who is online, after heal";
     NotLive "not_live" "a channel that was tried after heal had no ack in time";
     FaultNeverBit "fault_never_bit" "a required fault was installed and touched nothing: the run proves nothing about it";

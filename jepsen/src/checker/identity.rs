@@ -25,6 +25,7 @@ impl Property for Identity {
                 }
             }
             What::Received { channel, seen: Some(seq), message, .. } => compare(book, fact.line, *channel, *message, *seq, findings),
+            What::Hook { channel, told: Some((message, seq)) } => compare(book, fact.line, *channel, *message, *seq, findings),
             _ => {}
         }
     }

@@ -14,6 +14,7 @@ mod edit;
 mod event;
 mod finding;
 mod freshness;
+mod hook;
 mod identity;
 mod intern;
 mod later;
@@ -136,6 +137,7 @@ impl Checker {
                 Box::new(edit::Edit::default()),
                 Box::new(name::Names::default()),
                 Box::new(later::Promises::default()),
+                Box::new(hook::Hooks::default()),
                 Box::new(presence::Presence::default()),
                 Box::new(liveness::Liveness::new(healed_at, expect.ack_within)),
             ],

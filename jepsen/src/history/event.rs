@@ -198,6 +198,20 @@ pub enum Op<'a> {
         /// How often.
         count: Option<u64>,
     },
+    /// A webhook was told of a message: `ok` only, without an invocation.
+    HookEvent {
+        /// Where it was sent.
+        channel: Cow<'a, str>,
+        /// Which.
+        message: Cow<'a, str>,
+        /// Its position, as the post says.
+        seq: u64,
+    },
+    /// All that a channel's webhook was to be told by now has been waited for: `ok` only, without an invocation.
+    HookEnd {
+        /// Of which channel.
+        channel: Cow<'a, str>,
+    },
     /// Who one node takes for online, after heal; `users` on `ok`.
     PresenceGet {
         /// Who.
@@ -226,6 +240,8 @@ impl<'a> Op<'a> {
             Op::LaterSet { .. } => "later_set",
             Op::LaterCancel { .. } => "later_cancel",
             Op::LaterGet { .. } => "later_get",
+            Op::HookEvent { .. } => "hook_event",
+            Op::HookEnd { .. } => "hook_end",
             Op::PresenceGet { .. } => "presence_read",
         }
     }
@@ -245,7 +261,9 @@ impl<'a> Op<'a> {
             | Op::EditGet { channel, .. }
             | Op::LaterSet { channel, .. }
             | Op::LaterCancel { channel, .. }
-            | Op::LaterGet { channel, .. } => Some(channel),
+            | Op::LaterGet { channel, .. }
+            | Op::HookEvent { channel, .. }
+            | Op::HookEnd { channel } => Some(channel),
             Op::NameTake { .. } | Op::NameGet { .. } | Op::PresenceGet { .. } => None,
         }
     }

@@ -3,6 +3,7 @@
 //! Fields are those of the history format, plus four that other readers may pass over: `error` and `final_refusal` (on `fail`), `client_seq` (on sends), `withheld`
 //! (on reads: a list of `[from, to]`). Other `f` than the format's: `member_add`, `member_remove` (`value`: whom), `member_read`, `presence_read` (`value`: a list);
 //! `edit_set`, `edit_get` (`client_msg_id`: which text, `value`: its version), `later_set`, `later_cancel`, `later_get` (`value`: how often it is there),
+//! `hook_event` (`client_msg_id`, `seq`), `hook_end`,
 //! `name_take`, `name_get` (`client_msg_id`: the name, `value`: whose, empty for nobody's).
 
 use std::borrow::Cow;
@@ -288,8 +289,8 @@ pub(super) enum ShapeError {
     Missing { f: &'static str, field: &'static str },
     #[error("{f} with a value of the wrong kind")]
     Value { f: &'static str },
-    #[error("a subscribe_event that is not ok")]
-    EventType,
+    #[error("a {f} that is not ok")]
+    EventType { f: &'static str },
     #[error("a withheld range that ends before it begins")]
     Withheld,
 }
@@ -324,6 +325,8 @@ impl<'a> Line<'a> {
             "later_set" => "later_set",
             "later_cancel" => "later_cancel",
             "later_get" => "later_get",
+            "hook_event" => "hook_event",
+            "hook_end" => "hook_end",
             other => return Err(ShapeError::F(other.to_owned())),
         };
         let missing = |field| move || ShapeError::Missing { f, field };
@@ -368,13 +371,24 @@ impl<'a> Line<'a> {
             }
             "subscribe_event" => {
                 if !is_ok {
-                    return Err(ShapeError::EventType);
+                    return Err(ShapeError::EventType { f });
                 }
                 Op::Received {
                     channel: channel.ok_or_else(missing("channel"))?,
                     message: message.ok_or_else(missing("client_msg_id"))?,
                     seq: self.seq,
                     payload: self.value.map(|value| value.into_payload().ok_or_else(wrong)).transpose()?,
+                }
+            }
+            "hook_event" | "hook_end" => {
+                if !is_ok {
+                    return Err(ShapeError::EventType { f });
+                }
+                let channel = channel.ok_or_else(missing("channel"))?;
+                if f == "hook_end" {
+                    Op::HookEnd { channel }
+                } else {
+                    Op::HookEvent { channel, message: message.ok_or_else(missing("client_msg_id"))?, seq: self.seq.ok_or_else(missing("seq"))? }
                 }
             }
             "cursor_set" => match self.value {
@@ -546,6 +560,11 @@ impl<'a> Line<'a> {
                 line.client_msg_id = Some(text(message));
                 line.value = count.map(Value::Number);
             }
+            Op::HookEvent { message, seq, .. } => {
+                line.client_msg_id = Some(text(message));
+                line.seq = Some(*seq);
+            }
+            Op::HookEnd { .. } => {}
             Op::PresenceGet { users, is_final } => {
                 line.value = is_ok.then(|| Value::Names(users.clone()));
                 line.is_final = *is_final;

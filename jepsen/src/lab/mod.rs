@@ -78,7 +78,7 @@ pub fn can_shift_clocks() -> bool {
 }
 
 /// What a lab is made with, beyond nodes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Setup {
     /// Wall clocks can be shifted.
     pub shifts_clocks: bool,
@@ -87,7 +87,7 @@ pub struct Setup {
     /// Disks are served by programs, so that they can tear and be slow.
     pub serves_disks: bool,
     /// `section.key=value`, for every node.
-    pub settings: &'static [&'static str],
+    pub settings: Vec<&'static str>,
 }
 
 impl Setup {

@@ -204,10 +204,11 @@ pub(crate) struct Prepared {
     pub(crate) away: Option<snapshot::Away>,
 }
 
-/// Settings that nodes are started with, besides those of the cluster: short logs where snapshots are to be sent.
-pub(crate) fn settings(plan: &Plan) -> &'static [&'static str] {
+/// Settings that nodes are started with, besides those of the cluster: short logs where snapshots are to be sent, and webhooks may be here.
+pub(crate) fn settings(plan: &Plan) -> Vec<&'static str> {
     let needs_snapshots = plan.request.workloads.contains(&Workload::Snapshot) || plan.required().contains(&Nemesis::Failpoint);
-    if needs_snapshots { snapshot::SETTINGS } else { &[] }
+    let snapshots = if needs_snapshots { snapshot::SETTINGS } else { &[] };
+    snapshots.iter().copied().chain(["hooks.allow_private=true"]).collect()
 }
 
 /// Prepares and starts the loads.

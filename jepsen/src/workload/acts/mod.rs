@@ -1,8 +1,10 @@
-//! W10: texts are edited, taken away and sent later, and several strangers ask for one name at once; with a few plain sends beside them.
+//! W10: texts are edited, taken away, sent later and posted to a webhook, and several strangers ask for one name at once; with a few plain sends beside
+//! them.
 //!
-//! In: a cluster. Out: what each of the three loads says below. Not here: judging.
+//! In: a cluster. Out: what each of the four loads says below. Not here: judging.
 
 mod edits;
+mod hooks;
 mod later;
 mod names;
 
@@ -18,14 +20,16 @@ pub(super) async fn start(bench: &Arc<Bench>, loads: &mut Loads) -> anyhow::Resu
     }
     let sender = bench.account("acts-sender").await?;
     let users: Vec<_> = accounts.iter().chain([&sender]).map(|account| account.user).collect();
-    let names = ["acts-plain".to_owned(), "acts-edits-0".to_owned(), "acts-edits-1".to_owned(), "acts-later".to_owned()];
+    let names = ["acts-plain".to_owned(), "acts-edits-0".to_owned(), "acts-edits-1".to_owned(), "acts-later".to_owned(), "acts-hook".to_owned()];
     let mut rooms = bench.rooms(&sender, &users, names).await?;
+    let hook = rooms.split_off(4).remove(0);
     let later = rooms.split_off(3).remove(0);
     let edited = Arc::new(rooms.split_off(1));
     let plain = Arc::new(rooms);
     edits::start(bench, loads, &accounts, &edited);
     later::start(bench, loads, &accounts, &later);
     names::start(bench, loads, &accounts[0]);
+    hooks::start(bench, loads, &sender, hook.clone()).await?;
     loads.spawn(sender::run(Arc::clone(bench), sender.clone(), 0, Arc::clone(&plain), (60, 140), phase));
-    Ok(Audit { reader: sender, rooms: plain.to_vec() })
+    Ok(Audit { reader: sender, rooms: plain.iter().cloned().chain([hook]).collect() })
 }
