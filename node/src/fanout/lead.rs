@@ -64,6 +64,8 @@ const EDGES_EVERY: Duration = Duration::from_secs(1);
 const EDGE_GONE: Duration = Duration::from_secs(10);
 /// How long to wait after rows could not be read.
 const UNREADABLE_WAIT: Duration = Duration::from_secs(1);
+/// For how long a mutant keeps refs that it has acknowledged to itself.
+const MUTANT_LATE: Duration = Duration::from_secs(1);
 
 /// A group that this node leads.
 pub trait Seat: Send + Sync + 'static {
@@ -121,7 +123,19 @@ pub(crate) type RegisterAnswer = oneshot::Sender<RegisterOutcome>;
 enum Done {
     Round(HashMap<UserId, Merged>),
     Proposed(Vec<Command>),
-    Registered { attempt: u64, from: NodeId, sessions: Vec<Registration>, results: Vec<Result<RegisteredSession, Refusal>>, answer: RegisterAnswer },
+    /// Refs that a mutant has acknowledged, and only now takes in.
+    Late {
+        from: NodeId,
+        source: GroupId,
+        news: Vec<ChannelRefs>,
+    },
+    Registered {
+        attempt: u64,
+        from: NodeId,
+        sessions: Vec<Registration>,
+        results: Vec<Result<RegisteredSession, Refusal>>,
+        answer: RegisterAnswer,
+    },
 }
 
 /// The duty of one term.
@@ -326,10 +340,13 @@ impl Lead {
                 if self.is(Mutant::RefAckedEarly) {
                     let kept = news.iter().filter(|news| news.seq > Seq::ZERO).map(|news| (news.channel, news.seq, Vec::new())).collect();
                     self.fanout.tell(from, Tell::RefsKept(RefsKept { source, home: self.seat.group(), kept }));
+                    let late = async move {
+                        tokio::time::sleep(MUTANT_LATE).await;
+                        Done::Late { from, source, news }
+                    };
+                    return self.work.push(Box::pin(late));
                 }
-                for news in news {
-                    self.home.handle_refs(from, source, news, now);
-                }
+                self.take_refs(from, source, news, now);
             }
             Message::Kept(kept) => {
                 let _ = self.fanout.fail_points.hit_blocking(point::REF_ACKED);
@@ -341,6 +358,11 @@ impl Lead {
             }
             Message::Unregister { from, user, device, session } => self.home.handle_unregister(from, user, device, session),
             Message::Register { from, boot, sessions, answer } => self.register(from, boot, sessions, answer),
+        }
+    }
+    fn take_refs(&mut self, from: NodeId, source: GroupId, news: Vec<ChannelRefs>, now: Instant) {
+        for news in news {
+            self.home.handle_refs(from, source, news, now);
         }
     }
     fn register(&mut self, from: NodeId, boot: BootEpoch, sessions: Vec<Registration>, answer: RegisterAnswer) {
@@ -372,6 +394,7 @@ impl Lead {
     fn handle_done(&mut self, done: Done) {
         let now = self.fanout.clock.instant();
         match done {
+            Done::Late { from, source, news } => self.take_refs(from, source, news, now),
             Done::Proposed(failed) => self.dispatch.handle_proposed(failed, now),
             Done::Round(outcome) => {
                 for (source, kept) in self.home.handle_round_done(&outcome, now) {

@@ -39,7 +39,7 @@ mutants! {
     ResumeRepeatsOne "resume-repeats-one" "A record that was pushed before the session was resumed is pushed again.";
     FailOnTimeout "fail-on-timeout" "A send whose fate is unknown is refused for good.";
     RemovedMaySend "removed-may-send" "Who is no member any more may still send.";
-    RefAckedEarly "ref-acked-early" "A home leader acknowledges refs when they come, not when they are committed.";
+    RefAckedEarly "ref-acked-early" "A home leader acknowledges refs when they come, and takes them in a second later.";
     OutboxDroppedEarly "outbox-dropped-early" "A channel's leader forgets refs when it has sent them.";
     EmptyDiskVotes "empty-disk-votes" "A node whose disk is another one than its peers know takes part as itself.";
     AckOutOfOrder "ack-out-of-order" "A device's number is accepted although those before it are missing.";
