@@ -46,6 +46,7 @@ mod memory;
 mod outgoing;
 mod preferences;
 pub mod raw;
+mod search;
 mod status;
 pub mod store;
 #[cfg(feature = "testing")]

@@ -16,7 +16,8 @@ use crate::{
     fanout::Fanout,
     peer::inbound::{AppendAnswers, Inbound},
     router::LocalOps,
-    service::{Service, local::Local, status},
+    search::{Search, answer::Look},
+    service::{Service, local::Local, search::scope_here, status},
     supervise::Tasks,
 };
 
@@ -26,6 +27,7 @@ pub(crate) struct Dispatch {
     pub(crate) service: Service,
     pub(crate) local: Local,
     pub(crate) fanout: Arc<Fanout>,
+    pub(crate) search: Search,
     pub(crate) tasks: Tasks,
 }
 
@@ -44,6 +46,15 @@ impl Inbound for Dispatch {
             Ask::History { group, caller, query } => async move { reads.history_here(group, &caller, &query).await.map(Told::History) }.boxed(),
             Ask::Index { group, caller, query, min_rev } => {
                 async move { reads.index_here(group, &caller, &query, min_rev).await.map(Told::Page) }.boxed()
+            }
+            Ask::Search { caller, query, parts, hidden } => {
+                let search = self.search.clone();
+                let look = Look { user: caller.user, query, parts, hidden };
+                async move { search.answer(look, deadline).await.map(Told::Searched) }.boxed()
+            }
+            Ask::SearchScope { group, caller, words } => {
+                let router = self.service.router().clone();
+                async move { scope_here(&router, group, &caller, words).await.map(Told::SearchScope) }.boxed()
             }
             Ask::Map { newer_than } => {
                 let map = self.service.router().maps().current();

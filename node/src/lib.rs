@@ -26,6 +26,7 @@ pub mod outbox;
 pub mod peer;
 pub mod rate;
 pub mod router;
+pub mod search;
 pub mod service;
 pub mod session;
 pub mod spread;

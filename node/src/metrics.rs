@@ -14,6 +14,7 @@ use crate::{
     hook::HookMetrics,
     http::api::ApiMetrics,
     peer::metrics::PeerMetrics,
+    search::SearchMetrics,
     session::metrics::{OutboxMetrics, SessionMetrics},
     telemetry::NodeMetrics,
     timer::TimerMetrics,
@@ -32,6 +33,7 @@ pub(crate) struct AllMetrics {
     pub(crate) timer: Arc<TimerMetrics>,
     pub(crate) hook: Arc<HookMetrics>,
     pub(crate) api: Arc<ApiMetrics>,
+    pub(crate) search: Arc<SearchMetrics>,
 }
 
 impl AllMetrics {
@@ -48,6 +50,7 @@ impl AllMetrics {
         self.timer.register(&mut registry);
         self.hook.register(&mut registry);
         self.api.register(&mut registry);
+        self.search.register(&mut registry);
         registry
     }
 }
@@ -64,7 +67,7 @@ mod tests {
     const MEASURED: &[&str] = &["seconds", "bytes", "items", "jobs", "round", "write"];
     /// Units that must be written as seconds or bytes.
     const OTHER_UNITS: &[&str] = &["ms", "millis", "us", "micros", "ns", "kb", "mb", "kib", "mib"];
-    const MODULES: &[&str] = &["storage", "raft", "node", "peer", "edge", "session", "outbox", "fanout", "timer", "hook", "http"];
+    const MODULES: &[&str] = &["storage", "raft", "node", "peer", "edge", "session", "outbox", "fanout", "timer", "hook", "http", "search"];
     const LABELS: &[&str] = &["class", "reason", "route", "le"];
     const KEPT: &str = include_str!("../tests/metrics.txt");
 

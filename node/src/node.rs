@@ -53,7 +53,8 @@ use crate::{
         tls::{self, Identity, TlsError},
     },
     router::{LocalOps, Router},
-    service::{Service, local::Local},
+    search::{Search, SearchOptions},
+    service::{Service, local::Local, search::Searches},
     session::{self, Door, Sessions, Tokens, driver::SessionParts},
     supervise::Tasks,
     telemetry::{NodeMetrics, rss_bytes},
@@ -158,6 +159,8 @@ pub struct Node {
     admission: Tasks,
     http_tasks: Tasks,
     api_tasks: Tasks,
+    search: Search,
+    search_tasks: Tasks,
     failed: watch::Receiver<Option<String>>,
     registry: Arc<Registry>,
     token_key: TokenKey,
@@ -261,8 +264,16 @@ impl Node {
             let fanout = fanout.clone();
             Arc::new(move || fanout.local().len() as u64)
         };
+        let options = SearchOptions {
+            folder: config.search.enabled.then(|| config.node.data.join("search")),
+            store: store_identity.store,
+            bounds: config.search.bounds(),
+            commit_every: config.search.commit_every(),
+        };
+        let search = Search::new(id, groups.clone(), maps.clone(), clock.clone(), options, metrics.search.clone());
+        let searches = Searches::new(router.clone(), search.clone(), metrics.search.clone());
         let issuers = Arc::new(Issuers::new(config.auth.issuers.clone(), clock.clone()));
-        let service = Service::new(router.clone(), gate, issuers, poster.clone(), sessions);
+        let service = Service::new(router.clone(), gate, issuers, poster.clone(), searches, sessions);
         let door: Arc<dyn Door> = Arc::new(AddressDoor::new(clock.clone()));
         let tokens: Arc<dyn Tokens> = Arc::new(ClusterTokens { key: files.token_key.clone(), cluster: files.id, clock: clock.clone() });
         let local_sessions: Arc<dyn Sessions> = Arc::new(LocalSessions(fanout.clone()));
@@ -302,6 +313,7 @@ impl Node {
             service: service.clone(),
             local: local_ops,
             fanout: fanout.clone(),
+            search: search.clone(),
             tasks: tasks.clone(),
         }));
         let controller = Controller {
@@ -355,6 +367,8 @@ impl Node {
         };
         let api_addr = serve_api(config.api.listen, api_face(Some(https))).await?;
         let api_plain_addr = serve_api(config.api.plain, api_face(None)).await?;
+        let search_tasks = Tasks::new(Handle::current());
+        search.start(&search_tasks);
         tracing::info!(node = %id, cluster = %files.id, address = %client_addr, "node started");
         Ok(Self {
             id,
@@ -373,6 +387,8 @@ impl Node {
             admission,
             http_tasks,
             api_tasks,
+            search,
+            search_tasks,
             failed: failed_seen,
             registry,
             token_key: files.token_key,
@@ -407,6 +423,10 @@ impl Node {
     /// Its groups.
     pub fn groups(&self) -> &Arc<Groups> {
         &self.groups
+    }
+    /// Its search.
+    pub fn search(&self) -> &Search {
+        &self.search
     }
     /// Its links.
     pub fn peers(&self) -> &Peers {
@@ -458,6 +478,7 @@ impl Node {
         step("close links", self.peers.close(STEP_MAX)).await;
         step("end tasks", self.tasks.close(STEP_MAX)).await;
         step("end http", self.http_tasks.close(STEP_MAX)).await;
+        step("end search", self.search_tasks.close(STEP_MAX)).await;
         self.endpoint.close(quinn::VarInt::from_u32(u32::from(kith_wire::code::Code::Draining.number())), b"shutting down");
         // Only so long that the close frames leave; a dial that nobody answers would take seconds to be forgotten.
         let _ = tokio::time::timeout(CLOSE_FRAMES_MAX, self.endpoint.wait_idle()).await;

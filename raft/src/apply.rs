@@ -175,7 +175,9 @@ impl RaftStateMachine<Types> for Machine {
         let head = applied_out(meta.last_log_id.as_ref(), &meta.last_membership);
         snapshot.install(&self.state, head.clone()).await?;
         self.recent.clear();
-        self.note_term(head.last.map_or_else(Term::default, |id| id.term));
+        let last = head.last.unwrap_or_default();
+        self.note_term(last.term);
+        self.feed.publish_replaced(last.index, last.term);
         self.durable.set(head);
         self.metrics.snapshots_installed.inc();
         self.failpoints.hit(point::SNAPSHOT_INSTALLED).await.map_err(io::Error::other)

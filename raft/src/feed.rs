@@ -28,7 +28,8 @@ pub struct AppliedEvent {
 /// Why there is no next event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum FeedError {
-    /// That many events were missed; the next call goes on with the oldest one kept.
+    /// That many events were missed; the next call goes on with the oldest one kept. 0: a snapshot took the place of the state, and of
+    /// nobody knows how many events.
     #[error("missed {0} events")]
     Lagged(u64),
     /// The group was closed.
@@ -48,10 +49,11 @@ impl Feed {
     /// # Errors
     /// See [`FeedError`]; after `Lagged` the feed goes on.
     pub async fn next(&mut self) -> Result<Arc<AppliedEvent>, FeedError> {
-        self.events.recv().await.map_err(|error| match error {
-            broadcast::error::RecvError::Lagged(missed) => FeedError::Lagged(missed),
-            broadcast::error::RecvError::Closed => FeedError::Closed,
-        })
+        match self.events.recv().await {
+            Ok(event) => heard(event),
+            Err(broadcast::error::RecvError::Lagged(missed)) => Err(FeedError::Lagged(missed)),
+            Err(broadcast::error::RecvError::Closed) => Err(FeedError::Closed),
+        }
     }
 
     /// The next event if there is one now.
@@ -60,12 +62,17 @@ impl Feed {
     /// As [`Feed::next`].
     pub fn try_next(&mut self) -> Result<Option<Arc<AppliedEvent>>, FeedError> {
         match self.events.try_recv() {
-            Ok(event) => Ok(Some(event)),
+            Ok(event) => heard(event).map(Some),
             Err(broadcast::error::TryRecvError::Empty) => Ok(None),
             Err(broadcast::error::TryRecvError::Lagged(missed)) => Err(FeedError::Lagged(missed)),
             Err(broadcast::error::TryRecvError::Closed) => Err(FeedError::Closed),
         }
     }
+}
+
+/// An event without effects says that the state was replaced.
+fn heard(event: Arc<AppliedEvent>) -> Result<Arc<AppliedEvent>, FeedError> {
+    if event.effects.is_empty() { Err(FeedError::Lagged(0)) } else { Ok(event) }
 }
 
 /// The publishing side, held by `apply`.
@@ -84,6 +91,11 @@ impl FeedSender {
         if self.events.receiver_count() > 0 {
             let _ = self.events.send(Arc::new(event));
         }
+    }
+
+    /// A snapshot took the place of the state: whoever listens has missed what led to it.
+    pub(crate) fn publish_replaced(&self, index: LogIndex, term: Term) {
+        self.publish(AppliedEvent { index, term, effects: Vec::new() });
     }
 
     pub(crate) fn source(&self) -> FeedSource {
@@ -122,6 +134,8 @@ mod tests {
             assert_eq!(feed.try_next().map(|e| e.map(|e| e.index.get())), Ok(Some(index)));
         }
         assert_eq!(feed.try_next(), Ok(None));
+        sender.publish_replaced(LogIndex::new(9), Term::new(1));
+        assert_eq!(feed.try_next(), Err(FeedError::Lagged(0)), "a snapshot took the place of what nobody heard of");
         drop(sender);
         assert_eq!(feed.try_next(), Err(FeedError::Closed));
     }

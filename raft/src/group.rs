@@ -22,7 +22,7 @@ use kith_machine::{
 use kith_storage::{Condition, NotServing};
 use kith_wire::{
     id::{GroupId, LogIndex, NodeId, Term},
-    log::{Item, LogId, Membership},
+    log::{Entry, Item, LogId, Membership},
 };
 use openraft::{
     ReadPolicy,
@@ -76,6 +76,15 @@ pub struct GroupStatus {
     pub membership: Membership,
     /// It stopped with an error and serves no more.
     pub failed: bool,
+}
+
+/// What of a log is asked for, by who did not hear of it when it was applied.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Logged {
+    /// Rising, without a hole.
+    Entries(Vec<Entry>),
+    /// Not all of it is kept any more: the rows say what became of it.
+    Gone,
 }
 
 pub(crate) struct Group {
@@ -197,6 +206,29 @@ impl GroupHandle {
     /// Effects of all entries applied from now on.
     pub fn feed(&self) -> Feed {
         self.0.feed.subscribe()
+    }
+
+    /// Logged entries after one, up to another that is applied here: as many as fit these bytes, at least one, rising, without a hole. May block.
+    ///
+    /// # Errors
+    /// The log cannot be read, or the group is closed.
+    pub fn logged(&self, after: LogIndex, upto: LogIndex, bytes_max: usize) -> Result<Logged, ViewError> {
+        let broken = |cause: Arc<dyn std::error::Error + Send + Sync>| ViewError { key: "log".to_owned(), cause };
+        let storage = self.0.storage.upgrade().ok_or_else(|| broken(Arc::new(ProposeError::Stopped)))?;
+        let log = storage.log();
+        let is_gone = || log.bounds(self.0.id).purged.is_some_and(|purged| purged.index > after);
+        if is_gone() {
+            return Ok(Logged::Gone);
+        }
+        if after >= upto {
+            return Ok(Logged::Entries(Vec::new()));
+        }
+        match log.read(self.0.id, LogIndex::new(after.get() + 1)..=upto, bytes_max) {
+            Ok(entries) => Ok(Logged::Entries(entries)),
+            // They went meanwhile.
+            Err(_) if is_gone() => Ok(Logged::Gone),
+            Err(error) => Err(broken(Arc::new(error))),
+        }
     }
 
     /// The replica's state now.

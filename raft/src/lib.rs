@@ -45,7 +45,7 @@ pub use disk::{Disk, Reader};
 pub use error::{OpenError, ProposeError};
 pub use failpoint::FailPoints;
 pub use feed::{AppliedEvent, Feed, FeedError};
-pub use group::{GroupHandle, GroupStatus, Leadership};
+pub use group::{GroupHandle, GroupStatus, Leadership, Logged};
 pub use inbound::Answers;
 pub use lanes::{LaneId, Lanes};
 pub use metrics::{QueueReject, RaftMetrics};

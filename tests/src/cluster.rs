@@ -488,6 +488,7 @@ impl Cluster {
         config.node.lanes = Some(self.setup.lanes);
         // Receivers of scenarios are in this process.
         config.hooks.allow_private = true;
+        config.search.commit_interval_ms = 500;
         config.limits.sessions_max = self.setup.sessions_max;
         config.auth.issuers.clone_from(&self.setup.issuers);
         config.api.plain = self.setup.api.then(|| SocketAddr::from(([127, 0, 0, 1], 0)));

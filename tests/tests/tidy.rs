@@ -36,10 +36,11 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ),
     ("raft/storage/src", &["openraft", "tokio", "quinn", "rustls", "kith_raft", "kith_client"]),
     ("raft/src", &["quinn", "rustls", "axum", "rocksdb", "kith_client"]),
+    ("search/src", &["tokio", "rocksdb", "openraft", "quinn", "kith_machine", "kith_storage", "kith_raft", "kith_client", "SystemTime", "Instant"]),
     ("client-sdk/src", &["kith_machine", "kith_storage", "kith_raft", "openraft", "rocksdb"]),
     // The terminal client stands on the SDK alone.
     ("client-sdk/tui/src", &["kith_machine", "kith_storage", "kith_raft", "kith_wire", "kith", "quinn", "rustls", "openraft", "rocksdb"]),
-    ("node/src", &["kith_storage", "openraft", "rocksdb"]),
+    ("node/src", &["kith_storage", "openraft", "rocksdb", "tantivy"]),
     ("jepsen/src", &["kith_machine", "kith_storage", "kith_raft", "openraft", "rocksdb"]),
 ];
 
@@ -81,7 +82,7 @@ fn sources(folder: &str) -> Vec<(String, String)> {
 }
 
 fn everything() -> Vec<(String, String)> {
-    ["wire", "raft", "client-sdk", "node", "tests", "jepsen"].into_iter().flat_map(sources).collect()
+    ["wire", "raft", "search", "client-sdk", "node", "tests", "jepsen"].into_iter().flat_map(sources).collect()
 }
 
 /// The code of a file: without comments, texts between quotes and what stands below `mod tests`.
@@ -132,7 +133,7 @@ fn nothing_in_the_node_uses_its_faces() {
 
 #[test]
 fn nothing_depends_on_the_tests() {
-    for package in ["wire", "raft/machine", "raft/storage", "raft", "client-sdk", "node", "jepsen"] {
+    for package in ["wire", "raft/machine", "raft/storage", "raft", "search", "client-sdk", "node", "jepsen"] {
         let manifest = fs::read_to_string(root().join(package).join("Cargo.toml")).unwrap();
         assert!(!manifest.contains("kith-tests"), "{package}");
     }

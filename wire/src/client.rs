@@ -16,6 +16,7 @@ use crate::{
     limit,
     log::{IndexRow, MemberChange, Position, Record, Role},
     people::{PeopleAnswer, PeopleRequest},
+    search::{SearchPage, SearchQuery},
 };
 
 /// A frame on the chat stream, client to edge.
@@ -154,6 +155,8 @@ pub enum Request {
     Desk(DeskRequest),
     /// Of webhooks.
     Hook(HookRequest),
+    /// Messages that have what is looked for, in conversations that the caller may read.
+    Search(SearchQuery),
 }
 
 /// A text for a channel.
@@ -227,6 +230,8 @@ pub enum Answer {
     Desk(DeskAnswer),
     /// Of webhooks.
     Hook(HookAnswer),
+    /// To `Search`.
+    Found(SearchPage),
 }
 
 /// A channel, as a member sees it.

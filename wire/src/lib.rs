@@ -20,4 +20,5 @@ pub mod log;
 pub mod peer;
 pub mod people;
 mod refusal;
+pub mod search;
 pub mod secret;

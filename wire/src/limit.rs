@@ -94,6 +94,20 @@ pub const SEARCH_WORD_CHARS_MAX: usize = 32;
 pub const SEARCH_ASCII_MIN: usize = 2;
 /// Users of one search. More letters find others.
 pub const SEARCH_FOUND_MAX: usize = 20;
+/// What is typed to search messages, in Unicode scalar values. One more is `TooLarge`.
+pub const QUERY_CHARS_MAX: usize = 256;
+/// Words of a search for messages. One more is `TooLarge`.
+pub const QUERY_WORDS_MAX: usize = 16;
+/// Messages of one page of a search. More come with the next page.
+pub const QUERY_HITS_MAX: usize = 50;
+/// Groups whose title has what is looked for. Further ones are not named.
+pub const QUERY_CHANNELS_MAX: usize = 20;
+/// Part of a message that was found, in Unicode scalar values. Longer ones are cut around what was found.
+pub const EXCERPT_CHARS_MAX: usize = 200;
+/// Places that are marked in a part of a message. Further ones are not.
+pub const EXCERPT_MARKS_MAX: usize = 50;
+/// Conversations of a user that a search looks at, the last moved first. Further ones are counted as not searched.
+pub const SEARCHED_CHANNELS_MAX: usize = 10_000;
 /// Requests of one connection before its Hello. The next ends it.
 pub const DOOR_REQUESTS_MAX: usize = 16;
 /// Preview of a channel's last text, in Unicode scalar values. Longer ones are cut.

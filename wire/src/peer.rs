@@ -18,6 +18,7 @@ use crate::{
     },
     log::{ClusterMap, EnterDevice, Entry, IndexRow, LogId, Membership, Position, Record, Ref, UserChange, Vote},
     people::ProfileView,
+    search::{SearchPart, SearchQuery, SearchScope, SearchTold},
     secret::Secret,
 };
 
@@ -94,6 +95,10 @@ pub enum Ask {
     /// Raft: the asker's replica is damaged: take it out of the group, so that it may begin anew. Answered as `Vote`, with the leader's own vote
     /// and the entry that said so, once the others have committed that it is out.
     Withdraw { group: GroupId },
+    /// Messages in these conversations that have what is looked for, as the caller may read them, but for those of `hidden` users.
+    Search { caller: Caller, query: SearchQuery, parts: Vec<SearchPart>, hidden: Vec<UserId> },
+    /// What the caller may search, from a replica of their home; titles are compared with `words`.
+    SearchScope { group: GroupId, caller: Caller, words: String },
 }
 
 /// An answer of another node.
@@ -119,6 +124,10 @@ pub enum Told {
     Done,
     /// To `Heartbeats`: in their order.
     Heartbeats(Vec<HeartbeatAnswer>),
+    /// To `Search`.
+    Searched(SearchTold),
+    /// To `SearchScope`.
+    SearchScope(SearchScope),
 }
 
 /// Something that needs no answer on the stream.

@@ -3,8 +3,8 @@
 //! In: a name as a person wrote it. Out: its folded form (NFKC, lower case, trimmed). Invariants: what folds alike is one name; a folded name
 //! folds to itself; nothing in it is invisible, turns the direction of writing, or separates. Bounds: `limit::NAME_BYTES_MAX`.
 
+use kith_search::fold;
 use kith_wire::{client::Refusal, code::Code, limit};
-use unicode_normalization::UnicodeNormalization;
 
 use crate::router::refuse;
 
@@ -29,23 +29,6 @@ pub fn fold_name(name: &str) -> Result<String, Refusal> {
 /// Whether a text may be shown as somebody's name: nothing in it is a control character, invisible, or turns the direction of writing.
 pub fn is_showable(text: &str) -> bool {
     !text.chars().any(|c| c.is_control() || is_invisible(c))
-}
-
-/// The form in which texts of any script are compared. Folding twice changes nothing.
-pub fn fold(text: &str) -> String {
-    let once = |text: &str| -> String { text.nfkc().flat_map(char::to_lowercase).flat_map(folded).collect() };
-    // Lower case may be what normalization joins or takes apart again, once.
-    once(&once(text)).nfkc().collect()
-}
-
-/// What differs from another lower case letter by its place or its writing only.
-fn folded(c: char) -> impl Iterator<Item = char> {
-    let (first, second) = match c {
-        'ς' => ('σ', None),
-        'ß' => ('s', Some('s')),
-        other => (other, None),
-    };
-    std::iter::once(first).chain(second)
 }
 
 /// What search knows a user by: the name, and the words of what is shown in its place. Rising, none twice.

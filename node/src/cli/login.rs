@@ -14,13 +14,13 @@ use kith_client::{
     Door, Error, Login, SavedLogin,
     wire::{code::Code, secret::Secret},
 };
+use kith_search::fold;
 use serde::{Deserialize, Serialize};
 
 use super::{
     device::{file_stem, hex, replace, unhex},
     failure::Failure,
 };
-use crate::auth::name::fold;
 
 /// A login in a file. It is free for the next call when the last clone is dropped.
 #[derive(Clone, Debug)]

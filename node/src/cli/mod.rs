@@ -25,6 +25,7 @@ mod make;
 mod message;
 mod node;
 mod record;
+mod search;
 mod seat;
 mod send;
 mod shown;
@@ -84,6 +85,7 @@ enum Verb {
     Message(message::Args),
     Tail(tail::Args),
     History(history::Args),
+    Search(search::Args),
     Chat(chat::Args),
     Status(status::Args),
     Check(check::Args),
@@ -158,6 +160,7 @@ impl Cli {
             Verb::Message(args) => Some(args.cluster.clone()),
             Verb::Tail(args) => Some(args.cluster.clone()),
             Verb::History(args) => Some(args.cluster.clone()),
+            Verb::Search(args) => Some(args.cluster.clone()),
             Verb::Chat(args) => Some(args.cluster.clone()),
             Verb::Status(args) => Some(args.cluster.clone()),
             Verb::Node(args) => Some(args.cluster.clone()),
@@ -198,6 +201,7 @@ impl Verb {
             Self::Message(args) => until(stop, message::run(args)).await,
             Self::Tail(args) => tail::run(args, stop).await,
             Self::History(args) => until(stop, history::run(args)).await,
+            Self::Search(args) => until(stop, search::run(args)).await,
             Self::Chat(args) => Box::pin(chat::run(args, stop)).await,
             Self::Status(args) => until(stop, status::run(args)).await,
             Self::Node(args) => until(stop, node::run(args)).await,

@@ -12,6 +12,7 @@ use std::{
 
 use config::{Environment, File, FileFormat};
 use kith_raft::Retention;
+use kith_search::Bounds;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -37,6 +38,9 @@ pub struct Config {
     /// Who else may say who somebody is.
     #[serde(default)]
     pub auth: AuthConfig,
+    /// Search for messages.
+    #[serde(default)]
+    pub search: SearchConfig,
     /// What the node writes of itself.
     #[serde(default)]
     pub log: LogConfig,
@@ -187,6 +191,42 @@ pub struct AuthConfig {
     /// The app's own backends, `[[auth.issuers]]`: whoever shows a token of theirs is let in as who it says. None if not given.
     pub issuers: Vec<IssuerConfig>,
 }
+
+/// `[search]`
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SearchConfig {
+    /// Whether this node has an index of the texts that it holds. Without, other nodes are asked, and it costs nothing here.
+    pub enabled: bool,
+    /// Megabytes of memory that writing the index may take, at least 15.
+    pub writer_mb: usize,
+    /// Milliseconds between two commits, at least 100. What is not committed is found all the same, and read again after a crash; each commit
+    /// syncs some ten small files.
+    pub commit_interval_ms: u64,
+}
+
+impl Default for SearchConfig {
+    fn default() -> Self {
+        Self { enabled: true, writer_mb: 16, commit_interval_ms: 5_000 }
+    }
+}
+
+impl SearchConfig {
+    /// What the index may use.
+    pub fn bounds(&self) -> Bounds {
+        Bounds { writer_bytes: self.writer_mb.clamp(WRITER_MB_MIN, WRITER_MB_MAX) << 20, ..Bounds::default() }
+    }
+    /// How long changes wait for a commit.
+    pub fn commit_every(&self) -> Duration {
+        Duration::from_millis(self.commit_interval_ms.max(COMMIT_INTERVAL_MIN_MS))
+    }
+}
+
+/// What tantivy works with.
+const WRITER_MB_MIN: usize = 15;
+const WRITER_MB_MAX: usize = 2_048;
+/// More often, a node would write little else.
+const COMMIT_INTERVAL_MIN_MS: u64 = 100;
 
 /// `[log]`
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -341,6 +381,14 @@ mod tests {
         assert!(load(&format!("{WHOLE}[api]\nplain = '127.0.0.1:7681'\n")).is_ok());
         let error = load(&format!("{WHOLE}[api]\nplain = '0.0.0.0:7681'\n")).unwrap_err();
         assert!(error.contains("api.plain"), "{error}");
+    }
+
+    #[test]
+    fn search_is_on_unless_it_is_turned_off_and_held_to_what_its_engine_takes() {
+        let search = load(WHOLE).unwrap().search;
+        assert!(search.enabled && search.bounds().writer_bytes >= 15_000_000);
+        let search = load(&format!("{WHOLE}[search]\nenabled = false\nwriter_mb = 1\ncommit_interval_ms = 0\n")).unwrap().search;
+        assert_eq!((search.enabled, search.bounds().writer_bytes, search.commit_every()), (false, 15 << 20, Duration::from_millis(100)));
     }
 
     #[test]

@@ -248,7 +248,7 @@ impl Drop for Running {
 /// The request that an ask is part of.
 fn trace_of(ask: &Ask) -> Option<u64> {
     match ask {
-        Ask::Forward { caller, .. } | Ask::History { caller, .. } | Ask::Index { caller, .. } => Some(caller.trace),
+        Ask::Forward { caller, .. } | Ask::History { caller, .. } | Ask::Index { caller, .. } | Ask::Search { caller, .. } => Some(caller.trace),
         _ => None,
     }
 }

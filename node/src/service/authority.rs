@@ -87,6 +87,7 @@ fn name(request: &Request) -> String {
         Request::People(asked) => return format!("People {}", people(asked)),
         Request::Desk(asked) => return format!("Desk {}", desk(asked)),
         Request::Hook(asked) => return format!("Hook {}", hook(asked)),
+        Request::Search(_) => "Search",
     }
     .to_owned()
 }
@@ -149,7 +150,7 @@ fn hook(asked: &HookRequest) -> String {
 }
 
 /// How many there are: raised with each that is named above.
-const REQUESTS: usize = 20 + 27 + 5 + 4 * 3;
+const REQUESTS: usize = 21 + 27 + 5 + 4 * 3;
 
 fn rows() -> Vec<(Request, Told)> {
     let (channel, number) = (ChannelId::direct(UserId::new(1), UserId::new(2)), ClientSeq::new(1));
@@ -174,6 +175,7 @@ fn rows() -> Vec<(Request, Told)> {
         (Request::GetScheduled { channel }, USERS),
         (Request::GetSeen { channel, seq }, USERS),
         (Request::GetReactions { channel, seq }, USERS),
+        (Request::Search("ann".into()), USERS),
         (Request::FindUser { name: text() }, ANYBODY),
         (Request::Discover, ANYBODY),
         (Request::Status, OPERATORS),

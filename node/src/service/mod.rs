@@ -21,6 +21,7 @@ mod mutant;
 pub mod people;
 pub mod receipt;
 pub mod replace;
+pub(crate) mod search;
 pub mod status;
 pub mod typing;
 
@@ -38,7 +39,7 @@ use kith_wire::{
 };
 use tracing::Instrument;
 
-use self::{desk::Desk, history::Reads, hook::Hooks, people::People, receipt::Receipts, typing::Typists};
+use self::{desk::Desk, history::Reads, hook::Hooks, people::People, receipt::Receipts, search::Searches, typing::Typists};
 use crate::{
     auth::{gate::Gate, issuer::Issuers},
     clock::Instant,
@@ -56,6 +57,7 @@ pub struct Service {
     desk: Desk,
     hooks: Hooks,
     typists: Typists,
+    searches: Searches,
     sessions: Arc<dyn Fn() -> u64 + std::marker::Send + Sync>,
 }
 
@@ -67,7 +69,14 @@ impl fmt::Debug for Service {
 
 impl Service {
     /// Over a router. `sessions` counts those that this node holds.
-    pub fn new(router: Router, gate: Gate, issuers: Arc<Issuers>, poster: Poster, sessions: Arc<dyn Fn() -> u64 + std::marker::Send + Sync>) -> Self {
+    pub(crate) fn new(
+        router: Router,
+        gate: Gate,
+        issuers: Arc<Issuers>,
+        poster: Poster,
+        searches: Searches,
+        sessions: Arc<dyn Fn() -> u64 + std::marker::Send + Sync>,
+    ) -> Self {
         let (people, reads) = (People::new(router.clone(), gate.clone(), issuers), Reads::new(router.clone()));
         let desk = Desk::new(router.clone(), gate);
         Self {
@@ -77,6 +86,7 @@ impl Service {
             reads,
             receipts: Receipts::default(),
             typists: Typists::default(),
+            searches,
             router,
             sessions,
         }
@@ -157,6 +167,7 @@ impl Service {
             Request::People(asked) => self.people(caller, asked, deadline).await.map(Answer::People),
             Request::Desk(asked) => self.desk.handle(caller, asked, deadline).await.map(Answer::Desk),
             Request::Hook(asked) => self.hooks.handle(caller, asked, deadline).await.map(Answer::Hook),
+            Request::Search(query) => self.searches.search(caller, query, deadline).await.map(Answer::Found),
             Request::EnsureAccount { name, key } => account::ensure(router, &name, &key, deadline).await,
         }
     }

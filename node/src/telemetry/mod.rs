@@ -15,7 +15,7 @@ use crate::config::{LogConfig, LogFormat};
 /// Starts logging for the whole process; called once, by `main`. A second call changes nothing.
 pub fn start(log: &LogConfig) {
     // A library's info is our debug: what changed in a group, we say ourselves. Directives of the setting come last, so they win.
-    let directives = format!("openraft=error,quinn_proto=error,{}", log.level);
+    let directives = format!("openraft=error,quinn_proto=error,tantivy=error,{}", log.level);
     let filter = EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new("info"));
     let colours = std::io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).with_target(true);

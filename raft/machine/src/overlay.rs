@@ -88,9 +88,10 @@ mod tests {
         let new = whole.rows.iter().filter(|(key, row)| base.rows.get(key) != Some(row));
         overlay.writes.rows.extend(new.map(|(key, row)| (key.clone(), Some(row.clone()))));
 
-        let mut scans = vec![Scan::Dirty(None), Scan::Owned, Scan::Nodes, Scan::Groups, Scan::Runs];
+        let mut scans = vec![Scan::AllRecords(None), Scan::Dirty(None), Scan::Owned, Scan::Nodes, Scan::Groups, Scan::Runs];
         for channel in Script::channels() {
             scans.extend([Scan::Records(channel, Seq::new(2)..=Seq::new(40)), Scan::Positions(channel), Scan::Dirty(Some(channel))]);
+            scans.push(Scan::AllRecords(Some((channel, Seq::new(3)))));
         }
         for user in Script::users() {
             scans.extend([Scan::Devices(user), Scan::IndexByRev(user, UserRev::ZERO..=UserRev::new(u64::MAX))]);

@@ -228,6 +228,8 @@ pub enum Row {
 pub enum Scan {
     /// Records of a channel, by seq.
     Records(ChannelId, RangeInclusive<Seq>),
+    /// All records of the group after this one, in storage order (by bucket, then channel, then seq).
+    AllRecords(Option<(ChannelId, Seq)>),
     /// All `Positions` of a channel, by user.
     Positions(ChannelId),
     /// All calls of a caller in a channel, by key: those of nodes first, each by its time.
@@ -280,6 +282,10 @@ impl Scan {
         const REGIONS: (RegionId, RegionId) = (RegionId::new(0), RegionId::new(u8::MAX));
         let bounds = match self {
             Self::Records(channel, seqs) => (RowKey::Record(*channel, *seqs.start()), RowKey::Record(*channel, *seqs.end())),
+            Self::AllRecords(_) => {
+                let (first, last) = channels()?;
+                (RowKey::Record(first, Seq::ZERO), RowKey::Record(last, Seq::new(u64::MAX)))
+            }
             Self::Positions(channel) => (RowKey::Positions(*channel, USERS.0), RowKey::Positions(*channel, USERS.1)),
             Self::Keyed(channel, user) => (RowKey::Keyed(*channel, *user, KEYS.0), RowKey::Keyed(*channel, *user, KEYS.1)),
             Self::HomeCalls(user) => (RowKey::HomeCall(*user, KEYS.0), RowKey::HomeCall(*user, KEYS.1)),
@@ -324,6 +330,7 @@ impl Scan {
             (Self::Dirty(Some(after)), RowKey::Dirty(channel)) | (Self::HooksDue(Some(after)), RowKey::HookDue(channel)) => {
                 storage_order(after) < storage_order(channel)
             }
+            (Self::AllRecords(Some((after, at))), RowKey::Record(channel, seq)) => (storage_order(after), at) < (storage_order(channel), seq),
             (Self::Owed(Some((user, debt))), RowKey::Owed(of, owed)) => owed_order(user, debt) < owed_order(of, owed),
             (Self::Timers(Some(after)), RowKey::Timer(due, channel, timer)) => timer_order(after) < timer_order(&(*due, *channel, *timer)),
             _ => true,
@@ -334,6 +341,7 @@ impl Scan {
     pub fn compare(&self, a: &RowKey, b: &RowKey) -> Ordering {
         match (a, b) {
             (RowKey::Dirty(a), RowKey::Dirty(b)) | (RowKey::HookDue(a), RowKey::HookDue(b)) => storage_order(a).cmp(&storage_order(b)),
+            (RowKey::Record(a, one), RowKey::Record(b, other)) => (storage_order(a), one).cmp(&(storage_order(b), other)),
             (RowKey::Owed(user, debt), RowKey::Owed(other, owed)) => owed_order(user, debt).cmp(&owed_order(other, owed)),
             (RowKey::Timer(a, b, c), RowKey::Timer(d, e, f)) => timer_order(&(*a, *b, *c)).cmp(&timer_order(&(*d, *e, *f))),
             _ => a.cmp(b),

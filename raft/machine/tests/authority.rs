@@ -41,6 +41,7 @@ enum Operation {
     Act(Act),
     Join,
     Read,
+    Search,
     Receipt,
 }
 
@@ -50,6 +51,7 @@ fn name(operation: &Operation) -> &'static str {
         Operation::Text(_) => "text",
         Operation::Join => "join",
         Operation::Read => "read",
+        Operation::Search => "search",
         Operation::Receipt => "receipt",
         Operation::Change(change) => match change {
             MemberChange::Add(_) => "add",
@@ -79,10 +81,11 @@ fn name(operation: &Operation) -> &'static str {
     }
 }
 
-const NAMES: [&str; 25] = [
+const NAMES: [&str; 26] = [
     "text",
     "join",
     "read",
+    "search",
     "receipt",
     "add",
     "remove",
@@ -162,6 +165,12 @@ impl World {
                 let read = Some(kith_wire::log::Position { seq: OWNERS_TEXT, cnt: 1 });
                 Command::Receipt { channel, user, read, delivered: None }
             }
+            Operation::Search => {
+                // All that an index could propose.
+                let seqs: Vec<Seq> = (1..=self.head().get()).map(Seq::new).collect();
+                let shown = kith_machine::channel::pick::pick(&self.script.view, channel, user, &seqs).expect("readable");
+                return if shown.len() == seqs.len() { Reply::Done } else { Reply::Rejected(Code::NotMember) };
+            }
             Operation::Read => {
                 let shown = kith_machine::channel::read::record(&self.script.view, channel, user, self.head()).expect("readable");
                 return if shown.is_some() { Reply::Done } else { Reply::Rejected(Code::NotMember) };
@@ -203,6 +212,7 @@ fn rows() -> Vec<(Operation, [Expected; 7])> {
     vec![
         (Operation::Text(text("hi")), [Yes, Yes, Yes, HUSHED, OUT, OUT, OUT]),
         (Operation::Read, [Yes, Yes, Yes, Yes, OUT, OUT, OUT]),
+        (Operation::Search, [Yes, Yes, Yes, Yes, OUT, OUT, OUT]),
         (Operation::Receipt, [Yes, Yes, Yes, Yes, OUT, OUT, OUT]),
         (Operation::Join, [Yes, Yes, Yes, Yes, DENIED, Yes, SHUT]),
         (Operation::Change(MemberChange::Add(Script::user(GUEST))), [Yes, Yes, DENIED, DENIED, OUT, OUT, OUT]),
@@ -274,7 +284,7 @@ fn with_the_device_of_somebody_else_nothing_is_done() {
                     Operation::Change(change) => Command::ChangeMembers { channel, author, change },
                     Operation::Act(act) => Command::Act { channel, author, act },
                     // These have no device.
-                    Operation::Join | Operation::Receipt | Operation::Read => continue,
+                    Operation::Join | Operation::Receipt | Operation::Read | Operation::Search => continue,
                 };
                 assert_eq!(world.script.propose(command).replies, [Reply::Rejected(Code::Conflict)], "{asker:?} asks for {operation:?}");
             }

@@ -125,7 +125,7 @@ pub(crate) fn collect(layers: &[Arc<Layer>], scan: &Scan) -> Vec<(RowKey, Option
             merged.into_iter().map(|(key, row)| (key.clone(), row.clone())).collect()
         }
     };
-    if let Scan::Dirty(_) | Scan::Owed(_) | Scan::Timers(_) = scan {
+    if let Scan::AllRecords(_) | Scan::Dirty(_) | Scan::Owed(_) | Scan::Timers(_) = scan {
         found.retain(|(key, _)| scan.holds(key));
         found.sort_by(|(a, _), (b, _)| scan.compare(a, b));
     }
@@ -151,6 +151,7 @@ impl Small {
             Scan::Groups => Some(Self::Groups),
             Scan::Runs => Some(Self::Runs),
             Scan::Records(..)
+            | Scan::AllRecords(_)
             | Scan::Positions(_)
             | Scan::Devices(_)
             | Scan::IndexByRev(..)

@@ -55,7 +55,7 @@ pub(crate) fn assert_same(view: &dyn StateView, model: &MemoryView) {
     for (key, row) in &model.rows {
         assert_eq!(view.get(key).unwrap().as_ref(), Some(row), "{key:?}");
     }
-    let mut scans = vec![Scan::Dirty(None), Scan::Owned, Scan::Nodes, Scan::Groups, Scan::Runs];
+    let mut scans = vec![Scan::AllRecords(None), Scan::Dirty(None), Scan::Owned, Scan::Nodes, Scan::Groups, Scan::Runs];
     for user in Script::users() {
         scans.push(Scan::Devices(user));
         scans.push(Scan::IndexByRev(user, UserRev::ZERO..=UserRev::new(u64::MAX)));
@@ -66,6 +66,7 @@ pub(crate) fn assert_same(view: &dyn StateView, model: &MemoryView) {
         scans.push(Scan::Records(channel, Seq::new(2)..=Seq::new(3)));
         scans.push(Scan::Records(channel, Seq::new(3)..=Seq::new(2)));
         scans.push(Scan::Positions(channel));
+        scans.push(Scan::AllRecords(Some((channel, Seq::new(2)))));
         scans.push(Scan::Dirty(Some(channel)));
         let absent = [RowKey::Channel(channel), RowKey::Roster(channel), RowKey::Dirty(channel)];
         absent.iter().for_each(|key| assert_eq!(view.get(key).unwrap(), model.get(key).unwrap(), "{key:?}"));

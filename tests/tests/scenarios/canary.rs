@@ -85,6 +85,8 @@ async fn no_text_name_password_token_or_key_stands_in_a_log_a_span_or_a_metric()
     let profile = ProfileChange { display: Some(format!("{SONG} display")), about: Some(format!("{SONG} about")), ..ProfileChange::default() };
     ann.contacts().set_profile(profile).await.expect("changed");
     let _ = bob.contacts().find(SONG).await;
+    c.wait_for("bob finds it", async || bob.search(SONG).await.is_ok_and(|page| !page.hits.is_empty())).await;
+    assert!(bob.search(format!("{SONG} ").repeat(17).as_str()).await.is_err());
     bob.channel(group.id()).report(said.seq(), format!("{SONG} reason")).await.expect("reported");
     let _ = bob.channel(group.id()).send("").await;
     c.wait_for("bob has all of it", async || {

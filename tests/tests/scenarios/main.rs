@@ -26,4 +26,5 @@ mod overload;
 mod partition;
 mod people;
 mod repair;
+mod search;
 mod slow;

@@ -94,7 +94,7 @@ union!(Request => RequestKind {
     GetReactions: client::GetReactions { channel, seq },
     EnsureAccount: client::EnsureAccount { name, key },
     ReplaceNode: client::ReplaceNode { dead, node, address, http, zone, host, force },
-    ; holds Send, ChangeMembers, People, Act, Desk, Hook
+    ; holds Send, ChangeMembers, People, Act, Desk, Hook, Search
     ; empty Discover, Status
 });
 
@@ -159,7 +159,8 @@ fn check_request(request: &Request) -> Result<(), DecodeError> {
         | Request::ReplaceNode { .. }
         | Request::People(_)
         | Request::Desk(_)
-        | Request::Hook(_) => Ok(()),
+        | Request::Hook(_)
+        | Request::Search(_) => Ok(()),
     }
 }
 
@@ -215,7 +216,7 @@ union!(Answer => AnswerKind {
     Kept: client::Kept { id },
     Joined: client::Joined { seq },
     Seen: client::Seen { read, delivered },
-    ; holds Channel, Users, Edges, Status, People, Group, Scheduled, Reactions, Desk, Hook
+    ; holds Channel, Users, Edges, Status, People, Group, Scheduled, Reactions, Desk, Hook, Found
     ; empty Voided, Done, Pending
 });
 wrapper!(Vec<UserView> => client::Users.users);

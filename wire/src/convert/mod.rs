@@ -12,6 +12,7 @@ mod log;
 mod peer;
 mod people;
 mod scalar;
+mod search;
 mod user;
 
 use crate::error::{DecodeError, Why};

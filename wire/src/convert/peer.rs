@@ -102,6 +102,8 @@ union!(Ask => AskKind {
     Vote: peer::VoteAsk { group, vote, last, pre, transfer },
     TransferLeader: peer::TransferLeader { group, from, to, last },
     Withdraw: peer::Withdraw { group },
+    Search: peer::SearchAsk { caller, query, parts, hidden },
+    SearchScope: peer::SearchScopeAsk { group, caller, words },
     ; holds Heartbeats
     ; empty NodeStatus
 });
@@ -147,7 +149,7 @@ wrapper!(Told => peer::Told.told);
 union!(Told => ToldKind {
     Registered: peer::Registered { group, term, sessions },
     Vote: peer::VoteTold { vote, granted, last },
-    ; holds Answer, History, Page, Inner, Map, NodeStatus, Heartbeats
+    ; holds Answer, History, Page, Inner, Map, NodeStatus, Heartbeats, Searched, SearchScope
     ; empty Done
 });
 wrapper!(Option<ClusterMap> => peer::MapTold.map);

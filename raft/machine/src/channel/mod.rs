@@ -18,6 +18,7 @@ pub(crate) mod keyed;
 pub(crate) mod link;
 pub(crate) mod member;
 pub(crate) mod outbox;
+pub mod pick;
 pub mod read;
 pub mod refs;
 pub(crate) mod rules;

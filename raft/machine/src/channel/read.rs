@@ -249,7 +249,7 @@ fn own(
 }
 
 /// Makes of the records what this user may read of them now, and says what has gathered about them.
-fn as_seen(view: &dyn StateView, channel: ChannelId, user: UserId, visible: &Visibility, page: &mut HistoryPage) -> Result<(), ViewError> {
+pub(super) fn as_seen(view: &dyn StateView, channel: ChannelId, user: UserId, visible: &Visibility, page: &mut HistoryPage) -> Result<(), ViewError> {
     // An edit of what the reader may not see would tell it.
     let hidden =
         |record: &Record| matches!(&record.content, Content::Act(Act::Edit { target, text, .. }) if !text.is_empty() && !visible.shows(*target));

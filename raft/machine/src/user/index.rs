@@ -183,6 +183,22 @@ pub fn page(view: &dyn StateView, user: UserId, query: &IndexQuery) -> Result<In
     Ok(IndexPage { rows, more, rev })
 }
 
+/// The conversations of a user, the last moved first, each with its title, at most so many; and how many more there are.
+///
+/// # Errors
+/// A row cannot be read.
+pub fn titles(view: &dyn StateView, user: UserId, limit: usize) -> Result<(Vec<(ChannelId, String)>, usize), ViewError> {
+    let order = view.scan(&Scan::IndexByRev(user, UserRev::ZERO..=UserRev::new(u64::MAX)), true, usize::MAX)?;
+    let more = order.len().saturating_sub(limit);
+    let mut titles = Vec::with_capacity(order.len() - more);
+    for (key, by_rev) in order.into_iter().take(limit) {
+        let channel = *Held::<ChannelId>::new(&key, by_rev)?;
+        let title = required::<IndexRow>(view, &RowKey::Index(user, channel))?.news.title.clone();
+        titles.push((channel, title));
+    }
+    Ok((titles, more))
+}
+
 /// Rows of a user's index.
 #[derive(Clone, PartialEq, Debug)]
 pub struct IndexPage {

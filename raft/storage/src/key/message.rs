@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use kith_machine::view::RowKey;
 use kith_wire::id::{ChannelId, GroupId, Seq};
 
-use super::{Cursor, Family, KeyError, after_prefix, prefix};
+use super::{Cursor, Family, KeyError, after_prefix, prefix, whole};
 
 pub(super) fn encode(out: &mut Vec<u8>, channel: &ChannelId, seq: Seq) -> Family {
     out.extend_from_slice(channel.as_bytes());
@@ -24,4 +24,15 @@ pub(super) fn range(group: GroupId, channel: &ChannelId, seqs: &RangeInclusive<S
     from.extend_from_slice(&seqs.start().get().to_be_bytes());
     last.extend_from_slice(&seqs.end().get().to_be_bytes());
     (Family::Message, from, after_prefix(&last))
+}
+
+pub(super) fn all(group: GroupId, after: Option<&(ChannelId, Seq)>) -> (Family, Vec<u8>, Vec<u8>) {
+    let (from, to) = whole(group);
+    let from = after.map_or(from, |(channel, seq)| {
+        let mut last = prefix(group, channel.bucket());
+        last.extend_from_slice(channel.as_bytes());
+        last.extend_from_slice(&seq.get().to_be_bytes());
+        after_prefix(&last)
+    });
+    (Family::Message, from, to)
 }

@@ -257,6 +257,7 @@ pub(crate) fn verify_bucket(key: &[u8], row: &RowKey) -> Result<(), KeyError> {
 pub(crate) fn range(group: GroupId, scan: &Scan) -> (Family, Vec<u8>, Vec<u8>) {
     match scan {
         Scan::Records(channel, seqs) => message::range(group, channel, seqs),
+        Scan::AllRecords(after) => message::all(group, after.as_ref()),
         Scan::Positions(channel) => channel::positions(group, channel),
         Scan::Keyed(channel, user) => channel::keyed(group, channel, *user),
         Scan::HomeCalls(user) => user::calls(group, *user),

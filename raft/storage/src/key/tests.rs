@@ -117,6 +117,7 @@ proptest! {
             (Scan::HomeCalls(user), RowKey::HomeCall(user, key(a)), RowKey::HomeCall(user, key(b))),
             (Scan::Devices(user), RowKey::Device(user, DeviceId::new(a)), RowKey::Device(user, DeviceId::new(b))),
             (Scan::IndexByRev(user, UserRev::ZERO..=UserRev::new(u64::MAX)), RowKey::IndexByRev(user, UserRev::new(a)), RowKey::IndexByRev(user, UserRev::new(b))),
+            (Scan::AllRecords(None), RowKey::Record(channel, Seq::new(a)), RowKey::Record(other, Seq::new(b))),
             (Scan::Dirty(None), RowKey::Dirty(channel), RowKey::Dirty(other)),
             (Scan::HooksDue(None), RowKey::HookDue(channel), RowKey::HookDue(other)),
             (Scan::HookCursors(channel), RowKey::HookCursor(channel, HookId::new(a)), RowKey::HookCursor(channel, HookId::new(b))),
@@ -164,6 +165,15 @@ proptest! {
         let scan = Scan::Dirty(Some(last));
         let (_, low, high) = range(GroupId::new(1), &scan);
         let key = RowKey::Dirty(channel);
+        let (_, bytes) = encoded(GroupId::new(1), &key);
+        prop_assert_eq!(low <= bytes && bytes < high, scan.holds(&key));
+    }
+
+    #[test]
+    fn all_records_go_on_after_the_last_one(last in channel(), other in channel(), same in any::<bool>(), a in 0..5u64, b in 0..5u64) {
+        let scan = Scan::AllRecords(Some((last, Seq::new(a))));
+        let (_, low, high) = range(GroupId::new(1), &scan);
+        let key = RowKey::Record(if same { last } else { other }, Seq::new(b));
         let (_, bytes) = encoded(GroupId::new(1), &key);
         prop_assert_eq!(low <= bytes && bytes < high, scan.holds(&key));
     }
