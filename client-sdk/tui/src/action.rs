@@ -14,6 +14,7 @@ use kith_client::{
         id::{ChannelId, DeviceId, Seq, Timestamp, UserId},
         log::{Position, Record, Role, SavedDraft},
         people::{ContactView, DeviceView, ProfileView},
+        search::{SearchPage, Spot},
         secret::Secret,
     },
 };
@@ -134,6 +135,23 @@ pub enum Want {
     Quoted(Seq),
 }
 
+/// What is looked for in messages.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Looked {
+    /// Words, `"a phrase"`, `beginn*`, `-unwanted`.
+    pub words: String,
+    /// Only of the user of this name.
+    pub from: Option<String>,
+    /// Only from then on.
+    pub since: Option<Timestamp>,
+    /// Only before then.
+    pub until: Option<Timestamp>,
+    /// Only there.
+    pub within: Option<ChannelId>,
+    /// Only what is older: the next page.
+    pub below: Option<Spot>,
+}
+
 /// A question, or something to be done that takes no number.
 #[derive(Clone, Debug)]
 pub enum Ask {
@@ -189,6 +207,8 @@ pub enum Ask {
     LogOut,
     /// End the account.
     Delete(Secret),
+    /// Messages.
+    Search(Looked),
 }
 
 /// How a conversation is to stand in the list.
@@ -246,6 +266,8 @@ pub enum Answer {
     Devices(Vec<DeviceView>),
     /// A code that is shown once.
     Code(Secret),
+    /// Messages that were found.
+    Found(SearchPage),
 }
 
 /// What is numbered.

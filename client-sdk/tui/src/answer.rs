@@ -188,6 +188,7 @@ impl App {
             | Ask::Rename(_)
             | Ask::SetProfile(_)
             | Ask::Delete(_) => self.in_form_wrong(words),
+            Ask::Search(looked) => self.not_found(&looked, words),
             _ => self.wrong(words),
         }
     }
@@ -301,6 +302,7 @@ impl App {
                 }
                 self.act(Action::List);
             }
+            (Ask::Search(looked), Answer::Found(page)) => self.found(looked, page),
             (Ask::MarkRead(..), Answer::Done) => self.act(Action::List),
             _ => {}
         }

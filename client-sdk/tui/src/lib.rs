@@ -27,7 +27,7 @@ mod view;
 mod work;
 
 pub use crate::{
-    action::{Action, Answer, Ask, Entry, Event, Link, Progress, Server, Stand, Want, Wish, Write},
+    action::{Action, Answer, Ask, Entry, Event, Link, Looked, Progress, Server, Stand, Want, Wish, Write},
     app::App,
     home::{Home, Seat},
     shell::{Options, run},

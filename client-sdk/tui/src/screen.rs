@@ -9,6 +9,7 @@ use kith_client::wire::{
 };
 
 use crate::{
+    action::Looked,
     field::Field,
     keys::{self, Table},
     state::form::{Form, Pick, Question},
@@ -49,14 +50,19 @@ pub(crate) struct Search {
     /// Only there.
     pub(crate) within: Option<ChannelId>,
     pub(crate) field: Field,
-    /// What was looked for last.
+    /// What was looked for last, as it was typed.
     pub(crate) looked_for: Option<String>,
-    pub(crate) is_busy: bool,
+    /// What is asked for now.
+    pub(crate) waits_for: Option<Looked>,
     pub(crate) hits: Vec<Hit>,
     /// The chosen one; `None`: the field.
     pub(crate) at: Option<usize>,
     /// What is to be known of the answer.
     pub(crate) note: String,
+    /// What was asked, with where its next page begins.
+    pub(crate) next: Option<Looked>,
+    /// Pages without a message, one after the other.
+    pub(crate) empty_pages: usize,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -70,7 +76,17 @@ pub(crate) struct Hit {
 
 impl Search {
     pub(crate) fn new(within: Option<ChannelId>) -> Self {
-        Self { within, field: Field::line(""), looked_for: None, is_busy: false, hits: Vec::new(), at: None, note: String::new() }
+        Self {
+            within,
+            field: Field::line(""),
+            looked_for: None,
+            waits_for: None,
+            hits: Vec::new(),
+            at: None,
+            note: String::new(),
+            next: None,
+            empty_pages: 0,
+        }
     }
 }
 

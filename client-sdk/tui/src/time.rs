@@ -49,6 +49,12 @@ impl Zone {
         }
         self.at(time).map_or_else(String::new, |at| at.strftime("%-d %b %Y").to_string())
     }
+    /// When a day begins that is written like `2026-11-22`.
+    pub(crate) fn parse_day(&self, text: &str) -> Option<Timestamp> {
+        let day: jiff::civil::Date = text.parse().ok()?;
+        let begins = day.to_zoned(self.0.clone()).ok()?.timestamp().as_millisecond();
+        u64::try_from(begins).ok().map(Timestamp::new)
+    }
     /// Date and time.
     pub(crate) fn full(&self, time: Timestamp) -> String {
         self.at(time).map_or_else(String::new, |at| at.strftime("%-d %b %Y %H:%M").to_string())

@@ -8,10 +8,11 @@ use kith_client::{
     wire::{
         code::Code,
         id::{ChannelId, Seq, UserId},
+        search::SearchQuery,
     },
 };
 
-use crate::action::{Answer, Ask, Progress, Stand, Want, Wish, Write};
+use crate::action::{Answer, Ask, Looked, Progress, Stand, Want, Wish, Write};
 
 /// Records of a page: a few screens.
 const PAGE: u32 = 60;
@@ -66,6 +67,13 @@ pub(crate) async fn ask(client: &Client, ask: &Ask) -> Result<Answer, Error> {
         Ask::SetProfile(change) => done(contacts.set_profile(change).await)?,
         Ask::LogOut => done(account.log_out().await)?,
         Ask::Delete(password) => done(account.delete(password).await)?,
+        Ask::Search(Looked { words, from, since, until, within, below }) => {
+            let sender = match from {
+                Some(name) => Some(find(client, &name).await?),
+                None => None,
+            };
+            Answer::Found(client.search(SearchQuery { words, sender, channel: within, since, until, limit: 0, below }).await?)
+        }
     })
 }
 

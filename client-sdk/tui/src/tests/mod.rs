@@ -4,6 +4,7 @@ mod golden;
 mod keys;
 mod property;
 mod screens;
+mod search;
 mod talk;
 
 use std::sync::Arc;

@@ -143,6 +143,11 @@ proptest! {
         for event in events {
             user.now += 700;
             user.tell(event);
+            let looked: Vec<_> = user.did.drain(..).filter_map(|action| if let Action::Ask(ask @ Ask::Search(_)) = action { Some(ask) } else { None }).collect();
+            for ask in looked {
+                let page = super::search::found([9, 2], (user.now % 3 > 0).then_some(2));
+                user.tell(Event::Answered(Box::new(ask), Ok(Answer::Found(page))));
+            }
             prop_assert!(!user.app.screens.is_empty());
             let buffer = user.buffer();
             prop_assert!(!buffer.content().iter().any(|cell| is_harmful(cell.symbol())), "{}", user.screen());
