@@ -18,6 +18,7 @@ mod http_bots;
 mod http_curl;
 mod http_desk;
 mod http_people;
+mod http_search;
 mod limits;
 mod meta;
 mod moderation;

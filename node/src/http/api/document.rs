@@ -16,7 +16,8 @@ use super::{
     Api,
     problem::ProblemBody,
     routes::{
-        accounts, acts, bots, channels, cluster, contacts, desk, export, groups, members, messages, people, preferences, scheduled, updates, webhooks,
+        accounts, acts, bots, channels, cluster, contacts, desk, export, groups, members, messages, people, preferences, scheduled, search, updates,
+        webhooks,
     },
 };
 
@@ -84,6 +85,7 @@ fn chat_routes() -> OpenApiRouter<Api> {
         .routes(all!(acts::seen))
         .routes(all!(desk::report))
         .routes(all!(acts::typing))
+        .routes(all!(search::search))
         .routes(all!(scheduled::schedule, scheduled::list))
         .routes(all!(scheduled::unschedule))
         .routes(all!(channels::list, channels::create))
