@@ -127,6 +127,7 @@ names! {
         Snapshot "snapshot" Ready::Now, "W8: append under tiny snapshot and log thresholds";
         Move "move" Ready::Later("comes with bucket moves"), "W9: append while buckets move and groups split";
         Acts "acts" Ready::Now, "W10: texts edited, taken away, sent later and posted to a webhook; one name asked for by several at once";
+        Http "http" Ready::Now, "W11: writes under a key over HTTP, sent again over any node until they are answered, and after";
     }
 }
 
@@ -199,7 +200,7 @@ mod tests {
         for one in Mutant::ALL {
             assert_eq!(one.name().parse(), Ok(*one));
         }
-        assert_eq!((Nemesis::ALL.len(), Workload::ALL.len()), (32, 10), "the names that were agreed on");
+        assert_eq!((Nemesis::ALL.len(), Workload::ALL.len()), (32, 11), "the names that were agreed on");
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod cursors;
 mod devices;
 mod direct;
 mod finals;
+mod http;
 mod membership;
 mod raw;
 mod reads;
@@ -222,6 +223,7 @@ pub(crate) async fn start(bench: &Arc<Bench>, workloads: &[Workload], loads: &mu
             Workload::Reads => reads::start(bench, loads).await?,
             Workload::Membership => membership::start(bench, loads).await?,
             Workload::Cursors => cursors::start(bench, loads).await?,
+            Workload::Http => http::start(bench, loads).await?,
             Workload::Acts => acts::start(bench, loads).await?,
             Workload::Snapshot => {
                 let (audit, away) = snapshot::start(bench, loads).await?;
