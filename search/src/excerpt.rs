@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn a_short_text_is_shown_as_it_is() {
         let text = "the blue boat";
-        assert_eq!(excerpt(text, &[4..8]), Excerpt { text: text.to_owned(), marks: vec![(4, 4)] });
+        assert_eq!(excerpt(text, std::slice::from_ref(&(4..8))), Excerpt { text: text.to_owned(), marks: vec![(4, 4)] });
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub(crate) enum Screen {
     Group { channel: ChannelId, at: usize },
     Contacts(ContactsScreen),
     Account { at: usize, devices: Option<Vec<DeviceView>> },
-    Search(Search),
+    Search(Box<Search>),
     Form(Form),
     Pick(Pick),
     Question(Question),

@@ -24,7 +24,7 @@ impl App {
             return;
         }
         self.keep_draft();
-        self.screens.push(Screen::Search(Search::new(within)));
+        self.screens.push(Screen::Search(Box::new(Search::new(within))));
     }
     pub(super) fn in_search(&mut self, deed: Deed) {
         let page = view::page(self);
@@ -168,7 +168,7 @@ impl App {
     }
     fn search_mut(&mut self) -> Option<&mut Search> {
         self.screens.iter_mut().rev().find_map(|screen| match screen {
-            Screen::Search(search) => Some(search),
+            Screen::Search(search) => Some(&mut **search),
             _ => None,
         })
     }
