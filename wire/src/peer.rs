@@ -294,6 +294,8 @@ pub enum Inner {
     Desk(DeskChange),
     /// The desk's webhooks, if newer than this.
     HooksSince { version: u64 },
+    /// Does a token that was given so still stand: nobody has ended its device or its log-in, nor shut the user out, nor erased them?
+    MayStay { user: UserId, device: DeviceId, login: u64, issued: Timestamp },
     /// Is this user shut out of the cluster?
     IsBanned { user: UserId },
     /// May each of these users of this group be in one more group chat?

@@ -10,7 +10,7 @@ use kith_raft::GroupHandle;
 use kith_wire::{
     client::{Answer, Refusal},
     code::Code,
-    id::{DeviceId, UserId},
+    id::{DeviceId, Timestamp, UserId},
     limit,
     log::{CredentialRow, EnterDevice, ProfileRow, UserChange, UserState},
     peer::{Caller, InnerAnswer},
@@ -188,6 +188,15 @@ pub(super) async fn show_bot(handle: &GroupHandle, user: UserId, device: DeviceI
         (Some(account), Some(held)) => Ok(InnerAnswer::Entered { name: account.name, login: held.login, admin: false, created: false }),
         _ => Err(refuse(Code::BadToken)),
     }
+}
+
+/// Answers [`kith_wire::peer::Inner::MayStay`], as a session is answered.
+pub(super) async fn may_stay(handle: &GroupHandle, user: UserId, device: DeviceId, token: (u64, Timestamp)) -> Result<InnerAnswer, Refusal> {
+    handle.read_barrier().await.map_err(not_proposed)?;
+    let view = view(handle)?;
+    let account = user::account(&view, user).map_err(|error| broken(&error))?.filter(|row| row.state == UserState::Active);
+    let held = user::device(&view, user, device).map_err(|error| broken(&error))?;
+    Ok(InnerAnswer::Truth(account.is_some_and(|account| user::may_register(&account, held.as_ref(), token.0, token.1))))
 }
 
 /// Answers [`kith_wire::peer::Inner::OwnBots`].

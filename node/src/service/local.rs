@@ -224,6 +224,7 @@ impl Local {
                 Ok(InnerAnswer::Words(found))
             }
             Inner::GetProfiles { users } => home::profiles(&handle, users),
+            Inner::MayStay { user, device, login, issued } => home::may_stay(&handle, user, device, (login, issued)).await,
             Inner::IsBanned { user } => {
                 handle.read_barrier().await.map_err(not_proposed)?;
                 let account = kith_machine::user::account(&view(&handle)?, user).map_err(|error| broken(&error))?;

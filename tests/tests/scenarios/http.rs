@@ -324,6 +324,9 @@ async fn two_people_sign_up_chat_and_end_a_device() {
     let device = second["device"].as_str().expect("an id");
     of(&again).ask(&c, 1, "DELETE", &format!("/v1/devices/{device}"), &[], None).await.expect(200);
     events.until("end", "Revoked").await;
+    for node in 1..=3 {
+        c.wait_for("its token is of no use", async || of(&second).get(&c, node, "/v1/devices").await.status == 401).await;
+    }
     stranger.post(&c, 2, "/v1/refresh", json!({ "refresh": second["refresh"] })).await.expect(401);
     let next = stranger.post(&c, 2, "/v1/refresh", json!({ "refresh": again["refresh"] })).await.expect(200);
     assert_eq!(next["device"], again["device"]);
@@ -339,5 +342,6 @@ async fn two_people_sign_up_chat_and_end_a_device() {
     .await;
     of(&next).post(&c, 2, "/v1/me/delete", json!({ "password": "correct horse 2" })).await.expect(200);
     stranger.post(&c, 1, "/v1/log-in", json!({ "name": "anna", "password": "correct horse 2" })).await.expect(401);
+    c.wait_for("nobody's token is of no use", async || of(&next).get(&c, 1, "/v1/devices").await.status == 401).await;
     c.finish().await;
 }

@@ -36,6 +36,7 @@ async fn a_reported_user_is_banned_and_let_in_again_and_all_of_it_is_logged() {
     operator.ask(&c, 1, "PUT", "/v1/bans/eve", &[], Some(ban.clone())).await.expect(200);
     ann.ask(&c, 1, "PUT", "/v1/bans/eve", &[], Some(ban.clone())).await.expect(403);
     operator.ask(&c, 1, "PUT", "/v1/bans/nobody", &[], Some(ban)).await.expect(404);
+    c.wait_for("her token is of no use", async || eve.get(&c, 3, "/v1/devices").await.status == 401).await;
     let credentials = json!({ "name": "eve", "password": "correct horse" });
     let log_in = async || Caller::with_token("").post(&c, 2, "/v1/log-in", credentials.clone()).await;
     assert_eq!(log_in().await.expect(401)["name"], "Banned");

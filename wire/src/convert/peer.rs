@@ -139,6 +139,7 @@ union!(Inner => InnerKind {
     Gone: log::Gone { channel, user },
     HasRoom: client::GetUsers { users },
     IsBanned: peer::IsBanned { user },
+    MayStay: peer::MayStay { user, device, login, issued },
     HooksSince: peer::HooksSince { version },
     ; holds Desk
 });

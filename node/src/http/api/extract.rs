@@ -34,13 +34,16 @@ impl FromRequestParts<Api> for Who {
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
         let shown = parts.headers.get(header::AUTHORIZATION).ok_or_else(|| Problem::new(Code::BadToken, "show a token: Authorization: Bearer …"))?;
         let token = shown.to_str().ok().and_then(bearer).ok_or_else(|| Problem::new(Code::BadToken, "the header is not Authorization: Bearer …"))?;
-        let claims = match api.bot(token).await {
-            Some(claims) => claims?,
-            None => api.tokens.verify(token)?,
+        let (claims, is_bot) = match api.bot(token).await {
+            Some(claims) => (claims?, true),
+            None => (api.tokens.verify(token)?, false),
         };
         // A caller without a store is one device, whatever number of processes it has: it numbers nothing.
         let device = claims.device.unwrap_or_else(|| DeviceId::from_nonce(claims.user, HTTP_DEVICE));
         api.limiter.caller(claims.user, device)?;
+        if !is_bot {
+            api.may_stay(&claims, device).await?;
+        }
         let caller = Caller { user: claims.user, device, admin: claims.admin, trace: Trace::of(parts), key: None };
         Ok(Self { caller, claims })
     }

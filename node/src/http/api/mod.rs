@@ -20,6 +20,7 @@ mod once;
 mod problem;
 mod rate;
 mod routes;
+mod stays;
 mod sync;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
@@ -101,6 +102,7 @@ struct Inside {
     ending: CancellationToken,
     limiter: Limiter,
     bots: bot::BotTokens,
+    stays: stays::Stays,
     streams: Arc<Semaphore>,
     /// The OpenAPI document.
     document: bytes::Bytes,
@@ -130,6 +132,7 @@ pub fn router(parts: ApiParts) -> axum::Router {
         ending,
         limiter,
         bots: bot::BotTokens::default(),
+        stays: stays::Stays::default(),
         streams,
         document: document().into(),
     }));
