@@ -103,6 +103,8 @@ pub(crate) struct Group {
     pub(crate) changing: tokio::sync::Mutex<()>,
     pub(crate) lane: Handle,
     pub(crate) tasks: TaskTracker,
+    /// Peers' questions that openraft was asked and has not answered: it says an ERROR of each that is there when it ends.
+    pub(crate) asks: TaskTracker,
     pub(crate) stop: CancellationToken,
     pub(crate) failed: Arc<AtomicBool>,
 }

@@ -22,6 +22,7 @@ use openraft::{
 };
 
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     beat::Beats,
@@ -51,6 +52,8 @@ pub(crate) struct Shared {
 /// Makes the clients of one group.
 pub(crate) struct Network {
     pub(crate) group: GroupId,
+    /// The group stops.
+    pub(crate) stop: CancellationToken,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -65,12 +68,13 @@ pub(crate) struct Client {
     group: GroupId,
     peer: NodeId,
     purpose: Purpose,
+    stop: CancellationToken,
     shared: Arc<Shared>,
 }
 
 impl Network {
     fn client(&self, target: u64, purpose: Purpose) -> Client {
-        Client { group: self.group, peer: NodeId::new(target), purpose, shared: Arc::clone(&self.shared) }
+        Client { group: self.group, peer: NodeId::new(target), purpose, stop: self.stop.clone(), shared: Arc::clone(&self.shared) }
     }
 }
 
@@ -116,7 +120,12 @@ impl Client {
             prev: request.prev_log_id.as_ref().map(log_id_out),
             committed: request.leader_commit.as_ref().map(log_id_out),
         };
-        match self.shared.beats.beat(self.peer, heartbeat).await {
+        let answer = self.shared.beats.beat(self.peer, heartbeat).await;
+        // openraft's core may have ended while this was on its way, and its worker would take the answer that it cannot give for a fault.
+        if self.stop.is_cancelled() {
+            return Err(unreachable("the group stops").into());
+        }
+        match answer {
             Some(AppendResult::Flushed(id)) => Ok(Ok(id.map(log_id_in))),
             Some(AppendResult::HigherVote(vote)) => Ok(Err(StreamAppendError::HigherVote(vote_in(vote)))),
             Some(AppendResult::Conflict(id)) => match id.map(log_id_in).or(request.prev_log_id) {

@@ -24,7 +24,10 @@ use tokio::{
     sync::{Semaphore, mpsc, watch},
     time::timeout,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 
 use crate::{
     apply::{LogBelow, Machine},
@@ -205,7 +208,8 @@ impl Groups {
             failpoints: self.failpoints.clone(),
             metrics: Arc::clone(&self.metrics),
         };
-        let network = Network { group, shared: Arc::clone(&self.network) };
+        let stop = self.stop.child_token();
+        let network = Network { group, stop: stop.clone(), shared: Arc::clone(&self.network) };
         let me = self.node.get();
         // openraft spawns its tasks where it is made: on the group's lane.
         let made = self.lanes.spawn_on(lane, async move {
@@ -221,22 +225,14 @@ impl Groups {
             Ok(raft)
         });
         let raft = made.await.map_err(|join| load(Box::new(join)))?.map_err(load)?;
-        let handle = self.start(group, raft, state, recent, feed_source, applied_term_seen);
+        let handle = self.start(group, Opened { raft, state, recent, feed: feed_source, applied_term: applied_term_seen, stop });
         self.opened().insert(group, handle.clone());
         tracing::info!(node = %self.node, group = %group, lane = lane.index(), "group opened");
         Ok(handle)
     }
 
-    fn start(
-        &self,
-        group: GroupId,
-        raft: Raft,
-        state: Arc<dyn Rows>,
-        recent: Arc<Recent>,
-        feed: FeedSource,
-        applied_term: watch::Receiver<Term>,
-    ) -> GroupHandle {
-        let stop = self.stop.child_token();
+    fn start(&self, group: GroupId, opened: Opened) -> GroupHandle {
+        let Opened { raft, state, recent, feed, applied_term, stop } = opened;
         let (leadership, leadership_seen) = watch::channel(Leadership::default());
         let failed = Arc::new(AtomicBool::new(false));
         // A watch wakes its waiters in random order: the proposer has one of its own, so that a simulation repeats.
@@ -257,6 +253,7 @@ impl Groups {
             changing: tokio::sync::Mutex::default(),
             lane: self.lanes.handle(self.lanes.of_group(group)).clone(),
             tasks: TaskTracker::new(),
+            asks: TaskTracker::new(),
             stop: stop.clone(),
             failed: Arc::clone(&failed),
         }));
@@ -350,6 +347,7 @@ impl Groups {
 
     async fn vote(&self, group: GroupId, vote: Vote, last: Option<LogId>, pre: bool, transfer: bool) -> Result<Told, Refusal> {
         let handle = self.wanted(group)?;
+        let Some(_asking) = asking(&handle) else { return Err(stopped(group)) };
         let mut request = VoteRequest::new(vote_in(vote), last.map(log_id_in));
         request.leadership_transfer = transfer;
         let answer = if pre { handle.raft().pre_vote(request).await } else { handle.raft().vote(request).await };
@@ -359,6 +357,7 @@ impl Groups {
 
     async fn take_leadership(&self, group: GroupId, leader: Vote, to: NodeId, last: Option<LogId>) -> Result<Told, Refusal> {
         let handle = self.wanted(group)?;
+        let Some(_asking) = asking(&handle) else { return Err(stopped(group)) };
         let request = TransferLeaderRequest::<Types>::new(vote_in(leader), to.get(), last.map(log_id_in));
         match handle.raft().handle_transfer_leader(request).await {
             Ok(Ok(())) => Ok(Told::Done),
@@ -370,6 +369,7 @@ impl Groups {
     async fn heartbeat(&self, beat: Heartbeat) -> HeartbeatAnswer {
         let closed = HeartbeatAnswer { group: beat.group, result: AppendResult::Closed };
         let Some(handle) = self.get(beat.group) else { return closed };
+        let Some(_asking) = asking(&handle) else { return closed };
         let request = AppendEntriesRequest::<Types> {
             vote: vote_in(beat.vote),
             prev_log_id: beat.prev.map(log_id_in),
@@ -448,8 +448,27 @@ pub(crate) async fn initialize(raft: &Raft, initial: &Membership) -> Result<(), 
     Ok(())
 }
 
+/// What a group is made of, before its tasks run.
+struct Opened {
+    raft: Raft,
+    state: Arc<dyn Rows>,
+    recent: Arc<Recent>,
+    feed: FeedSource,
+    applied_term: watch::Receiver<Term>,
+    stop: CancellationToken,
+}
+
+/// To be held while openraft is asked; `None`: the group stops, and nothing is to be asked any more.
+fn asking(handle: &GroupHandle) -> Option<TaskTrackerToken> {
+    let token = handle.0.asks.token();
+    (!handle.0.stop.is_cancelled()).then_some(token)
+}
+
 async fn close(handle: &GroupHandle) {
     handle.0.stop.cancel();
+    handle.0.asks.close();
+    // A disk that hangs holds up answers for as long as it likes.
+    let _ = timeout(2 * handle.0.timers.heartbeat, handle.0.asks.wait()).await;
     if let Err(error) = handle.raft().shutdown().await {
         tracing::error!(group = %handle.id(), cause = %error, "a group did not stop in order");
     }

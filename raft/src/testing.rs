@@ -31,7 +31,7 @@ use crate::{
 
 /// Seeds what openraft draws on this thread from now on (election timeouts, first ticks); `None`: truly random.
 pub fn seed_elections(seed: Option<u64>) {
-    crate::runtime::seeded::seed(seed);
+    crate::runtime::random::seed(seed);
 }
 
 /// Tells of one link that wait for delivery; one more is refused.

@@ -11,7 +11,7 @@ use crate::{
     hex::{self, ParseIdError},
     id::{ChannelId, ClientSeq, DeviceId, Seq, Timestamp, UserId, hash},
     limit,
-    log::Role,
+    log::{Record, Role},
 };
 
 /// A text that is more than a text: in a thread, or one that ends.
@@ -260,9 +260,14 @@ impl RulesRow {
     pub fn is_banned(&self, user: UserId) -> bool {
         self.banned.binary_search(&user).is_ok()
     }
-    /// Whether a record is of somebody who was erased and will be emptied: until it is, it is withheld.
-    pub fn is_erasing(&self, sender: UserId, seq: Seq) -> bool {
-        self.erasing.binary_search_by_key(&sender, |one| one.user).is_ok_and(|at| (self.erasing[at].next..=self.erasing[at].upto).contains(&seq))
+    /// Whether a record is of somebody who was erased, or a copy of what they wrote, and will be emptied: until it is, it is withheld.
+    pub fn is_erasing(&self, record: &Record) -> bool {
+        let origin = record.content.extra().and_then(|extra| extra.origin);
+        self.forgets(record.sender, record.at.seq) || origin.is_some_and(|origin| self.forgets(origin.sender, record.at.seq))
+    }
+    /// Whether what this user has left at a record goes, since they were erased.
+    pub fn forgets(&self, user: UserId, seq: Seq) -> bool {
+        self.erasing.binary_search_by_key(&user, |one| one.user).is_ok_and(|at| (self.erasing[at].next..=self.erasing[at].upto).contains(&seq))
     }
 }
 

@@ -16,6 +16,7 @@ use crate::{
     limit,
     log::{IndexRow, MemberChange, Position, Record, Role},
     people::{PeopleAnswer, PeopleRequest},
+    presence::{PresenceRequest, PresenceView},
     search::{SearchPage, SearchQuery},
 };
 
@@ -157,6 +158,8 @@ pub enum Request {
     Hook(HookRequest),
     /// Messages that have what is looked for, in conversations that the caller may read.
     Search(SearchQuery),
+    /// Of who is here.
+    Presence(PresenceRequest),
 }
 
 /// A text for a channel.
@@ -232,6 +235,8 @@ pub enum Answer {
     Hook(HookAnswer),
     /// To `Search`.
     Found(SearchPage),
+    /// To `PresenceRequest::Get`: one view of each user that was asked about, in that order.
+    Presence(Vec<PresenceView>),
 }
 
 /// A channel, as a member sees it.
@@ -405,6 +410,8 @@ pub enum Event {
     Receipt { channel: ChannelId, user: UserId, read: Position, delivered: Position },
     /// Another member types; ends by itself after `limit::TYPING_LASTS_MS`.
     Typing { channel: ChannelId, user: UserId },
+    /// How users whom this session shows are now; the newest view of a user holds.
+    Presence(Vec<PresenceView>),
     /// The edge is closing: connect elsewhere after the delay.
     GoAway { after_ms: u32 },
 }

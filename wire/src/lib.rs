@@ -5,6 +5,8 @@
 //! never a panic, and never use more memory than the limit. Not here: IO, time, tokio, any other package of ours.
 
 pub mod act;
+pub mod address;
+pub mod base64;
 pub mod client;
 pub mod code;
 mod convert;
@@ -19,6 +21,9 @@ pub mod limit;
 pub mod log;
 pub mod peer;
 pub mod people;
+pub mod presence;
+pub mod push;
 mod refusal;
 pub mod search;
 pub mod secret;
+pub mod sign;

@@ -58,6 +58,14 @@ pub const REFRESH_IDLE_MAX_MS: u64 = 90 * 24 * 3_600_000;
 pub const NAME_HOLD_MS: u64 = 30 * 24 * 3_600_000;
 /// Between two renames of a user, in milliseconds (a day), so that nobody holds back more than 30 names. Sooner is `TooMany`.
 pub const RENAME_EVERY_MS: u64 = 24 * 3_600_000;
+/// A code that the app's backend hands on is of use for so long, in milliseconds: half an hour.
+pub const RESET_MAILED_MS: u64 = 30 * 60_000;
+/// Between two times that a user's app is told of a lost password, in milliseconds. Whoever asks sooner is answered alike, and nothing is told.
+pub const RESET_ASK_EVERY_MS: u64 = 60_000;
+/// Times a day that a user's app is told of a lost password. As above.
+pub const RESET_ASKS_MAX: u32 = 10;
+/// Keys that operators' tokens of nobody share, as [`HOME_CALLS_MAX`] are a user's.
+pub const NOBODYS_CALLS_MAX: u32 = 10_000;
 /// Draft of one conversation, in Unicode scalar values. One more is `TooLarge`: the device keeps it for itself.
 pub const DRAFT_CHARS_MAX: usize = 2_000;
 /// Conversations of a user with a draft. The next is `LimitReached`.
@@ -168,6 +176,16 @@ pub const FORGET_MAX: usize = 64;
 pub const TYPING_EVERY_MS: u64 = 3_000;
 /// What a client shows of somebody who types ends so long after the last word of it, in milliseconds.
 pub const TYPING_LASTS_MS: u64 = 6_000;
+/// Users whose presence one session watches, or one request asks for. One more is `TooLarge`.
+pub const WATCHES_MAX: usize = 200;
+/// Views of one presence event. More follow in the next one.
+pub const PRESENCE_EVENT_MAX: usize = 1_000;
+/// Watchers of all watches in one message of an edge to a home. The rest waits for the next one.
+pub const WATCHERS_PER_MESSAGE: usize = 2_000;
+/// A user whose last session has ended is shown offline so long after it, in milliseconds: a network that flaps is not seen.
+pub const PRESENCE_GRACE_MS: u64 = 45_000;
+/// While a user is here, that is written down at most so often, in milliseconds.
+pub const SEEN_EVERY_MS: u64 = 600_000;
 /// Users of one `GetUsers`. One more is `TooLarge`.
 pub const USERS_PER_REQUEST: usize = 200;
 /// Token, in bytes. A longer one is `BadToken`.
@@ -194,6 +212,8 @@ pub const SESSION_PULLS_MAX: usize = 8;
 pub const OUTBOX_FRAMES_MAX: usize = 256;
 /// Outbound queue of one session, in bytes. As above.
 pub const OUTBOX_BYTES_MAX: usize = 256 * 1024;
+/// Payload of a push, in bytes: a pointer, with room for what later versions add. Of a longer one nothing is read.
+pub const PUSH_PAYLOAD_BYTES_MAX: usize = 128;
 /// Edges of one `Discover` answer.
 pub const EDGES_MAX: usize = 8;
 /// Refs of one pending set before it is proposed early.

@@ -23,11 +23,11 @@ use crate::{
 };
 
 pub use self::{
-    call::{CallRow, CallsRow},
+    call::{CallRow, CallsRow, UnderKey},
     content::{Content, Record},
     user::{
-        ContactRow, CredentialRow, Debt, EnterDevice, IssuedReset, OwedRow, Preference, PreferencesRow, ProfileField, ProfileRow, SavedDraft,
-        UserChange, WordRow, bucket_of_word,
+        ContactRow, CredentialRow, Debt, EnterDevice, IssuedReset, MailedReset, OwedRow, Preference, PreferencesRow, ProfileField, ProfileRow,
+        SavedDraft, UserChange, UserRow, WordRow, bucket_of_word,
     },
 };
 
@@ -447,52 +447,6 @@ pub enum UserState {
     Forbidden,
     /// 3: erased; id and dedup stay.
     Erased,
-}
-
-/// An account.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct UserRow {
-    /// Unique, folded.
-    pub name: String,
-    /// Digest of the secret sign-up key.
-    pub key: [u8; 32],
-    /// Whether it may sign in.
-    pub state: UserState,
-    /// Version of the user's index.
-    pub rev: UserRev,
-    /// When it was made.
-    pub created: Timestamp,
-    /// Whether it has an operator's rights.
-    pub admin: bool,
-    /// Log-ins so far: numbers them.
-    pub logins: u64,
-    /// Renames so far, and attempts that were settled against.
-    pub renames: u64,
-    /// When it was last renamed.
-    pub renamed: Timestamp,
-    /// Tokens that are bound to no device and were made up to here are of no use.
-    pub closed: Timestamp,
-    /// Changes so far that were owed elsewhere: numbers them.
-    pub debts: u64,
-    /// Conversations pinned.
-    pub pins: u32,
-    /// Conversations with a draft.
-    pub drafts: u32,
-    /// Rows of contacts.
-    pub contacts: u32,
-    /// Users blocked.
-    pub blocks: u32,
-    /// Since when an operator has shut it out; 0: not.
-    pub banned: Timestamp,
-    /// Groups that the user is in.
-    pub groups: u32,
-}
-
-impl UserRow {
-    /// Whether an operator has shut it out.
-    pub const fn is_banned(&self) -> bool {
-        self.banned.get() > 0
-    }
 }
 
 /// A device of a user. One that was ended stays, so that its tokens stay ended.

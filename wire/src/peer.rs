@@ -16,8 +16,9 @@ use crate::{
         BootEpoch, CallKey, ChannelId, ClusterId, Conn, DeviceId, GroupId, LogIndex, MapEpoch, NodeId, RequestId, Seq, SessionId, StoreId, Term,
         Timestamp, UserId, UserRev,
     },
-    log::{ClusterMap, EnterDevice, Entry, IndexRow, LogId, Membership, Position, Record, Ref, UserChange, Vote},
+    log::{ClusterMap, EnterDevice, Entry, IndexRow, LogId, Membership, Position, Record, Ref, UnderKey, UserChange, Vote},
     people::ProfileView,
+    presence::{PresencePush, PresenceTold, PresenceView, PresenceWatch},
     search::{SearchPart, SearchQuery, SearchScope, SearchTold},
     secret::Secret,
 };
@@ -99,6 +100,8 @@ pub enum Ask {
     Search { caller: Caller, query: SearchQuery, parts: Vec<SearchPart>, hidden: Vec<UserId> },
     /// What the caller may search, from a replica of their home; titles are compared with `words`.
     SearchScope { group: GroupId, caller: Caller, words: String },
+    /// Which of the edge's users look at users of this group; to its leader.
+    Watch { group: GroupId, boot: BootEpoch, watches: Vec<PresenceWatch> },
 }
 
 /// An answer of another node.
@@ -128,6 +131,8 @@ pub enum Told {
     Searched(SearchTold),
     /// To `SearchScope`.
     SearchScope(SearchScope),
+    /// To `Watch`.
+    Watched { group: GroupId, told: PresenceTold },
 }
 
 /// Something that needs no answer on the stream.
@@ -147,6 +152,10 @@ pub enum Tell {
     Beat(Beat),
     /// A session has ended.
     Unregister { group: GroupId, user: UserId, device: DeviceId, session: SessionId },
+    /// All sessions that the edge has for this group are registered with who leads it in this term; it may have none.
+    RegisteredAll { group: GroupId, term: Term, boot: BootEpoch },
+    /// Whether somebody sits before a device has changed.
+    Activity { group: GroupId, user: UserId, session: SessionId, away: bool },
 }
 
 /// Who a forwarded request is from; the edge has authenticated it.
@@ -277,7 +286,7 @@ pub enum Inner {
     /// Who has this name, for somebody who tries to log in: counted, whether anybody has it or not.
     NameAttempt { name: String },
     /// Checks a password at the user's home, and lets the device in. Whether there is such a user cannot be told from the answer or its time.
-    Enter { user: UserId, password: Secret, enter: EnterDevice },
+    Enter { user: UserId, password: Secret, enter: EnterDevice, call: Option<UnderKey> },
     /// A change of a user that was checked where it came in.
     User { user: UserId, change: UserChange },
     /// A record, as this user may read it.
@@ -308,6 +317,8 @@ pub enum Inner {
     ShowBot { user: UserId, device: DeviceId, shown: [u8; 32] },
     /// Which bots does the user own?
     OwnBots { user: UserId },
+    /// How users of this group are, as this user may see it.
+    Presence { asker: UserId, users: Vec<UserId> },
 }
 
 /// The answer to an [`Inner`].
@@ -339,6 +350,8 @@ pub enum InnerAnswer {
     Kept { id: u64 },
     /// To `BeginCall`: the answer given before; none: the call is the asker's to do.
     Call { answer: Option<Bytes> },
+    /// To `Presence`, in the order of the users.
+    Presence(Vec<PresenceView>),
 }
 
 /// A session for the registry of a home leader.
@@ -358,6 +371,8 @@ pub struct Registration {
     pub login: u64,
     /// When its token was made.
     pub issued: Timestamp,
+    /// Nobody sits before the device: who is to be reached there may be elsewhere.
+    pub away: bool,
 }
 
 /// What a registered session learns.
@@ -458,6 +473,8 @@ pub struct PushFrame {
     pub receipts: Vec<(SessionId, ChannelId, UserId, Position, Position)>,
     /// Sessions whose device was ended, or whose account was.
     pub ended: Vec<SessionId>,
+    /// Who is here, for those who look.
+    pub presence: PresencePush,
 }
 
 /// A user's index moved.

@@ -69,6 +69,8 @@ pub enum PeopleRequest {
     DeleteBot { bot: UserId },
     /// The user's bots.
     Bots,
+    /// Has the app's backend hand a one-time code to whoever has this name. Answered alike whether anybody has it.
+    AskReset { name: String },
 }
 
 /// An answer about accounts and people.
@@ -172,15 +174,23 @@ pub enum ContactState {
 }
 
 impl PeopleRequest {
-    /// The name whose password or code it may guess.
+    /// The name whose password or code it may guess, or whose holder it may pester.
     pub fn guesses(&self) -> Option<&str> {
         match self {
-            Self::LogIn { name, .. } | Self::ResetPassword { name, .. } => Some(name),
+            Self::LogIn { name, .. } | Self::ResetPassword { name, .. } | Self::AskReset { name } => Some(name),
             _ => None,
         }
     }
     /// Whether it may be asked without a token.
     pub const fn is_at_door(&self) -> bool {
-        matches!(self, Self::SignUp { .. } | Self::LogIn { .. } | Self::LogInWith { .. } | Self::Refresh { .. } | Self::ResetPassword { .. })
+        matches!(
+            self,
+            Self::SignUp { .. }
+                | Self::LogIn { .. }
+                | Self::LogInWith { .. }
+                | Self::Refresh { .. }
+                | Self::ResetPassword { .. }
+                | Self::AskReset { .. }
+        )
     }
 }

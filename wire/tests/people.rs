@@ -45,7 +45,7 @@ fn inners(source: &mut Source<'_>) -> Vec<Inner> {
     vec![
         Inner::HoldName { name: Sample::sample(source), user: Sample::sample(source), until: Sample::sample(source) },
         Inner::NameAttempt { name: Sample::sample(source) },
-        Inner::Enter { user: Sample::sample(source), password: Sample::sample(source), enter: Sample::sample(source) },
+        Inner::Enter { user: Sample::sample(source), password: Sample::sample(source), enter: Sample::sample(source), call: None },
         Inner::User { user: Sample::sample(source), change: Sample::sample(source) },
         Inner::IndexWord {
             word: Sample::sample(source),
@@ -58,6 +58,30 @@ fn inners(source: &mut Source<'_>) -> Vec<Inner> {
         Inner::ShowBot { user: Sample::sample(source), device: Sample::sample(source), shown: Sample::sample(source) },
         Inner::OwnBots { user: Sample::sample(source) },
     ]
+}
+
+/// What came later is drawn apart, so that all else keeps its bytes.
+struct Later {
+    changes: Vec<UserChange>,
+    request: PeopleRequest,
+    inner: Inner,
+    row: CredentialRow,
+}
+
+fn later(source: &mut Source<'_>) -> Later {
+    let (key, digest) = (Sample::sample(source), Sample::sample(source));
+    let changes = vec![
+        UserChange::AskReset { nonce: Sample::sample(source), code: Sample::sample(source), until: Sample::sample(source) },
+        UserChange::Keyed { key, digest, change: Box::new(UserChange::sample(source)) },
+        UserChange::Paid { debt: Debt::Reset, version: Sample::sample(source) },
+    ];
+    let (user, password, enter) = (Sample::sample(source), Sample::sample(source), Sample::sample(source));
+    Later {
+        changes,
+        request: PeopleRequest::AskReset { name: "ann".to_owned() },
+        inner: Inner::Enter { user, password, enter, call: Some(Sample::sample(source)) },
+        row: CredentialRow { mailed: Some(Sample::sample(source)), ..CredentialRow::sample(source) },
+    }
 }
 
 fn entered(source: &mut Source<'_>) -> FromPeer {
@@ -99,6 +123,11 @@ fn people_have_the_bytes_they_always_had() {
     add("word row".to_owned(), WordRow::sample(source).encode());
     add("credential row".to_owned(), CredentialRow::sample(source).encode());
     add("owed row".to_owned(), OwedRow::sample(source).encode());
+    let Later { changes, request, inner: told, row } = later(&mut Source::new(&bytes));
+    changes.into_iter().enumerate().for_each(|(at, change)| add(format!("later change {at}"), item(change).encode()));
+    add("later request".to_owned(), asked(request).encode());
+    add("later inner".to_owned(), inner(told).encode());
+    add("later credential row".to_owned(), row.encode());
     golden::check("people.txt", &lines);
 }
 
@@ -119,6 +148,15 @@ proptest! {
         let told = entered(source);
         prop_assert_eq!(FromPeer::decode(&told.encode()).unwrap(), told);
         let row = CredentialRow::sample(source);
+        prop_assert_eq!(CredentialRow::decode(&row.encode()).unwrap(), row);
+        let Later { changes, request, inner: told, row } = later(source);
+        for change in changes {
+            let change = item(change);
+            prop_assert_eq!(Item::decode(&change.encode()).unwrap(), change);
+        }
+        prop_assert_eq!(ToEdge::decode(&asked(request.clone()).encode()).unwrap(), asked(request));
+        let told = inner(told);
+        prop_assert_eq!(ToPeer::decode(&told.encode()).unwrap(), told);
         prop_assert_eq!(CredentialRow::decode(&row.encode()).unwrap(), row);
     }
 }
@@ -150,7 +188,7 @@ fn no_secret_is_shown() {
         format!("{:?}", asked(PeopleRequest::ResetPassword { name: name(), code: canary(), password: canary() })),
         format!("{:?}", asked(PeopleRequest::ChangePassword { old: canary(), new: canary() })),
         format!("{:?}", answered(PeopleAnswer::Code { code: canary(), until: None })),
-        format!("{:?}", inner(Inner::Enter { user: UserId::new(1), password: canary(), enter: Sample::sample(&mut Source::new(&[])) })),
+        format!("{:?}", inner(Inner::Enter { user: UserId::new(1), password: canary(), enter: Sample::sample(&mut Source::new(&[])), call: None })),
         format!("{:?}", UserChange::SetPassword { password_rev: 1, password: canary(), keep: DeviceId::new(1) }),
     ];
     assert!(shown.iter().all(|text| !text.contains("canary")), "{shown:?}");
@@ -174,4 +212,13 @@ fn a_conversation_is_archived_until_something_is_said_unless_it_is_muted() {
     assert!(!row.is_archived(Timestamp::new(1)));
     row.preferences.muted = Some(Timestamp::new(10));
     assert!(row.is_archived(Timestamp::new(9)) && !row.is_archived(Timestamp::new(10)));
+}
+
+#[test]
+fn a_change_under_a_key_is_under_no_other() {
+    let keyed = |change| UserChange::Keyed { key: CallKey::new([1; 16]), digest: 2, change: Box::new(change) };
+    let erase = UserChange::Erase { password_rev: 1 };
+    let one = item(keyed(erase.clone()));
+    assert_eq!(Item::decode(&one.encode()).unwrap(), one);
+    assert!(Item::decode(&item(keyed(keyed(erase))).encode()).is_err());
 }

@@ -101,7 +101,8 @@ fn close(ctx: &mut Context<'_>, id: u64, by: UserId, note: String) -> Result<Rep
     Ok(Reply::Done)
 }
 
-fn log(ctx: &mut Context<'_>, entry: AuditEntry, state: AuditState) -> Result<u64, ViewError> {
+/// Adds an entry to the audit log; gives its number.
+pub(crate) fn log(ctx: &mut Context<'_>, entry: AuditEntry, state: AuditState) -> Result<u64, ViewError> {
     let mut desk = desk(ctx)?;
     desk.audits += 1;
     ctx.rows.put(RowKey::Audit(desk.audits), AuditRow { entry, at: ctx.now, state, refused: None });

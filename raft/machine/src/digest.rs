@@ -108,6 +108,7 @@ fn write_key(key: &RowKey, out: &mut Vec<u8>) {
                 }
                 Debt::Search => out.push(3),
                 Debt::Texts => out.push(4),
+                Debt::Reset => out.push(6),
                 Debt::Bot(bot) => {
                     out.push(5);
                     out.extend_from_slice(&bot.get().to_be_bytes());

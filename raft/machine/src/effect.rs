@@ -23,6 +23,10 @@ pub enum Effect {
     DevicesEnded { user: UserId, devices: Vec<DeviceId>, all_but: bool },
     /// Whom a user hears of changed by one: `blocked` or not any more.
     Blocked { user: UserId, peer: UserId, blocked: bool },
+    /// Whether a peer may know how a user is changed: contacts may.
+    MayLook { user: UserId, peer: UserId, allowed: bool },
+    /// Whether a user is to be seen offline by all others changed.
+    Hides { user: UserId, private: bool },
     /// A channel with webhooks grew: a `HookDue` row.
     Hooked { channel: ChannelId },
     /// Users of the group owe something elsewhere.

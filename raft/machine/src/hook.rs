@@ -8,6 +8,7 @@
 use kith_wire::{
     act::{Act, RulesRow},
     code::Code,
+    desk::{AuditAct, AuditEntry, AuditState},
     hook::{Hook, HookAck, HookChange, HookCursorRow, HookScope, HooksRow},
     id::{ChannelId, ChannelKind, HookId, Seq, UserId},
     limit,
@@ -17,6 +18,7 @@ use kith_wire::{
 use crate::{
     Context,
     channel::{append, read, scene::Scene},
+    desk,
     effect::Effect,
     reply::Reply,
     view::{Held, Row, RowKey, Scan, StateView, ViewError, row},
@@ -50,12 +52,18 @@ pub(crate) fn change(ctx: &mut Context<'_>, channel: ChannelId, by: UserId, chan
     Ok(reply)
 }
 
-/// Changes the desk's webhooks.
+/// Changes the desk's webhooks. That one was given up on stands in the audit log from the same moment.
 pub(crate) fn change_at_desk(ctx: &mut Context<'_>, change: HookChange) -> Result<Reply, ViewError> {
     let mut row = ctx.rows.row::<HooksRow>(&RowKey::DeskHooks)?.map(|row| row.clone()).unwrap_or_default();
     let before = row.version;
+    let disabled = if let HookChange::Disable { id } = &change { row.get(*id).map(|hook| (hook.id, hook.scope)) } else { None };
     let reply = edit(ctx, &mut row, change, limit::HOOKS_OF_DESK_MAX);
     if row.version != before {
+        if let Some((id, scope)) = disabled {
+            let user = if let HookScope::User(user) = scope { Some(user) } else { None };
+            let (by, act) = (UserId::new(0), AuditAct::DisableWebhook);
+            desk::log(ctx, AuditEntry { by, act, user, channel: None, number: id.get(), note: String::new() }, AuditState::Done)?;
+        }
         ctx.rows.put(RowKey::DeskHooks, row);
     }
     Ok(reply)
@@ -171,7 +179,7 @@ pub fn records(view: &dyn StateView, channel: ChannelId, hook: &Hook, after: Seq
         let mut record = Held::<Record>::new(&key, row)?.clone();
         let seq = record.at.seq;
         let is_theirs = visible.as_ref().is_none_or(|visible| visible.as_ref().is_some_and(|visible| visible.shows(seq)));
-        if rules.as_ref().is_some_and(|rules| rules.is_erasing(record.sender, seq)) {
+        if rules.as_ref().is_some_and(|rules| rules.is_erasing(&record)) {
             read::withhold(&mut record);
         }
         // An edit of what is not theirs to read would tell it.

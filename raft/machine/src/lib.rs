@@ -38,6 +38,7 @@ pub mod mutant;
 pub mod name;
 mod overlay;
 pub mod own;
+pub mod presence;
 pub mod reply;
 mod run;
 #[cfg(feature = "testing")]

@@ -110,6 +110,16 @@ impl RowKey {
     /// The bucket that the row belongs to and moves with; `None` for rows of the group itself.
     pub fn bucket(&self) -> Option<Bucket> {
         match self {
+            Self::Word(word, _) => Some(bucket_of_word(word)),
+            Self::Name(name) => Some(Bucket::of_name(name)),
+            Self::Desk | Self::DeskHooks | Self::Report(_) | Self::ReportId(..) | Self::Audit(_) => Some(kith_wire::desk::bucket()),
+            _ => self.owner().map(Owner::bucket),
+        }
+    }
+
+    /// Whose row it is, if a channel's or a user's.
+    pub fn owner(&self) -> Option<Owner> {
+        match self {
             Self::Channel(c)
             | Self::Roster(c)
             | Self::Former(c, _)
@@ -123,7 +133,10 @@ impl RowKey {
             | Self::Scheduled(c, ..)
             | Self::Timer(_, c, _)
             | Self::Calls(c, _)
-            | Self::Keyed(c, ..) => Some(c.bucket()),
+            | Self::Keyed(c, ..)
+            | Self::ChannelHooks(c)
+            | Self::HookCursor(c, _)
+            | Self::HookDue(c) => Some(Owner::Channel(*c)),
             Self::User(u)
             | Self::Device(u, _)
             | Self::Index(u, _)
@@ -131,13 +144,42 @@ impl RowKey {
             | Self::Credential(u)
             | Self::Owed(u, _)
             | Self::HomeCalls(u)
-            | Self::HomeCall(u, _) => Some(u.bucket()),
-            Self::Profile(u) | Self::Contact(u, _) => Some(u.bucket()),
-            Self::Word(word, _) => Some(bucket_of_word(word)),
-            Self::Name(name) => Some(Bucket::of_name(name)),
-            Self::ChannelHooks(c) | Self::HookCursor(c, _) | Self::HookDue(c) => Some(c.bucket()),
-            Self::Desk | Self::DeskHooks | Self::Report(_) | Self::ReportId(..) | Self::Audit(_) => Some(kith_wire::desk::bucket()),
-            Self::GroupState | Self::GroupHooks | Self::Owned(..) | Self::Cluster | Self::Node(_) | Self::Group(_) | Self::Run(..) => None,
+            | Self::HomeCall(u, _)
+            | Self::Profile(u)
+            | Self::Contact(u, _) => Some(Owner::User(*u)),
+            Self::Word(..)
+            | Self::Name(_)
+            | Self::Desk
+            | Self::DeskHooks
+            | Self::Report(_)
+            | Self::ReportId(..)
+            | Self::Audit(_)
+            | Self::GroupState
+            | Self::GroupHooks
+            | Self::Owned(..)
+            | Self::Cluster
+            | Self::Node(_)
+            | Self::Group(_)
+            | Self::Run(..) => None,
+        }
+    }
+}
+
+/// Whose rows move together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Owner {
+    /// A conversation's.
+    Channel(ChannelId),
+    /// A user's.
+    User(UserId),
+}
+
+impl Owner {
+    /// Where all of its rows lie.
+    pub fn bucket(self) -> Bucket {
+        match self {
+            Self::Channel(channel) => channel.bucket(),
+            Self::User(user) => user.bucket(),
         }
     }
 }
@@ -180,7 +222,7 @@ pub enum Row {
     /// A device.
     Device(DeviceRow),
     /// A user's row for a channel.
-    Index(IndexRow),
+    Index(Arc<IndexRow>),
     /// Which channel's row changed at that rev.
     IndexByRev(ChannelId),
     /// What others see of a user.
@@ -435,9 +477,26 @@ macro_rules! row_values {
 }
 row_values! {
     Channel(ChannelRow), Roster(RosterRow), Former(FormerRow), Positions(PositionsRow), Record(Record), Dedup(DedupRow), Calls(CallsRow), Keyed(DedupEntry), HomeCall(CallRow), User(UserRow),
-    Device(DeviceRow), Index(IndexRow), IndexByRev(ChannelId), Credential(CredentialRow), Owed(OwedRow), Profile(ProfileRow), Contact(ContactRow), Word(WordRow), Name(NameRow), GroupState(GroupStateRow), Owned(OwnedRow), Cluster(ClusterRow),
+    Device(DeviceRow), IndexByRev(ChannelId), Credential(CredentialRow), Owed(OwedRow), Profile(ProfileRow), Contact(ContactRow), Word(WordRow), Name(NameRow), GroupState(GroupStateRow), Owned(OwnedRow), Cluster(ClusterRow),
     Node(NodeRow), Group(GroupRow), Run(RunRow), Rules(RulesRow), Marks(MarksRow), Scheduled(ScheduledRow),
     Desk(DeskRow), Report(ReportRow), ReportId(ReportIdRow), Audit(AuditRow), Hooks(HooksRow), HookCursor(HookCursorRow),
+}
+
+// Shared with the news of it: a copy for each reader would cost a third of the update.
+impl RowValue for IndexRow {
+    fn of(row: &Row) -> Option<&Self> {
+        if let Row::Index(value) = row { Some(value) } else { None }
+    }
+}
+impl From<IndexRow> for Row {
+    fn from(value: IndexRow) -> Self {
+        Self::Index(Arc::new(value))
+    }
+}
+impl From<Arc<IndexRow>> for Row {
+    fn from(value: Arc<IndexRow>) -> Self {
+        Self::Index(value)
+    }
 }
 
 /// A row that was read, as its value; shares the memory of the view. Cloning gives the value itself.

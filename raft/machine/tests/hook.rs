@@ -3,7 +3,7 @@
 use kith_machine::{effect::Effect, hook, invariant, reply::Reply, testing::Script};
 use kith_wire::{
     code::Code,
-    desk::DeskChange,
+    desk::{AuditAct, AuditState, DeskChange},
     hook::{Hook, HookAck, HookChange, HookEvents, HookKey, HookScope, HooksRow},
     id::{ChannelId, ClientSeq, HookId, RegionId, Seq, Timestamp},
     limit,
@@ -161,4 +161,25 @@ fn a_groups_copy_of_the_desks_webhooks_hears_of_every_channel_or_of_the_bots() {
     world.apply(Command::SetHooks { hooks: HooksRow { version: 3, hooks: Vec::new() } });
     world.ack(1, 0);
     assert_eq!((world.due(), world.cursors()), (vec![], vec![]), "their cursors are gone too");
+}
+
+#[test]
+fn that_a_webhook_of_the_desk_was_given_up_on_stands_in_the_audit_log_once() {
+    let mut world = World::new();
+    let user = Script::user(EVE);
+    for (id, scope) in [(1, HookScope::All), (2, HookScope::User(user))] {
+        world.apply(DeskChange::Hook(HookChange::Put(of(id, scope))).command());
+    }
+    let entries = |world: &World| kith_machine::desk::audit(&world.script.view, u64::MAX, 99).expect("readable");
+    assert_eq!(entries(&world).len(), 0, "what operators do is logged by the node, before");
+    for id in [2, 1, 1, 9] {
+        world.apply(DeskChange::Hook(HookChange::Disable { id: HookId::new(id) }).command());
+    }
+    let log: Vec<_> =
+        entries(&world).into_iter().map(|(_, row)| (row.entry.act, row.entry.number, row.entry.user, row.entry.by, row.state)).collect();
+    let nobody = kith_wire::id::UserId::new(0);
+    assert_eq!(
+        log,
+        [(AuditAct::DisableWebhook, 1, None, nobody, AuditState::Done), (AuditAct::DisableWebhook, 2, Some(user), nobody, AuditState::Done),]
+    );
 }

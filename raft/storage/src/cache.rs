@@ -3,13 +3,11 @@
 //! Invariant (kept by `group`): an entry is what the database holds at the group's present `drops` count, for a key that no layer holds.
 //! Bound: `Options::row_cache_bytes`; the least used make room.
 
-use std::sync::Arc;
-
-use kith_machine::view::{Row, RowKey};
+use kith_machine::view::RowKey;
 use kith_wire::id::GroupId;
 use quick_cache::{Weighter, sync::Cache};
 
-use crate::row;
+use crate::row::Weighed;
 
 /// Names a row of one life of a group: an installed snapshot begins another.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -22,14 +20,14 @@ pub(crate) struct CacheKey {
 #[derive(Clone)]
 pub(crate) struct RowWeight;
 
-impl Weighter<CacheKey, Option<Arc<Row>>> for RowWeight {
-    fn weight(&self, _: &CacheKey, row: &Option<Arc<Row>>) -> u64 {
-        row::weight(row.as_deref()) as u64
+impl Weighter<CacheKey, Weighed> for RowWeight {
+    fn weight(&self, _: &CacheKey, row: &Weighed) -> u64 {
+        row.bytes as u64
     }
 }
 
 /// Absent rows are kept as such.
-pub(crate) type RowCache = Cache<CacheKey, Option<Arc<Row>>, RowWeight>;
+pub(crate) type RowCache = Cache<CacheKey, Weighed, RowWeight>;
 
 pub(crate) fn new(bytes: u64) -> RowCache {
     const ROW_BYTES: u64 = 512;

@@ -20,7 +20,7 @@ use crate::{
     cache::{self, CacheKey},
     merge::{self, Pinned, Source},
     overlay::{self, Layer, Overlay, Small, SmallRows},
-    row::view_error,
+    row::{Weighed, view_error},
     state::Shared,
     sync::lock,
 };
@@ -167,8 +167,8 @@ impl GroupState {
             return 0;
         }
         self.drops.fetch_add(1, Ordering::AcqRel);
-        for (key, row) in written.iter().flat_map(|layer| &layer.rows).filter(|(key, _)| cache::is_hot(key)) {
-            self.shared.cache.insert(CacheKey { group: self.group, life: held.life, key: key.clone() }, row.clone());
+        for (key, weighed) in written.iter().flat_map(|layer| &layer.rows).filter(|(key, _)| cache::is_hot(key)) {
+            self.shared.cache.insert(CacheKey { group: self.group, life: held.life, key: key.clone() }, weighed.clone());
         }
         held.pinned = None;
         held.overlay.drop_taken()
@@ -191,7 +191,7 @@ impl GroupState {
     fn keep(&self, key: CacheKey, row: Option<Arc<Row>>, drops: u64) {
         let held = lock(&self.held);
         if self.drops.load(Ordering::Acquire) == drops && held.life == key.life && overlay::find(held.overlay.layers(), &key.key).is_none() {
-            self.shared.cache.insert(key, row);
+            self.shared.cache.insert(key, Weighed::new(row));
         }
     }
 
@@ -217,7 +217,7 @@ impl GroupState {
             // Later rows than a reader's moment may be in the cache by now; for the latest view they are as good.
             if matches!(source, Source::Latest(_)) || self.drops.load(Ordering::Acquire) == drops {
                 self.shared.counters.cache_hits.fetch_add(1, Ordering::Relaxed);
-                return Ok(row);
+                return Ok(row.row);
             }
         }
         self.shared.counters.cache_misses.fetch_add(1, Ordering::Relaxed);

@@ -16,6 +16,8 @@ mod commit;
 mod db;
 mod export;
 mod fatal;
+#[doc(hidden)]
+pub mod fuzz;
 mod group;
 pub mod history;
 mod install;

@@ -8,25 +8,25 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use kith_machine::view::{Row, RowKey, Scan};
 
-use crate::row;
+use crate::row::Weighed;
 
 /// What a layer takes besides its rows: one without rows still carries an applied id to be written.
 const LAYER_BYTES: usize = 128;
 
-/// Rows of some commits in a row; `None` deletes.
+/// Rows of some commits in a row; without one, a key is deleted.
 #[derive(Clone)]
 pub(crate) struct Layer {
-    pub(crate) rows: BTreeMap<RowKey, Option<Arc<Row>>>,
+    pub(crate) rows: BTreeMap<RowKey, Weighed>,
     /// About what it takes in memory.
     pub(crate) bytes: usize,
 }
 
 impl Layer {
-    fn merge(&mut self, newer: impl IntoIterator<Item = (RowKey, Option<Arc<Row>>)>) {
-        for (key, row) in newer {
-            self.bytes += row::weight(row.as_deref());
-            if let Some(old) = self.rows.insert(key, row) {
-                self.bytes -= row::weight(old.as_deref());
+    fn merge(&mut self, newer: impl IntoIterator<Item = (RowKey, Weighed)>) {
+        for (key, held) in newer {
+            self.bytes += held.bytes;
+            if let Some(old) = self.rows.insert(key, held) {
+                self.bytes -= old.bytes;
             }
         }
     }
@@ -53,6 +53,7 @@ impl Overlay {
     /// Adds rows as the newest.
     pub(crate) fn push(&mut self, rows: BTreeMap<RowKey, Option<Arc<Row>>>) {
         let own = self.layers.len() > self.taken;
+        let rows = rows.into_iter().map(|(key, row)| (key, Weighed::new(row)));
         match self.layers.last_mut().filter(|_| own).and_then(Arc::get_mut) {
             Some(layer) => {
                 self.bytes -= layer.bytes;
@@ -60,7 +61,8 @@ impl Overlay {
                 self.bytes += layer.bytes;
             }
             None => {
-                let bytes = LAYER_BYTES + rows.values().map(|row| row::weight(row.as_deref())).sum::<usize>();
+                let rows = rows.collect::<BTreeMap<_, _>>();
+                let bytes = LAYER_BYTES + rows.values().map(|held| held.bytes).sum::<usize>();
                 self.bytes += bytes;
                 self.layers.push(Arc::new(Layer { rows, bytes }));
                 self.merge_small();
@@ -78,7 +80,7 @@ impl Overlay {
             let Some(newer) = self.layers.pop() else { return };
             let mut merged = Layer::clone(&self.layers[at]);
             self.bytes -= merged.bytes + newer.bytes;
-            merged.merge(newer.rows.iter().map(|(key, row)| (key.clone(), row.clone())));
+            merged.merge(newer.rows.iter().map(|(key, held)| (key.clone(), held.clone())));
             self.bytes += merged.bytes;
             self.layers[at] = Arc::new(merged);
         }
@@ -107,7 +109,7 @@ impl Overlay {
 
 /// The newest value of a key in the layers: `Some(None)` means deleted, `None` that the database decides.
 pub(crate) fn find<'a>(layers: &'a [Arc<Layer>], key: &RowKey) -> Option<&'a Option<Arc<Row>>> {
-    layers.iter().rev().find_map(|layer| layer.rows.get(key))
+    layers.iter().rev().find_map(|layer| layer.rows.get(key)).map(|held| &held.row)
 }
 
 /// The newest values of all keys of a scan in the layers, in scan order.
@@ -116,13 +118,13 @@ pub(crate) fn collect(layers: &[Arc<Layer>], scan: &Scan) -> Vec<(RowKey, Option
     let range = first..=last;
     let mut found: Vec<_> = match layers {
         [] => return Vec::new(),
-        [layer] => layer.rows.range(range).map(|(key, row)| (key.clone(), row.clone())).collect(),
+        [layer] => layer.rows.range(range).map(|(key, held)| (key.clone(), held.row.clone())).collect(),
         layers => {
             let mut merged = BTreeMap::new();
             for layer in layers {
                 merged.extend(layer.rows.range(range.clone()));
             }
-            merged.into_iter().map(|(key, row)| (key.clone(), row.clone())).collect()
+            merged.into_iter().map(|(key, held)| (key.clone(), held.row.clone())).collect()
         }
     };
     if let Scan::AllRecords(_) | Scan::Dirty(_) | Scan::Owed(_) | Scan::Timers(_) = scan {

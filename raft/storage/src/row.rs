@@ -109,7 +109,7 @@ pub(crate) fn decode_as(quirk: Quirk, key: &RowKey, value: &[u8]) -> Result<Row,
         RowKey::Scheduled(..) => Row::Scheduled(ScheduledRow::decode(bytes).map_err(body)?),
         RowKey::User(_) => Row::User(UserRow::decode(bytes).map_err(body)?),
         RowKey::Device(..) => Row::Device(DeviceRow::decode(bytes).map_err(body)?),
-        RowKey::Index(..) => Row::Index(IndexRow::decode(bytes).map_err(body)?),
+        RowKey::Index(..) => Row::from(IndexRow::decode(bytes).map_err(body)?),
         RowKey::IndexByRev(..) => Row::IndexByRev(ChannelId::from_bytes(bytes).map_err(body)?),
         RowKey::Credential(_) => Row::Credential(CredentialRow::decode(bytes).map_err(body)?),
         RowKey::Profile(_) => Row::Profile(ProfileRow::decode(bytes).map_err(body)?),
@@ -132,8 +132,22 @@ pub(crate) fn decode_as(quirk: Quirk, key: &RowKey, value: &[u8]) -> Result<Row,
     })
 }
 
+/// A row, or that there is none, with its [`weight`]: to ask an old row would bring it back into the processor's cache just to let it go.
+#[derive(Clone)]
+pub(crate) struct Weighed {
+    pub(crate) row: Option<Arc<Row>>,
+    pub(crate) bytes: usize,
+}
+
+impl Weighed {
+    pub(crate) fn new(row: Option<Arc<Row>>) -> Self {
+        let bytes = weight(row.as_deref());
+        Self { row, bytes }
+    }
+}
+
 /// About how many bytes a row takes in memory, its key included. Only for bounds: off by the allocator's overhead.
-pub(crate) fn weight(row: Option<&Row>) -> usize {
+fn weight(row: Option<&Row>) -> usize {
     const BASE: usize = size_of::<RowKey>() + size_of::<Row>() + 64;
     BASE + row.map_or(0, |row| match row {
         Row::Record(record) => record.content.bytes(),

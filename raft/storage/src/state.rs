@@ -458,15 +458,16 @@ impl Writer {
         let Buffer { bytes, key, rows } = &mut self.buffer;
         bytes.clear();
         rows.clear();
+        let mut near = key::Near::default();
         for Taken { group, layers, .. } in taken {
             for (at, layer) in layers.iter().enumerate() {
                 let newer = &layers[at + 1..];
-                for (row_key, row) in layer.rows.iter().filter(|(key, _)| !newer.iter().any(|layer| layer.rows.contains_key(key))) {
-                    let family = key::encode(group.id(), row_key, key);
+                for (row_key, weighed) in layer.rows.iter().filter(|(key, _)| !newer.iter().any(|layer| layer.rows.contains_key(key))) {
+                    let family = key::encode_after(&mut near, group.id(), row_key, key);
                     let start = bytes.len();
                     bytes.extend_from_slice(key);
                     let key_end = bytes.len();
-                    let value = row.as_ref().map(|row| {
+                    let value = weighed.row.as_ref().map(|row| {
                         row::encode(row, bytes);
                         key_end..bytes.len()
                     });

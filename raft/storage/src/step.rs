@@ -64,7 +64,7 @@ pub use unhooked::Steps;
 mod unhooked {
     /// Whom the store tells of its steps: nobody in this build.
     #[derive(Clone, Debug, Default)]
-    pub struct Steps;
+    pub struct Steps {}
 
     impl Steps {
         #[inline(always)]

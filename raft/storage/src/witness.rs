@@ -57,7 +57,7 @@ impl Witness {
     }
 }
 
-fn parse(raw: &[u8; 16]) -> Option<u64> {
+pub(crate) fn parse(raw: &[u8; 16]) -> Option<u64> {
     let (number, rest) = raw.split_first_chunk::<8>()?;
     let crc = rest.first_chunk::<4>().map(|crc| u32::from_be_bytes(*crc))?;
     (crc32fast::hash(number) == crc).then(|| u64::from_be_bytes(*number))

@@ -94,7 +94,7 @@ union!(Request => RequestKind {
     GetReactions: client::GetReactions { channel, seq },
     EnsureAccount: client::EnsureAccount { name, key },
     ReplaceNode: client::ReplaceNode { dead, node, address, http, zone, host, force },
-    ; holds Send, ChangeMembers, People, Act, Desk, Hook, Search
+    ; holds Send, ChangeMembers, People, Act, Desk, Hook, Search, Presence
     ; empty Discover, Status
 });
 
@@ -160,7 +160,8 @@ fn check_request(request: &Request) -> Result<(), DecodeError> {
         | Request::People(_)
         | Request::Desk(_)
         | Request::Hook(_)
-        | Request::Search(_) => Ok(()),
+        | Request::Search(_)
+        | Request::Presence(_) => Ok(()),
     }
 }
 
@@ -216,7 +217,7 @@ union!(Answer => AnswerKind {
     Kept: client::Kept { id },
     Joined: client::Joined { seq },
     Seen: client::Seen { read, delivered },
-    ; holds Channel, Users, Edges, Status, People, Group, Scheduled, Reactions, Desk, Hook, Found
+    ; holds Channel, Users, Edges, Status, People, Group, Scheduled, Reactions, Desk, Hook, Found, Presence
     ; empty Voided, Done, Pending
 });
 wrapper!(Vec<UserView> => client::Users.users);
@@ -253,7 +254,7 @@ union!(Event => EventKind {
     Receipt: client::Receipt { channel, user, read, delivered },
     Typing: client::TypingNow { channel, user },
     GoAway: client::GoAway { after_ms },
-    ; holds Delivery
+    ; holds Delivery, Presence
 });
 message!(Delivery => client::Delivery { channel, prev, body });
 union!(DeliveryBody => DeliveryBodyKind {

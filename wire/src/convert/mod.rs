@@ -11,6 +11,7 @@ mod hook;
 mod log;
 mod peer;
 mod people;
+mod presence;
 mod scalar;
 mod search;
 mod user;

@@ -20,7 +20,7 @@ use crate::{
     client::{Delivery, DeliveryBody, Refusal},
     error::{DecodeError, Why},
     id::{ChannelId, GroupId, Seq, SessionId, Term, UserId},
-    log::{ClusterMap, LogId, Position, Ref},
+    log::{ClusterMap, LogId, Position, Ref, UnderKey},
     peer::{
         Append, AppendAnswer, AppendResult, Ask, Beat, Caller, ChannelRefs, FromPeer, Heartbeat, HeartbeatAnswer, IndexMove, Inner, InnerAnswer,
         LiveReceipt, LiveRecord, PeerHello, PeerReplica, PeerStatus, PushFrame, RefFrame, RefsKept, RegisteredSession, Registration, SnapshotEnd,
@@ -104,13 +104,15 @@ union!(Ask => AskKind {
     Withdraw: peer::Withdraw { group },
     Search: peer::SearchAsk { caller, query, parts, hidden },
     SearchScope: peer::SearchScopeAsk { group, caller, words },
+    Watch: peer::WatchAsk { group, boot, watches },
     ; holds Heartbeats
     ; empty NodeStatus
 });
 wrapper!(Vec<Heartbeat> => peer::Heartbeats.heartbeats);
+message!(UnderKey => peer::UnderKey { key, digest });
 message!(Caller => peer::Caller { user, device, admin, trace, key });
 message!(Heartbeat => peer::Heartbeat { group, vote, prev, committed });
-message!(Registration => peer::Registration { user, device, session, conn, new, login, issued });
+message!(Registration => peer::Registration { user, device, session, conn, new, login, issued, away });
 
 wrapper!(Inner => peer::Inner.inner);
 nested!(Inner, peer::Inner);
@@ -126,7 +128,7 @@ union!(Inner => InnerKind {
     HasDevice: peer::HasDevice { user, device },
     HoldName: log::HoldName { name, user, until },
     NameAttempt: peer::NameAttempt { name },
-    Enter: peer::Enter { user, password, enter },
+    Enter: peer::Enter { user, password, enter, call },
     User: log::UserCommand { user, change },
     ReadRecord: peer::ReadRecord { channel, user, seq },
     IndexWord: log::IndexWord { word, user, version, gone },
@@ -141,6 +143,7 @@ union!(Inner => InnerKind {
     IsBanned: peer::IsBanned { user },
     MayStay: peer::MayStay { user, device, login, issued },
     HooksSince: peer::HooksSince { version },
+    Presence: peer::PresenceOfUsers { asker, users },
     ; holds Desk
 });
 
@@ -150,6 +153,7 @@ wrapper!(Told => peer::Told.told);
 union!(Told => ToldKind {
     Registered: peer::Registered { group, term, sessions },
     Vote: peer::VoteTold { vote, granted, last },
+    Watched: peer::Watched { group, told },
     ; holds Answer, History, Page, Inner, Map, NodeStatus, Heartbeats, Searched, SearchScope
     ; empty Done
 });
@@ -186,7 +190,7 @@ union!(InnerAnswer => InnerAnswerKind {
     Call: peer::CallBegun { answer },
     Kept: client::Kept { id },
     Hooks: peer::HooksFound { hooks },
-    ; holds Truth, Users, Words, Profiles
+    ; holds Truth, Users, Words, Profiles, Presence
     ; empty Done, NoName
 });
 wrapper!(Vec<(String, UserId)> => peer::FoundWords.words);
@@ -216,6 +220,8 @@ wrapper!(Tell => peer::Tell.tell);
 union!(Tell => TellKind {
     AppendEnd: peer::AppendEnd { group, session },
     Unregister: peer::Unregister { group, user, device, session },
+    RegisteredAll: peer::RegisteredAll { group, term, boot },
+    Activity: peer::ActivityOf { group, user, session, away },
     ; holds Append, Refs, RefsKept, Push, Beat
 });
 message!(Beat => peer::Beat { map_epoch, leads, synced_batches });
@@ -232,7 +238,7 @@ union!(DeliveryBody => LiveBodyKind {
 tuple!((UserId, Seq) => peer::Recipient { user user, prev prev });
 message!(RefsKept => peer::RefsKept { source, home, kept });
 tuple!((ChannelId, Seq, Vec<UserId>) => peer::KeptChannel { channel channel, seq seq, gone gone });
-message!(PushFrame => peer::PushFrame { home, term, deliveries, moves, replaced, receipts, ended });
+message!(PushFrame => peer::PushFrame { home, term, deliveries, moves, replaced, receipts, ended, presence });
 tuple!((Delivery, Vec<(SessionId, Seq)>) => peer::PushDelivery { delivery delivery, sessions sessions });
 tuple!((SessionId, Seq) => peer::SessionPrev { session session, prev prev });
 tuple!((SessionId, ChannelId, UserId, Position, Position) => peer::PushReceipt {

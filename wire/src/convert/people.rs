@@ -31,6 +31,7 @@ union!(PeopleRequest => AskKind {
     Rename: client::Rename { name },
     DeleteAccount: client::DeleteAccount { password },
     ResetLink: client::ResetLink { name },
+    AskReset: client::AskReset { name },
     SetAdmin: client::SetAdmin { name, admin },
     Prefer: log::Prefer { channel, preference },
     SetProfile: log::SetProfile { display, about, avatar, searchable, fields },
@@ -93,6 +94,7 @@ fn check_request(request: &PeopleRequest) -> Result<(), DecodeError> {
         }
         PeopleRequest::Rename { name }
         | PeopleRequest::ResetLink { name }
+        | PeopleRequest::AskReset { name }
         | PeopleRequest::SetAdmin { name, .. }
         | PeopleRequest::MakeBot { name, .. } => check_name(name),
         PeopleRequest::Prefer { preference: Preference::Draft(draft), .. } => {

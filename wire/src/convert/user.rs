@@ -3,7 +3,7 @@
 use super::{
     Field, message, nested, proto,
     proto::log::v1::{self as log, debt::Debt as DebtKind, preference::Preference as PreferenceKind, user_command::Change as ChangeKind},
-    top, union, wrapper,
+    top, union, well_formed, wrapper,
 };
 use bytes::Bytes;
 use prost::Message as _;
@@ -13,8 +13,8 @@ use crate::{
     error::Why,
     id::Seq,
     log::{
-        ContactRow, CredentialRow, Debt, EnterDevice, IssuedReset, OwedRow, Position, Preference, PreferencesRow, ProfileField, ProfileRow,
-        SavedDraft, UserChange, WordRow,
+        ContactRow, CredentialRow, Debt, EnterDevice, IssuedReset, MailedReset, OwedRow, Position, Preference, PreferencesRow, ProfileField,
+        ProfileRow, SavedDraft, UserChange, WordRow,
     },
 };
 
@@ -46,13 +46,18 @@ union!(UserChange => ChangeKind {
     Erase: log::Erase { password_rev },
     Forget: log::ForgetChannels { channels },
     SetBanned: log::SetBanned { banned },
+    AskReset: log::AskReset { nonce, code, until },
+    Keyed: log::KeyedChange { key, digest, change },
+    SetPrivate: log::SetPrivate { private },
+    Seen: log::Seen { here, at },
 });
 wrapper!(Debt => log::Debt.debt);
 nested!(Debt, log::Debt);
-union!(Debt => DebtKind { ; holds Name, Contact, Bot ; empty Search, Texts });
+union!(Debt => DebtKind { ; holds Name, Contact, Bot ; empty Search, Texts, Reset });
 message!(EnterDevice => log::EnterDevice { device, title, refresh });
 message!(IssuedReset => log::IssueReset { code, until });
-message!(CredentialRow => log::CredentialRow { password, password_rev, recovery, reset, owner, bots });
+message!(CredentialRow => log::CredentialRow { password, password_rev, recovery, reset, mailed, owner, bots });
+message!(MailedReset => log::MailedReset { nonce, code, until, asked, since, asks });
 message!(OwedRow => log::OwedRow { version });
 wrapper!(Preference => log::Preference.preference);
 nested!(Preference, log::Preference);
@@ -67,6 +72,19 @@ message!(ProfileField => log::ProfileField { key, value });
 message!(ProfileRow => log::ProfileRow { display, about, avatar, hidden, fields, words, version });
 message!(ContactRow => log::ContactRow { mine, theirs, theirs_version, blocked, since, declined });
 message!(WordRow => log::WordRow { version });
+
+/// By itself, as bytes: a change under a key holds one that is under none.
+impl Field<Bytes> for Box<UserChange> {
+    fn put(&self) -> Bytes {
+        let inner = log::UserCommand { user: 0, change: Field::put(&**self) };
+        Bytes::from(inner.encode_to_vec())
+    }
+    fn take(raw: Bytes, field: &'static str) -> Result<Self, DecodeError> {
+        let raw = log::UserCommand::decode(raw).map_err(|source| DecodeError::Malformed { message: "UserCommand", source })?;
+        well_formed(!matches!(raw.change, Some(ChangeKind::Keyed(_))), field)?;
+        Field::take(raw.change, field).map(Self::new)
+    }
+}
 
 /// Most conversations have none: nothing is written then, as before there were any.
 impl Field<Option<log::PreferencesRow>> for PreferencesRow {

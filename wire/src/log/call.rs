@@ -2,7 +2,16 @@
 
 use bytes::Bytes;
 
-use crate::id::Timestamp;
+use crate::id::{CallKey, Timestamp};
+
+/// What one who comes without a token names a call by, and what tells a retry from another one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UnderKey {
+    /// The caller's.
+    pub key: CallKey,
+    /// Of what was asked. Nothing that can be guessed is in it but as a slow hash.
+    pub digest: u64,
+}
 
 /// The calls of one caller that are remembered: in one channel, or in their home.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -5,9 +5,9 @@
 
 use super::Command;
 use crate::{
-    id::{Bucket, ChannelId, DeviceId, RegionId, Seq, Timestamp, UserId, hash},
+    id::{Bucket, CallKey, ChannelId, DeviceId, RegionId, Seq, Timestamp, UserId, UserRev, hash},
     limit,
-    log::Position,
+    log::{Position, UnderKey, UserState},
     secret::Secret,
 };
 
@@ -76,6 +76,15 @@ pub enum UserChange {
     Forget { channels: Vec<ChannelId> },
     /// Shuts the user out, or lets them in again.
     SetBanned { banned: bool },
+    /// Somebody says that they have lost the password: the app's backend is to be told a code that follows from `nonce`, by the cluster's key. One
+    /// that is good for long enough stays, and is told again.
+    AskReset { nonce: [u8; 16], code: [u8; 32], until: Timestamp },
+    /// A change of one who comes without a token, under a key of theirs: it is noted with the change, and done once.
+    Keyed { key: CallKey, digest: u64, change: Box<UserChange> },
+    /// Whether all others see the user offline.
+    SetPrivate { private: bool },
+    /// The user was here then, and still is or has gone.
+    Seen { here: bool, at: Timestamp },
 }
 
 /// One wish about a conversation in the list.
@@ -203,6 +212,60 @@ pub enum Debt {
     Texts,
     /// A bot of a user who is gone: it goes too.
     Bot(UserId),
+    /// A code that resets the password, to the app's backend.
+    Reset,
+}
+
+/// An account.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct UserRow {
+    /// Unique, folded.
+    pub name: String,
+    /// Digest of the secret sign-up key.
+    pub key: [u8; 32],
+    /// Whether it may sign in.
+    pub state: UserState,
+    /// Version of the user's index.
+    pub rev: UserRev,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Whether it has an operator's rights.
+    pub admin: bool,
+    /// Log-ins so far: numbers them.
+    pub logins: u64,
+    /// Renames so far, and attempts that were settled against.
+    pub renames: u64,
+    /// When it was last renamed.
+    pub renamed: Timestamp,
+    /// Tokens that are bound to no device and were made up to here are of no use.
+    pub closed: Timestamp,
+    /// Changes so far that were owed elsewhere: numbers them.
+    pub debts: u64,
+    /// Conversations pinned.
+    pub pins: u32,
+    /// Conversations with a draft.
+    pub drafts: u32,
+    /// Rows of contacts.
+    pub contacts: u32,
+    /// Users blocked.
+    pub blocks: u32,
+    /// Since when an operator has shut it out; 0: not.
+    pub banned: Timestamp,
+    /// Groups that the user is in.
+    pub groups: u32,
+    /// Whether all others see the user offline.
+    pub private: bool,
+    /// Whether a session was known at `seen`, and nobody has said since that the last one ended.
+    pub here: bool,
+    /// When the user was last known to be here, within ten minutes.
+    pub seen: Timestamp,
+}
+
+impl UserRow {
+    /// Whether an operator has shut it out.
+    pub const fn is_banned(&self) -> bool {
+        self.banned.get() > 0
+    }
 }
 
 /// How an account is proven. A row of its own: the account's is written with each move of the index.
@@ -214,8 +277,10 @@ pub struct CredentialRow {
     pub password_rev: u64,
     /// Digest of the recovery code.
     pub recovery: Option<[u8; 32]>,
-    /// An operator's or the app's one-time code.
+    /// An operator's one-time code.
     pub reset: Option<IssuedReset>,
+    /// What the app's backend was told, or is to be.
+    pub mailed: Option<MailedReset>,
     /// Whose bot this is; 0: the cluster's. `None`: a person.
     pub owner: Option<UserId>,
     /// Bots that this user owns, in the order in which they were made; at most `limit::BOTS_MAX`.
@@ -231,6 +296,23 @@ pub struct IssuedReset {
     pub until: Timestamp,
 }
 
+/// A one-time code that the app's backend hands to the user, and how often somebody has asked for one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MailedReset {
+    /// The code follows from it, by the cluster's key.
+    pub nonce: [u8; 16],
+    /// Its digest; `None`: it was taken.
+    pub code: Option<[u8; 32]>,
+    /// It is of no use from then on.
+    pub until: Timestamp,
+    /// When somebody last asked, and was heard.
+    pub asked: Timestamp,
+    /// Since when it is counted how often.
+    pub since: Timestamp,
+    /// How often since then.
+    pub asks: u32,
+}
+
 /// Something owed: there while it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct OwedRow {
@@ -239,6 +321,14 @@ pub struct OwedRow {
 }
 
 impl UserChange {
+    /// Under a key, if there is one.
+    #[must_use]
+    pub fn under(self, call: Option<UnderKey>) -> Self {
+        match call {
+            Some(UnderKey { key, digest }) => Self::Keyed { key, digest, change: Box::new(self) },
+            None => self,
+        }
+    }
     /// As a command on a user.
     pub const fn of(self, user: UserId) -> Command {
         Command::User { user, change: self }

@@ -73,8 +73,13 @@ macro_rules! ids {
     ($($ty:ty),*) => { drawn! { $($ty: source => <$ty>::new(source.number());)* } };
 }
 macro_rules! record {
-    ($($ty:ident { $($field:ident),* })*) => { $(
-        impl Sample for $ty { fn sample(source: &mut Source<'_>) -> Self { $ty { $($field: Sample::sample(source)),* } } }
+    // Fields after `+` draw nothing: what follows in a golden frame is as it was before there were any. They are drawn in tests of their own.
+    ($($ty:ident { $($field:ident),* $(; + $($later:ident),*)? })*) => { $(
+        impl Sample for $ty {
+            fn sample(source: &mut Source<'_>) -> Self {
+                $ty { $($field: Sample::sample(source),)* $($($later: Default::default(),)*)? }
+            }
+        }
     )* };
 }
 macro_rules! choice {
@@ -172,11 +177,12 @@ record! {
     CallsRow { floor, live }
     CallRow { digest, begun, answer }
     DedupEntry { client_seq, digest, outcome }
-    UserRow { name, key, state, rev, created, admin, logins, renames, renamed, closed, debts, pins, drafts, contacts, blocks, banned, groups }
+    UserRow { name, key, state, rev, created, admin, logins, renames, renamed, closed, debts, pins, drafts, contacts, blocks, banned, groups; + private, here, seen }
     DeviceRow { created, seen, title, login, refresh, refreshed, spent, ended }
     EnterDevice { device, title, refresh }
     IssuedReset { code, until }
-    CredentialRow { password, password_rev, recovery, reset, owner, bots }
+    MailedReset { nonce, code, until, asked, since, asks }
+    UnderKey { key, digest }
     OwedRow { version }
     IndexRow { rev, news, read, preferences }
     PreferencesRow { pinned, muted, archived, draft, cleared }
@@ -288,6 +294,16 @@ choice!(Act {
 choice!(Timer { Send { user, id } ; Expire ; empty Sweep ; with |source| Self::Erase(Sample::sample(source)) });
 choice!(Gone { ; ; empty Deleted Expired Retention Erased Changed });
 drawn! {
+    // As it was before there was any of it.
+    CredentialRow: source => CredentialRow {
+        password: Sample::sample(source),
+        password_rev: Sample::sample(source),
+        recovery: Sample::sample(source),
+        reset: Sample::sample(source),
+        mailed: None,
+        owner: Sample::sample(source),
+        bots: Sample::sample(source),
+    };
     Draft: source => Draft {
         text: filled(source),
         reply_to: Sample::sample(source),
@@ -545,7 +561,7 @@ record! {
     HeartbeatAnswer { group, result }
     SnapshotHead { group, vote, last, membership_at, membership }
     SnapshotEnd { rows, crc }
-    Registration { user, device, session, conn, new, login, issued }
+    Registration { user, device, session, conn, new, login, issued; + away }
     RegisteredSession { user_rev, name }
     Beat { map_epoch, leads, synced_batches }
     RefFrame { source, term, channels }
@@ -553,7 +569,7 @@ record! {
     LiveReceipt { user, read, delivered, recipients }
     LiveRecord { body, recipients }
     RefsKept { source, home, kept }
-    PushFrame { home, term, deliveries, moves, replaced, receipts, ended }
+    PushFrame { home, term, deliveries, moves, replaced, receipts, ended; + presence }
     IndexMove { sessions, from, to, rows }
     PeerStatus { sessions, rss_bytes, replicas }
     PeerReplica { group, leader, term, last, applied, digest, condition }

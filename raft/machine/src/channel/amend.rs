@@ -3,6 +3,8 @@
 //! A text has at most one record that repeats it: that of its last edit, named by its marks. Invariant: after an edit or a deletion no
 //! row of the channel holds what the text said before. What is unread is not touched: a deleted text counts until it is read past.
 
+use std::ops::RangeInclusive;
+
 use kith_wire::{
     act::{Act, Gone, MarksRow, Reaction, RulesRow},
     code::Code,
@@ -15,7 +17,7 @@ use super::{act::Fate, append::note_mentioned, scene::Scene};
 use crate::{
     Context,
     effect::Effect,
-    view::{Held, RowKey, ViewError},
+    view::{Held, RowKey, Scan, StateView, ViewError},
 };
 
 /// Whether this member may edit that text.
@@ -42,7 +44,7 @@ pub(crate) fn text(ctx: &Context<'_>, scene: &Scene, member: &Member, target: Se
     Ok(match scene.record(ctx, member, target)? {
         None => Err(Code::NotFound),
         Some(record) => match record.content {
-            Content::Text { .. } if scene.rules.is_erasing(record.sender, target) => Err(Code::TextGone),
+            Content::Text { .. } if scene.rules.is_erasing(&record) => Err(Code::TextGone),
             Content::Text { .. } => Ok(record),
             Content::Gone { counted: true, .. } => Err(Code::TextGone),
             _ => Err(Code::Invalid),
@@ -134,6 +136,9 @@ pub(crate) fn empty(ctx: &mut Context<'_>, channel: ChannelId, seq: Seq, why: Go
     let content = match &record.content {
         Content::Text { .. } => Content::Gone { why, counted: true },
         Content::Act(Act::Edit { target, .. }) => blank(*target),
+        Content::Act(Act::React { target, on, .. }) if why == Gone::Erased => {
+            Content::Act(Act::React { target: *target, emoji: String::new(), on: *on })
+        }
         _ => return Ok(()),
     };
     let is_text = record.content.is_text();
@@ -153,6 +158,21 @@ pub(crate) fn empty(ctx: &mut Context<'_>, channel: ChannelId, seq: Seq, why: Go
 /// The marks of a record.
 pub(crate) fn marks(ctx: &Context<'_>, channel: ChannelId, seq: Seq) -> Result<MarksRow, ViewError> {
     Ok(ctx.rows.row::<MarksRow>(&RowKey::Marks(channel, seq))?.map_or_else(MarksRow::default, |row| row.clone()))
+}
+
+/// Takes back the reactions of a user to these records.
+pub(crate) fn unreact(ctx: &mut Context<'_>, channel: ChannelId, user: UserId, records: RangeInclusive<Seq>) -> Result<(), ViewError> {
+    for (key, row) in ctx.rows.scan(&Scan::Marks(channel, records), false, usize::MAX)? {
+        let held = Held::<MarksRow>::new(&key, row)?;
+        let RowKey::Marks(_, seq) = key else { continue };
+        if held.reactions.iter().any(|reaction| reaction.users.binary_search(&user).is_ok()) {
+            let mut marks = held.clone();
+            marks.reactions.iter_mut().for_each(|reaction| reaction.users.retain(|by| *by != user));
+            marks.reactions.retain(|reaction| !reaction.users.is_empty());
+            put_marks(ctx, channel, seq, marks);
+        }
+    }
+    Ok(())
 }
 
 /// Writes the marks of a record, or nothing when it has none.

@@ -1,8 +1,10 @@
 //! A user who has ended: no member any more, and nothing of what they wrote stays.
 //!
-//! In: their home's word that they were erased (or never were). Out: a record that says so to those who stay; their texts, edits and what they had
-//! scheduled emptied, a bounded number of records a command. Invariants: from that command on no read shows a text of theirs, whether its row was
-//! reached yet or not ([`RulesRow::is_erasing`](kith_wire::act::RulesRow::is_erasing)); seqs, counts and dedup stay; told again it does nothing.
+//! In: their home's word that they were erased (or never were). Out: a record that says so to those who stay; their texts, edits, reactions and what
+//! they had scheduled emptied, and copies of their texts that others have forwarded here, a bounded number of records a command. Invariants: from
+//! that command on no read shows any of it, whether its row was reached yet or not
+//! ([`RulesRow::is_erasing`](kith_wire::act::RulesRow::is_erasing)); seqs, counts and dedup stay; told again it does nothing. Who is told are the
+//! channels that the user ever was in: a copy elsewhere is what its sender said, and stays.
 //! Bounds: `limit::SWEEP_RECORDS` records a step, each step a timer row, so that a new leader goes on. Not here: the home's debt (`user::account`).
 
 use kith_wire::{
@@ -10,7 +12,7 @@ use kith_wire::{
     code::Code,
     id::{ChannelId, ChannelKind, ClientSeq, DeviceId, Seq, UserId},
     limit,
-    log::{Content, FormerRow, Record, Role, RosterRow, Stay},
+    log::{Content, FormerRow, Record, Role, RosterRow},
 };
 
 use super::{
@@ -30,11 +32,9 @@ use crate::{
 /// there is none left; a group without members is dissolved.
 pub(crate) fn gone(ctx: &mut Context<'_>, channel: ChannelId, user: UserId) -> Result<Reply, ViewError> {
     let Some(mut scene) = Scene::read(ctx, channel)? else { return Ok(Reply::Rejected(Code::NotFound)) };
-    let stays = match (member(&scene.roster, user), ctx.rows.row::<FormerRow>(&RowKey::Former(channel, user))?) {
-        (Some(member), _) => member.stays.clone(),
-        (None, Some(former)) => former.stays.clone(),
-        (None, None) => return Ok(Reply::Done),
-    };
+    if member(&scene.roster, user).is_none() && ctx.rows.row::<FormerRow>(&RowKey::Former(channel, user))?.is_none() {
+        return Ok(Reply::Done);
+    }
     scene.roster.members.retain(|member| member.user != user);
     scene.roster.departing.retain(|departing| departing.user != user);
     ctx.rows.delete(RowKey::Former(channel, user));
@@ -54,7 +54,7 @@ pub(crate) fn gone(ctx: &mut Context<'_>, channel: ChannelId, user: UserId) -> R
         inherit(&mut scene.roster);
         scene.state.dissolved = scene.roster.members.is_empty();
     }
-    begin(ctx, &mut scene, user, &stays);
+    begin(ctx, &mut scene, user);
     ctx.rows.put(RowKey::Roster(channel), scene.roster.clone());
     scene.put_rules_alone(ctx);
     if scene.roster.members.is_empty() {
@@ -74,14 +74,19 @@ pub(crate) fn go_on(ctx: &mut Context<'_>, channel: ChannelId, user: UserId) -> 
     let Some(mut scene) = Scene::read(ctx, channel)? else { return Ok(Reply::Done) };
     let Ok(at) = scene.rules.erasing.binary_search_by_key(&user, |one| one.user) else { return Ok(Reply::Done) };
     let Erasing { mut next, upto, .. } = scene.rules.erasing[at];
+    let first = next;
     let mut emptied = Vec::new();
     for (key, row) in ctx.rows.scan(&Scan::Records(channel, next..=upto), false, limit::SWEEP_RECORDS)? {
         let record = Held::<Record>::new(&key, row)?;
         next = record.at.seq.next();
-        if record.sender == user {
+        let is_copy = record.content.extra().and_then(|extra| extra.origin).is_some_and(|origin| origin.sender == user);
+        if record.sender == user || is_copy {
             amend::empty(ctx, channel, record.at.seq, Gone::Erased, None)?;
             emptied.push(record.at.seq);
         }
+    }
+    if next > first {
+        amend::unreact(ctx, channel, user, first..=next.prev())?;
     }
     scene.rules.pins.retain(|pin| emptied.binary_search(&pin.seq).is_err());
     if next > upto {
@@ -94,15 +99,14 @@ pub(crate) fn go_on(ctx: &mut Context<'_>, channel: ChannelId, user: UserId) -> 
     Ok(Reply::Done)
 }
 
-/// Notes what is to be emptied: what they may have written lies in their stays.
-fn begin(ctx: &mut Context<'_>, scene: &mut Scene, user: UserId, stays: &[Stay]) {
+/// Notes what is to be emptied: all of the log is looked through, since copies stand anywhere.
+fn begin(ctx: &mut Context<'_>, scene: &mut Scene, user: UserId) {
     let head = scene.state.head.seq;
-    let next = stays.iter().map(|stay| stay.join.seq).min().unwrap_or(head).max(scene.state.kept).max(Seq::ZERO.next());
-    let upto = stays.iter().map(|stay| stay.left.unwrap_or(head)).max().unwrap_or(head).min(head);
-    if next > upto {
+    let next = scene.state.kept.max(Seq::ZERO.next());
+    if next > head {
         return;
     }
-    let new = Erasing { user, next, upto, due: ctx.now };
+    let new = Erasing { user, next, upto: head, due: ctx.now };
     let erasing = &mut scene.rules.erasing;
     match erasing.binary_search_by_key(&user, |one| one.user) {
         Ok(at) => {

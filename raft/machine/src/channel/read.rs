@@ -269,9 +269,12 @@ pub(super) fn as_seen(view: &dyn StateView, channel: ChannelId, user: UserId, vi
     for record in &mut page.records {
         let seq = record.at.seq;
         let MarksRow { edited, mut reactions, replies, last_reply } = gathered.remove(&seq).unwrap_or_default();
-        if rules.is_some_and(|rules| rules.is_erasing(record.sender, seq)) {
+        if rules.is_some_and(|rules| rules.is_erasing(record)) {
             withhold(record);
             reactions.clear();
+        }
+        if let Some(rules) = rules {
+            forget_reactions(rules, seq, &mut reactions);
         }
         let is_theirs = edited == Seq::ZERO || visible.shows(edited);
         if !is_theirs && matches!(record.content, Content::Text { .. }) {
@@ -299,6 +302,15 @@ pub(super) fn as_seen(view: &dyn StateView, channel: ChannelId, user: UserId, vi
     Ok(())
 }
 
+/// Reactions of who was erased since are gone for readers before their row is.
+fn forget_reactions(rules: &RulesRow, seq: Seq, reactions: &mut Vec<Reaction>) {
+    if rules.erasing.is_empty() {
+        return;
+    }
+    reactions.iter_mut().for_each(|reaction| reaction.users.retain(|user| !rules.forgets(*user, seq)));
+    reactions.retain(|reaction| !reaction.users.is_empty());
+}
+
 /// What somebody wrote who was erased since: it is gone for readers before its row is emptied.
 pub(crate) fn withhold(record: &mut Record) {
     match &mut record.content {
@@ -307,6 +319,7 @@ pub(crate) fn withhold(record: &mut Record) {
             text.clear();
             mentions.clear();
         }
+        Content::Act(Act::React { emoji, .. }) => emoji.clear(),
         _ => {}
     }
 }
@@ -371,7 +384,11 @@ pub fn reactions(view: &dyn StateView, channel: ChannelId, user: UserId, seq: Se
     if !shown {
         return Ok(None);
     }
-    Ok(Some(row::<MarksRow>(view, &RowKey::Marks(channel, seq))?.map_or_else(Vec::new, |marks| marks.reactions.clone())))
+    let mut reactions = row::<MarksRow>(view, &RowKey::Marks(channel, seq))?.map_or_else(Vec::new, |marks| marks.reactions.clone());
+    if let Some(rules) = row::<RulesRow>(view, &RowKey::Rules(channel))? {
+        forget_reactions(&rules, seq, &mut reactions);
+    }
+    Ok(Some(reactions))
 }
 
 /// Who a record has come to, sorted.

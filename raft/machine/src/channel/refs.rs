@@ -123,7 +123,7 @@ impl Tip {
     }
     /// The channel keeps texts for a while only, and no list may keep them longer; or it is about to forget this one.
     fn forgets(&self, face: &Record) -> bool {
-        self.rules.as_ref().is_some_and(|rules| rules.rules.retention_ms > 0 || rules.is_erasing(face.sender, face.at.seq))
+        self.rules.as_ref().is_some_and(|rules| rules.rules.retention_ms > 0 || rules.is_erasing(face))
     }
     /// The record that stands for the channel in a list, to somebody who joined at `join`.
     fn face(&self, join: Seq) -> &Record {

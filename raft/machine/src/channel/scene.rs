@@ -152,7 +152,7 @@ pub(crate) fn refused_aims(
         return Ok(Some(Code::Invalid));
     }
     let record = ctx.rows.required::<Record>(&RowKey::Record(channel, root))?;
-    if state.ruled && rules(ctx, channel, state)?.is_erasing(record.sender, root) {
+    if state.ruled && rules(ctx, channel, state)?.is_erasing(&record) {
         return Ok(Some(Code::TextGone));
     }
     Ok(match &record.content {

@@ -146,6 +146,25 @@ pub(crate) fn set_banned(ctx: &mut Context<'_>, user: UserId, banned: bool) -> R
     if banned { device::end(ctx, user, &[], true) } else { Ok(Reply::Done) }
 }
 
+/// Whether all others are to see the user offline.
+pub(crate) fn set_private(ctx: &mut Context<'_>, user: UserId, private: bool) -> Result<Reply, ViewError> {
+    let Some(account) = active(ctx, user)? else { return Ok(Reply::Rejected(Code::Revoked)) };
+    if account.private != private {
+        ctx.rows.put(RowKey::User(user), UserRow { private, ..account });
+        ctx.effects.push(Effect::Hides { user, private });
+    }
+    Ok(Reply::Done)
+}
+
+/// The user was here then, and still is or has left. What was known later stands.
+pub(crate) fn seen(ctx: &mut Context<'_>, user: UserId, here: bool, at: Timestamp) -> Result<Reply, ViewError> {
+    let Some(account) = active(ctx, user)? else { return Ok(Reply::Done) };
+    if at >= account.seen && (at, here) != (account.seen, account.here) {
+        ctx.rows.put(RowKey::User(user), UserRow { here, seen: at, ..account });
+    }
+    Ok(Reply::Done)
+}
+
 /// Ends an account for ever. Its id, and for a while its name, stay nobody else's. `BadLogin`: the password that was checked is not in force any more.
 pub(crate) fn erase(ctx: &mut Context<'_>, user: UserId, password_rev: u64) -> Result<Reply, ViewError> {
     let Some(mut account) = active(ctx, user)? else { return Ok(Reply::Done) };
@@ -166,6 +185,7 @@ pub(crate) fn erase(ctx: &mut Context<'_>, user: UserId, password_rev: u64) -> R
         ctx.rows.delete(key);
     }
     (account.contacts, account.blocks) = (0, 0);
+    (account.private, account.here, account.seen) = (false, false, Timestamp::default());
     ctx.effects.push(Effect::DevicesEnded { user, devices: Vec::new(), all_but: true });
     (account.state, account.admin) = (UserState::Erased, false);
     let name = std::mem::take(&mut account.name);

@@ -94,6 +94,11 @@ pub(crate) fn block(ctx: &mut Context<'_>, user: UserId, peer: UserId, blocked: 
 
 /// Puts the row, or deletes it when it says nothing, and the account with its counts.
 fn put(ctx: &mut Context<'_>, user: UserId, mut account: UserRow, peer: UserId, old: Option<ContactRow>, new: ContactRow) {
+    let may_look = |row: &ContactRow| row.is_mutual() && !row.blocked;
+    let allowed = may_look(&new);
+    if old.is_some_and(|row| may_look(&row)) != allowed {
+        ctx.effects.push(Effect::MayLook { user, peer, allowed });
+    }
     let says = new.mine || new.theirs || new.blocked;
     account.contacts = account.contacts + u32::from(says) - u32::from(old.is_some());
     account.blocks = account.blocks + u32::from(new.blocked) - u32::from(old.is_some_and(|row| row.blocked));

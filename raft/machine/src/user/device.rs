@@ -38,6 +38,11 @@ pub(crate) fn register(ctx: &mut Context<'_>, user: UserId, device: DeviceId, lo
     // By a token that is bound to no log-in it comes back, and with it none of the tokens of the log-in that was ended.
     let login = if old.ended.is_some() { 0 } else { old.login };
     ctx.rows.put(key, DeviceRow { seen: ctx.now, login, ended: None, ..old });
+    if !account.here || ctx.now.get() >= account.seen.get().saturating_add(limit::SEEN_EVERY_MS) {
+        let seen = account.seen.max(ctx.now);
+        let account = UserRow { here: true, seen, ..account.clone() };
+        ctx.rows.put(RowKey::User(user), account);
+    }
     Ok(Reply::Rev(rev))
 }
 

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use kith_wire::{
     client::IndexQuery,
     code::Code,
-    id::{ChannelId, ChannelKind, UserId, UserRev},
+    id::{ChannelId, ChannelKind, Seq, UserId, UserRev},
     limit,
     log::{ContactRow, IndexRow, Position, Preference, PreferencesRow, Ref, UserRow, UserState},
 };
@@ -240,11 +240,11 @@ impl Moving {
             _ => self.account.rev.next(),
         };
         self.account.rev = self.account.rev.max(rev);
-        let row = IndexRow { rev, ..row };
         let channel = row.news.channel;
-        ctx.rows.put(RowKey::IndexByRev(self.user, row.rev), channel);
+        let row = Arc::new(IndexRow { rev, ..row });
+        ctx.rows.put(RowKey::IndexByRev(self.user, rev), channel);
         ctx.rows.put(RowKey::Index(self.user, channel), row.clone());
-        self.changed.insert(channel, Arc::new(row));
+        self.changed.insert(channel, row);
     }
 
     fn finish(self, ctx: &mut Context<'_>) -> Reply {
@@ -267,10 +267,7 @@ pub(crate) fn is_in_group(row: &IndexRow) -> bool {
 
 /// Holds a ref to its bounds, whoever made it.
 fn tidy(news: &mut Ref) {
-    news.mentions.sort();
-    news.mentions.dedup();
-    let over = news.mentions.len().saturating_sub(limit::MENTIONS_KEPT);
-    news.mentions.drain(..over);
+    tidy_mentions(&mut news.mentions);
     for (text, chars_max) in [(&mut news.preview, limit::PREVIEW_CHARS), (&mut news.title, limit::TITLE_CHARS_MAX)] {
         if let Some((end, _)) = text.char_indices().nth(chars_max) {
             text.truncate(end);
@@ -278,7 +275,14 @@ fn tidy(news: &mut Ref) {
     }
 }
 
-/// The larger of each part of a row and a ref; own records were read.
+fn tidy_mentions(mentions: &mut Vec<Seq>) {
+    mentions.sort();
+    mentions.dedup();
+    let over = mentions.len().saturating_sub(limit::MENTIONS_KEPT);
+    mentions.drain(..over);
+}
+
+/// The larger of each part of a row and a tidy ref; own records were read.
 fn merged(old: &IndexRow, new: Ref) -> IndexRow {
     let held = &old.news;
     if new.incarnation < held.incarnation {
@@ -293,17 +297,15 @@ fn merged(old: &IndexRow, new: Ref) -> IndexRow {
         let read = later(clamped(old.read), new.own);
         return IndexRow { rev: old.rev, news: new, read, preferences };
     }
-    let mut news = held.clone();
-    if new.head.seq > held.head.seq {
-        (news.head, news.head_ts, news.head_sender) = (new.head, new.head_ts, new.head_sender);
-        (news.title, news.preview) = (new.title, new.preview);
-    }
-    if new.member_seq > held.member_seq {
-        (news.member_seq, news.join, news.left) = (new.member_seq, new.join, new.left);
-    }
-    news.own = later(held.own, new.own);
-    news.mentions.extend(new.mentions);
-    tidy(&mut news);
+    let (member_seq, join, left) =
+        if new.member_seq > held.member_seq { (new.member_seq, new.join, new.left) } else { (held.member_seq, held.join, held.left) };
+    let own = later(held.own, new.own);
+    let mut mentions = held.mentions.clone();
+    mentions.extend(&new.mentions);
+    tidy_mentions(&mut mentions);
+    // Title and preview are those of the later head; they are nearly always the new one's, which need no copy.
+    let newest = if new.head.seq > held.head.seq { new } else { held.clone() };
+    let news = Ref { member_seq, join, left, own, mentions, ..newest };
     let read = later(old.read, news.own);
     IndexRow { rev: old.rev, news, read, preferences: old.preferences.clone() }
 }

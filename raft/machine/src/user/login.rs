@@ -9,14 +9,14 @@ use kith_wire::{
     code::Code,
     id::{DeviceId, Timestamp, UserId},
     limit,
-    log::{CredentialRow, DeviceRow, EnterDevice, IssuedReset},
+    log::{CredentialRow, Debt, DeviceRow, EnterDevice, IssuedReset, MailedReset, UserRow},
     secret::Secret,
 };
 
 use crate::{
     Context,
     reply::Reply,
-    user::{account, device},
+    user::{account, debt, device},
     view::{RowKey, ViewError},
 };
 
@@ -83,7 +83,8 @@ pub(crate) fn set_password(ctx: &mut Context<'_>, user: UserId, rev: u64, passwo
     if account::active(ctx, user)?.is_none() || old.password_rev != rev {
         return Ok(Reply::Rejected(Code::BadLogin));
     }
-    ctx.rows.put(RowKey::Credential(user), CredentialRow { password: Some(password), password_rev: rev + 1, reset: None, ..old });
+    let mailed = old.mailed.map(spent);
+    ctx.rows.put(RowKey::Credential(user), CredentialRow { password: Some(password), password_rev: rev + 1, reset: None, mailed, ..old });
     device::end(ctx, user, &[keep], true)
 }
 
@@ -107,6 +108,55 @@ pub(crate) fn issue_reset(ctx: &mut Context<'_>, user: UserId, code: [u8; 32], u
     Ok(Reply::Done)
 }
 
+/// Notes that the app's backend is to hand a code to the user. Whoever asks is told `Done` and no more: neither whether there is such a user, nor
+/// whether they were heard. A code that is good for long enough stays, so that nobody takes from the user by asking again what they were just sent.
+pub(crate) fn ask_reset(ctx: &mut Context<'_>, user: UserId, nonce: [u8; 16], code: [u8; 32], until: Timestamp) -> Result<Reply, ViewError> {
+    let Some(mut account) = account::active(ctx, user)? else { return Ok(Reply::Done) };
+    let old = credential(ctx, user)?;
+    // Who never had a password comes in by something else, and a bot by its owner.
+    if old.password.is_none() || old.owner.is_some() || account.is_banned() {
+        return Ok(Reply::Done);
+    }
+    let now = ctx.now;
+    let (mut since, mut asks) = old.mailed.map_or((now, 0), |mailed| (mailed.since, mailed.asks));
+    if now.get() >= since.get().saturating_add(DAY_MS) {
+        (since, asks) = (now, 0);
+    }
+    let is_soon = old.mailed.is_some_and(|mailed| now.get() < mailed.asked.get().saturating_add(limit::RESET_ASK_EVERY_MS));
+    if is_soon || asks >= limit::RESET_ASKS_MAX {
+        return Ok(Reply::Done);
+    }
+    asks += 1;
+    let is_good = |mailed: &MailedReset| mailed.code.is_some() && now.get().saturating_add(limit::RESET_MAILED_MS / 2) < mailed.until.get();
+    let mailed = match old.mailed.filter(is_good) {
+        Some(held) => MailedReset { asked: now, since, asks, ..held },
+        None => {
+            let until = until.min(Timestamp::new(now.get().saturating_add(limit::RESET_MAILED_MS)));
+            MailedReset { nonce, code: Some(code), until, asked: now, since, asks }
+        }
+    };
+    ctx.rows.put(RowKey::Credential(user), CredentialRow { mailed: Some(mailed), ..old });
+    debt::owe(ctx, user, &mut account, Debt::Reset);
+    ctx.rows.put(RowKey::User(user), account);
+    Ok(Reply::Done)
+}
+
+/// A code is of no use any more; how often somebody asked stays.
+const fn spent(mailed: MailedReset) -> MailedReset {
+    MailedReset { code: None, ..mailed }
+}
+
+/// Whom a log-in under a key let in, when it is asked for again: the log-in that it is, whatever has come since.
+pub(crate) fn again(ctx: &Context<'_>, account: UserRow, user: UserId, device: DeviceId) -> Result<Reply, ViewError> {
+    if account.is_banned() {
+        return Ok(Reply::Rejected(Code::Banned));
+    }
+    Ok(match ctx.rows.row::<DeviceRow>(&RowKey::Device(user, device))?.filter(|row| row.ended.is_none()) {
+        Some(row) => Reply::Entered { name: account.name, login: row.login, admin: account.admin, created: false },
+        None => Reply::Rejected(Code::Revoked),
+    })
+}
+
 /// Takes a code, which is spent by that, and ends all devices.
 pub(crate) fn reset_password(ctx: &mut Context<'_>, user: UserId, shown: [u8; 32], password: Secret, recovery: [u8; 32]) -> Result<Reply, ViewError> {
     let old = credential(ctx, user)?;
@@ -115,10 +165,12 @@ pub(crate) fn reset_password(ctx: &mut Context<'_>, user: UserId, shown: [u8; 32
     }
     let is_recovery = old.recovery == Some(shown);
     let is_issued = old.reset.is_some_and(|reset| reset.code == shown && ctx.now < reset.until);
-    if account::active(ctx, user)?.is_none() || !(is_recovery || is_issued) {
+    let is_mailed = old.mailed.is_some_and(|mailed| mailed.code == Some(shown) && ctx.now < mailed.until);
+    if account::active(ctx, user)?.is_none() || !(is_recovery || is_issued || is_mailed) {
         return Ok(Reply::Rejected(Code::BadLogin));
     }
-    let row = CredentialRow { password: Some(password), password_rev: old.password_rev + 1, recovery: Some(recovery), reset: None, ..old };
+    let mailed = old.mailed.map(spent);
+    let row = CredentialRow { password: Some(password), password_rev: old.password_rev + 1, recovery: Some(recovery), reset: None, mailed, ..old };
     ctx.rows.put(RowKey::Credential(user), row);
     device::end(ctx, user, &[], true)
 }
@@ -126,3 +178,6 @@ pub(crate) fn reset_password(ctx: &mut Context<'_>, user: UserId, shown: [u8; 32
 pub(crate) fn credential(ctx: &Context<'_>, user: UserId) -> Result<CredentialRow, ViewError> {
     Ok(ctx.rows.row::<CredentialRow>(&RowKey::Credential(user))?.map(|row| row.clone()).unwrap_or_default())
 }
+
+/// How often somebody asks is counted anew after so long, in milliseconds.
+const DAY_MS: u64 = 24 * 3_600_000;

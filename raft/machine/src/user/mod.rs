@@ -6,6 +6,7 @@
 
 use kith_wire::{
     id::{DeviceId, UserId},
+    limit,
     log::{ContactRow, CredentialRow, DeviceRow, ProfileRow, UserChange, UserRow},
 };
 
@@ -57,7 +58,11 @@ pub(crate) fn change(ctx: &mut Context<'_>, user: UserId, change: UserChange) ->
         UserChange::EraseBot { by } => bot::erase(ctx, user, by),
         UserChange::OwnBot { bot, owned } => bot::own(ctx, user, bot, owned),
         UserChange::SetBanned { banned } => account::set_banned(ctx, user, banned),
+        UserChange::SetPrivate { private } => account::set_private(ctx, user, private),
+        UserChange::Seen { here, at } => account::seen(ctx, user, here, at),
         UserChange::Forget { channels } => index::forget(ctx, user, &channels),
+        UserChange::AskReset { nonce, code, until } => login::ask_reset(ctx, user, nonce, code, until),
+        UserChange::Keyed { key, digest, change } => call::keyed(ctx, user, (key, digest), *change),
     }
 }
 
@@ -75,6 +80,14 @@ pub fn account(view: &dyn StateView, user: UserId) -> Result<Option<UserRow>, Vi
 /// The row cannot be read.
 pub fn credential(view: &dyn StateView, user: UserId) -> Result<CredentialRow, ViewError> {
     Ok(row::<CredentialRow>(view, &RowKey::Credential(user))?.map(|row| row.clone()).unwrap_or_default())
+}
+
+/// Whether a user may be in one more group, as far as their index knows.
+///
+/// # Errors
+/// The row cannot be read.
+pub fn has_room(view: &dyn StateView, user: UserId) -> Result<bool, ViewError> {
+    Ok(account(view, user)?.is_none_or(|row| row.groups < limit::GROUPS_MAX))
 }
 
 /// A user's devices, ended ones too, by id.

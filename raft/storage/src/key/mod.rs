@@ -31,7 +31,7 @@ mod timer;
 mod user;
 mod word;
 
-use kith_machine::view::{RowKey, Scan};
+use kith_machine::view::{Owner, RowKey, Scan};
 use kith_wire::id::{Bucket, CallKey, ChannelId, GroupId, RegionId};
 use thiserror::Error;
 
@@ -165,11 +165,34 @@ pub(crate) enum KeyError {
     Bucket { stored: Bucket, expected: Bucket },
 }
 
+/// The owner of the row before, and its bucket: neighbouring rows mostly share them, and a bucket is a hash.
+#[derive(Default)]
+pub(crate) struct Near(Option<(Owner, Bucket)>);
+
+impl Near {
+    fn bucket(&mut self, key: &RowKey) -> Option<Bucket> {
+        let Some(owner) = key.owner() else { return key.bucket() };
+        match self.0 {
+            Some((near, bucket)) if near == owner => Some(bucket),
+            _ => {
+                let bucket = owner.bucket();
+                self.0 = Some((owner, bucket));
+                Some(bucket)
+            }
+        }
+    }
+}
+
 /// Where a row lies. `out` is overwritten.
 pub(crate) fn encode(group: GroupId, key: &RowKey, out: &mut Vec<u8>) -> Family {
+    encode_after(&mut Near::default(), group, key, out)
+}
+
+/// As [`encode`], of many rows in a row.
+pub(crate) fn encode_after(near: &mut Near, group: GroupId, key: &RowKey, out: &mut Vec<u8>) -> Family {
     out.clear();
     out.extend_from_slice(&group.get().to_be_bytes());
-    if let Some(bucket) = key.bucket() {
+    if let Some(bucket) = near.bucket(key) {
         put_bucket(out, bucket);
     }
     match key {

@@ -13,6 +13,7 @@ const CONTACT: u8 = 2;
 const SEARCH: u8 = 3;
 const TEXTS: u8 = 4;
 const BOT: u8 = 5;
+const RESET: u8 = 6;
 
 pub(super) fn encode(out: &mut Vec<u8>, user: UserId, debt: &Debt) -> Family {
     put(out, user, debt);
@@ -27,6 +28,7 @@ pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<RowKey, KeyError> {
         SEARCH => Debt::Search,
         TEXTS => Debt::Texts,
         BOT => Debt::Bot(UserId::new(cursor.u64()?)),
+        RESET => Debt::Reset,
         unknown => return Err(KeyError::Debt(unknown)),
     };
     Ok(RowKey::Owed(user, debt))
@@ -57,6 +59,7 @@ fn put(out: &mut Vec<u8>, user: UserId, debt: &Debt) {
         }
         Debt::Search => out.push(SEARCH),
         Debt::Texts => out.push(TEXTS),
+        Debt::Reset => out.push(RESET),
         Debt::Bot(bot) => {
             out.push(BOT);
             out.extend_from_slice(&bot.get().to_be_bytes());
