@@ -4,13 +4,14 @@
 #   make sim      10,000 seeds of a simulated cluster, on all cores, at most an hour      (SEED=… SEEDS=… for others)
 #   make http-fuzz   the HTTP API against its own document, for five minutes (python3; takes schemathesis from PyPI)      (SEED=… SECONDS_MAX=…)
 #   make jepsen   real clusters hurt in every way that is there, under 25 minutes      make jepsen-nightly      make jepsen-soak      make jepsen-mutants     (root needed)
+#   make fuzz     every parser of bytes from outside, ten minutes each      (MINUTES=… FUZZ=NAME ENGINE=libfuzzer: led by coverage)
 #   make bench    every row of the table of targets, three runs each, under 40 minutes      make bench-grow      make bench-check      make bench-micro
 
 SHELL       := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .SILENT:
-.PHONY: help demo http-fuzz test sim verify fix bootstrap jepsen jepsen-nightly jepsen-soak jepsen-mutants jepsen-ci jepsen-tools bench bench-grow bench-check bench-micro bench-build
+.PHONY: help demo http-fuzz fuzz test sim verify fix bootstrap jepsen jepsen-nightly jepsen-soak jepsen-mutants jepsen-ci jepsen-tools bench bench-grow bench-check bench-micro bench-build
 
 CARGO  ?= cargo
 SAMPLE := tests/data/irc-sample.jsonl.gz
@@ -18,7 +19,7 @@ SAMPLE := tests/data/irc-sample.jsonl.gz
 DEMO   ?= --replay $(SAMPLE) --kill leader
 
 help:
-	sed -n '2,7p' Makefile
+	sed -n '2,9p' Makefile
 
 demo: bootstrap
 	stay=; if [ -t 0 ] && [ -t 1 ]; then stay=--stay; fi
@@ -49,6 +50,10 @@ http-fuzz: bootstrap
 	$(CARGO) build --locked -p kith
 	target=$${CARGO_TARGET_DIR:-target}
 	tests/schemathesis/run "$$target/debug/kith" "$$target/schemathesis"
+
+# tests/fuzz/run.sh says what else can be chosen, and where findings go.
+fuzz: bootstrap
+	CARGO="$(CARGO)" tests/fuzz/run.sh
 
 JEPSEN_OUT ?= jepsen-runs
 # The same program with fail points and mutants, beside kith.
@@ -120,6 +125,9 @@ bootstrap:
 	fi
 	missing=
 	command -v g++ >/dev/null || command -v c++ >/dev/null || missing="$$missing g++"
+	# A test drives two terminals through it; without it that test says that it tests nothing.
+	wanted=
+	command -v tmux >/dev/null || wanted=tmux
 	if [ -z "$${LIBCLANG_PATH:-}" ] && [ "$$(uname)" != Darwin ]; then
 	  # The bindings of RocksDB are made by libclang, which needs its own headers beside it.
 	  if ! compgen -G '/usr/lib*/llvm*/lib*/libclang*.so*' >/dev/null && ! compgen -G '/usr/lib*/libclang*.so*' >/dev/null \
@@ -127,17 +135,20 @@ bootstrap:
 	  elif ! compgen -G '/usr/lib*/llvm*/lib*/clang/*/include/stddef.h' >/dev/null \
 	     && ! compgen -G '/usr/lib*/clang/*/include/stddef.h' >/dev/null; then missing="$$missing libclang-dev"; fi
 	fi
-	if [ -z "$$missing" ]; then exit 0; fi
-	if ! command -v apt-get >/dev/null; then
-	  echo "These are missing and this machine has no apt-get:$$missing. Install them (or what your system calls them), then run this again." >&2; exit 1
-	fi
+	if [ -z "$$missing$$wanted" ]; then exit 0; fi
+	no_tools() {
+	  if [ -z "$$missing" ]; then echo "$$1: $$wanted is missing, and one test will test nothing" >&2; exit 0; fi
+	  echo "$$1. These are missing: $$missing. Install them (or what your system calls them), then run this again." >&2; exit 1
+	}
+	command -v apt-get >/dev/null || no_tools "this machine has no apt-get"
 	sudo=
 	if [ "$$(id -u)" != 0 ]; then
-	  sudo=sudo
-	  command -v sudo >/dev/null || { echo "These are missing, and there is no sudo to install them:$$missing. As root: apt-get install$$missing" >&2; exit 1; }
+	  # Nobody is asked for a password for what is only wanted.
+	  sudo=sudo; [ -n "$$missing" ] || sudo="sudo -n"
+	  command -v sudo >/dev/null || no_tools "there is no sudo to install anything"
 	fi
-	echo "installing what is missing:$$missing" >&2
+	echo "installing what is missing: $$missing $$wanted" >&2
 	export DEBIAN_FRONTEND=noninteractive
-	$$sudo apt-get install -y -q --no-install-recommends $$missing >&2 || {
-	  $$sudo apt-get update -q >&2 && $$sudo apt-get install -y -q --no-install-recommends $$missing >&2; } || {
-	  echo "apt-get could not install$$missing. Install them by hand, then run this again." >&2; exit 1; }
+	install() { $$sudo apt-get install -y -q --no-install-recommends $$@ >&2; }
+	install $$missing $$wanted || { $$sudo apt-get update -q >&2 && { install $$missing $$wanted || install $$missing; }; } || no_tools "apt-get could not install it"
+	command -v tmux >/dev/null || echo "tmux could not be installed: one test will test nothing" >&2

@@ -23,6 +23,7 @@ use crate::{
     feed::Feed,
     login::Login,
     memory::MemoryStore,
+    presence::Screens,
     status::{Connection, Status},
     store::{Change, Identity, Store},
     token::{TokenProvider, TokenReason, subject},
@@ -192,6 +193,7 @@ impl ClientBuilder {
         };
         let core = Core::new(config, snapshot, clock::now());
         let feed = Arc::new(Feed::default());
+        let screens = Arc::<Screens>::default();
         let (status, status_seen) = watch::channel(Status::Offline);
         let (connection, connection_seen) = watch::channel(Connection::default());
         let (behind, behind_seen) = watch::channel(core.behind());
@@ -207,6 +209,7 @@ impl ClientBuilder {
             server_name: self.server_name,
             token,
             feed: Arc::clone(&feed),
+            screens: Arc::clone(&screens),
             status,
             connection,
             behind,
@@ -219,6 +222,7 @@ impl ClientBuilder {
             commands,
             store,
             feed,
+            screens,
             status: status_seen,
             connection: connection_seen,
             behind: behind_seen,

@@ -26,6 +26,7 @@ use crate::{
     feed::{Events, Feed},
     live::Live,
     outgoing::Outgoing,
+    presence::Screens,
     status::{Connection, Status},
     store::Store,
 };
@@ -41,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) feed: Arc<Feed>,
+    pub(crate) screens: Arc<Screens>,
     pub(crate) status: watch::Receiver<Status>,
     pub(crate) connection: watch::Receiver<Connection>,
     pub(crate) behind: watch::Receiver<usize>,
@@ -271,6 +273,12 @@ impl Client {
         let (done, outgoing) = oneshot::channel();
         self.command(Command::Write { channel, make, room, done }).await?;
         outgoing.await.map_err(|_| self.closed())
+    }
+    pub(crate) fn screens(&self) -> &Arc<Screens> {
+        &self.shared.screens
+    }
+    pub(crate) async fn activity(&self, active: bool) -> Result<(), Error> {
+        self.command(Command::Activity(active)).await
     }
     async fn ask(&self, what: What) -> Result<Reply, Error> {
         let room = Arc::clone(&self.shared.asks_room).acquire_owned().await.map_err(|_| Error::closed())?;

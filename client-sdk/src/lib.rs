@@ -45,6 +45,7 @@ mod login;
 mod memory;
 mod outgoing;
 mod preferences;
+mod presence;
 pub mod raw;
 mod search;
 mod status;
@@ -74,6 +75,7 @@ pub use crate::{
     memory::MemoryStore,
     outgoing::{Delivery, Done, MessageRef, Outgoing},
     preferences::Preferences,
+    presence::{Presence, PresenceMap},
     status::{Connection, Status},
     token::{TokenProvider, TokenReason},
 };

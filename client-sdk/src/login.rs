@@ -144,6 +144,15 @@ impl Door {
         }
     }
 
+    /// Has the app's backend hand a one-time code to whoever has this name, by mail, say; it is good for half an hour, by
+    /// [`Door::reset_password`]. Whether anybody has the name is not told.
+    ///
+    /// # Errors
+    /// `Unsupported`: this cluster knows no such backend. `RateLimited`; or nobody answered in time.
+    pub async fn ask_reset(&self, name: &str) -> Result<(), Error> {
+        self.ask(PeopleRequest::AskReset { name: name.to_owned() }).await.map(|_| ())
+    }
+
     async fn enter(&self, request: PeopleRequest, nonce: [u8; 16]) -> Result<Entered, Error> {
         let PeopleAnswer::LoggedIn(told) = self.ask(request).await? else { return Err(unexpected()) };
         let recovery = told.recovery.clone();

@@ -159,10 +159,12 @@ fn amend(held: &mut BTreeMap<Seq, Arc<Record>>, by: &Record) {
     *record = Arc::new(Record { content, ..(**record).clone() });
 }
 
-/// Drops what somebody wrote whose account has ended.
+/// Drops what somebody wrote whose account has ended, copies of it, and how they reacted.
 fn erase(held: &mut BTreeMap<Seq, Arc<Record>>, user: UserId, by: Seq) {
-    for record in held.range_mut(..by).map(|(_, record)| record).filter(|record| record.sender == user) {
+    let is_copy = |record: &Record| record.content.extra().and_then(|extra| extra.origin).is_some_and(|origin| origin.sender == user);
+    for record in held.range_mut(..by).map(|(_, record)| record).filter(|record| record.sender == user || is_copy(record)) {
         let content = match &record.content {
+            Content::Act(Act::React { target, on, .. }) => Content::Act(Act::React { target: *target, emoji: String::new(), on: *on }),
             Content::Text { .. } => Content::Gone { why: Gone::Erased, counted: true },
             Content::Act(Act::Edit { target, .. }) => Content::Act(Act::Edit { target: *target, text: String::new(), mentions: Vec::new() }),
             _ => continue,

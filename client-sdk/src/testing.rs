@@ -130,6 +130,7 @@ impl Device {
                     Output::Show(Show::Row(_))
                     | Output::Receipt { .. }
                     | Output::Typing { .. }
+                    | Output::Presence(_)
                     | Output::Replied(..)
                     | Output::Sending(..)
                     | Output::Settled(..)

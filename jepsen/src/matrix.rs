@@ -40,13 +40,13 @@ use Nemesis as N;
 pub const ROWS: &[Row] = &[
     Row { name: "none", slots: &[&[N::None]], cells: "**********", nodes: 3, seconds: 60 },
     Row { name: "kill", slots: &[&[N::KillLeader], &[N::KillOne], &[N::KillMinority], &[N::KillAll]], cells: "*****o*o**", nodes: 3, seconds: 100 },
-    Row { name: "pause", slots: &[&[N::Pause]], cells: "**o*oooooo", nodes: 3, seconds: 80 },
+    Row { name: "pause", slots: &[&[N::Pause]], cells: "**o*oooooo", nodes: 3, seconds: 70 },
     Row {
         name: "partition",
         slots: &[&[N::PartitionLeader], &[N::PartitionHalves], &[N::PartitionRing], &[N::Swizzle]],
         cells: "*****ooo*o",
         nodes: 5,
-        seconds: 120,
+        seconds: 110,
     },
     Row { name: "one-way", slots: &[&[N::PartitionOneWay]], cells: "*oo*o--ooo", nodes: 3, seconds: 80 },
     Row { name: "packet", slots: &[&[N::Packet]], cells: "o**o-o--o-", nodes: 3, seconds: 80 },
@@ -62,9 +62,9 @@ pub const ROWS: &[Row] = &[
         nodes: 3,
         seconds: 120,
     },
-    Row { name: "clock", slots: &[&[N::Clock]], cells: "o*-*-*---o", nodes: 3, seconds: 80 },
+    Row { name: "clock", slots: &[&[N::Clock]], cells: "o*-*-*---o", nodes: 3, seconds: 70 },
     Row { name: "resources", slots: &[&[N::Cpu], &[N::Memory]], cells: "o-o-------", nodes: 3, seconds: 90 },
-    Row { name: "member", slots: &[&[N::Member], &[N::Member, N::KillOne]], cells: "*o-o*-o*oo", nodes: 5, seconds: 120 },
+    Row { name: "member", slots: &[&[N::Member], &[N::Member, N::KillOne]], cells: "*o-o*-o*oo", nodes: 5, seconds: 110 },
     Row { name: "rolling", slots: &[&[N::Rolling]], cells: "*-*---oooo", nodes: 3, seconds: 80 },
     Row { name: "failpoint", slots: &[&[N::Failpoint]], cells: "**o-o-*ooo", nodes: 3, seconds: 90 },
     Row {

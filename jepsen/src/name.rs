@@ -121,12 +121,12 @@ names! {
         Retry "retry" Ready::Now, "W2: short timeouts, the same send again to another node, clones and rolled-back stores";
         Devices "devices" Ready::Now, "W3: devices subscribe, leave, resume, start again from nothing, and read slowly";
         Reads "reads" Ready::Now, "W4: linearizable and follower reads side by side";
-        Membership "membership" Ready::Now, "W5: add, remove, send and read on small groups";
-        Cursors "cursors" Ready::Now, "W6: read positions set and read by several devices";
-        Presence "presence" Ready::Later("comes with presence"), "W7: who is online, after heal";
+        Membership "membership" Ready::Now, "W5: add, remove, raise to admin, let in by links, send and read on small groups";
+        Cursors "cursors" Ready::Now, "W6: read positions set and read by several devices, and what is unread, over edits and deletions";
+        Presence "presence" Ready::Now, "W7: who is online, after heal; strangers learn nothing, ever";
         Snapshot "snapshot" Ready::Now, "W8: append under tiny snapshot and log thresholds";
         Move "move" Ready::Later("comes with bucket moves"), "W9: append while buckets move and groups split";
-        Acts "acts" Ready::Now, "W10: texts edited, taken away, sent later and posted to a webhook; one name asked for by several at once";
+        Acts "acts" Ready::Now, "W10: texts edited, taken away, looked for, sent later and posted to a webhook; one name asked for by several at once";
         Http "http" Ready::Now, "W11: writes under a key over HTTP, sent again over any node until they are answered, and after";
     }
 }

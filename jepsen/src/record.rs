@@ -13,6 +13,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use crate::history::{Event, Evidence, FaultEvent, FaultOutcome, Item, Nanos, Op, Outcome, Token, Withheld, Writer};
 use crate::name::Nemesis;
 
+/// The version of a text that was taken away: it is the last.
+pub const GONE: u64 = 1 << 32;
+
 /// Milliseconds since 1970, to match the nodes' logs with the run's own clock.
 pub fn unix_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
@@ -174,6 +177,11 @@ pub fn member(channel: &str, member: &str, adds: bool, seq: Option<u64>) -> Op<'
     if adds { Op::MemberAdd { channel, member, seq } } else { Op::MemberRemove { channel, member, seq } }
 }
 
+/// Something that only a member may do.
+pub fn member_act(channel: &str) -> Op<'static> {
+    Op::MemberAct { channel: own(channel) }
+}
+
 /// The members, asked for behind a read barrier.
 pub fn members(channel: &str, members: Vec<String>) -> Op<'static> {
     Op::MembersGet { channel: own(channel), members: members.into_iter().map(Cow::Owned).collect(), is_linearizable: true }
@@ -189,6 +197,11 @@ pub fn cursor_get(channel: &str, position: Option<u64>, is_linearizable: bool, i
     Op::CursorGet { channel: own(channel), position, is_linearizable, is_final }
 }
 
+/// Unread texts: as they are shown, and as they are counted in the log.
+pub fn unread_get(channel: &str, counts: Option<(u64, u64)>) -> Op<'static> {
+    Op::UnreadGet { channel: own(channel), shown: counts.map(|(shown, _)| shown), counted: counts.map(|(_, counted)| counted) }
+}
+
 /// A text that is changed, to this version.
 pub fn edit_set(channel: &str, message: &str, version: u64) -> Op<'static> {
     Op::EditSet { channel: own(channel), message: own(message), version }
@@ -197,6 +210,11 @@ pub fn edit_set(channel: &str, message: &str, version: u64) -> Op<'static> {
 /// A text whose version is asked for.
 pub fn edit_get(channel: &str, message: &str, version: Option<u64>, is_linearizable: bool, is_final: bool) -> Op<'static> {
     Op::EditGet { channel: own(channel), message: own(message), version, is_linearizable, is_final }
+}
+
+/// A text that is looked for by its words, by one of its readers or by somebody who may not read it.
+pub fn search_get(channel: &str, message: &str, version: Option<u64>, is_member: bool) -> Op<'static> {
+    Op::SearchGet { channel: own(channel), message: own(message), version, is_member }
 }
 
 /// A name that somebody wants to have.
@@ -232,6 +250,21 @@ pub fn hook_event(channel: &str, message: &str, seq: u64) -> Op<'static> {
 /// A webhook's end.
 pub fn hook_end(channel: &str) -> Op<'static> {
     Op::HookEnd { channel: own(channel) }
+}
+
+/// Who is online, as somebody is told who may know, or who may not.
+pub fn presence_read(users: Vec<String>, is_final: bool, is_contact: bool) -> Op<'static> {
+    Op::PresenceGet { users: users.into_iter().map(Cow::Owned).collect(), is_final, is_contact }
+}
+
+/// The user has come or has left.
+pub fn presence_set(is_here: bool) -> Op<'static> {
+    Op::PresenceSet { is_here }
+}
+
+/// A change that a device is shown.
+pub fn presence_shown(who: &str, is_here: bool) -> Op<'static> {
+    Op::PresenceShown { who: own(who), is_here }
 }
 
 /// A read under load that goes on to the end, declared linearizable or not.

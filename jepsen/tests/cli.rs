@@ -52,7 +52,7 @@ fn list_says_what_is_waited_for() {
     for line in [
         "power-cut-all",
         "presence",
-        "not yet: comes with presence",
+        "not yet: comes with bucket moves",
         "upgrade",
         "not yet: comes with the second on-disk or wire version",
         "lost_write",

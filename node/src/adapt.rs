@@ -8,6 +8,7 @@ use kith_wire::{
     code::Code,
     id::{ChannelId, ClusterId, GroupId, MapEpoch, NodeId, Term, UserId, hash},
     peer::Caller,
+    presence::PresenceView,
 };
 
 use crate::{
@@ -36,14 +37,24 @@ impl Homes for RouterHomes {
     fn alive(&self, node: NodeId) -> bool {
         self.0.peers().alive(node)
     }
+    fn nodes(&self) -> Vec<NodeId> {
+        self.0.maps().current().nodes.keys().copied().collect()
+    }
+    fn groups(&self) -> Vec<GroupId> {
+        self.0.maps().current().groups.keys().copied().filter(|group| *group != GroupId::META).collect()
+    }
 }
 
-/// Who types, told by fan-out.
+/// Who types and who is here, told by fan-out.
 pub(crate) struct TypingHints(pub(crate) Arc<Fanout>);
 
 impl Hints for TypingHints {
     fn typing(&self, group: GroupId, channel: ChannelId, user: UserId, others: Arc<[UserId]>) {
         self.0.handle_typing(group, channel, user, others);
+    }
+    fn look(&self, group: GroupId, asker: UserId, users: Vec<UserId>) -> BoxFuture<'static, Result<Vec<PresenceView>, Refusal>> {
+        let fanout = self.0.clone();
+        async move { fanout.look(group, asker, users).await }.boxed()
     }
 }
 

@@ -59,10 +59,10 @@ struct Payer {
 
 /// One debt as its row said.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-struct Owed {
-    user: UserId,
-    debt: Debt,
-    version: u64,
+pub(crate) struct Owed {
+    pub(crate) user: UserId,
+    pub(crate) debt: Debt,
+    pub(crate) version: u64,
 }
 
 /// When one that failed is tried again, and how long the next wait is.
@@ -122,11 +122,12 @@ impl Payer {
         // Groups that could not be asked in this pass: what is owed to them waits, and holds up nothing else.
         let down = Mutex::new(BTreeSet::new());
         loop {
-            let page = read(handle, after.take())?;
+            let page = read(handle, after.take(), PAGE)?;
             let is_last = page.len() < PAGE;
             after = page.last().map(|owed| (owed.user, owed.debt.clone()));
             let now = self.router.clock().instant();
-            let is_due = |owed: &Owed| failed.get(&(owed.user, owed.debt.clone())).is_none_or(|(at, _)| *at <= now);
+            // What is owed to the app's backend is a duty of its own: somebody else's server may be slow.
+            let is_due = |owed: &Owed| owed.debt != Debt::Reset && failed.get(&(owed.user, owed.debt.clone())).is_none_or(|(at, _)| *at <= now);
             let due: Vec<_> = page.iter().filter(|owed| is_due(owed)).cloned().collect();
             seen.extend(page.into_iter().map(|owed| (owed.user, owed.debt)));
             let paid = due.into_iter().map(|owed| async {
@@ -166,7 +167,7 @@ impl Payer {
         let bucket = match debt {
             Debt::Name(name) => Bucket::of_name(name),
             Debt::Contact(user) | Debt::Bot(user) => user.bucket(),
-            Debt::Search | Debt::Texts => return None,
+            Debt::Search | Debt::Texts | Debt::Reset => return None,
         };
         self.router.locate(bucket).ok().map(|route| route.group)
     }
@@ -179,6 +180,7 @@ impl Payer {
             Debt::Search => self.pay_search(handle, owed.user, deadline).await?,
             Debt::Bot(bot) => self.pay_bot(owed.user, *bot, deadline).await?,
             Debt::Texts => self.pay_texts(handle, owed.user).await?,
+            Debt::Reset => return Ok(()),
         }
         let paid = UserChange::Paid { debt: owed.debt.clone(), version: owed.version };
         // If this is lost, it is paid once more.
@@ -299,8 +301,9 @@ fn lock<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn read(handle: &GroupHandle, after: Option<(UserId, Debt)>) -> Result<Vec<Owed>, ViewError> {
-    let rows = handle.reader()?.scan(&Scan::Owed(after), false, PAGE)?;
+/// What is owed by the users of a group, after this one; at most `limit`.
+pub(crate) fn read(handle: &GroupHandle, after: Option<(UserId, Debt)>, limit: usize) -> Result<Vec<Owed>, ViewError> {
+    let rows = handle.reader()?.scan(&Scan::Owed(after), false, limit)?;
     let mut page = Vec::with_capacity(rows.len());
     for (key, row) in rows {
         let version = Held::<OwedRow>::new(&key, Arc::clone(&row))?.version;

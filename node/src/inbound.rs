@@ -69,6 +69,10 @@ impl Inbound for Dispatch {
                 let fanout = self.fanout.clone();
                 async move { fanout.handle_register(from, group, boot, sessions).await }.boxed()
             }
+            Ask::Watch { group, boot, watches } => {
+                let fanout = self.fanout.clone();
+                async move { fanout.handle_watch(from, group, boot, watches).await }.boxed()
+            }
             ask @ (Ask::Vote { .. } | Ask::TransferLeader { .. } | Ask::Heartbeats(_) | Ask::Withdraw { .. }) => {
                 let groups = self.groups.clone();
                 async move { groups.handle_ask(from, ask).await }.boxed()

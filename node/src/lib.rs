@@ -15,6 +15,8 @@ mod debt;
 pub mod demo;
 pub mod edge;
 pub mod fanout;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod hook;
 pub mod http;
 mod inbound;
@@ -22,6 +24,7 @@ pub mod leadership;
 mod metrics;
 pub mod node;
 pub mod operator;
+pub mod outbound;
 pub mod outbox;
 pub mod peer;
 pub mod rate;

@@ -9,6 +9,7 @@ use kith_raft::{RaftMetrics, storage::Storage};
 use prometheus_client::registry::Registry;
 
 use crate::{
+    auth::metrics::AuthMetrics,
     edge::metrics::EdgeMetrics,
     fanout::metrics::FanoutMetrics,
     hook::HookMetrics,
@@ -31,6 +32,7 @@ pub(crate) struct AllMetrics {
     pub(crate) outbox: Arc<OutboxMetrics>,
     pub(crate) fanout: Arc<FanoutMetrics>,
     pub(crate) timer: Arc<TimerMetrics>,
+    pub(crate) auth: Arc<AuthMetrics>,
     pub(crate) hook: Arc<HookMetrics>,
     pub(crate) api: Arc<ApiMetrics>,
     pub(crate) search: Arc<SearchMetrics>,
@@ -48,6 +50,7 @@ impl AllMetrics {
         self.outbox.register(&mut registry);
         self.fanout.register(&mut registry);
         self.timer.register(&mut registry);
+        self.auth.register(&mut registry);
         self.hook.register(&mut registry);
         self.api.register(&mut registry);
         self.search.register(&mut registry);
@@ -67,7 +70,7 @@ mod tests {
     const MEASURED: &[&str] = &["seconds", "bytes", "items", "jobs", "round", "write"];
     /// Units that must be written as seconds or bytes.
     const OTHER_UNITS: &[&str] = &["ms", "millis", "us", "micros", "ns", "kb", "mb", "kib", "mib"];
-    const MODULES: &[&str] = &["storage", "raft", "node", "peer", "edge", "session", "outbox", "fanout", "timer", "hook", "http", "search"];
+    const MODULES: &[&str] = &["storage", "raft", "node", "peer", "edge", "session", "outbox", "fanout", "timer", "auth", "hook", "http", "search"];
     const LABELS: &[&str] = &["class", "reason", "route", "le"];
     const KEPT: &str = include_str!("../tests/metrics.txt");
 

@@ -15,7 +15,7 @@ use std::{
 use kith_machine::mutant::Quirk;
 use kith_raft::{
     FailPoints, GroupHandle, Groups, GroupsConfig, GroupsOptions, Lanes, OpenError,
-    storage::{self, Condition, Storage},
+    storage::{self, Storage},
 };
 use kith_wire::{hello::Features, id::NodeId};
 use prometheus_client::registry::Registry;
@@ -26,7 +26,7 @@ use tracing::Instrument;
 
 use crate::{
     adapt::{AddressDoor, ClusterTokens, RouterHomes, ServiceRequests, SessionCount, TypingHints},
-    auth::{TokenKey, gate::Gate, issuer::Issuers},
+    auth::{TokenKey, gate::Gate, issuer::Issuers, reset},
     clock::{SharedClock, SystemClock},
     cluster::{
         ClusterFiles,
@@ -44,6 +44,7 @@ use crate::{
         self,
         api::{ApiOptions, ApiParts, Rates},
         listen::ListenParts,
+        ready::NodeReady,
     },
     inbound::Dispatch,
     leadership::Duty,
@@ -54,10 +55,10 @@ use crate::{
     },
     router::{LocalOps, Router},
     search::{Search, SearchOptions},
-    service::{Service, local::Local, search::Searches},
+    service::{Service, desk::Desk, local::Local, search::Searches},
     session::{self, Door, Sessions, Tokens, driver::SessionParts},
     supervise::Tasks,
-    telemetry::{NodeMetrics, rss_bytes},
+    telemetry::{NodeMetrics, live_bytes, rss_bytes},
     timer::TimerDuty,
 };
 
@@ -117,6 +118,9 @@ pub enum StartError {
     /// The system gives no threads.
     #[error("cannot start threads")]
     Lanes(#[source] io::Error),
+    /// The app's backend for lost passwords cannot be told.
+    #[error("cannot use the settings in [auth.reset]")]
+    Reset(#[from] reset::ResetError),
     /// The data directory cannot be opened.
     #[error("cannot open the data directory {path}")]
     Storage {
@@ -255,7 +259,7 @@ impl Node {
             links: Arc::new(peers.clone()),
             homes: Arc::new(RouterHomes(router.clone())),
             clock: clock.clone(),
-            options: FanoutOptions { quirk, ..FanoutOptions::default() },
+            options: FanoutOptions { quirk, presence: files.presence, ..FanoutOptions::default() },
             fail_points: failpoints,
             metrics: metrics.fanout.clone(),
         });
@@ -272,8 +276,9 @@ impl Node {
         };
         let search = Search::new(id, groups.clone(), maps.clone(), clock.clone(), options, metrics.search.clone());
         let searches = Searches::new(router.clone(), search.clone(), metrics.search.clone());
-        let issuers = Arc::new(Issuers::new(config.auth.issuers.clone(), clock.clone()));
-        let service = Service::new(router.clone(), gate, issuers, poster.clone(), searches, sessions);
+        let issuers = Arc::new(Issuers::new(config.auth.issuers.clone(), clock.clone(), tasks.on(&Handle::current()), &metrics.auth));
+        let backend = config.auth.reset.as_ref().map(|reset| reset::Backend::new(reset, config.hooks.allow_private)).transpose()?;
+        let service = Service::new(router.clone(), gate.clone(), (issuers, backend.is_some()), poster.clone(), searches, sessions);
         let door: Arc<dyn Door> = Arc::new(AddressDoor::new(clock.clone()));
         let tokens: Arc<dyn Tokens> = Arc::new(ClusterTokens { key: files.token_key.clone(), cluster: files.id, clock: clock.clone() });
         let local_sessions: Arc<dyn Sessions> = Arc::new(LocalSessions(fanout.clone()));
@@ -286,6 +291,7 @@ impl Node {
             outbox_metrics: metrics.outbox.clone(),
             clock: clock.clone(),
             metrics: metrics.api.clone(),
+            gate: gate.clone(),
             secret: files.token_key.derive(&[b"kith/http-api/1"]),
             ending: api_tasks.cancelled(),
             options: api_options(&config.api),
@@ -331,7 +337,8 @@ impl Node {
             Arc::new(fanout_duty),
             Arc::new(DebtDuty::new(router.clone(), tasks.child())),
             Arc::new(TimerDuty::new(router.clone(), tasks.child(), metrics.timer.clone())),
-            Arc::new(HookDuty::new(router.clone(), poster, tasks.child(), metrics.hook.clone())),
+            Arc::new(HookDuty::new(router.clone(), poster, Desk::new(router.clone(), gate.clone()), tasks.child(), metrics.hook.clone())),
+            Arc::new(reset::ResetDuty::new(router.clone(), gate, backend, tasks.child(), metrics.auth.clone())),
         ]);
         peers.follow(&maps.current());
         let replicas = Replicas {
@@ -349,6 +356,7 @@ impl Node {
         controller.start();
         tasks.spawn("service.receipts", service.clone().run_receipts());
         tasks.spawn("telemetry.node", show(metrics.node, service.clone()));
+        tasks.spawn("fanout.keep_looking", fanout.clone().keep_looking());
         tasks.spawn("fanout.keep_registered", fanout.keep_registered());
         admission.spawn("edge.accept", accept(endpoint.clone(), peers.clone(), edge.clone(), tasks.clone(), lanes.clone()));
 
@@ -617,6 +625,7 @@ async fn show(metrics: NodeMetrics, service: Service) {
         ticks.tick().await;
         metrics.map_epoch.set(as_gauge(service.router().maps().current().epoch.get()));
         metrics.rss_bytes.set(as_gauge(rss_bytes().unwrap_or_default()));
+        metrics.live_bytes.set(as_gauge(live_bytes().unwrap_or_default()));
     }
 }
 
@@ -640,50 +649,13 @@ async fn serve_http(address: SocketAddr, service: &Service, registry: &Arc<Regis
     let listen = |source| StartError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(listen)?;
     let bound = listener.local_addr().map_err(listen)?;
-    let (health, registry, cancel) = (Arc::new(NodeHealth { service: service.clone() }), registry.clone(), tasks.cancelled());
+    let (health, registry, cancel) = (Arc::new(NodeReady(service.clone())), registry.clone(), tasks.cancelled());
     tasks.spawn_finishing("http.serve", async move {
         if let Err(error) = http::serve(listener, health, registry, cancel).await {
             tracing::error!(cause = %error, "http.serve failed");
         }
     });
     Ok(bound)
-}
-
-struct NodeHealth {
-    service: Service,
-}
-
-impl http::Health for NodeHealth {
-    fn live(&self) -> Vec<http::Check> {
-        vec![http::Check::pass("process")]
-    }
-    fn ready(&self) -> Vec<http::Check> {
-        let router = self.service.router();
-        let map = router.maps().current();
-        let joined = if map.epoch.get() > 0 { http::Check::pass("map") } else { http::Check::unknown("map", "the first map is not logged yet") };
-        let failed = router.groups().all().iter().filter(|group| group.has_failed()).count();
-        let groups = match failed {
-            0 => http::Check::pass("groups"),
-            count => http::Check::fail("groups", format!("{count} replicas have stopped with an error")),
-        };
-        let own = || map.groups.values().filter(|row| row.replicas.contains(&router.node()));
-        let is_sound = |group| router.groups().condition(group) == Condition::Sound && router.groups().get(group).is_some();
-        let unsound = own().filter(|row| !is_sound(row.group)).count();
-        let replicas = match unsound {
-            _ if !map.nodes.contains_key(&router.node()) => {
-                http::Check::unknown("replicas", "the map does not name this node yet: kith node replace")
-            }
-            0 => http::Check::pass("replicas"),
-            count => http::Check::fail("replicas", format!("{count} replicas are in quarantine or being rebuilt from their peers")),
-        };
-        let led = map.groups.keys().filter(|group| router.leader(**group).is_some()).count();
-        let leaders = if 2 * led > map.groups.len() {
-            http::Check::pass("leaders")
-        } else {
-            http::Check::fail("leaders", format!("{led} of {} groups have a leader that is known here", map.groups.len()))
-        };
-        vec![joined, groups, replicas, leaders]
-    }
 }
 
 /// Key of the kept map.

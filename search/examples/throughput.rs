@@ -22,6 +22,10 @@ const CHANNELS: u64 = 100;
 fn main() {
     let texts: Vec<String> = stdin().lock().lines().map(|line| line.unwrap()).filter(|line| !line.is_empty()).collect();
     let wanted: usize = std::env::args().nth(1).map_or(texts.len(), |count| count.parse().unwrap());
+    if texts.is_empty() || wanted == 0 {
+        eprintln!("no texts: give it a file of them, one a line, on standard input");
+        return;
+    }
     let bytes: usize = texts.iter().map(String::len).sum();
     println!("{} texts of {} bytes on average, {wanted} are indexed", texts.len(), bytes / texts.len());
 

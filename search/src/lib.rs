@@ -7,6 +7,8 @@
 
 mod excerpt;
 mod fold;
+#[doc(hidden)]
+pub mod fuzz;
 mod index;
 mod page;
 mod pending;

@@ -1,25 +1,140 @@
-"""What the document cannot say: a key is drawn anew for each request, since most of those that fit the pattern are dated far from now; and
-operators' requests are an operator's."""
+"""What the document cannot say: what Kith's own formats hold, who asks, and what stands where.
 
+Names are folded before they are judged, so that no pattern holds their rule: it stands here a second time, by Python's own tables. Some of what is well
+formed hangs on the time, or on what is there: such values are moved to where they mean something, so that a right request that is refused is a fault
+there too. In the end it is said which operations were never done."""
+
+import atexit
+import collections
 import os
+import sys
 import time
+import unicodedata
 
 import schemathesis
+from hypothesis import strategies as st
 
 KEY = "Idempotency-Key"
+# Of ann's, in the group that is asked about: see `run`.
+TEXTS = range(2, 42)
+# Of bob's, who is reported.
+OTHERS = range(42, 47)
+AN_HOUR_MS = 3_600_000
+# Ends what it is asked with, so that somebody asks who does nothing else.
+LEAVES = {"endDevice", "deleteAccount", "changePassword", "newRecoveryCode"}
+
+
+def is_shown(character):
+    """Neither a control character, nor invisible, nor one that means another thing elsewhere."""
+    return unicodedata.category(character) not in ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp") and character not in "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0" and not (
+        "\u180b" <= character <= "\u180f" or "\ufe00" <= character <= "\ufe0f" or "\U000e0000" <= character or character in "\ufffc\ufffd"
+    )
+
+
+def is_name(text):
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower())
+    return 0 < len(folded.encode()) <= 64 and all(is_shown(one) and not one.isspace() and one not in "#/,@" for one in folded)
+
+
+shown = st.characters(exclude_categories=("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")).filter(is_shown)
+line = st.text(shown, max_size=16)
+names = st.text(shown.filter(is_name), min_size=1, max_size=12).filter(is_name)
+schemathesis.openapi.format("user-name", names)
+schemathesis.openapi.format("name-prefix", names)
+schemathesis.openapi.format("shown-line", line)
+schemathesis.openapi.format("shown-text", st.lists(line, max_size=3).map("\n".join))
+schemathesis.openapi.format("picture-url", line.map("https://{}".format) | st.just(""))
+schemathesis.openapi.format("webhook-url", st.from_regex(r"https://[a-z]{1,12}\.(invalid|example)(:[1-9][0-9]{0,3})?(/[a-z0-9/?=]{0,12})?", fullmatch=True))
 
 
 def fresh_key():
+    """Most of those that fit the pattern are dated far from now."""
     ms, random = f"{int(time.time() * 1000):012x}", os.urandom(8).hex()
     return f"{ms[:8]}-{ms[8:]}-7{random[:3]}-8{random[3:6]}-{random[4:]}"
+
+
+def of(places, number):
+    return places[int(number) % len(places)]
+
+
+def whole(value):
+    """Numbers as those who have integers write them: 7.0 is one to JSON Schema, and none to the server."""
+    if isinstance(value, dict):
+        return {name: whole(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [whole(one) for one in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def later(number):
+    return int(time.time() * 1000) + AN_HOUR_MS + int(number) % AN_HOUR_MS
+
+
+def settle(operation, case):
+    """Moves what is well formed to where it means something."""
+    if isinstance(case.body, dict):
+        case.body = whole(case.body)
+    if operation == "users" and not case.query:
+        case.query = {"name": "bob"}
+    path, query, body = case.path_parameters or {}, case.query or {}, case.body
+    if "seq" in path:
+        path["seq"] = of(OTHERS if operation == "report" else TEXTS, path["seq"])
+    if operation == "history" and ("at_ms" in query or "around" in query):
+        alone = "at_ms" if "at_ms" in query else "around"
+        for name in {"after", "before", "thread", "at_ms", "around"} - {alone}:
+            query.pop(name, None)
+    if operation == "users" and "name" in query:
+        query.pop("ids", None)
+    if not isinstance(body, dict):
+        return
+    for name in ("due_ms", "until_ms"):
+        if body.get(name):
+            body[name] = later(body[name])
+    for name in ("reply_to", "thread"):
+        if body.get(name):
+            body[name] = of(TEXTS, body[name])
+    if operation == "setRules" and body.get("retention_ms"):
+        # The texts are to stay.
+        body["retention_ms"] += 24 * AN_HOUR_MS
+    if operation == "forward":
+        body.update({"from": os.environ["KITH_CHANNEL"], "seq": of(TEXTS, body["seq"])})
+    position = body if operation in ("markRead", "markDelivered") else body.get("cleared")
+    if isinstance(position, dict):
+        # No record has a count above its place.
+        position["seq"] = of(TEXTS, position["seq"])
+        position["cnt"] = min(position["cnt"], position["seq"] - 1)
 
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
     headers = case.headers or {}
-    # The tool takes some texts for valid that the document's pattern does not allow.
-    if KEY in headers and case.meta is not None and case.meta.generation.mode.is_positive:
-        headers[KEY] = fresh_key()
-    shown = headers.get("Authorization", "")
-    if "operators" in (case.operation.definition.raw.get("tags") or []) and shown.startswith("Bearer ey"):
-        headers["Authorization"] = f"Bearer {os.environ['KITH_OPERATOR']}"
+    raw = case.operation.definition.raw
+    operation = raw.get("operationId")
+    if case.meta is not None and case.meta.generation.mode.is_positive:
+        # The tool takes some texts for valid that the document's pattern does not allow.
+        if KEY in headers:
+            headers[KEY] = fresh_key()
+        settle(operation, case)
+    if headers.get("Authorization", "").startswith("Bearer ey"):
+        if "operators" in (raw.get("tags") or []):
+            headers["Authorization"] = f"Bearer {os.environ['KITH_OPERATOR']}"
+        elif operation in LEAVES:
+            headers["Authorization"] = f"Bearer {os.environ['KITH_LEAVER']}"
+
+
+asked = collections.Counter()
+done = collections.Counter()
+
+
+@schemathesis.hook
+def after_call(context, case, response):
+    operation = case.operation.definition.raw.get("operationId")
+    if case.meta is not None and case.meta.generation.mode.is_positive:
+        asked[operation] += 1
+        done[operation] += 200 <= response.status_code < 300
+
+
+@atexit.register
+def tell():
+    idle = sorted(one for one in asked if not done[one])
+    print(f"of {len(asked)} operations that were asked for as they should be, {len(asked) - len(idle)} were done; never: {', '.join(idle) or 'none'}", file=sys.stderr)

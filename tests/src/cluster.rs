@@ -8,7 +8,7 @@ use std::{
     collections::BTreeMap,
     fmt::Write as _,
     net::{SocketAddr, UdpSocket},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -17,7 +17,11 @@ use kith::{
     Node, NodeOptions,
     auth::{Claims, token::mint},
     clock::{Clock, SystemClock},
-    cluster::{ClusterFiles, NodeSpec, add_node, bootstrap::bootstrap, files::ClusterSpec},
+    cluster::{
+        ClusterFiles, NodeSpec, add_node,
+        bootstrap::bootstrap,
+        files::{ClusterSpec, PresenceFanout, PresenceSettings},
+    },
     config::Config,
 };
 use kith_client::{Backfill, Client, Door, Login, Trust};
@@ -89,6 +93,7 @@ impl Cluster {
                 .collect(),
         };
         bootstrap(folder.path(), &spec).expect("a new cluster");
+        say_presence(folder.path(), &setup.presence);
         let files = ClusterFiles::load(&folder.path().join("cluster")).expect("the cluster's files");
         let place = |socket: &UdpSocket| Place { address: address(socket), node: None, failpoints: FailPoints::default() };
         let nodes = sockets.iter().map(|(id, socket)| (*id, place(socket))).collect();
@@ -491,6 +496,7 @@ impl Cluster {
         config.search.commit_interval_ms = 500;
         config.limits.sessions_max = self.setup.sessions_max;
         config.auth.issuers.clone_from(&self.setup.issuers);
+        config.auth.reset.clone_from(&self.setup.reset);
         config.api.plain = self.setup.api.then(|| SocketAddr::from(([127, 0, 0, 1], 0)));
         config.api.listen = config.api.plain;
         if let Some(rate) = self.setup.user_per_s {
@@ -511,4 +517,15 @@ impl Cluster {
     fn people(&self) -> MutexGuard<'_, BTreeMap<String, UserId>> {
         self.people.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Writes how presence is told into the cluster's files, as an operator does before the first start.
+fn say_presence(folder: &Path, presence: &PresenceSettings) {
+    let path = folder.join("cluster/cluster.toml");
+    let text = std::fs::read_to_string(&path).expect("the cluster's file");
+    let told = match presence.fanout {
+        PresenceFanout::Screens => "screens",
+        PresenceFanout::All => "all",
+    };
+    std::fs::write(&path, format!("{text}\n[presence]\nfanout = \"{told}\"\ngrace_s = {}\n", presence.grace_s)).expect("written");
 }

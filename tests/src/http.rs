@@ -99,9 +99,13 @@ impl Caller {
     }
     /// Listens to a node from a cursor on.
     pub async fn listen(&self, cluster: &Cluster, node: u64, cursor: Option<&str>) -> Events {
+        self.listen_at(cluster, node, "/v1/events", cursor).await
+    }
+    /// As [`Caller::listen`], at a path with what is asked for.
+    pub async fn listen_at(&self, cluster: &Cluster, node: u64, path: &str, cursor: Option<&str>) -> Events {
         let mut stream = TcpStream::connect(plain(cluster, node)).await.expect("the node listens");
         let last = cursor.map(|cursor| ("last-event-id", cursor));
-        let head = self.head("GET", "/v1/events", last.as_slice(), 0);
+        let head = self.head("GET", path, last.as_slice(), 0);
         stream.write_all(head.as_bytes()).await.expect("the node reads");
         let mut stream = BufReader::new(stream);
         let (status, _) = read_head(&mut stream).await;

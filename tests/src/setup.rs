@@ -2,7 +2,10 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use kith::auth::issuer::IssuerConfig;
+use kith::{
+    auth::{issuer::IssuerConfig, reset::ResetConfig},
+    cluster::files::PresenceSettings,
+};
 use kith_raft::{GroupsConfig, Retention, Timers, storage};
 
 /// How a cluster is set up; the default suits a scenario on a small, busy machine.
@@ -26,12 +29,28 @@ pub struct Setup {
     pub user_per_s: Option<NonZeroU32>,
     /// Whose tokens let somebody in.
     pub issuers: Vec<IssuerConfig>,
+    /// The app's backend that hands on codes, at an address of this machine.
+    pub reset: Option<ResetConfig>,
+    /// How presence is told; of a grace that a scenario can wait for.
+    pub presence: PresenceSettings,
 }
 
 impl Default for Setup {
     fn default() -> Self {
         let raft = GroupsConfig { timers: timers(), ..GroupsConfig::default() };
-        Self { nodes: 3, groups: 2, lanes: 1, raft, store: store(), sessions_max: 1_000, api: false, user_per_s: None, issuers: Vec::new() }
+        Self {
+            nodes: 3,
+            groups: 2,
+            lanes: 1,
+            raft,
+            store: store(),
+            sessions_max: 1_000,
+            api: false,
+            user_per_s: None,
+            issuers: Vec::new(),
+            reset: None,
+            presence: PresenceSettings { grace_s: 4, ..PresenceSettings::default() },
+        }
     }
 }
 

@@ -37,6 +37,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("raft/storage/src", &["openraft", "tokio", "quinn", "rustls", "kith_raft", "kith_client"]),
     ("raft/src", &["quinn", "rustls", "axum", "rocksdb", "kith_client"]),
     ("search/src", &["tokio", "rocksdb", "openraft", "quinn", "kith_machine", "kith_storage", "kith_raft", "kith_client", "SystemTime", "Instant"]),
+    ("push/src", &["rocksdb", "openraft", "quinn", "axum", "kith_machine", "kith_storage", "kith_raft", "kith_client", "SystemTime"]),
     ("client-sdk/src", &["kith_machine", "kith_storage", "kith_raft", "openraft", "rocksdb"]),
     // The terminal client stands on the SDK alone.
     ("client-sdk/tui/src", &["kith_machine", "kith_storage", "kith_raft", "kith_wire", "kith", "quinn", "rustls", "openraft", "rocksdb"]),
@@ -82,7 +83,7 @@ fn sources(folder: &str) -> Vec<(String, String)> {
 }
 
 fn everything() -> Vec<(String, String)> {
-    ["wire", "raft", "search", "client-sdk", "node", "tests", "jepsen"].into_iter().flat_map(sources).collect()
+    ["wire", "raft", "search", "push", "client-sdk", "node", "tests", "jepsen"].into_iter().flat_map(sources).collect()
 }
 
 /// The code of a file: without comments, texts between quotes and what stands below `mod tests`.
@@ -119,7 +120,7 @@ fn nothing_in_the_node_uses_its_faces() {
     let mut wrong = Vec::new();
     for (file, text) in sources("node/src") {
         let inside = file.trim_start_matches("node/src/");
-        if ["lib.rs", "main.rs", "node.rs", "metrics.rs"].contains(&inside) || inside.starts_with("cli/") || inside.starts_with("bench/") {
+        if ["lib.rs", "main.rs", "node.rs", "metrics.rs", "fuzz.rs"].contains(&inside) || inside.starts_with("cli/") || inside.starts_with("bench/") {
             continue;
         }
         let code = code(&text);
@@ -133,7 +134,7 @@ fn nothing_in_the_node_uses_its_faces() {
 
 #[test]
 fn nothing_depends_on_the_tests() {
-    for package in ["wire", "raft/machine", "raft/storage", "raft", "search", "client-sdk", "node", "jepsen"] {
+    for package in ["wire", "raft/machine", "raft/storage", "raft", "search", "push", "client-sdk", "node", "jepsen"] {
         let manifest = fs::read_to_string(root().join(package).join("Cargo.toml")).unwrap();
         assert!(!manifest.contains("kith-tests"), "{package}");
     }
@@ -189,4 +190,42 @@ fn shipped_binary_has_no_fail_points() {
     for feature in ["failpoint", "testing"] {
         assert!(!told.contains(&format!("kith-raft feature \"{feature}\"")), "{told}");
     }
+}
+
+/// A parser by its name: a type that is made of text, one that is decoded from bytes, a function that says that it parses.
+fn parsers(code: &str) -> Vec<String> {
+    let word = |rest: &str| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let after = |mark: &'static str| code.split(mark).skip(1);
+    let lists = after("\ntop!(").filter_map(|rest| rest.split_once(": ")?.1.split_once(");")).flat_map(|(list, _)| list.split(", "));
+    let mut found: Vec<String> = after("FromStr for ").map(word).chain(lists.map(word)).collect();
+    let says_so =
+        |name: &String| ["parse", "decode", "unhex", "from_pem", "from_hex", "from_bytes", "fold_name"].iter().any(|begin| name.starts_with(begin));
+    found.extend(after("fn ").map(word).filter(says_so));
+    found
+}
+
+#[test]
+fn whatever_parses_is_fuzzed() {
+    let listed = fs::read_to_string(root().join("tests/fuzz/parsers.txt")).unwrap();
+    let mut known: Vec<(String, String)> = Vec::new();
+    let targets: String = sources("tests/fuzz/tests").into_iter().map(|(_, text)| text).collect();
+    for line in listed.lines().filter(|line| !line.starts_with('#')) {
+        let [file, parser, target] = line.splitn(3, ' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        let is_there = targets.contains(&format!("fn {target}()")) || targets.contains(&format!("\n    {target}: "));
+        assert!(target.starts_with("- ") || is_there, "{line}: no target has that name");
+        known.push((file.to_owned(), parser.to_owned()));
+    }
+    let is_product = |file: &str| {
+        !["/tests/", "tests.rs", "/testing", "/examples/", "/bench/", "/failpoint/", "/fuzz.rs", "mutant.rs"].iter().any(|part| file.contains(part))
+    };
+    let product =
+        ["wire/src", "raft", "search/src", "push/src", "client-sdk", "node/src"].into_iter().flat_map(sources).filter(|(file, _)| is_product(file));
+    let mut found: Vec<(String, String)> =
+        product.flat_map(|(file, text)| parsers(&code(&text)).into_iter().map(move |name| (file.clone(), name))).collect();
+    found.sort();
+    found.dedup();
+    known.sort();
+    let missing: Vec<_> = found.iter().filter(|one| !known.contains(one)).collect();
+    let stale: Vec<_> = known.iter().filter(|one| !found.contains(one)).collect();
+    assert!(missing.is_empty() && stale.is_empty(), "not in tests/fuzz/parsers.txt: {missing:#?}; there, but nowhere else: {stale:#?}");
 }

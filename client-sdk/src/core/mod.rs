@@ -9,13 +9,14 @@ mod cursor;
 mod dial;
 #[cfg(test)]
 pub(crate) mod fake_server;
+mod looking;
 mod outbox;
 mod sync;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -26,11 +27,13 @@ use kith_wire::{
     id::{ChannelId, ClientSeq, ClusterId, Conn, DeviceId, RequestId, Seq, UserId},
     limit::{SESSION_PULLS_MAX, SESSION_REQUESTS_MAX},
     log::Position,
+    presence::PresenceView,
 };
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
 use self::{
     ask::Asks,
+    looking::{About, Looking},
     outbox::{Outbox, Settled},
     sync::{Purpose, Step, Sync},
 };
@@ -81,6 +84,7 @@ pub(crate) enum Output {
         channel: ChannelId,
         user: UserId,
     },
+    Presence(Vec<PresenceView>),
     Replied(Tag, Result<Reply, Error>),
     Sending(ChannelId, ClientSeq),
     Settled(ChannelId, ClientSeq, Fate),
@@ -101,6 +105,7 @@ pub(crate) struct Core {
     outbox: Outbox,
     sync: Sync,
     asks: Asks,
+    looking: Looking,
     /// Own acked writes and heads of pages that the app was shown, beside what `sync` knows: no later page may end before them.
     known: HashMap<ChannelId, Seq>,
     next_request: u64,
@@ -137,6 +142,7 @@ enum Phase {
 enum Waiting {
     Write(ChannelId, ClientSeq),
     App(Tag),
+    Looking(About),
     Discover,
 }
 
@@ -158,6 +164,7 @@ impl Core {
             outbox,
             sync,
             asks: Asks::default(),
+            looking: Looking::default(),
             known: HashMap::new(),
             next_request: 1,
             requests: BTreeMap::new(),
@@ -239,6 +246,14 @@ impl Core {
         };
         self.asks.push(now, what, within)
     }
+    /// Whom the app shows from now on.
+    pub(crate) fn handle_wanted(&mut self, wanted: BTreeSet<UserId>) {
+        self.looking.handle_wanted(wanted);
+    }
+    /// Whether somebody sits before this device.
+    pub(crate) fn handle_activity(&mut self, active: bool) {
+        self.looking.handle_activity(active);
+    }
     /// A pull ended.
     pub(crate) fn handle_page(&mut self, now: Instant, id: PullId, page: Result<Page, Error>) {
         let Some(of) = self.pulls.remove(&id) else { return };
@@ -275,6 +290,7 @@ impl Core {
             self.outputs.push_back(Output::Replied(tag, Err(error)));
         }
         self.asks.handle_timeout(now);
+        self.looking.handle_timeout(now);
         self.sync.handle_timeout(now);
         self.outbox.handle_timeout(now);
         match self.phase {
@@ -358,7 +374,7 @@ impl Core {
     }
     /// When `handle_timeout` is due; after it, frames and pulls may be taken again.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let waits = [self.asks.poll_timeout(), self.sync.poll_timeout(), self.outbox.poll_timeout()];
+        let waits = [self.asks.poll_timeout(), self.sync.poll_timeout(), self.outbox.poll_timeout(), self.looking.poll_timeout()];
         let session = match self.phase {
             Phase::Down => [None; 3],
             Phase::Hello | Phase::Greeting => [Some(self.heard + HELLO_WITHIN), None, None],
@@ -396,6 +412,7 @@ impl Core {
         self.config.cluster = Some(welcome.cluster);
         self.discover_due = true;
         self.sync.handle_connected(welcome.user_rev);
+        self.looking.handle_connected();
         self.outputs.push_back(Output::Welcomed);
         self.check_reconciled();
     }
@@ -425,6 +442,7 @@ impl Core {
                     self.outputs.push_back(Output::Replied(tag, result));
                 }
             }
+            Waiting::Looking(about) => self.looking.handle_answer(about, answer.is_ok(), now),
             Waiting::Discover => {
                 if let Ok(Answer::Edges(edges)) = answer {
                     self.changes.push(Change::Edges(edges.clone()));
@@ -463,6 +481,7 @@ impl Core {
             Event::SyncNeeded { to } => self.sync.handle_target(to),
             Event::Receipt { channel, user, read, delivered } => self.outputs.push_back(Output::Receipt { channel, user, read, delivered }),
             Event::Typing { channel, user } => self.outputs.push_back(Output::Typing { channel, user }),
+            Event::Presence(views) => self.outputs.push_back(Output::Presence(views)),
             Event::GoAway { after_ms } => self.outputs.push_back(Output::GoAway(Duration::from_millis(u64::from(after_ms)))),
         }
     }
@@ -487,6 +506,9 @@ impl Core {
         }
         if self.requests.len() >= REQUESTS_MAX {
             return None;
+        }
+        if let Some((about, request)) = self.looking.poll() {
+            return Some((Waiting::Looking(about), request));
         }
         // Writes leave room for questions, so that those never wait for a group without a leader.
         if let Some((tag, request)) = self.asks.poll_request() {

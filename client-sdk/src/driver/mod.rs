@@ -34,6 +34,7 @@ use crate::{
     error::Error,
     feed::{Event, Feed},
     outgoing::{Delivery, MessageRef, Outgoing},
+    presence::Screens,
     status::{Connection, Status},
     store::Store,
     token::{TokenProvider, TokenReason},
@@ -52,6 +53,7 @@ pub(crate) enum Command {
     Connect,
     Write { channel: ChannelId, make: Box<dyn FnOnce(ClientSeq) -> Request + Send>, room: OwnedSemaphorePermit, done: oneshot::Sender<Outgoing> },
     Ask { what: What, within: Duration, room: OwnedSemaphorePermit, done: oneshot::Sender<Result<Reply, Error>> },
+    Activity(bool),
     NetworkChanged,
     Close,
 }
@@ -68,6 +70,7 @@ pub(crate) struct Parts {
     pub(crate) server_name: Option<Arc<str>>,
     pub(crate) token: Option<String>,
     pub(crate) feed: Arc<Feed>,
+    pub(crate) screens: Arc<Screens>,
     pub(crate) status: watch::Sender<Status>,
     pub(crate) connection: watch::Sender<Connection>,
     pub(crate) behind: watch::Sender<usize>,
@@ -107,6 +110,7 @@ enum Happened {
     Moved(Result<(), Error>),
     Pulled(PullId, Result<Page, Error>),
     Drained,
+    Stirred,
     Time,
 }
 
@@ -199,6 +203,7 @@ impl Driver {
             Some((id, page)) = self.pulls.next(), if !self.pulls.is_empty() => Happened::Pulled(id, page),
             command = commands.recv() => Happened::Command(command),
             () = self.parts.feed.drained.notified() => Happened::Drained,
+            () = self.parts.screens.stirred.notified() => Happened::Stirred,
             () = timer => Happened::Time,
         }
     }
@@ -231,6 +236,7 @@ impl Driver {
                 }
             }
             Happened::Pulled(id, page) => self.parts.core.handle_page(now, id, page),
+            Happened::Stirred => self.parts.core.handle_wanted(self.parts.screens.wanted()),
             Happened::Drained => self.parts.core.handle_paused(self.parts.feed.is_full()),
             Happened::Time => {}
         }
@@ -264,6 +270,7 @@ impl Driver {
                 let tag = self.parts.core.handle_ask(now, what, within);
                 self.asks.insert(tag, (done, room));
             }
+            Command::Activity(active) => self.parts.core.handle_activity(active),
             Command::NetworkChanged => {
                 self.parts.dial.reset();
                 if self.parts.owns_endpoint
@@ -338,6 +345,7 @@ impl Driver {
                 Output::Show(Show::Records(channel, records)) => events.extend(records.into_iter().map(|record| Event::Record { channel, record })),
                 Output::Show(Show::Row(row)) => events.push(Event::Channel(row)),
                 Output::Typing { channel, user } => events.push(Event::Typing { channel, user }),
+                Output::Presence(views) => self.parts.screens.take(views),
                 Output::Receipt { channel, user, read, delivered } => events.push(Event::Receipt { channel, user, read, delivered }),
                 Output::StoreReplaced => events.push(Event::StoreReplaced),
                 Output::Replied(tag, result) => {

@@ -20,7 +20,7 @@ use rustls::pki_types::PrivateKeyDer;
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    Backfill, Client, ClientBuilder, Error, Event, Events, MemoryStore, RetryPolicy, Status, Trust,
+    Backfill, Client, ClientBuilder, Connection, Error, Event, Events, MemoryStore, RetryPolicy, Status, Trust,
     core::fake_server::{Faults, ME, Server},
 };
 
@@ -259,6 +259,20 @@ async fn refused_tokens_are_asked_for_anew_and_then_shown() {
     edge.refuse.lock().expect("no panic").extend([Code::BadToken; 8]);
     let client = edge.client().build().await.expect("a client");
     assert_eq!(client.connect().await.map_err(|error| error.code), Err(Code::BadToken));
+}
+
+#[tokio::test]
+async fn a_screen_can_say_which_edge_it_is_and_when_the_next_is_tried() {
+    let edge = Edge::start();
+    let client = edge.client().retry(RetryPolicy { min: Duration::from_secs(600), max: Duration::from_secs(600) }).build().await.expect("a client");
+    assert_eq!(client.connection().get(), Connection::default());
+    client.connect().await.expect("connected");
+    let address = edge.endpoint.local_addr().expect("an address").to_string();
+    assert_eq!(client.connection().get(), Connection { edge: address.clone(), next_try: None });
+    drop(edge);
+    let lost = client.connection().wait_for(|connection| connection.next_try.is_some()).await.expect("the client lives");
+    assert_eq!(lost.edge, address);
+    client.close().await;
 }
 
 #[tokio::test]

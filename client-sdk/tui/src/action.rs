@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crossterm::event::KeyEvent;
 use kith_client::{
-    ChannelSummary, Draft, Error, Event as SdkEvent, ProfileChange,
+    ChannelSummary, Draft, Error, Event as SdkEvent, PresenceMap, ProfileChange,
     wire::{
         act::{Reaction, Rules},
         client::{ChannelView, GroupView, HistoryPage},
@@ -42,6 +42,8 @@ pub enum Event {
     Link(Link),
     /// Something that nobody asked for.
     Sdk(SdkEvent),
+    /// How users whom the screen shows are.
+    Presence(PresenceMap),
     /// The list of conversations, those that are archived apart.
     Listed(Vec<ChannelSummary>, Vec<ChannelSummary>),
     /// What came of a question.
@@ -92,6 +94,8 @@ pub enum Action {
     Forget(String),
     /// Read the list of conversations.
     List,
+    /// Look at these users from now on, and at no others.
+    Look(Vec<UserId>),
     /// Ask.
     Ask(Ask),
     /// Do something that is numbered, resent until it is answered, and done once.

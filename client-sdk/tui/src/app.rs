@@ -23,7 +23,11 @@ use crate::{
     field::Field,
     keys::{self, Chord, Edit, Table},
     screen::Screen,
-    state::{people::People, talk::Talk},
+    state::{
+        people::People,
+        presence::{self, Presence},
+        talk::Talk,
+    },
     time::Zone,
     view,
 };
@@ -81,6 +85,7 @@ pub struct App {
     pub(crate) opened: VecDeque<ChannelId>,
     /// Who types where, and until when that is believed.
     pub(crate) typing: BTreeMap<ChannelId, BTreeMap<UserId, Timestamp>>,
+    pub(crate) presence: Presence,
     pub(crate) contacts: Option<Vec<ContactView>>,
     pub(crate) toasts: VecDeque<Toast>,
     pub(crate) doing: BTreeMap<u64, Doing>,
@@ -116,6 +121,7 @@ impl App {
             talks: BTreeMap::new(),
             opened: VecDeque::new(),
             typing: BTreeMap::new(),
+            presence: Presence::default(),
             contacts: None,
             toasts: VecDeque::new(),
             doing: BTreeMap::new(),
@@ -153,6 +159,7 @@ impl App {
             Event::Left(error) => self.left(error.as_ref()),
             Event::Link(link) => self.linked(link),
             Event::Sdk(event) => self.told(event),
+            Event::Presence(map) => self.presence.take(map),
             Event::Listed(list, archived) => self.listed(list, archived),
             Event::Answered(ask, result) => self.answered(*ask, result),
             Event::Wrote(ticket, progress) => self.wrote(ticket, &progress),
@@ -454,6 +461,10 @@ impl App {
         if let Screen::Talk { channel } = *self.ground() {
             self.fetch(channel);
             self.mark_read(channel);
+        }
+        let shown = presence::on_screen(self);
+        if let Some(users) = self.presence.poll(shown) {
+            self.act(Action::Look(users));
         }
         while let Some(users) = self.people.poll(self.now) {
             self.ask(Ask::Names(users));

@@ -12,6 +12,8 @@ mod app;
 mod clock;
 mod deed;
 mod field;
+#[doc(hidden)]
+pub mod fuzz;
 mod home;
 mod keys;
 mod screen;

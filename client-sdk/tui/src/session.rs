@@ -7,8 +7,12 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use kith_client::{
-    Backfill, Client, Connection, Door, Entered, Error, Events, Live, RetryPolicy, Status, Trust,
-    wire::{code::Code, id::ChannelId, secret::Secret},
+    Backfill, Client, Connection, Door, Entered, Error, Events, Live, PresenceMap, RetryPolicy, Status, Trust,
+    wire::{
+        code::Code,
+        id::{ChannelId, UserId},
+        secret::Secret,
+    },
 };
 use tokio::sync::mpsc;
 
@@ -41,6 +45,7 @@ pub(crate) struct Session {
     pub(crate) events: Events,
     pub(crate) status: Live<Status>,
     pub(crate) connection: Live<Connection>,
+    presence: Live<PresenceMap>,
     pub(crate) writes: mpsc::Sender<Handed>,
     pub(crate) told: mpsc::Receiver<Event>,
     pub(crate) seat: Arc<dyn Seat>,
@@ -95,6 +100,7 @@ pub(crate) async fn enter(home: Arc<dyn Home>, entry: Entry, title: String) -> R
         events: client.events(),
         status: client.status(),
         connection: client.connection(),
+        presence: client.presence(&[]),
         name: saved.name,
         recovery: entered.recovery,
         writes,
@@ -137,6 +143,11 @@ impl Session {
             }
         }
     }
+    /// Looks at these users, and no others; gives what is known of them now.
+    pub(crate) fn look(&mut self, users: &[UserId]) -> PresenceMap {
+        self.presence = self.client.presence(users);
+        self.presence.get()
+    }
     /// The next thing that happened. Cancel safe: each branch is.
     pub(crate) async fn next(&mut self) -> Event {
         tokio::select! {
@@ -150,6 +161,7 @@ impl Session {
                 _ => Event::Link(self.link()),
             },
             Some(_) = self.connection.changed() => Event::Link(self.link()),
+            Some(map) = self.presence.changed() => Event::Presence(map),
         }
     }
     /// Something that has happened already, if there is anything.

@@ -180,6 +180,11 @@ impl Shell {
                 },
             },
             Action::List => self.wants_list = true,
+            Action::Look(users) => {
+                if let Some(map) = self.session.as_mut().map(|session| session.look(&users)) {
+                    self.update(Event::Presence(map));
+                }
+            }
             Action::Ask(ask) => self.ask(ask),
             Action::Write { ticket, channel, write } => {
                 let handed = self.session.as_ref().is_some_and(|session| session.writes.try_send((ticket, channel, write)).is_ok());

@@ -89,7 +89,7 @@ pub(crate) fn ranges(text: &str, cells: usize) -> Vec<(usize, usize)> {
     let (mut start, mut used) = (0, 0);
     // The last place in this line where it may be broken, and what is used up to there.
     let mut space: Option<(usize, usize)> = None;
-    for (at, grapheme) in text.grapheme_indices(true) {
+    for (at, grapheme) in text.grapheme_indices(true).flat_map(|(at, grapheme)| parts(at, grapheme, cells)) {
         if grapheme == "\n" || grapheme == "\r\n" {
             lines.push((start, at + grapheme.len()));
             (start, used, space) = (at + grapheme.len(), 0, None);
@@ -121,6 +121,14 @@ pub(crate) fn ranges(text: &str, cells: usize) -> Vec<(usize, usize)> {
     lines
 }
 
+/// A grapheme that is wider than a line (an Arabic sign that goes over what follows, before a wide character) by its characters.
+fn parts(at: usize, grapheme: &str, cells: usize) -> impl Iterator<Item = (usize, &str)> {
+    let is_whole = width(grapheme) <= cells;
+    let whole = is_whole.then_some((at, grapheme));
+    let parts = if is_whole { "" } else { grapheme };
+    whole.into_iter().chain(parts.char_indices().map(move |(from, c)| (at + from, &parts[from..from + c.len_utf8()])))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -149,7 +157,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn wrapped_text_is_the_text_and_fits(text in "[ab \\n世👍é]{0,60}", cells in 0_usize..20) {
+        fn wrapped_text_is_the_text_and_fits(text in "[ab \\n世👍é\u{6dd}]{0,60}", cells in 0_usize..20) {
             let ranges = ranges(&text, cells);
             prop_assert_eq!(ranges.iter().map(|(from, to)| &text[*from..*to]).collect::<String>(), text.as_str());
             for part in wrap(&text, cells) {

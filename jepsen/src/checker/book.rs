@@ -123,11 +123,21 @@ pub(crate) enum What<'f> {
         is_linearizable: bool,
         is_final: bool,
     },
+    /// Unread texts, as they are shown and as they are counted in the log.
+    Unread {
+        channel: ChannelIx,
+        counts: Option<(u64, u64)>,
+    },
     Member {
         channel: ChannelIx,
         member: UserIx,
         adds: bool,
         seq: Option<u64>,
+    },
+    /// Something was done that only a member may do, or refused since they are none.
+    Acted {
+        channel: ChannelIx,
+        is_not_member: bool,
     },
     Members {
         channel: ChannelIx,
@@ -141,6 +151,12 @@ pub(crate) enum What<'f> {
         sets: bool,
         is_linearizable: bool,
         is_final: bool,
+    },
+    /// By the words of which version a text is found.
+    Searched {
+        thing: ThingIx,
+        version: Option<u64>,
+        is_member: bool,
     },
     Named {
         thing: ThingIx,
@@ -160,6 +176,16 @@ pub(crate) enum What<'f> {
     Presence {
         users: Vec<UserIx>,
         is_final: bool,
+        is_contact: bool,
+    },
+    /// The line's user has come or left.
+    Came {
+        is_here: bool,
+    },
+    /// A device that looks on is shown it.
+    Shown {
+        who: UserIx,
+        is_here: bool,
     },
 }
 
@@ -248,6 +274,10 @@ impl Book {
         self.messages.text(message.0)
     }
 
+    pub(crate) fn user(&self, user: UserIx) -> &str {
+        self.users.text(user.0)
+    }
+
     pub(crate) fn channel(&self, channel: ChannelIx) -> &str {
         self.channels.text(channel.0)
     }
@@ -303,7 +333,7 @@ impl Book {
             device,
             user,
             node,
-            what: What::Presence { users: Vec::new(), is_final: false },
+            what: What::Came { is_here: false },
         };
         if let Op::Received { message, seq, payload, .. } = &event.op {
             let (channel, message) = (channel?, self.number(message));
@@ -317,6 +347,14 @@ impl Book {
             let (channel, message) = (channel?, self.number(message));
             self.place(channel, message, *seq);
             fact.what = What::Hook { channel, told: Some((message, *seq)) };
+            return Some(fact);
+        }
+        if let Op::PresenceSet { is_here } = event.op {
+            fact.what = What::Came { is_here };
+            return Some(fact);
+        }
+        if let Op::PresenceShown { who, is_here } = &event.op {
+            fact.what = What::Shown { who: UserIx(self.users.number(who)), is_here: *is_here };
             return Some(fact);
         }
         if let Op::HookEnd { .. } = &event.op {
@@ -353,8 +391,10 @@ impl Book {
             Op::CursorGet { position, .. } => {
                 What::CursorGet { channel: channel?, position: *position, is_linearizable: open.is_linearizable, is_final: open.is_final }
             }
+            Op::UnreadGet { shown, counted, .. } => What::Unread { channel: channel?, counts: shown.zip(*counted) },
             Op::MemberAdd { seq, .. } => What::Member { channel: channel?, member: open.member?, adds: true, seq: *seq },
             Op::MemberRemove { seq, .. } => What::Member { channel: channel?, member: open.member?, adds: false, seq: *seq },
+            Op::MemberAct { .. } => What::Acted { channel: channel?, is_not_member: event.error.as_deref() == Some("not_member") },
             Op::MembersGet { members, .. } => {
                 let members = members.iter().map(|name| UserIx(self.users.number(name))).collect();
                 What::Members { channel: channel?, members, is_linearizable: open.is_linearizable }
@@ -365,6 +405,7 @@ impl Book {
             Op::EditGet { version, .. } => {
                 What::Edited { thing: open.thing?, version: *version, sets: false, is_linearizable: open.is_linearizable, is_final: open.is_final }
             }
+            Op::SearchGet { version, is_member, .. } => What::Searched { thing: open.thing?, version: *version, is_member: *is_member },
             Op::NameTake { owner, .. } | Op::NameGet { owner, .. } => What::Named {
                 thing: open.thing?,
                 owner: owner.as_deref().filter(|owner| !owner.is_empty()).map(digest),
@@ -373,10 +414,11 @@ impl Book {
             Op::LaterSet { .. } => What::Later { thing: open.thing?, step: Later::Set },
             Op::LaterCancel { .. } => What::Later { thing: open.thing?, step: Later::Cancel },
             Op::LaterGet { count, .. } => What::Later { thing: open.thing?, step: Later::Count(*count) },
-            Op::PresenceGet { users, .. } => {
-                What::Presence { users: users.iter().map(|name| UserIx(self.users.number(name))).collect(), is_final: open.is_final }
+            Op::PresenceGet { users, is_contact, .. } => {
+                let users = users.iter().map(|name| UserIx(self.users.number(name))).collect();
+                What::Presence { users, is_final: open.is_final, is_contact: *is_contact }
             }
-            Op::Received { .. } | Op::HookEvent { .. } | Op::HookEnd { .. } => return None,
+            Op::Received { .. } | Op::HookEvent { .. } | Op::HookEnd { .. } | Op::PresenceSet { .. } | Op::PresenceShown { .. } => return None,
         };
         Some(fact)
     }

@@ -58,6 +58,12 @@ impl Cursor {
 
 impl Property for Cursor {
     fn observe(&mut self, book: &Book, fact: &Fact<'_>, findings: &mut Findings) {
+        if let (What::Unread { channel, counts: Some((shown, counted)) }, Outcome::Ok) = (&fact.what, fact.outcome)
+            && shown != counted
+        {
+            findings
+                .report(Anomaly::UnreadWrong, || format!("line {}: {shown} unread in {}, {counted} are there", fact.line, book.channel(*channel)));
+        }
         match &fact.what {
             What::CursorSet { channel, position } => match fact.outcome {
                 Outcome::Invoke => {

@@ -55,11 +55,16 @@ anomalies! {
     CursorBackwards "cursor_backwards" "a read position went back";
     CursorLost "cursor_lost" "an acked read position is not there";
     CursorPhantom "cursor_phantom" "a read position that nobody set";
+    UnreadWrong "unread_wrong" "a device shows another number of unread texts than its log has above its position, after heal";
     MembershipNotLinearizable "membership_not_linearizable" "no order of the membership operations explains their answers";
     ReadPastRemoval "read_past_removal" "a removed member read what came after the removal";
     EditBackwards "edit_backwards" "an older version of a text than was read before, or a text that had been taken away";
     EditLost "edit_lost" "an acked edit or deletion is not there";
     EditPhantom "edit_phantom" "a version of a text that nobody wrote";
+    SearchLost "search_lost" "a text is not found by the words that it has, over some node, after heal";
+    SearchStale "search_stale" "a text is found by words that were edited or taken away, after heal";
+    SearchTwice "search_twice" "a search that is gone through to its end gives one text twice";
+    SearchLeak "search_leak" "somebody found a text that they may not read";
     NameShared "name_shared" "one name, two accounts";
     NameLost "name_lost" "a name that was given to somebody is nobody's, or was refused to all and is nobody's";
     LaterTwice "later_twice" "a text that was to be sent later is there more than once";
@@ -68,6 +73,9 @@ anomalies! {
     HookLost "hook_lost" "a webhook was never told of an acked message";
     HookBackwards "hook_backwards" "a webhook was told of a message for the first time after a later one";
     PresenceDivergence "presence_divergence" "nodes differ on who is online, after heal";
+    PresenceWrong "presence_wrong" "somebody who is here is not named, or one who has left is, after heal";
+    PresenceFlap "presence_flap" "somebody who stayed was shown gone, when all had settled after heal";
+    PresenceLeak "presence_leak" "a stranger learned who is here";
     NotLive "not_live" "a channel that was tried after heal had no ack in time";
     FaultNeverBit "fault_never_bit" "a required fault was installed and touched nothing: the run proves nothing about it";
 }

@@ -96,6 +96,12 @@ impl Property for Membership {
                 let all = members.iter().fold(0u128, |all, user| all | 1 << log.bit(*user));
                 log.operations.push(Operation { act: Act::Are(all), from: fact.invoked_at, to: Some(fact.at), line: fact.line });
             }
+            What::Acted { channel, is_not_member } if fact.outcome == Outcome::Ok || *is_not_member => {
+                let (Some(log), Some(user)) = (self.channels.get_mut(channel), fact.user) else { return };
+                let bit = log.bit(user);
+                let act = if fact.outcome == Outcome::Ok { Act::IsMember(bit) } else { Act::IsStranger(bit) };
+                log.operations.push(Operation { act, from: fact.invoked_at, to: Some(fact.at), line: fact.line });
+            }
             What::Send { channel, message, is_first, is_not_member, .. } => {
                 let (Some(log), Some(user)) = (self.channels.get_mut(channel), fact.user) else { return };
                 match fact.outcome {
@@ -140,8 +146,8 @@ impl Property for Membership {
                     let what = match act {
                         Act::Add(bit) => format!("adding {}", user(bit)),
                         Act::Remove(bit) => format!("removing {}", user(bit)),
-                        Act::IsMember(bit) => format!("a send of {} was accepted", user(bit)),
-                        Act::IsStranger(bit) => format!("a send of {} was refused", user(bit)),
+                        Act::IsMember(bit) => format!("what {} did was accepted", user(bit)),
+                        Act::IsStranger(bit) => format!("what {} did was refused", user(bit)),
                         Act::Are(_) => "the members that were read".to_owned(),
                     };
                     findings.report(Anomaly::MembershipNotLinearizable, || format!("line {line}: {what} in {name}: no order explains it"));

@@ -26,6 +26,7 @@ mod order;
 mod origin;
 mod presence;
 mod range;
+mod search;
 mod session;
 mod shape;
 
@@ -63,6 +64,8 @@ pub struct Expect {
     pub equal_within: Duration,
     /// The same where a replica is rebuilt.
     pub rebuilt_within: Duration,
+    /// When all has settled after heal: from then on nobody who stays may be shown gone.
+    pub present_within: Duration,
     /// Whether a node must have come back from a snapshot only.
     pub snapshots: bool,
     /// Whether final reads are needed: without them, nothing is said about what was kept.
@@ -83,6 +86,7 @@ impl Default for Expect {
             ack_within: Duration::from_secs(15),
             equal_within: Duration::from_secs(60),
             rebuilt_within: Duration::from_secs(120),
+            present_within: Duration::from_secs(20),
             snapshots: false,
             final_reads: true,
             examples_max: 5,
@@ -135,10 +139,11 @@ impl Checker {
                 Box::new(cursor::Cursor::default()),
                 Box::new(membership::Membership::new(expect.search_steps_max)),
                 Box::new(edit::Edit::default()),
+                Box::new(search::Searches::default()),
                 Box::new(name::Names::default()),
                 Box::new(later::Promises::default()),
                 Box::new(hook::Hooks::default()),
-                Box::new(presence::Presence::default()),
+                Box::new(presence::Presence::new(healed_at, expect.present_within)),
                 Box::new(liveness::Liveness::new(healed_at, expect.ack_within)),
             ],
             coverage: coverage::Coverage::new(expect, faults),

@@ -112,6 +112,15 @@ pub enum Op<'a> {
         /// After heal.
         is_final: bool,
     },
+    /// How many unread texts a device shows after heal, and how many a recount of the log gives; both on `ok`.
+    UnreadGet {
+        /// Of what.
+        channel: Cow<'a, str>,
+        /// What is shown.
+        shown: Option<u64>,
+        /// What is there above the position that is shown.
+        counted: Option<u64>,
+    },
     /// Adds a member; `seq` is the position of its record.
     MemberAdd {
         /// To what.
@@ -129,6 +138,11 @@ pub enum Op<'a> {
         member: Cow<'a, str>,
         /// Position of the record, on `ok`.
         seq: Option<u64>,
+    },
+    /// Does what only a member of this may do; refused with `not_member` to who is none.
+    MemberAct {
+        /// Of what.
+        channel: Cow<'a, str>,
     },
     /// Reads the members; the whole set on `ok`.
     MembersGet {
@@ -160,6 +174,17 @@ pub enum Op<'a> {
         is_linearizable: bool,
         /// After heal.
         is_final: bool,
+    },
+    /// Asks, after heal, a node for a text by the words of one of its versions; by which it is found, on `ok`.
+    SearchGet {
+        /// Where.
+        channel: Cow<'a, str>,
+        /// Which text.
+        message: Cow<'a, str>,
+        /// By whose words; that of a text that was taken away: by none.
+        version: Option<u64>,
+        /// Who asks may read it.
+        is_member: bool,
     },
     /// Asks for a name that others ask for too; whose it is now, on `ok`.
     NameTake {
@@ -218,6 +243,20 @@ pub enum Op<'a> {
         users: Vec<Cow<'a, str>>,
         /// After heal and the settling time; others are not judged.
         is_final: bool,
+        /// Who asks may know.
+        is_contact: bool,
+    },
+    /// The user of the line has come, or has left: `ok` only, without an invocation.
+    PresenceSet {
+        /// Which.
+        is_here: bool,
+    },
+    /// A device that looks on is shown a change: `ok` only, without an invocation.
+    PresenceShown {
+        /// Of whom.
+        who: Cow<'a, str>,
+        /// Whether they are here.
+        is_here: bool,
     },
 }
 
@@ -230,11 +269,15 @@ impl<'a> Op<'a> {
             Op::Received { .. } => "subscribe_event",
             Op::CursorSet { .. } => "cursor_set",
             Op::CursorGet { .. } => "cursor_get",
+            Op::UnreadGet { .. } => "unread_get",
             Op::MemberAdd { .. } => "member_add",
             Op::MemberRemove { .. } => "member_remove",
+            Op::MemberAct { .. } => "member_act",
             Op::MembersGet { .. } => "member_read",
             Op::EditSet { .. } => "edit_set",
             Op::EditGet { .. } => "edit_get",
+            Op::SearchGet { is_member: true, .. } => "search_get",
+            Op::SearchGet { .. } => "search_spy",
             Op::NameTake { .. } => "name_take",
             Op::NameGet { .. } => "name_get",
             Op::LaterSet { .. } => "later_set",
@@ -242,7 +285,10 @@ impl<'a> Op<'a> {
             Op::LaterGet { .. } => "later_get",
             Op::HookEvent { .. } => "hook_event",
             Op::HookEnd { .. } => "hook_end",
-            Op::PresenceGet { .. } => "presence_read",
+            Op::PresenceGet { is_contact: true, .. } => "presence_read",
+            Op::PresenceGet { .. } => "presence_spy",
+            Op::PresenceSet { .. } => "presence_set",
+            Op::PresenceShown { .. } => "presence_shown",
         }
     }
 
@@ -254,17 +300,20 @@ impl<'a> Op<'a> {
             | Op::Received { channel, .. }
             | Op::CursorSet { channel, .. }
             | Op::CursorGet { channel, .. }
+            | Op::UnreadGet { channel, .. }
             | Op::MemberAdd { channel, .. }
             | Op::MemberRemove { channel, .. }
+            | Op::MemberAct { channel }
             | Op::MembersGet { channel, .. }
             | Op::EditSet { channel, .. }
             | Op::EditGet { channel, .. }
+            | Op::SearchGet { channel, .. }
             | Op::LaterSet { channel, .. }
             | Op::LaterCancel { channel, .. }
             | Op::LaterGet { channel, .. }
             | Op::HookEvent { channel, .. }
             | Op::HookEnd { channel } => Some(channel),
-            Op::NameTake { .. } | Op::NameGet { .. } | Op::PresenceGet { .. } => None,
+            Op::NameTake { .. } | Op::NameGet { .. } | Op::PresenceGet { .. } | Op::PresenceSet { .. } | Op::PresenceShown { .. } => None,
         }
     }
 
@@ -273,6 +322,7 @@ impl<'a> Op<'a> {
         match self {
             Op::EditSet { message, .. }
             | Op::EditGet { message, .. }
+            | Op::SearchGet { message, .. }
             | Op::LaterSet { message, .. }
             | Op::LaterCancel { message, .. }
             | Op::LaterGet { message, .. } => Some(message),

@@ -1,8 +1,8 @@
 //! The JSON shape of a line, and its way into and out of [`Event`].
 //!
 //! Fields are those of the history format, plus four that other readers may pass over: `error` and `final_refusal` (on `fail`), `client_seq` (on sends), `withheld`
-//! (on reads: a list of `[from, to]`). Other `f` than the format's: `member_add`, `member_remove` (`value`: whom), `member_read`, `presence_read` (`value`: a list);
-//! `edit_set`, `edit_get` (`client_msg_id`: which text, `value`: its version), `later_set`, `later_cancel`, `later_get` (`value`: how often it is there),
+//! (on reads: a list of `[from, to]`). Other `f` than the format's: `member_add`, `member_remove` (`value`: whom), `member_act`, `unread_get` (`value`: what is shown, `seq`: a recount), `member_read`, `presence_read`, `presence_spy` (`value`: a list), `presence_set` (`value`: 1 or 0), `presence_shown` (`client_msg_id`: of whom, `value`: 1 or 0);
+//! `edit_set`, `edit_get` (`client_msg_id`: which text, `value`: its version), `search_get`, `search_spy` (the same, by the words of which it is found), `later_set`, `later_cancel`, `later_get` (`value`: how often it is there),
 //! `hook_event` (`client_msg_id`, `seq`), `hook_end`,
 //! `name_take`, `name_get` (`client_msg_id`: the name, `value`: whose, empty for nobody's).
 
@@ -316,10 +316,17 @@ impl<'a> Line<'a> {
             "cursor_get" => "cursor_get",
             "member_add" => "member_add",
             "member_remove" => "member_remove",
+            "member_act" => "member_act",
+            "unread_get" => "unread_get",
             "member_read" => "member_read",
             "presence_read" => "presence_read",
+            "presence_spy" => "presence_spy",
+            "presence_set" => "presence_set",
+            "presence_shown" => "presence_shown",
             "edit_set" => "edit_set",
             "edit_get" => "edit_get",
+            "search_get" => "search_get",
+            "search_spy" => "search_spy",
             "name_take" => "name_take",
             "name_get" => "name_get",
             "later_set" => "later_set",
@@ -415,21 +422,48 @@ impl<'a> Line<'a> {
                 let seq = self.seq.filter(|seq| *seq > 0);
                 if f == "member_add" { Op::MemberAdd { channel, member, seq } } else { Op::MemberRemove { channel, member, seq } }
             }
-            "edit_set" | "edit_get" | "later_set" | "later_cancel" | "later_get" => {
+            "unread_get" => {
+                let shown = match self.value {
+                    Some(Value::Number(number)) => Some(number),
+                    None if is_ok => return Err(ShapeError::Missing { f, field: "value" }),
+                    None => None,
+                    Some(_) => return Err(wrong()),
+                };
+                Op::UnreadGet { channel: channel.ok_or_else(missing("channel"))?, shown, counted: self.seq }
+            }
+            "member_act" => Op::MemberAct { channel: channel.ok_or_else(missing("channel"))? },
+            "edit_set" | "edit_get" | "search_get" | "search_spy" | "later_set" | "later_cancel" | "later_get" => {
                 let channel = channel.ok_or_else(missing("channel"))?;
                 let message = message.ok_or_else(missing("client_msg_id"))?;
                 let number = match self.value {
                     Some(Value::Number(number)) => Some(number),
-                    None if is_ok && f.ends_with("get") || f == "edit_set" => return Err(ShapeError::Missing { f, field: "value" }),
+                    None if is_ok && (f.ends_with("get") || f == "search_spy") || f == "edit_set" => {
+                        return Err(ShapeError::Missing { f, field: "value" });
+                    }
                     None => None,
                     Some(_) => return Err(wrong()),
                 };
                 match (f, number) {
                     ("edit_set", Some(version)) => Op::EditSet { channel, message, version },
                     ("edit_get", version) => Op::EditGet { channel, message, version, is_linearizable, is_final },
+                    ("search_get" | "search_spy", version) => Op::SearchGet { channel, message, version, is_member: f == "search_get" },
                     ("later_set", _) => Op::LaterSet { channel, message },
                     ("later_cancel", _) => Op::LaterCancel { channel, message },
                     (_, count) => Op::LaterGet { channel, message, count },
+                }
+            }
+            "presence_set" | "presence_shown" => {
+                if !is_ok {
+                    return Err(ShapeError::EventType { f });
+                }
+                let is_here = match self.value {
+                    Some(Value::Number(number @ (0 | 1))) => number == 1,
+                    Some(_) => return Err(wrong()),
+                    None => return Err(ShapeError::Missing { f, field: "value" }),
+                };
+                match f {
+                    "presence_set" => Op::PresenceSet { is_here },
+                    _ => Op::PresenceShown { who: message.ok_or_else(missing("client_msg_id"))?, is_here },
                 }
             }
             "name_take" | "name_get" => {
@@ -453,7 +487,7 @@ impl<'a> Line<'a> {
                 if f == "member_read" {
                     Op::MembersGet { channel: channel.ok_or_else(missing("channel"))?, members: names, is_linearizable }
                 } else {
-                    Op::PresenceGet { users: names, is_final }
+                    Op::PresenceGet { users: names, is_final, is_contact: f == "presence_read" }
                 }
             }
         };
@@ -533,6 +567,10 @@ impl<'a> Line<'a> {
                 line.linearizable = *is_linearizable;
                 line.is_final = *is_final;
             }
+            Op::UnreadGet { shown, counted, .. } => {
+                line.value = shown.map(Value::Number);
+                line.seq = *counted;
+            }
             Op::MemberAdd { member, seq, .. } | Op::MemberRemove { member, seq, .. } => {
                 line.value = Some(Value::Text(Cow::Borrowed(&**member)));
                 line.seq = *seq;
@@ -551,6 +589,10 @@ impl<'a> Line<'a> {
                 line.linearizable = *is_linearizable;
                 line.is_final = *is_final;
             }
+            Op::SearchGet { message, version, .. } => {
+                line.client_msg_id = Some(text(message));
+                line.value = version.map(Value::Number);
+            }
             Op::NameTake { name, owner } | Op::NameGet { name, owner } => {
                 line.client_msg_id = Some(text(name));
                 line.value = owner.as_ref().map(|owner| Value::Text(Cow::Borrowed(&**owner)));
@@ -564,8 +606,13 @@ impl<'a> Line<'a> {
                 line.client_msg_id = Some(text(message));
                 line.seq = Some(*seq);
             }
-            Op::HookEnd { .. } => {}
-            Op::PresenceGet { users, is_final } => {
+            Op::HookEnd { .. } | Op::MemberAct { .. } => {}
+            Op::PresenceSet { is_here } => line.value = Some(Value::Number(u64::from(*is_here))),
+            Op::PresenceShown { who, is_here } => {
+                line.client_msg_id = Some(text(who));
+                line.value = Some(Value::Number(u64::from(*is_here)));
+            }
+            Op::PresenceGet { users, is_final, .. } => {
                 line.value = is_ok.then(|| Value::Names(users.clone()));
                 line.is_final = *is_final;
             }

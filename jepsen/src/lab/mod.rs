@@ -88,6 +88,8 @@ pub struct Setup {
     pub serves_disks: bool,
     /// `section.key=value`, for every node.
     pub settings: Vec<&'static str>,
+    /// Added to the cluster's file before the first start.
+    pub cluster_settings: String,
 }
 
 impl Setup {
@@ -99,6 +101,7 @@ impl Setup {
             is_switched: required.iter().any(|one| matches!(one, Nemesis::Packet | Nemesis::Rebind)),
             serves_disks: required.iter().any(|one| one.needs_served_disks()) && can_serve_disks(),
             settings: workload::settings(plan),
+            cluster_settings: workload::cluster_settings(plan),
         }
     }
 }
@@ -150,6 +153,11 @@ impl Lab {
         let out = cluster.display().to_string();
         let args = ["cluster", "make", "--nodes", &nodes_arg, "--groups", &groups, "--out", &out];
         shell::run(&binary.display().to_string(), args).context("making the cluster")?;
+        if !setup.cluster_settings.is_empty() {
+            let file = cluster.join("cluster/cluster.toml");
+            let made = fs::read_to_string(&file).context("reading the cluster's file")?;
+            fs::write(&file, made + &setup.cluster_settings).context("writing the cluster's file")?;
+        }
         let mut nodes = Vec::new();
         for (at, place) in places.into_iter().enumerate() {
             let id = at as u64 + 1;

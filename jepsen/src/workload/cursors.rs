@@ -1,13 +1,14 @@
 //! W6: a user's read position, moved and asked for by several of their devices at once.
 //!
-//! In: records that one sender makes. Out: `cursor_set`, `ok` only when the server acked it, and `cursor_get`: linearizable ones from the user's home, plain ones from
-//! what the device itself was told, and final ones of both kinds. Bounds: one operation at a time per device. Not here: judging.
+//! In: records that one sender makes, in the last room texts that are edited and taken away as well. Out: `cursor_set`, `ok` only when the server acked it, and `cursor_get`:
+//! linearizable ones from the user's home, plain ones from what the device itself was told, and final ones of both kinds; in the end `unread_get`: what the device shows, and
+//! a recount of its log. Bounds: one operation at a time per device. Not here: judging.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kith_client::wire::client::{IndexQuery, Page, Pull};
-use kith_client::wire::id::UserRev;
+use kith_client::wire::id::{Seq, UserRev};
 use kith_client::wire::limit::PAGE_ROWS_MAX;
 use kith_client::wire::log::{IndexRow, Position};
 use kith_client::{Backfill, Client, Error};
@@ -25,6 +26,8 @@ const USERS: usize = 2;
 const DEVICES: usize = 3;
 /// Channels.
 const ROOMS: usize = 3;
+/// Texts of the last room, of the newest, that are edited and taken away.
+const CHANGED_MAX: u64 = 20;
 /// How long a device may take to be told, in the end, where its user is.
 const CATCH_UP: Duration = Duration::from_secs(60);
 /// Tries of the last question.
@@ -41,15 +44,18 @@ pub(super) async fn start(bench: &Arc<Bench>, loads: &mut Loads) -> anyhow::Resu
     }
     let sender = bench.account("cursors-sender").await?;
     let users: Vec<_> = accounts.iter().chain([&sender]).map(|account| account.user).collect();
-    let rooms = Arc::new(bench.rooms(&sender, &users, (0..ROOMS).map(|n| format!("cursors-{n}"))).await?);
-    let sent: Sent = Arc::new(Mutex::new(vec![Vec::new(); ROOMS]));
+    let names = (0..ROOMS).map(|n| format!("cursors-{n}")).chain(["cursors-edits".to_owned()]);
+    let rooms = Arc::new(bench.rooms(&sender, &users, names).await?);
+    let sent: Sent = Arc::new(Mutex::new(vec![Vec::new(); rooms.len()]));
+    loads.spawn(edit(Arc::clone(bench), sender.clone(), rooms[ROOMS].clone(), Arc::clone(&sent), phase.clone()));
     loads.spawn(send(Arc::clone(bench), sender.clone(), Arc::clone(&rooms), Arc::clone(&sent), phase.clone()));
     for (n, account) in accounts.into_iter().enumerate() {
         for m in 0..DEVICES {
             loads.spawn(device(Arc::clone(bench), account.clone(), n * DEVICES + m, Arc::clone(&rooms), Arc::clone(&sent), phase.clone()));
         }
     }
-    Ok(Audit { reader: sender, rooms: rooms.to_vec() })
+    // What is edited is no send of the history: nobody compares it with what was sent.
+    Ok(Audit { reader: sender, rooms: rooms[..ROOMS].to_vec() })
 }
 
 async fn send(bench: Arc<Bench>, account: Account, rooms: Arc<Vec<Room>>, sent: Sent, mut phase: watch::Receiver<Phase>) -> anyhow::Result<()> {
@@ -59,7 +65,7 @@ async fn send(bench: Arc<Bench>, account: Account, rooms: Arc<Vec<Room>>, sent: 
     let _ = timeout(Duration::from_secs(5), client.connect()).await;
     let mut number = 0_u64;
     loop {
-        let at = chance.within(0, rooms.len() as u64 - 1) as usize;
+        let at = chance.within(0, ROOMS as u64 - 1) as usize;
         let name = format!("{}-{number}", account.name);
         number += 1;
         let text = text::make(&name, &mut chance);
@@ -70,6 +76,44 @@ async fn send(bench: Arc<Bench>, account: Account, rooms: Arc<Vec<Room>>, sent: 
             () = async {
                 if let Some(position) = sender::send(&client, &voice, &rooms[at], &name, text).await {
                     sent.lock().unwrap_or_else(PoisonError::into_inner)[at].push(position);
+                }
+                tokio::time::sleep(pause).await;
+            } => {}
+        }
+    }
+    client.close().await;
+    Ok(())
+}
+
+/// Texts, edits and deletions in a room of their own.
+async fn edit(bench: Arc<Bench>, account: Account, room: Room, sent: Sent, mut phase: watch::Receiver<Phase>) -> anyhow::Result<()> {
+    let mut chance = Chance::new(bench.seed ^ 0xc047_0000);
+    let client = bench.client(&account, 1, Backfill::Off)?.build().await?;
+    let _ = timeout(Duration::from_secs(5), client.connect()).await;
+    let channel = client.channel(room.id);
+    loop {
+        let (kind, back) = (chance.within(1, 100), chance.within(0, CHANGED_MAX - 1) as usize);
+        let target = {
+            let sent = sent.lock().unwrap_or_else(PoisonError::into_inner);
+            sent[ROOMS].iter().rev().nth(back).map(|position| position.seq)
+        };
+        let pause = bench.pause(&mut chance, 100, 300);
+        tokio::select! {
+            // What is not answered by then may be done or not: nothing here depends on it.
+            () = reached(&mut phase, Phase::Stopped) => break,
+            () = async {
+                let begun = match (kind, target) {
+                    (..=25, Some(target)) => channel.edit(target, format!("edited {kind}")).await,
+                    (26..=40, Some(target)) => channel.delete(target).await,
+                    _ => channel.send(format!("a text {kind}")).await,
+                };
+                if let Ok(outgoing) = begun {
+                    let is_text = kind > 40 || target.is_none();
+                    if let Ok(message) = outgoing.sent().await
+                        && is_text
+                    {
+                        sent.lock().unwrap_or_else(PoisonError::into_inner)[ROOMS].push(message.at);
+                    }
                 }
                 tokio::time::sleep(pause).await;
             } => {}
@@ -190,5 +234,28 @@ async fn settle(client: &Client, voice: &Voice, rooms: &[Room]) {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         shown(client, voice, room, true).await;
+        recount(client, voice, room, deadline).await;
+    }
+}
+
+/// What the device shows as unread, and what stands above its position; once they agree, or its time is over.
+async fn recount(client: &Client, voice: &Voice, room: &Room, deadline: Instant) {
+    let mut last = None;
+    loop {
+        let log = client.channel(room.id).whole_history(None, Seq::ZERO).await;
+        let rows = client.channels().await.unwrap_or_default();
+        if let (Ok(log), Some(summary)) = (log, rows.iter().find(|summary| summary.channel == room.id)) {
+            let counted = log.iter().filter(|record| record.at.seq > summary.row.read.seq && record.content.is_text()).count() as u64;
+            last = Some((summary.row.unread(), counted));
+        }
+        if last.is_some_and(|(shown, counted)| shown == counted) || Instant::now() > deadline {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    let token = voice.begin(record::unread_get(&room.name, None));
+    match last {
+        Some(_) => voice.end(token, Outcome::Ok, record::unread_get(&room.name, last), None),
+        None => voice.end(token, Outcome::Fail { is_final: false }, record::unread_get(&room.name, None), Some("no row or no log".to_owned())),
     }
 }

@@ -10,7 +10,9 @@ mod devices;
 mod direct;
 mod finals;
 mod http;
+mod links;
 mod membership;
+mod presence;
 mod raw;
 mod reads;
 mod restarted;
@@ -160,6 +162,21 @@ impl Bench {
             .retry(RetryPolicy { min: Duration::from_millis(200), max: Duration::from_secs(2) }))
     }
 
+    /// As [`Bench::client`], for one that knows no other node as long as it is not told of one.
+    pub(crate) fn client_of(&self, account: &Account, node: usize) -> anyhow::Result<ClientBuilder> {
+        let place = &self.lab.nodes.get(node).context("no such node")?.place;
+        Ok(Client::builder(&format!("{}:{PORT}", place.address))
+            .user(account.user)
+            .tokens(account.token.clone())
+            .trust(self.trust.clone())
+            .endpoint(Endpoint::bind()?)
+            .backfill(Backfill::Off)
+            .heartbeat(Duration::from_secs(3))
+            .patience(Duration::from_millis(750))
+            .request_timeout(Duration::from_secs(5))
+            .retry(RetryPolicy { min: Duration::from_millis(200), max: Duration::from_secs(2) }))
+    }
+
     /// Makes group channels with these members.
     pub(crate) async fn rooms(&self, maker: &Account, members: &[UserId], names: impl IntoIterator<Item = String>) -> anyhow::Result<Vec<Room>> {
         let client = self.client(maker, 0, Backfill::Off)?.request_timeout(PREPARE_WITHIN).build().await?;
@@ -212,6 +229,12 @@ pub(crate) fn settings(plan: &Plan) -> Vec<&'static str> {
     snapshots.iter().copied().chain(["hooks.allow_private=true"]).collect()
 }
 
+/// What is added to the cluster's file before the first start.
+pub(crate) fn cluster_settings(plan: &Plan) -> String {
+    let is_watched = plan.request.workloads.contains(&Workload::Presence);
+    if is_watched { format!("\n[presence]\ngrace_s = {}\n", presence::GRACE_S) } else { String::new() }
+}
+
 /// Prepares and starts the loads.
 pub(crate) async fn start(bench: &Arc<Bench>, workloads: &[Workload], loads: &mut Loads) -> anyhow::Result<Prepared> {
     let mut prepared = Prepared::default();
@@ -225,6 +248,7 @@ pub(crate) async fn start(bench: &Arc<Bench>, workloads: &[Workload], loads: &mu
             Workload::Cursors => cursors::start(bench, loads).await?,
             Workload::Http => http::start(bench, loads).await?,
             Workload::Acts => acts::start(bench, loads).await?,
+            Workload::Presence => presence::start(bench, loads).await?,
             Workload::Snapshot => {
                 let (audit, away) = snapshot::start(bench, loads).await?;
                 prepared.away = Some(away);

@@ -38,10 +38,10 @@ const HASH_RETRY_MS: u32 = 500;
 /// The gate of a node. Clones are the same one.
 #[derive(Clone)]
 pub struct Gate {
-    key: TokenKey,
+    pub(super) key: TokenKey,
     cluster: ClusterId,
     clock: SharedClock,
-    hasher: Hasher,
+    pub(super) hasher: Hasher,
     attempts: Arc<Rates>,
     names: Arc<Rates>,
     searches: Arc<Rates>,
@@ -189,7 +189,7 @@ pub fn draw_refresh(user: UserId, device: DeviceId) -> Drawn {
     refresh_of(user, device, &draw_bytes())
 }
 
-fn refresh_of(user: UserId, device: DeviceId, secret: &[u8; 32]) -> Drawn {
+pub(super) fn refresh_of(user: UserId, device: DeviceId, secret: &[u8; 32]) -> Drawn {
     let secret = hex(secret);
     let digest = refresh_digest(&secret);
     Drawn { text: Secret::new(format!("{REFRESH}.{user}.{:016x}.{secret}", device.get())), digest }
@@ -208,7 +208,11 @@ pub fn read_refresh(token: &Secret) -> Option<Shown> {
 
 /// Draws the token of a bot. It lasts until it is ended; no other token is read as one.
 pub fn draw_bot_token(bot: UserId) -> (DeviceId, Drawn) {
-    let (device, secret) = (DeviceId::from_nonce(bot, BOT_DEVICE), hex(&draw_bytes::<32>()));
+    bot_token_of(bot, &draw_bytes())
+}
+
+pub(super) fn bot_token_of(bot: UserId, secret: &[u8; 32]) -> (DeviceId, Drawn) {
+    let (device, secret) = (DeviceId::from_nonce(bot, BOT_DEVICE), hex(secret));
     let digest = bot_digest(&secret);
     (device, Drawn { text: Secret::new(format!("{BOT}.{bot}.{secret}")), digest })
 }
@@ -240,7 +244,7 @@ pub fn code_digest(code: &Secret) -> [u8; 32] {
     digest(&[b"kith/code/1", plain.as_bytes()])
 }
 
-fn code_of(bytes: &[u8; 32]) -> Drawn {
+pub(super) fn code_of(bytes: &[u8; 32]) -> Drawn {
     let letters: Vec<char> = bytes.iter().take(25).map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect();
     let text = Secret::new(letters.chunks(5).map(|part| part.iter().collect::<String>()).collect::<Vec<_>>().join("-"));
     let digest = code_digest(&text);
@@ -264,7 +268,7 @@ pub fn limited(wait: Duration) -> Refusal {
     refuse_for(Code::RateLimited, u32::try_from(wait.as_millis()).unwrap_or(u32::MAX).max(1))
 }
 
-fn busy(code: Code) -> Refusal {
+pub(super) fn busy(code: Code) -> Refusal {
     if code == Code::Busy { refuse_for(code, HASH_RETRY_MS) } else { refuse(code) }
 }
 

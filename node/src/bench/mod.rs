@@ -22,6 +22,7 @@ pub mod page;
 pub mod people;
 pub mod plan;
 pub mod plot;
+pub mod presence;
 pub mod quiet;
 pub mod rate;
 pub mod report;

@@ -84,6 +84,11 @@ enum Verb {
         /// Whose
         name: String,
     },
+    /// Have the app hand out a one-time code that resets a lost password
+    AskReset {
+        /// Whose
+        name: String,
+    },
     /// Set another password by a recovery code or a one-time code
     Reset {
         /// Whose
@@ -147,6 +152,10 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
             kept(&file, &entered.login.saved().await)?;
             done(is_json, "logged in");
         }
+        Verb::AskReset { name } => {
+            door.ask_reset(&name).await?;
+            done(is_json, "asked: if there is such a user, the app hands them a code, good for half an hour: kith account reset NAME");
+        }
         Verb::Reset { name } => {
             let (code, password) = (read("code")?, read("new password")?);
             show(&door.reset_password(&name, code, password).await?, is_json, "the new recovery code");
@@ -176,6 +185,7 @@ async fn own(cluster: &ClusterArgs, door: &Door, verb: Verb) -> Result<(), Failu
     | Verb::Export { name, .. }
     | Verb::SignUp { name, .. }
     | Verb::LogIn { name, .. }
+    | Verb::AskReset { name }
     | Verb::Reset { name }
     | Verb::ResetLink { name }
     | Verb::Admin { name, .. }) = &verb;
@@ -235,7 +245,7 @@ async fn act(client: &Client, file: &LoginFile, verb: Verb, is_json: bool) -> Re
             }
             return Ok(());
         }
-        Verb::SignUp { .. } | Verb::LogIn { .. } | Verb::Reset { .. } | Verb::ResetLink { .. } | Verb::Admin { .. } => {}
+        Verb::SignUp { .. } | Verb::LogIn { .. } | Verb::AskReset { .. } | Verb::Reset { .. } | Verb::ResetLink { .. } | Verb::Admin { .. } => {}
     }
     done(is_json, "done");
     Ok(())

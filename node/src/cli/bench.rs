@@ -63,6 +63,8 @@ enum Act {
     Index,
     /// Heartbeats at the edge (T9)
     Heartbeat,
+    /// Who is here, shown to 20,000 sessions that look at 50 contacts each (T18)
+    Presence,
     /// Leaders killed under load: when sends resume (T10)
     Failover,
     /// A bucket moved under load (T11)
@@ -241,6 +243,7 @@ impl Act {
             Self::Sync => "sync",
             Self::Index => "index",
             Self::Heartbeat => "heartbeat",
+            Self::Presence => "presence",
             Self::Failover => "failover",
             Self::Move => "move",
             Self::Reconnect => "reconnect",

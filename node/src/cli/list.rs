@@ -1,4 +1,4 @@
-//! `kith list …`: the conversation list: what is pinned, muted, archived, and drafts.
+//! `kith list …`: the conversation list: what is read, pinned, muted, archived, and drafts.
 
 use kith_client::{
     Backfill,
@@ -29,6 +29,8 @@ pub(super) struct Args {
 enum Verb {
     /// Show what is archived
     Archived,
+    /// Say that all of a conversation is read
+    Read(Target),
     /// Keep a conversation on top
     Pin(Target),
     /// Let it go
@@ -82,7 +84,8 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
 }
 
 async fn prefer(session: &Session, verb: Verb) -> Result<(), Failure> {
-    let (Verb::Pin(target)
+    let (Verb::Read(target)
+    | Verb::Pin(target)
     | Verb::Unpin(target)
     | Verb::Mute { target, .. }
     | Verb::Unmute(target)
@@ -92,9 +95,11 @@ async fn prefer(session: &Session, verb: Verb) -> Result<(), Failure> {
     else {
         return Ok(());
     };
-    let preferences = session.conversation(&target.conversation).await?.preferences();
+    let channel = session.conversation(&target.conversation).await?;
+    let preferences = channel.preferences();
     let now = SystemClock.now();
     match verb {
+        Verb::Read(_) => channel.mark_read_at(channel.view().await?.head).await?,
         Verb::Pin(_) => preferences.pin(true).await?,
         Verb::Unpin(_) => preferences.pin(false).await?,
         Verb::Mute { hours, .. } => {

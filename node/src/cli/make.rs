@@ -62,6 +62,11 @@ impl FromStr for NodeArg {
     }
 }
 
+/// A node as it is given, for the fuzz targets: its id and address.
+pub(super) fn node(text: &str) -> Option<(u64, String)> {
+    text.parse::<NodeArg>().ok().map(|node| (node.id, node.address))
+}
+
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let Act::Make(make) = &args.act;
     let mut nodes: Vec<NodeSpec> = make

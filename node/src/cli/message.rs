@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kith_client::{
-    Backfill, Channel, Done, Post,
+    Backfill, Channel, Done, Draft, Post,
     wire::{
         client::ScheduledText,
         id::{Seq, Timestamp},
@@ -39,6 +39,44 @@ struct Target {
     seq: u64,
 }
 
+// What a text answers, and whom it calls. No doc comment, as above.
+#[derive(clap::Args, Debug)]
+pub(super) struct Aims {
+    /// It answers this message
+    #[arg(long, value_name = "SEQ")]
+    reply_to: Option<u64>,
+    #[command(flatten)]
+    mentioned: Mentioned,
+}
+
+#[derive(clap::Args, Debug)]
+struct Mentioned {
+    /// It mentions this user, who sees that in the list and is told by a push; may be given again
+    #[arg(long = "mention", value_name = "NAME")]
+    names: Vec<String>,
+}
+
+impl Mentioned {
+    async fn draft(&self, session: &Session, text: &[String]) -> Result<Draft, Failure> {
+        let mut users = Vec::with_capacity(self.names.len());
+        for name in &self.names {
+            users.push(session.client.find_user(name).await?);
+        }
+        Ok(Draft::text(text.join(" ")).mentions(users))
+    }
+}
+
+impl Aims {
+    /// The text that has them.
+    pub(super) async fn draft(&self, session: &Session, text: &[String]) -> Result<Draft, Failure> {
+        let draft = self.mentioned.draft(session, text).await?;
+        Ok(match self.reply_to {
+            Some(seq) => draft.reply_to(Seq::new(seq)),
+            None => draft,
+        })
+    }
+}
+
 #[derive(clap::Subcommand, Debug)]
 enum Verb {
     /// Replace the text of an own message
@@ -48,6 +86,8 @@ enum Verb {
         /// The new text; several words are joined by a space
         #[arg(required = true)]
         text: Vec<String>,
+        #[command(flatten)]
+        mentioned: Mentioned,
     },
     /// Delete a message for everyone
     Delete {
@@ -93,6 +133,8 @@ enum Verb {
         /// It ends after so many seconds
         #[arg(long, value_name = "SECONDS")]
         ends_after: Option<u64>,
+        #[command(flatten)]
+        aims: Aims,
     },
     /// Have a text sent later
     Schedule {
@@ -104,6 +146,8 @@ enum Verb {
         /// The text; several words are joined by a space
         #[arg(required = true)]
         text: Vec<String>,
+        #[command(flatten)]
+        aims: Aims,
     },
     /// List the texts that are to be sent later
     Scheduled {
@@ -134,7 +178,10 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
 
 async fn run_verb(session: &Session, verb: &Verb, is_json: bool) -> Result<(), Failure> {
     let outgoing = match verb {
-        Verb::Edit { target, text } => target.channel(session).await?.edit(target.seq(), text.join(" ")).await?,
+        Verb::Edit { target, text, mentioned } => {
+            let new = mentioned.draft(session, text).await?;
+            target.channel(session).await?.edit(target.seq(), new).await?
+        }
         Verb::Delete { target } => target.channel(session).await?.delete(target.seq()).await?,
         Verb::React { target, emoji, undo } => target.channel(session).await?.react(target.seq(), emoji, !undo).await?,
         Verb::Pin { target, undo } => target.channel(session).await?.pin(target.seq(), !undo).await?,
@@ -142,8 +189,8 @@ async fn run_verb(session: &Session, verb: &Verb, is_json: bool) -> Result<(), F
             let from = target.channel(session).await?.id();
             session.conversation(to).await?.forward(from, target.seq()).await?
         }
-        Verb::Post { to, text, thread, ends_after } => {
-            let mut post = Post::new(text.join(" "));
+        Verb::Post { to, text, thread, ends_after, aims } => {
+            let mut post = Post::new(aims.draft(session, text).await?);
             if let Some(root) = thread {
                 post = post.in_thread(Seq::new(*root));
             }
@@ -152,7 +199,10 @@ async fn run_verb(session: &Session, verb: &Verb, is_json: bool) -> Result<(), F
             }
             session.conversation(to).await?.post(post).await?
         }
-        Verb::Schedule { to, at_ms, text } => session.conversation(to).await?.schedule(Timestamp::new(*at_ms), Post::new(text.join(" "))).await?,
+        Verb::Schedule { to, at_ms, text, aims } => {
+            let post = Post::new(aims.draft(session, text).await?);
+            session.conversation(to).await?.schedule(Timestamp::new(*at_ms), post).await?
+        }
         Verb::Unschedule { to, id } => {
             let id = u64::from_str_radix(id, 16).map_err(|_| Failure::usage(format!("{id:?} is no id"), "`kith message scheduled` shows them"))?;
             session.conversation(to).await?.unschedule(id).await?

@@ -11,12 +11,14 @@ mod bot;
 mod chat;
 mod check;
 mod cluster;
+mod config;
 mod contact;
 mod demo;
 mod desk;
 mod device;
 mod export;
 mod failure;
+pub(crate) mod fuzz;
 mod group;
 mod history;
 mod list;
@@ -24,6 +26,7 @@ mod login;
 mod make;
 mod message;
 mod node;
+mod presence;
 mod record;
 mod search;
 mod seat;
@@ -75,6 +78,7 @@ enum Verb {
     Account(account::Args),
     Bot(bot::Args),
     Contact(contact::Args),
+    Presence(presence::Args),
     Report(desk::ReportArgs),
     Ban(desk::BanArgs),
     Audit(desk::AuditArgs),
@@ -90,6 +94,7 @@ enum Verb {
     Status(status::Args),
     Check(check::Args),
     Cluster(make::Args),
+    Config(config::Args),
     Node(node::Args),
 }
 
@@ -145,11 +150,12 @@ impl Cli {
 
     fn cluster(&self) -> Option<ClusterArgs> {
         match &self.verb {
-            Verb::Start(_) | Verb::Demo(_) | Verb::Bench(_) | Verb::Check(_) | Verb::Cluster(_) => None,
+            Verb::Start(_) | Verb::Demo(_) | Verb::Bench(_) | Verb::Check(_) | Verb::Cluster(_) | Verb::Config(_) => None,
             Verb::Token(args) => Some(args.cluster.clone()),
             Verb::Account(args) => Some(args.cluster.clone()),
             Verb::Bot(args) => Some(args.cluster.clone()),
             Verb::Contact(args) => Some(args.cluster.clone()),
+            Verb::Presence(args) => Some(args.cluster.clone()),
             Verb::Report(args) => Some(args.cluster.clone()),
             Verb::Ban(args) => Some(args.cluster.clone()),
             Verb::Audit(args) => Some(args.cluster.clone()),
@@ -174,6 +180,7 @@ impl Cli {
             Verb::Bench(args) => args.json,
             Verb::Check(args) => args.json,
             Verb::Cluster(args) => args.json,
+            Verb::Config(args) => args.json,
             _ => self.cluster().is_some_and(|cluster| cluster.json),
         }
     }
@@ -187,10 +194,12 @@ impl Verb {
             Self::Bench(args) => bench::run(args, stop).await,
             Self::Check(args) => check::run(args).await,
             Self::Cluster(args) => make::run(&args),
+            Self::Config(args) => config::run(&args),
             Self::Token(args) => until(stop, token::run(args)).await,
             Self::Account(args) => until(stop, account::run(args)).await,
             Self::Bot(args) => until(stop, bot::run(args)).await,
             Self::Contact(args) => until(stop, contact::run(args)).await,
+            Self::Presence(args) => presence::run(args, stop).await,
             Self::Report(args) => until(stop, desk::report(args)).await,
             Self::Ban(args) => until(stop, desk::ban(args)).await,
             Self::Audit(args) => until(stop, desk::audit(args)).await,

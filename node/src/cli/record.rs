@@ -14,11 +14,12 @@ use super::cluster::Names;
 pub(crate) fn record_line(record: &Record, names: &Names) -> String {
     let (seq, sender) = (record.at.seq.get(), names.of(record.sender));
     match &record.content {
-        Content::Text { text, .. } => {
+        Content::Text { text, reply_to, .. } => {
             let origin = record.content.extra().and_then(|extra| extra.origin);
             let from = origin.map_or(String::new(), |origin| format!(" (from {})", names.of(origin.sender)));
             let thread = record.content.extra().and_then(|extra| extra.thread).map_or(String::new(), |root| format!(" (in {root})"));
-            format!("{seq:>6}  {sender}{from}{thread}: {text}")
+            let answers = reply_to.map_or(String::new(), |seq| format!(" (to {})", seq.get()));
+            format!("{seq:>6}  {sender}{from}{thread}{answers}: {text}")
         }
         Content::Gone { why, .. } => format!("{seq:>6}  {sender}: ({})", gone(*why)),
         Content::Act(act) => format!("{seq:>6}  * {sender} {}", act_text(act, names)),
@@ -66,6 +67,10 @@ pub(crate) fn record_json(channel: ChannelId, record: &Record, names: &Names) ->
         Content::Unknown { kind, .. } => ("unknown", json!(kind)),
     };
     object[kind] = value;
+    if let Content::Text { reply_to, mentions, .. } = &record.content {
+        object["reply_to"] = json!(reply_to.map(Seq::get));
+        object["mentions"] = json!(mentions.iter().map(|user| names.of(*user)).collect::<Vec<_>>());
+    }
     if let Some(extra) = record.content.extra() {
         object["thread"] = json!(extra.thread.map(Seq::get));
         object["ttl_ms"] = json!(extra.ttl_ms);

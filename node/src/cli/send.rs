@@ -6,6 +6,7 @@ use serde_json::json;
 use super::{
     cluster::ClusterArgs,
     failure::{Exit, Failure},
+    message::Aims,
 };
 
 /// Send a message, and wait until it is on the disks of a quorum
@@ -22,11 +23,14 @@ pub(super) struct Args {
     /// The text; several words are joined by a space
     #[arg(required = true)]
     text: Vec<String>,
+    #[command(flatten)]
+    aims: Aims,
 }
 
 pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
     let session = args.cluster.session(&args.name, Backfill::Recent(1)).await?.connected().await?;
-    let sent = session.conversation(&args.to).await?.send(args.text.join(" ")).await?.sent().await?;
+    let draft = args.aims.draft(&session, &args.text).await?;
+    let sent = session.conversation(&args.to).await?.send(draft).await?.sent().await?;
     session.client.close().await;
     if args.cluster.json {
         println!("{}", json!({ "channel": sent.channel.to_string(), "seq": sent.seq().get(), "ts_ms": sent.ts }));

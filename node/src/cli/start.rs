@@ -117,7 +117,8 @@ fn single_node(data: &Path, listen: SocketAddr, http: SocketAddr) -> Result<Path
     Ok(data.join("node-1/node.toml"))
 }
 
-fn parse_override(text: &str) -> Result<(String, String), Failure> {
+/// `SECTION.KEY=VALUE`.
+pub(super) fn parse_override(text: &str) -> Result<(String, String), Failure> {
     let parts = text.split_once('=').map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned()));
     parts.ok_or_else(|| Failure::usage(format!("{text:?} is not SECTION.KEY=VALUE"), "for example --set log.level=debug"))
 }

@@ -164,11 +164,12 @@ fn events(events: HookEvents) -> Vec<&'static str> {
     Kind::ALL.iter().filter(|(_, bit, _)| events.holds(*bit)).map(|(.., name)| *name).collect()
 }
 
-fn id_text(id: HookId) -> String {
+pub(super) fn id_text(id: HookId) -> String {
     format!("{:016x}", id.get())
 }
 
-fn id_of(text: &str) -> Result<HookId, Failure> {
-    let id = u64::from_str_radix(text, 16);
-    id.map(HookId::new).map_err(|_| Failure::usage("a webhook is 16 hexadecimal digits", "`kith webhook list` shows them"))
+pub(super) fn id_of(text: &str) -> Result<HookId, Failure> {
+    let is_id = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let id = is_id.then(|| u64::from_str_radix(text, 16).ok()).flatten();
+    id.map(HookId::new).ok_or_else(|| Failure::usage("a webhook is 16 hexadecimal digits", "`kith webhook list` shows them"))
 }

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use kith_machine::meta::plan;
+use kith_machine::{meta::plan, presence::GRACE};
 use kith_wire::{
     id::{ClusterId, MapEpoch, NodeId, RegionId},
     log::{ClusterMap, NodeRow, NodeState},
@@ -58,6 +58,41 @@ pub struct ClusterFiles {
     pub ca_pem: String,
     /// The key of its tokens.
     pub token_key: TokenKey,
+    /// How presence is told.
+    pub presence: PresenceSettings,
+}
+
+/// `[presence]` of `cluster.toml`: the same for the whole cluster.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PresenceSettings {
+    /// Who is told of a change.
+    pub fanout: PresenceFanout,
+    /// A user whose last session has ended is offline after so many seconds.
+    pub grace_s: u64,
+}
+
+impl Default for PresenceSettings {
+    fn default() -> Self {
+        Self { fanout: PresenceFanout::default(), grace_s: GRACE.as_secs() }
+    }
+}
+
+impl PresenceSettings {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Who is told of a change of presence: `"screens"` or `"all"`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PresenceFanout {
+    /// Contacts whose screens show the user.
+    #[default]
+    Screens,
+    /// All contacts who have a session: for small clusters.
+    All,
 }
 
 /// A cluster's folder cannot be used.
@@ -100,6 +135,8 @@ pub enum FilesError {
 struct Raw {
     id: String,
     groups: u32,
+    #[serde(default, skip_serializing_if = "PresenceSettings::is_default")]
+    presence: PresenceSettings,
     nodes: Vec<NodeSpec>,
 }
 
@@ -111,11 +148,11 @@ impl ClusterFiles {
     pub fn load(folder: &Path) -> Result<Self, FilesError> {
         let path = folder.join("cluster.toml");
         let raw: Raw = toml::from_str(&read(&path)?).map_err(|source| FilesError::Parse { path: path.clone(), source })?;
-        let id = parse_cluster(&raw.id).ok_or(FilesError::Id { path })?;
+        let id = raw.id.parse().ok().ok_or(FilesError::Id { path })?;
         let ca_pem = read(&folder.join("ca.pem"))?;
         let path = folder.join("token.key");
         let token_key = TokenKey::from_pem(&read(&path)?).map_err(|source| FilesError::TokenKey { path, source })?;
-        Ok(Self { id, spec: ClusterSpec { groups: raw.groups, nodes: raw.nodes }, ca_pem, token_key })
+        Ok(Self { id, spec: ClusterSpec { groups: raw.groups, nodes: raw.nodes }, ca_pem, token_key, presence: raw.presence })
     }
 
     /// The first map: what the meta group is told to log, by whichever node first leads it. The same on every node.
@@ -149,14 +186,9 @@ impl NodeSpec {
 }
 
 pub(super) fn render(id: ClusterId, spec: &ClusterSpec) -> Result<String, toml::ser::Error> {
-    toml::to_string(&Raw { id: id.to_string(), groups: spec.groups, nodes: spec.nodes.clone() })
+    toml::to_string(&Raw { id: id.to_string(), groups: spec.groups, presence: PresenceSettings::default(), nodes: spec.nodes.clone() })
 }
 
 fn read(path: &Path) -> Result<String, FilesError> {
     fs::read_to_string(path).map_err(|source| FilesError::Io { path: path.to_owned(), source })
-}
-
-fn parse_cluster(text: &str) -> Option<ClusterId> {
-    let raw = u128::from_str_radix(text, 16).ok().filter(|_| text.len() == 32)?;
-    Some(ClusterId::new(raw.to_be_bytes()))
 }

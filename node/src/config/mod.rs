@@ -1,7 +1,9 @@
 //! The node's settings: one typed tree; defaults < file < environment < flags; unknown keys are errors.
 //!
 //! In: `node.toml`, variables `KITH_<SECTION>__<KEY>`, overrides `section.key=value` of the command line. Out: [`Config`]. Paths in the
-//! file are relative to it. Not here: what the cluster agrees on (`cluster.toml`, then the meta group).
+//! file are relative to it. Where each value is from: `origin`. Not here: what the cluster agrees on (`cluster.toml`, then the meta group).
+
+mod origin;
 
 use std::{
     net::SocketAddr,
@@ -16,10 +18,16 @@ use kith_search::Bounds;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{auth::issuer::IssuerConfig, cluster::NodeSpec};
+pub(crate) use origin::toml as as_toml;
+pub use origin::{Origin, Setting};
+
+use crate::{
+    auth::{issuer::IssuerConfig, reset::ResetConfig},
+    cluster::NodeSpec,
+};
 
 /// All settings of a node.
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Who and where it is.
@@ -190,6 +198,8 @@ pub struct HooksConfig {
 pub struct AuthConfig {
     /// The app's own backends, `[[auth.issuers]]`: whoever shows a token of theirs is let in as who it says. None if not given.
     pub issuers: Vec<IssuerConfig>,
+    /// The app's backend that hands on codes to who has lost a password, `[auth.reset]`. None if not given: operators do.
+    pub reset: Option<ResetConfig>,
 }
 
 /// `[search]`
@@ -257,17 +267,37 @@ pub enum LogFormat {
 
 /// The settings cannot be used.
 #[derive(Debug, Error)]
-#[error("cannot use the settings in {path}")]
+#[error("cannot use the settings in {path}{}", hint.as_ref().map(|key| format!(" (did you mean `{key}`?)")).unwrap_or_default())]
 pub struct ConfigError {
     path: PathBuf,
+    /// The key that may be meant by one that there is not.
+    hint: Option<String>,
     source: Box<config::ConfigError>,
+}
+
+impl ConfigError {
+    fn new(path: &Path, source: config::ConfigError) -> Self {
+        Self { path: path.to_owned(), hint: origin::suggestion(&source.to_string()), source: Box::new(source) }
+    }
+}
+
+/// File, environment and overrides, one over the other.
+fn layers(path: &Path, overrides: &[(String, String)]) -> Result<config::Config, ConfigError> {
+    let fail = |source| ConfigError::new(path, source);
+    let mut layers = config::Config::builder()
+        .add_source(File::from(path).format(FileFormat::Toml))
+        .add_source(Environment::with_prefix("KITH").prefix_separator("_").separator("__").try_parsing(true).source(Some(sectioned())));
+    for (key, value) in overrides {
+        layers = layers.set_override(key, value.as_str()).map_err(fail)?;
+    }
+    layers.build().map_err(fail)
 }
 
 impl Config {
     /// Reads a file, then the environment.
     ///
     /// # Errors
-    /// The file is missing, a value is malformed, or a key is unknown; the text names the keys there are.
+    /// The file is missing, a value is malformed, or a key is unknown; the text names the keys there are, and the one that may be meant.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         Self::load_with(path, &[])
     }
@@ -277,24 +307,40 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn load_with(path: &Path, overrides: &[(String, String)]) -> Result<Self, ConfigError> {
-        let fail = |source| ConfigError { path: path.to_owned(), source: Box::new(source) };
-        let mut layers = config::Config::builder()
-            .add_source(File::from(path).format(FileFormat::Toml))
-            .add_source(Environment::with_prefix("KITH").prefix_separator("_").separator("__").try_parsing(true).source(Some(sectioned())));
-        for (key, value) in overrides {
-            layers = layers.set_override(key, value.as_str()).map_err(fail)?;
-        }
-        let mut config: Self = layers.build().and_then(config::Config::try_deserialize).map_err(fail)?;
+        let layers = layers(path, overrides)?;
+        Self::from_layers(path, layers)
+    }
+
+    /// As [`Config::load_with`], and every setting with where it is from, sorted by its key.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn explain(path: &Path, overrides: &[(String, String)]) -> Result<(Self, Vec<Setting>), ConfigError> {
+        let layers = layers(path, overrides)?;
+        let config = Self::from_layers(path, layers.clone())?;
+        let settings = origin::settings(&config, &layers).map_err(|why| ConfigError::new(path, config::ConfigError::Message(why)))?;
+        Ok((config, settings))
+    }
+
+    fn from_layers(path: &Path, layers: config::Config) -> Result<Self, ConfigError> {
+        let mut config: Self = layers.try_deserialize().map_err(|error| ConfigError::new(path, error))?;
         let base = path.parent().unwrap_or_else(|| Path::new("."));
         for path in [&mut config.node.data, &mut config.node.cert, &mut config.node.key, &mut config.cluster.folder] {
             *path = base.join(&*path);
         }
         if let Some(plain) = config.api.plain.filter(|plain| !plain.ip().is_loopback()) {
             let why = format!("api.plain is {plain}, and would send passwords in the clear: only an address of this machine, as 127.0.0.1:7681");
-            return Err(fail(config::ConfigError::Message(why)));
+            return Err(ConfigError::new(path, config::ConfigError::Message(why)));
         }
         for issuer in &mut config.auth.issuers {
-            issuer.jwks = base.join(&issuer.jwks);
+            issuer.jwks = issuer.jwks.seen_from(base);
+        }
+        let of_issuers = config.auth.issuers.iter_mut().map(|issuer| &mut issuer.ca_file);
+        for path in of_issuers.chain(config.auth.reset.iter_mut().map(|reset| &mut reset.ca_file)).flatten() {
+            *path = base.join(&*path);
+        }
+        if let Some(reset) = &mut config.auth.reset {
+            reset.key = base.join(&reset.key);
         }
         Ok(config)
     }
@@ -395,5 +441,33 @@ mod tests {
     fn unknown_key_is_an_error_that_names_the_known_ones() {
         let error = load(&format!("{WHOLE}[limits]\nsession_max = 5\n")).unwrap_err();
         assert!(error.contains("session_max") && error.contains("sessions_max"), "{error}");
+    }
+
+    #[test]
+    fn each_setting_says_where_it_is_from() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("node.toml");
+        std::fs::write(&path, WHOLE).unwrap();
+        let (config, settings) = Config::explain(&path, &[("log.level".into(), "debug".into())]).unwrap();
+        let of = |key: &str| settings.iter().find(|setting| setting.key == key).map(|setting| (setting.value.to_string(), setting.origin));
+        assert_eq!(of("node.id"), Some(("2".into(), Origin::File)));
+        assert_eq!(of("log.level"), Some(("\"debug\"".into(), Origin::Flag)));
+        assert_eq!(of("limits.sessions_max"), Some((config.limits.sessions_max.to_string(), Origin::Default)));
+        assert!(settings.is_sorted_by(|a, b| a.key < b.key));
+        // What is printed is read again as the same.
+        let again: String = as_toml(&settings, false);
+        std::fs::write(&path, again).unwrap();
+        assert_eq!(Config::load(&path).unwrap(), config);
+    }
+
+    #[test]
+    fn a_key_that_is_nearly_right_is_suggested() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("node.toml");
+        std::fs::write(&path, format!("{WHOLE}[limits]\nsession_max = 5\n")).unwrap();
+        let error = Config::load(&path).unwrap_err().to_string();
+        assert!(error.ends_with("(did you mean `sessions_max`?)"), "{error}");
+        std::fs::write(&path, format!("{WHOLE}[limits]\nzzz = 5\n")).unwrap();
+        assert!(!Config::load(&path).unwrap_err().to_string().contains("did you mean"));
     }
 }

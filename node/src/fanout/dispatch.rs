@@ -92,6 +92,10 @@ pub trait Homes: Send + Sync + 'static {
     fn map_epoch(&self) -> MapEpoch;
     /// Whether a node is heard.
     fn alive(&self, node: NodeId) -> bool;
+    /// All nodes, heard or not.
+    fn nodes(&self) -> Vec<NodeId>;
+    /// All groups that hold users.
+    fn groups(&self) -> Vec<GroupId>;
 }
 
 /// Fan-out of one group's channels, for one term.

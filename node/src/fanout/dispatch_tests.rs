@@ -84,6 +84,12 @@ impl Homes for Places {
     fn alive(&self, _: NodeId) -> bool {
         true
     }
+    fn nodes(&self) -> Vec<NodeId> {
+        Vec::new()
+    }
+    fn groups(&self) -> Vec<GroupId> {
+        Vec::new()
+    }
 }
 
 #[derive(Clone)]
@@ -127,7 +133,7 @@ impl World {
     }
     fn open_home(&mut self, group: GroupId) {
         let (node, term) = self.places.leaders[&group];
-        let home = registry::Home::new(group, term, Duration::from_millis(50), Arc::default());
+        let home = registry::Home::new(group, term, &Default::default(), Arc::default(), Instant::now());
         self.homes.insert((group, node), home);
     }
     fn lead_home(&mut self, group: u32, node: u64) {

@@ -5,6 +5,9 @@
 //! are dropped (refs come again) and registrations are `Busy`; one round and one batch of `Fanned` under way; [`REGISTERING_MAX`]
 //! registrations. Not here: decisions (`dispatch`, `registry`).
 
+mod here;
+mod proposal;
+
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
@@ -20,8 +23,7 @@ use kith_machine::{
     effect::Effect,
     mutant::Mutant,
     reply::Reply,
-    user::may_register,
-    view::{Row, RowKey, Scan, StateView, ViewError},
+    view::{RowKey, Scan, StateView, ViewError},
 };
 use kith_raft::{
     error::ProposeError,
@@ -32,18 +34,21 @@ use kith_wire::{
     client::Refusal,
     code::Code,
     id::{BootEpoch, ChannelId, DeviceId, GroupId, NodeId, Seq, SessionId, Term, UserId, UserRev},
-    log::{Command, Item, Position, Ref, UserState},
+    log::{Command, Item, Position},
     peer::{ChannelRefs, RefsKept, RegisteredSession, Registration, Tell},
+    presence::PresenceWatch,
 };
 use tokio::sync::{mpsc, oneshot};
 
+use self::proposal::{PROPOSALS_AT_ONCE, may_stay, note_device, propose_all, round, user_of};
 use crate::{
     clock::Instant,
     fanout::{
         Fanout,
         dispatch::{Dispatch, News, Source},
         metrics::FanoutReject,
-        registry::{Home, Merged, Token, empty_push},
+        presence::{LookAnswer, WatchAnswer},
+        registry::{Home, Merged, empty_push},
     },
     router::{refuse, refuse_for},
 };
@@ -52,10 +57,6 @@ use crate::{
 pub const INBOX_MAX: usize = 1_024;
 /// Registrations under way in one group.
 pub const REGISTERING_MAX: usize = 1_024;
-/// Users of a round whose proposals are under way at once: enough to share log entries, not enough to fill the group's queue.
-const PROPOSALS_AT_ONCE: usize = 512;
-/// How often a proposal that met a full queue is tried in a round.
-const TRIES: usize = 4;
 /// Messages and events taken in one go before what follows from them is sent.
 const TAKE_AT_ONCE: usize = 64;
 /// Edges are looked at so often.
@@ -111,6 +112,14 @@ pub(crate) enum Message {
     Typing { channel: ChannelId, user: UserId, others: Arc<[UserId]> },
     /// As home: the end of a session.
     Unregister { from: NodeId, user: UserId, device: DeviceId, session: SessionId },
+    /// As home: an edge has registered all that it has.
+    Reported { from: NodeId, term: Term, boot: BootEpoch },
+    /// As home: whether nobody sits before a device.
+    Activity { from: NodeId, user: UserId, session: SessionId, away: bool },
+    /// As home: whom an edge's users look at.
+    Watch { from: NodeId, boot: BootEpoch, watches: Vec<PresenceWatch>, answer: WatchAnswer },
+    /// As home: how users are now.
+    Look { asker: UserId, users: Vec<UserId>, answer: LookAnswer },
 }
 
 /// A message, and since when it waits.
@@ -122,6 +131,8 @@ pub(crate) type RegisterAnswer = oneshot::Sender<RegisterOutcome>;
 
 enum Done {
     Round(HashMap<UserId, Merged>),
+    /// When users were seen was written down, as far as it could be.
+    Seen,
     Proposed(Vec<Command>),
     /// Refs that a mutant has acknowledged, and only now takes in.
     Late {
@@ -159,6 +170,8 @@ pub(crate) struct Lead {
     owed: BTreeSet<NodeId>,
     /// Whether the end of a device or a block may have been missed.
     is_unsure: bool,
+    /// When users were seen is being written down.
+    is_writing: bool,
     looked: Instant,
 }
 
@@ -170,11 +183,12 @@ impl Lead {
             breaks: HashMap::new(),
             owed: BTreeSet::new(),
             is_unsure: false,
+            is_writing: false,
             attempts: HashMap::new(),
             attempt: 0,
             looked: fanout.clock.instant(),
             dispatch: Dispatch::new(group, term, fanout.metrics.clone()),
-            home: Home::new(group, term, fanout.options.round_wait, fanout.metrics.clone()),
+            home: Home::new(group, term, &fanout.options, fanout.metrics.clone(), fanout.clock.instant()),
             fanout,
             seat,
             term,
@@ -192,7 +206,10 @@ impl Lead {
         loop {
             self.poll();
             let now = self.fanout.clock.instant();
-            let due = [self.dispatch.poll_timeout(now), self.home.poll_timeout(), self.unreadable_until].into_iter().flatten().min();
+            let due = [self.dispatch.poll_timeout(now), self.home.poll_timeout(), self.unreadable_until, self.home.here().poll_timeout()]
+                .into_iter()
+                .flatten()
+                .min();
             let due = due.unwrap_or(now + EDGES_EVERY).min(self.looked + EDGES_EVERY);
             // Every branch is cancel safe: each takes something out only when it completes. Biased, so that a simulation repeats; what is
             // bounded comes first, and of the rest some is taken below whatever came first.
@@ -243,6 +260,8 @@ impl Lead {
                 // So was, perhaps, the end of a device: the rows say whose sessions may stay.
                 self.is_unsure = true;
                 self.check_sessions();
+                // And changes of contacts.
+                self.contacts_lagged();
             }
         }
         true
@@ -259,7 +278,18 @@ impl Lead {
             }
             Effect::IndexMoved { user, from, to, rows } => self.home.handle_moved(*user, *from, *to, rows),
             Effect::Blocked { user, peer, blocked } => self.home.handle_blocked(*user, *peer, *blocked),
-            Effect::DevicesEnded { user, devices, all_but } => self.home.handle_ended(*user, devices, *all_but),
+            Effect::DevicesEnded { user, devices, all_but } => {
+                self.home.handle_ended(*user, devices, *all_but);
+                // Of somebody who was erased nobody learns any more when they were here.
+                self.note_user(*user);
+            }
+            Effect::MayLook { user, peer, allowed } => {
+                self.home.here().home.handle_right(*user, *peer, *allowed);
+                self.note_circle(*user);
+            }
+            Effect::Hides { user, private } => {
+                self.hides(*user, *private);
+            }
             Effect::Amended { .. }
             | Effect::Hooked { .. }
             | Effect::Timed { .. }
@@ -293,7 +323,10 @@ impl Lead {
                 for (user, device) in ended {
                     self.home.handle_ended(user, &[device], false);
                 }
-                users.into_iter().for_each(|user| self.note_blocks(user));
+                for user in users {
+                    self.note_blocks(user);
+                    self.note_user(user);
+                }
             }
             Err(error) => tracing::error!(group = %seat.group(), %error, "cannot read whose sessions may stay"),
         }
@@ -312,6 +345,7 @@ impl Lead {
                 self.owed.insert(edge);
                 continue;
             }
+            self.edge_unsure(edge);
             let stand = self.seat.view().and_then(|view| {
                 let users = self.home.present(Some(edge)).into_iter();
                 users.map(|user| user_of(&*view, user).map(|row| (user, row))).collect::<Result<Vec<_>, _>>()
@@ -358,6 +392,21 @@ impl Lead {
             }
             Message::Unregister { from, user, device, session } => self.home.handle_unregister(from, user, device, session),
             Message::Register { from, boot, sessions, answer } => self.register(from, boot, sessions, answer),
+            Message::Reported { from, term, boot } => {
+                if term == self.term && self.home.handle_edge(from, boot).is_ok() {
+                    self.home.here().home.handle_reported(from);
+                }
+            }
+            Message::Activity { from, user, session, away } => self.home.handle_activity(from, user, session, away),
+            Message::Watch { from, boot, watches, answer } => {
+                let told = self.watch(from, boot, &watches, now);
+                // An edge that does not wait any more asks again.
+                let _ = answer.send(told);
+            }
+            Message::Look { asker, users, answer } => {
+                let views = self.look(asker, &users, now);
+                let _ = answer.send(views);
+            }
         }
     }
     fn take_refs(&mut self, from: NodeId, source: GroupId, news: Vec<ChannelRefs>, now: Instant) {
@@ -395,6 +444,7 @@ impl Lead {
         let now = self.fanout.clock.instant();
         match done {
             Done::Late { from, source, news } => self.take_refs(from, source, news, now),
+            Done::Seen => self.is_writing = false,
             Done::Proposed(failed) => self.dispatch.handle_proposed(failed, now),
             Done::Round(outcome) => {
                 for (source, kept) in self.home.handle_round_done(&outcome, now) {
@@ -411,6 +461,8 @@ impl Lead {
                     self.attempts.remove(&session.session);
                     if result.is_ok() {
                         self.note_blocks(session.user);
+                        self.note_user(session.user);
+                        self.note_circle(session.user);
                     }
                     if result.as_ref().is_err_and(|refusal| refusal.code != Code::Replaced) {
                         self.home.handle_unregister(from, session.user, session.device, session.session);
@@ -459,6 +511,7 @@ impl Lead {
                 self.home.handle_edge_gone(edge);
             }
         }
+        self.note_heard(now);
         self.tell_where_they_stand();
         self.check_sessions();
         self.home.tell_leaving();
@@ -495,7 +548,9 @@ impl Lead {
                 }
             }
         }
+        self.poll_here(now);
         for (node, frame) in self.home.poll_pushes() {
+            self.fanout.metrics.presence_pushed.inc_by(frame.presence.views.len() as u64);
             self.fanout.metrics.push_frames.inc();
             if !self.fanout.tell(node, Tell::Push(frame)) {
                 self.owed.insert(node);
@@ -509,104 +564,6 @@ impl Lead {
             self.work.push(Box::pin(propose_all(self.seat.clone(), self.fanout.clone(), commands)));
         }
     }
-}
-
-/// One round of refs: each user's as one command.
-async fn round(seat: Arc<dyn Seat>, fanout: Arc<Fanout>, refs: Vec<(UserId, Vec<Ref>)>) -> Done {
-    if fanout.fail_points.hit(point::BEFORE_REF_COMMIT).await.is_err() {
-        return Done::Round(HashMap::new());
-    }
-    let merges = refs.into_iter().map(|(user, refs)| {
-        let seat = seat.clone();
-        async move {
-            let item = Item { bucket: Some(user.bucket()), command: Command::MergeRefs { user, refs } };
-            let merged = match propose(&*seat, item).await {
-                Ok(Reply::Merged { .. } | Reply::Done | Reply::Rev(_)) => Merged::Kept,
-                Ok(Reply::Rejected(_)) => Merged::Gone,
-                Ok(_) | Err(_) => Merged::Failed,
-            };
-            (user, merged)
-        }
-    });
-    let outcome = stream::iter(merges.collect::<Vec<_>>()).buffer_unordered(PROPOSALS_AT_ONCE).collect().await;
-    if fanout.fail_points.hit(point::AFTER_REF_COMMIT).await.is_err() {
-        return Done::Round(HashMap::new());
-    }
-    Done::Round(outcome)
-}
-
-/// Gives the commands that may not have been committed.
-async fn propose_all(seat: Arc<dyn Seat>, fanout: Arc<Fanout>, commands: Vec<Command>) -> Done {
-    let _ = fanout.fail_points.hit(point::BEFORE_FORGET).await;
-    let proposals = commands.into_iter().map(|command| {
-        let seat = seat.clone();
-        async move {
-            let bucket = match &command {
-                Command::Fanned { channel, .. } | Command::Gone { channel, .. } => Some(channel.bucket()),
-                _ => None,
-            };
-            propose(&*seat, Item { bucket, command: command.clone() }).await.err().map(|_| command)
-        }
-    });
-    let failed =
-        stream::iter(proposals.collect::<Vec<_>>()).buffer_unordered(PROPOSALS_AT_ONCE).filter_map(|failed| async { failed }).collect().await;
-    let _ = fanout.fail_points.hit(point::AFTER_FORGET).await;
-    Done::Proposed(failed)
-}
-
-async fn propose(seat: &dyn Seat, item: Item) -> Result<Reply, ProposeError> {
-    let mut tries = 1;
-    loop {
-        match seat.propose(item.clone()).await {
-            Err(ProposeError::Busy { retry_after }) if tries < TRIES => {
-                tries += 1;
-                tokio::time::sleep(retry_after).await;
-            }
-            other => return other,
-        }
-    }
-}
-
-/// Notes the device of a new session; then reads where the user's index stands.
-async fn note_device(seat: &dyn Seat, session: &Registration) -> Result<RegisteredSession, Refusal> {
-    if session.new {
-        let command = Command::RegisterDevice { user: session.user, device: session.device, login: session.login, issued: session.issued };
-        match propose(seat, Item { bucket: Some(session.user.bucket()), command }).await {
-            Ok(Reply::Rejected(code)) => return Err(refuse(code)),
-            Ok(Reply::WrongGroup) => return Err(refuse(Code::WrongGroup)),
-            Ok(_) => {}
-            Err(ProposeError::NotLeader { leader, .. }) => return Err(Refusal { leader, ..refuse(Code::NotLeader) }),
-            Err(ProposeError::Busy { retry_after }) => {
-                return Err(refuse_for(Code::Busy, u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX)));
-            }
-            Err(ProposeError::Unknown | ProposeError::Stopped) => return Err(refuse_for(Code::NoLeader, 100)),
-        }
-    }
-    let token = Token { device: session.device, login: session.login, issued: session.issued };
-    match seat.view().and_then(|view| may_stay(&*view, session.user, &token)) {
-        Ok(Some(Some(registered))) => Ok(registered),
-        Ok(Some(None)) => Err(refuse(Code::Revoked)),
-        Ok(None) => Err(refuse(Code::NoSuchUser)),
-        Err(error) => {
-            tracing::error!(group = %seat.group(), %error, "cannot read a user");
-            Err(refuse(Code::Internal))
-        }
-    }
-}
-
-/// What a session learns; the inner `None`: its device was ended since its token was given. The outer: there is no such user.
-fn may_stay(view: &dyn StateView, user: UserId, token: &Token) -> Result<Option<Option<RegisteredSession>>, ViewError> {
-    let Some(account) = kith_machine::user::account(view, user)? else { return Ok(None) };
-    let device = kith_machine::user::device(view, user, token.device)?;
-    let is_in = account.state == UserState::Active && may_register(&account, device.as_ref(), token.login, token.issued);
-    Ok(Some(is_in.then_some(RegisteredSession { user_rev: account.rev, name: account.name })))
-}
-
-fn user_of(view: &dyn StateView, user: UserId) -> Result<Option<(String, UserRev)>, ViewError> {
-    Ok(view.get(&RowKey::User(user))?.and_then(|row| match &*row {
-        Row::User(row) if row.state == UserState::Active => Some((row.name.clone(), row.rev)),
-        _ => None,
-    }))
 }
 
 /// The group's rows, as [`Dispatch`] asks for them.

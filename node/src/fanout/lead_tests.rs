@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use kith_machine::view::Row;
 use kith_raft::transport::{PeerTransport, SnapshotSource, TransportError};
 use kith_wire::{
     id::{Conn, MapEpoch, Timestamp},
@@ -75,6 +76,12 @@ impl Homes for AllHere {
     }
     fn alive(&self, _: NodeId) -> bool {
         true
+    }
+    fn nodes(&self) -> Vec<NodeId> {
+        Vec::new()
+    }
+    fn groups(&self) -> Vec<GroupId> {
+        Vec::new()
     }
 }
 
@@ -163,6 +170,7 @@ impl Setup {
             new: true,
             login: 0,
             issued: Timestamp::default(),
+            away: false,
         };
         let (answer, answered) = oneshot::channel();
         self.lead.register(EDGE, BootEpoch::new(1), vec![session], answer);

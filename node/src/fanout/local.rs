@@ -18,6 +18,7 @@ use kith_wire::{
     id::{BootEpoch, GroupId, NodeId, Seq, SessionId, Term, UserRev},
     log::Position,
     peer::{IndexMove, PushFrame, RegisteredSession, Registration, Tell},
+    presence::PresencePush,
 };
 
 use crate::{
@@ -79,6 +80,7 @@ struct Entry {
     home: Option<GroupId>,
     with: Option<(NodeId, Term)>,
     told: UserRev,
+    away: bool,
     outbox: Arc<Outbox>,
 }
 
@@ -106,7 +108,7 @@ impl Local {
         table.opened += 1;
         // The start of this node is part of the id: a push for a session of an earlier start finds nobody.
         let id = SessionId::new((self.boot.get() << 40) | table.opened);
-        let entry = Entry { whose, home: None, with: None, told: UserRev::ZERO, outbox };
+        let entry = Entry { whose, home: None, with: None, told: UserRev::ZERO, away: false, outbox };
         table.sessions.insert(id, entry);
         id
     }
@@ -142,13 +144,13 @@ impl Local {
         let (node, _) = entry.with.or_else(|| table.homes.get(&group).and_then(|home| home.leader))?;
         Some((node, Tell::Unregister { group, user: entry.whose.user, device: entry.whose.device, session: id }))
     }
-    /// Puts what a home leader says into outboxes.
-    pub fn handle_push(&self, from: NodeId, frame: PushFrame, now: Instant) {
+    /// Puts what a home leader says into outboxes. Gives what it says of presence; `None` if it does not lead any more.
+    pub fn handle_push(&self, from: NodeId, frame: PushFrame, now: Instant) -> Option<PresencePush> {
         let mut table = self.lock();
         if table.homes.get(&frame.home).and_then(|home| home.leader).is_some_and(|(_, term)| frame.term < term) {
             tracing::debug!(peer = %from, group = %frame.home, term = %frame.term, "dropped the push of an older leader");
             self.metrics.reject(FanoutReject::Stale);
-            return;
+            return None;
         }
         tracing::trace!(peer = %from, group = %frame.home, term = %frame.term, deliveries = frame.deliveries.len(), "fanout.push");
         for (mut delivery, mut sessions) in frame.deliveries {
@@ -210,6 +212,37 @@ impl Local {
                 entry.outbox.close(refuse(Code::Revoked));
             }
         }
+        Some(frame.presence)
+    }
+    /// Puts a frame into a session's outbox; `None`: it has ended.
+    pub fn push(&self, session: SessionId, frame: Bytes, now: Instant) -> Option<Pushed> {
+        self.lock().sessions.get(&session).map(|entry| entry.outbox.push(frame, now))
+    }
+    /// Notes whether nobody sits before a device. Gives whom to tell, if that is new to somebody who knows the session.
+    pub fn set_away(&self, session: SessionId, away: bool) -> Option<(NodeId, Tell)> {
+        let mut table = self.lock();
+        let entry = table.sessions.get_mut(&session)?;
+        if std::mem::replace(&mut entry.away, away) == away {
+            return None;
+        }
+        // Whoever takes the registration that is under way may have been told otherwise: it is done again.
+        let Some((group, (node, _))) = entry.home.zip(entry.with) else {
+            let group = entry.home?;
+            table.homes.get_mut(&group)?.stale = true;
+            return None;
+        };
+        Some((node, Tell::Activity { group, user: entry.whose.user, session, away }))
+    }
+    /// What was to be told of a session was not: it is registered anew.
+    pub fn handle_untold(&self, session: SessionId) {
+        let group = self.lock().sessions.get(&session).and_then(|entry| entry.home);
+        if let Some(group) = group {
+            self.handle_doubt(session, group);
+        }
+    }
+    /// Whether all sessions of a home are registered with this leader; also if there are none.
+    pub fn is_registered(&self, group: GroupId, leader: (NodeId, Term)) -> bool {
+        self.lock().homes.get(&group).is_none_or(|home| home.sessions.is_empty() || (home.leader == Some(leader) && !home.stale))
     }
     /// Takes the loss of a link: what its node pushed last may be lost.
     pub fn handle_link_down(&self, node: NodeId) {
@@ -274,7 +307,7 @@ impl Local {
                 .filter_map(|id| sessions.get(id).map(|entry| (id, entry)))
                 .filter(|(_, entry)| entry.with != Some(leader))
                 .take(BATCH)
-                .map(|(id, entry)| registration(*id, &entry.whose, false))
+                .map(|(id, entry)| registration(*id, &entry.whose, false, entry.away))
                 .collect();
             if batch.is_empty() {
                 (home.stale, home.lost, home.warned) = (false, None, false);

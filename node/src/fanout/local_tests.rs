@@ -35,6 +35,12 @@ impl Homes for Places {
     fn alive(&self, _: NodeId) -> bool {
         true
     }
+    fn nodes(&self) -> Vec<NodeId> {
+        Vec::new()
+    }
+    fn groups(&self) -> Vec<GroupId> {
+        Vec::new()
+    }
 }
 
 struct Setup {
@@ -80,6 +86,7 @@ impl Setup {
             replaced: vec![],
             receipts: vec![],
             ended: vec![],
+            presence: Default::default(),
         }
     }
 }
@@ -243,4 +250,22 @@ fn a_home_is_told_again_by_which_token_a_session_was_opened() {
     setup.places.lead(2, 6);
     let asks = setup.stale(0);
     assert_eq!((asks[0].sessions[0].login, asks[0].sessions[0].issued), (3, Timestamp::new(4)));
+}
+
+#[test]
+fn a_device_that_nobody_sits_before_is_told_once_and_goes_with_the_registration() {
+    let setup = setup();
+    let told = setup.local.set_away(setup.session, true);
+    assert!(matches!(told, Some((node, Tell::Activity { away: true, .. })) if node == NodeId::new(1)));
+    assert_eq!(setup.local.set_away(setup.session, true), None, "that is known");
+    setup.local.handle_link_down(NodeId::new(1));
+    assert_eq!(setup.local.set_away(setup.session, false), None, "nobody knows the session now");
+    setup.local.set_away(setup.session, true);
+    let stale = setup.stale(0);
+    assert!(stale[0].sessions[0].away);
+    assert!(!setup.local.is_registered(GROUP, (NodeId::new(1), Term::new(5))));
+    setup.local.handle_reregistered(&stale[0], Ok((Term::new(5), vec![at(3)])), setup.now);
+    assert_eq!(setup.stale(1), []);
+    assert!(setup.local.is_registered(GROUP, (NodeId::new(1), Term::new(5))));
+    assert!(setup.local.is_registered(GroupId::new(9), (NodeId::new(4), Term::new(1))), "there is nothing to register");
 }

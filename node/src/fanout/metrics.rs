@@ -42,6 +42,16 @@ pub struct FanoutMetrics {
     pub users_per_round: Histogram,
     /// Sessions in the registries of this node's groups.
     pub registered: Gauge,
+    /// Users whose presence sessions of this node look at.
+    pub watched: Gauge,
+    /// Subscriptions begun, renewed or ended, told to homes.
+    pub watches: Counter,
+    /// Changes of presence pushed to edges: once for each edge that looks.
+    pub presence_pushed: Counter,
+    /// Presence events put into sessions' outboxes.
+    pub presence_events: Counter,
+    /// Views in them.
+    pub presence_views: Counter,
 }
 
 /// What was dropped. None of it is lost: refs are sent again, live records are pulled.
@@ -91,6 +101,11 @@ impl Default for FanoutMetrics {
             rounds: Counter::default(),
             users_per_round: Histogram::new(exponential_buckets(1.0, 2.0, 13)),
             registered: Gauge::default(),
+            watched: Gauge::default(),
+            watches: Counter::default(),
+            presence_pushed: Counter::default(),
+            presence_events: Counter::default(),
+            presence_views: Counter::default(),
         }
     }
 }
@@ -120,5 +135,10 @@ impl FanoutMetrics {
         registry.register("rounds", "Rounds of ref commits", self.rounds.clone());
         registry.register("users_per_round", "Users of one round of ref commits", self.users_per_round.clone());
         registry.register("registered", "Sessions in the registries of this node's groups", self.registered.clone());
+        registry.register("watched", "Users whose presence sessions of this node look at", self.watched.clone());
+        registry.register("watches", "Subscriptions begun, renewed or ended, told to homes", self.watches.clone());
+        registry.register("presence_pushed", "Changes of presence pushed to edges, once for each edge that looks", self.presence_pushed.clone());
+        registry.register("presence_events", "Presence events put into outboxes", self.presence_events.clone());
+        registry.register("presence_views", "Views in presence events put into outboxes", self.presence_views.clone());
     }
 }

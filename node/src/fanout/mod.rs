@@ -3,6 +3,7 @@
 //! In: leadership begun and ended, frames of other nodes, sessions. Out: the same kinds of frames; a node talks to itself as to others,
 //! without the network. [`dispatch`]: leader of a channel's group, owes refs to the homes of its members. [`registry`]: leader of a home
 //! group, knows sessions and commits refs to user indexes. [`local`]: edge, puts frames into outboxes. [`lead`]: runs the first two.
+//! [`presence`]: who is here, on both sides.
 //! Invariant: a live push may be lost, a ref may not: it is owed by a dirty row until every home has committed it.
 //! Bounds: in each part. Not here: links (`peer`), who leads (`leadership`, `router`), the streams of clients (`session`).
 
@@ -10,6 +11,7 @@ pub mod dispatch;
 pub mod lead;
 pub mod local;
 pub mod metrics;
+pub mod presence;
 pub mod registry;
 pub mod seat;
 
@@ -31,6 +33,7 @@ use kith_wire::{
     code::{Code, Retry},
     id::{BootEpoch, ChannelId, GroupId, NodeId, SessionId, Term, UserId},
     peer::{Ask, ChannelRefs, Registration, Tell, Told},
+    presence::PresenceRequest,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -40,9 +43,11 @@ use self::{
     lead::{INBOX_MAX, Lead, Message, RegisterOutcome, Waiting, give},
     local::Reregister,
     metrics::{FanoutMetrics, FanoutReject},
+    presence::Looks,
 };
 use crate::{
     clock::SharedClock,
+    cluster::files::PresenceSettings,
     outbox::Outbox,
     router::{refuse, refuse_for},
     session::{Sessions, Whose, machine::Registered},
@@ -61,12 +66,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 pub struct FanoutOptions {
     /// Refs wait at least so long at the home leader to be merged with others. Default 50 ms; at most 1 s.
     pub round_wait: Duration,
+    /// How presence is told; the same on all nodes.
+    pub presence: PresenceSettings,
     /// What is wrong with this node; an empty value without the feature.
     pub quirk: Quirk,
 }
 impl Default for FanoutOptions {
     fn default() -> Self {
-        Self { round_wait: Duration::from_millis(50), quirk: Quirk::default() }
+        Self { round_wait: Duration::from_millis(50), presence: PresenceSettings::default(), quirk: Quirk::default() }
     }
 }
 
@@ -78,6 +85,7 @@ pub struct Fanout {
     homes: Arc<dyn Homes>,
     clock: SharedClock,
     local: Local,
+    looks: Looks,
     leads: Mutex<HashMap<GroupId, Led>>,
     breaks: Mutex<HashMap<NodeId, u64>>,
     options: FanoutOptions,
@@ -120,8 +128,9 @@ impl Fanout {
             boot: parts.boot,
             links: parts.links,
             homes: parts.homes,
-            clock: parts.clock,
             local: Local::new(parts.boot, parts.metrics.clone()),
+            looks: Looks::new(parts.clock.instant()),
+            clock: parts.clock,
             leads: Mutex::default(),
             breaks: Mutex::default(),
             options: parts.options,
@@ -165,6 +174,7 @@ impl Fanout {
         let mut asks: FuturesUnordered<BoxFuture<'static, (Reregister, RegisterOutcome)>> = FuturesUnordered::new();
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut told_all = BTreeMap::new();
         loop {
             // Both branches are cancel safe.
             tokio::select! {
@@ -182,6 +192,7 @@ impl Fanout {
                     (stale, outcome)
                 }));
             }
+            self.tell_registered(&mut told_all);
         }
     }
 
@@ -198,7 +209,14 @@ impl Fanout {
                 }
             }
             Tell::RefsKept(kept) => self.give(kept.source, Message::Kept(kept)),
-            Tell::Push(frame) => self.local.handle_push(from, frame, self.clock.instant()),
+            Tell::Push(frame) => {
+                let (home, term, now) = (frame.home, frame.term, self.clock.instant());
+                if let Some(presence) = self.local.handle_push(from, frame, now).filter(|presence| !presence.is_empty()) {
+                    self.looks.handle_push(home, (from, term), presence, now);
+                }
+            }
+            Tell::RegisteredAll { group, term, boot } => self.give(group, Message::Reported { from, term, boot }),
+            Tell::Activity { group, user, session, away } => self.give(group, Message::Activity { from, user, session, away }),
             Tell::Unregister { group, user, device, session } => self.give(group, Message::Unregister { from, user, device, session }),
             Tell::Append(_) | Tell::AppendEnd { .. } | Tell::Beat(_) => {}
         }
@@ -219,6 +237,7 @@ impl Fanout {
     pub fn handle_link_down(&self, node: NodeId) {
         *self.lock_breaks().entry(node).or_default() += 1;
         self.local.handle_link_down(node);
+        self.looks.handle_link_down(node, self.clock.instant());
     }
     /// How often a link to or from a node was lost.
     fn breaks(&self, node: NodeId) -> u64 {
@@ -238,8 +257,10 @@ impl Fanout {
         sent
     }
     fn give(&self, group: GroupId, message: Message) {
-        let inbox = self.leads().get(&group).map(|led| led.inbox.clone());
-        give(self, inbox.as_ref(), message);
+        give(self, self.inbox(group).as_ref(), message);
+    }
+    fn inbox(&self, group: GroupId) -> Option<mpsc::Sender<Waiting>> {
+        self.leads().get(&group).map(|led| led.inbox.clone())
     }
     async fn register_here(&self, from: NodeId, group: GroupId, boot: BootEpoch, sessions: Vec<Registration>) -> RegisterOutcome {
         tracing::debug!(node = %self.node, group = %group, peer = %from, sessions = sessions.len(), "fanout.register");
@@ -338,9 +359,9 @@ impl Fanout {
 }
 
 /// What a home is told of a session.
-fn registration(session: SessionId, whose: &Whose, new: bool) -> Registration {
+fn registration(session: SessionId, whose: &Whose, new: bool, away: bool) -> Registration {
     let Whose { user, device, conn, grant } = *whose;
-    Registration { user, device, session, conn, new, login: grant.login, issued: grant.issued }
+    Registration { user, device, session, conn, new, login: grant.login, issued: grant.issued, away }
 }
 
 /// The sessions of this node, as `session` sees them.
@@ -349,19 +370,25 @@ pub struct LocalSessions(pub Arc<Fanout>);
 
 impl Sessions for LocalSessions {
     fn open(&self, whose: Whose, outbox: Arc<Outbox>) -> SessionId {
-        self.0.local.open(whose, outbox)
+        let session = self.0.local.open(whose, outbox);
+        self.0.looks.open(session, whose.user);
+        session
     }
     fn register(&self, session: SessionId, whose: Whose) -> BoxFuture<'static, Result<Registered, Refusal>> {
         let fanout = self.0.clone();
-        let registration = registration(session, &whose, true);
+        let registration = registration(session, &whose, true, false);
         Box::pin(async move { fanout.open(session, registration).await })
     }
     fn watch(&self, session: SessionId, whose: Whose) -> BoxFuture<'static, Result<Registered, Refusal>> {
         let fanout = self.0.clone();
-        let registration = registration(session, &whose, false);
+        let registration = registration(session, &whose, false, false);
         Box::pin(async move { fanout.open(session, registration).await })
     }
+    fn presence(&self, session: SessionId, asked: &PresenceRequest) -> bool {
+        self.0.handle_presence(session, asked)
+    }
     fn close(&self, session: SessionId) {
+        self.0.looks.close(session);
         if let Some((node, tell)) = self.0.local.close(session) {
             self.0.tell(node, tell);
         }

@@ -18,11 +18,16 @@ use kith_wire::{
     limit,
     log::{IndexRow, Ref},
     peer::{ChannelRefs, IndexMove, LiveReceipt, LiveRecord, PushFrame, RefsKept, Registration},
+    presence::PresencePush,
 };
 
 use crate::{
     clock::Instant,
-    fanout::metrics::{FanoutMetrics, FanoutReject},
+    fanout::{
+        FanoutOptions,
+        metrics::{FanoutMetrics, FanoutReject},
+        presence::Here,
+    },
 };
 
 /// Refs that wait for their commit. More are dropped here and sent again by their source.
@@ -44,6 +49,7 @@ pub struct Home {
     group: GroupId,
     term: Term,
     users: HashMap<UserId, Vec<Live>>,
+    here: Here,
     /// Whom users who are here hear nothing of; only those who have blocked somebody.
     blocked: HashMap<UserId, BTreeSet<UserId>>,
     boots: BTreeMap<NodeId, BootEpoch>,
@@ -70,6 +76,7 @@ struct Live {
     conn: Conn,
     login: u64,
     issued: Timestamp,
+    away: bool,
 }
 
 /// A session that is to end.
@@ -119,12 +126,14 @@ pub enum Merged {
 }
 
 impl Home {
-    /// An empty registry: nobody is known before the edges have registered their sessions. Refs wait at least `wait_min` to be merged.
-    pub fn new(group: GroupId, term: Term, wait_min: Duration, metrics: Arc<FanoutMetrics>) -> Self {
+    /// An empty registry: nobody is known before the edges have registered their sessions. Refs wait at least `round_wait` to be merged.
+    pub fn new(group: GroupId, term: Term, options: &FanoutOptions, metrics: Arc<FanoutMetrics>, now: Instant) -> Self {
+        let wait_min = options.round_wait;
         Self {
             group,
             term,
             users: HashMap::new(),
+            here: Here::new(term, Duration::from_secs(options.presence.grace_s), now),
             blocked: HashMap::new(),
             boots: BTreeMap::new(),
             leaving: BTreeMap::new(),
@@ -147,12 +156,14 @@ impl Home {
     /// `Replaced`: a newer connection of the device is known. `TooMany`: the user has sessions enough.
     pub fn handle_register(&mut self, edge: NodeId, boot: BootEpoch, new: &Registration) -> Result<(), Code> {
         self.handle_boot(edge, boot)?;
+        self.here.touch(new.user);
         let sessions = self.users.entry(new.user).or_default();
-        let live = Live { device: new.device, edge, session: new.session, conn: new.conn, login: new.login, issued: new.issued };
+        let Registration { device, session, conn, login, issued, away, .. } = *new;
+        let live = Live { device, edge, session, conn, login, issued, away };
         if let Some(old) = sessions.iter_mut().find(|old| old.device == new.device) {
             if (old.edge, old.session) == (edge, new.session) {
                 old.conn = old.conn.max(new.conn);
-                (old.login, old.issued) = (new.login, new.issued);
+                (old.login, old.issued, old.away) = (new.login, new.issued, new.away);
                 return Ok(());
             }
             if new.conn <= old.conn {
@@ -180,6 +191,44 @@ impl Home {
         self.boots.remove(&edge);
         self.leaving.retain(|(at, _), _| *at != edge);
         self.retain(|_, live| live.edge != edge, None);
+        self.here.edge_gone(edge);
+    }
+    /// Takes whether nobody sits before a device.
+    pub fn handle_activity(&mut self, edge: NodeId, user: UserId, session: SessionId, away: bool) {
+        let live = self.users.get_mut(&user).into_iter().flatten().find(|live| (live.edge, live.session) == (edge, session));
+        if let Some(live) = live {
+            live.away = away;
+            self.here.touch(user);
+        }
+    }
+    /// Takes that an edge has registered all that it has; or that it looks at users of this group.
+    ///
+    /// # Errors
+    /// `Disconnected`: of an earlier start of that node.
+    pub fn handle_edge(&mut self, edge: NodeId, boot: BootEpoch) -> Result<(), Code> {
+        self.handle_boot(edge, boot)
+    }
+    /// Who is here.
+    pub(super) const fn here(&mut self) -> &mut Here {
+        &mut self.here
+    }
+    /// Brings who is here up to date with the sessions, and puts what edges are to hear of it into their frames.
+    pub fn poll_presence(&mut self, wall: Timestamp, now: Instant) {
+        let users = &self.users;
+        self.here.settle(wall, now, |user| users.get(&user).into_iter().flatten().map(|live| live.away).collect());
+        for (edge, push) in self.here.home.poll_pushes() {
+            let bytes = 32 * (push.views.len() + push.rights.len());
+            let presence = &mut self.push_to(edge, bytes).presence;
+            presence.views.extend(push.views);
+            presence.rights.extend(push.rights);
+            presence.again |= push.again;
+        }
+    }
+    /// Tells a user's sessions whom they may look at, where every contact is shown.
+    pub fn handle_circle(&mut self, user: UserId, contacts: &[UserId]) {
+        for (edge, _) in self.sessions_by_edge(user) {
+            self.push_to(edge, 8 * (contacts.len() + 1)).presence.circles.push((user, contacts.to_vec()));
+        }
     }
     /// Takes refs and live records for users of this group.
     pub fn handle_refs(&mut self, from: NodeId, source: GroupId, news: ChannelRefs, now: Instant) {
@@ -403,10 +452,14 @@ impl Home {
     }
     fn retain(&mut self, keep: impl Fn(UserId, &Live) -> bool, only: Option<UserId>) {
         let mut lost = 0;
+        let here = &mut self.here;
         let mut prune = |user: UserId, sessions: &mut Vec<Live>| {
             let before = sessions.len();
             sessions.retain(|live| keep(user, live));
-            lost += before - sessions.len();
+            if sessions.len() < before {
+                lost += before - sessions.len();
+                here.touch(user);
+            }
             !sessions.is_empty()
         };
         match only {
@@ -434,8 +487,17 @@ impl Drop for Home {
 }
 
 /// A frame that says nothing yet.
-pub(super) fn empty_push(home: GroupId, term: Term) -> PushFrame {
-    PushFrame { home, term, deliveries: Vec::new(), moves: Vec::new(), replaced: Vec::new(), receipts: Vec::new(), ended: Vec::new() }
+pub(crate) fn empty_push(home: GroupId, term: Term) -> PushFrame {
+    PushFrame {
+        home,
+        term,
+        deliveries: Vec::new(),
+        moves: Vec::new(),
+        replaced: Vec::new(),
+        receipts: Vec::new(),
+        ended: Vec::new(),
+        presence: PresencePush::default(),
+    }
 }
 
 /// Whether `a` says all that `b` says, and nothing older.

@@ -1,8 +1,13 @@
 //! The registry: who holds a device, who is told what, and when an ack may leave.
 
+use kith_machine::{
+    presence::Facts,
+    view::{Row, RowKey, Scan, StateView, ViewError},
+};
 use kith_wire::{
     id::{Incarnation, RegionId, Timestamp},
-    log::Position,
+    log::{ContactRow, Position, UserRow},
+    presence::{PresenceState, PresenceWatch},
 };
 
 use super::*;
@@ -11,11 +16,20 @@ const HOME: GroupId = GroupId::new(1);
 const SOURCE: GroupId = GroupId::new(2);
 
 fn home() -> Home {
-    Home::new(HOME, Term::new(3), Duration::from_millis(50), Arc::default())
+    Home::new(HOME, Term::new(3), &Default::default(), Arc::default(), Instant::now())
 }
 fn session(device: u64, session: u64, conn: u64) -> Registration {
     let (user, device) = (UserId::new(5), DeviceId::new(device));
-    Registration { user, device, session: SessionId::new(session), conn: Conn::new(conn), new: true, login: 0, issued: Timestamp::default() }
+    Registration {
+        user,
+        device,
+        session: SessionId::new(session),
+        conn: Conn::new(conn),
+        new: true,
+        login: 0,
+        issued: Timestamp::default(),
+        away: false,
+    }
 }
 fn edge(n: u64) -> NodeId {
     NodeId::new(n)
@@ -238,4 +252,54 @@ fn an_edge_that_never_says_that_a_session_ended_is_not_told_for_ever() {
     home.handle_ended(UserId::new(5), &[], true);
     home.handle_edge_gone(edge(1));
     assert!(home.leaving.is_empty(), "nobody is there to be told");
+}
+
+fn watch(watchers: &[u64]) -> PresenceWatch {
+    let (known, rights) = Default::default();
+    PresenceWatch { user: UserId::new(5), known, rights, watchers: watchers.iter().copied().map(UserId::new).collect(), all: true, ended: false }
+}
+/// Everybody exists, and knows everybody.
+struct Friends;
+impl StateView for Friends {
+    fn get(&self, key: &RowKey) -> Result<Option<Arc<Row>>, ViewError> {
+        Ok(match key {
+            RowKey::User(_) => Some(Arc::new(Row::User(UserRow::default()))),
+            RowKey::Contact(..) => Some(Arc::new(Row::Contact(ContactRow { mine: true, theirs: true, ..ContactRow::default() }))),
+            _ => None,
+        })
+    }
+    fn scan(&self, _: &Scan, _: bool, _: usize) -> Result<Vec<(RowKey, Arc<Row>)>, ViewError> {
+        Ok(Vec::new())
+    }
+}
+
+#[test]
+fn a_session_that_turns_away_or_ends_is_told_once_to_each_edge_that_looks() {
+    let (mut home, begun, wall) = (home(), Instant::now(), Timestamp::new(9));
+    let user = UserId::new(5);
+    home.handle_register(edge(1), boot(1), &session(1, 10, 1)).unwrap();
+    home.here().home.handle_heard(&[], Duration::ZERO);
+    home.here().home.handle_facts(user, Facts { exists: true, here: true, ..Facts::default() }, Duration::ZERO);
+    home.poll_presence(wall, begun);
+    for at in [2, 3] {
+        home.handle_edge(edge(at), boot(1)).unwrap();
+        let told = home.here().handle_watches(edge(at), &[watch(&[7, 8, 9])], &Friends, begun).unwrap();
+        assert_eq!(told.views[0].state, PresenceState::Online);
+    }
+    home.poll_pushes();
+    let states = |home: &mut Home, now: Instant| -> Vec<(NodeId, PresenceState)> {
+        home.poll_presence(wall, now);
+        home.poll_pushes().into_iter().flat_map(|(edge, frame)| frame.presence.views.into_iter().map(move |view| (edge, view.state))).collect()
+    };
+    home.handle_activity(edge(1), user, SessionId::new(10), true);
+    assert_eq!(states(&mut home, begun + Duration::from_secs(2)), [(edge(2), PresenceState::Away), (edge(3), PresenceState::Away)]);
+    home.handle_activity(edge(9), user, SessionId::new(10), false);
+    assert!(states(&mut home, begun + Duration::from_secs(4)).is_empty(), "of another edge");
+    home.handle_edge_gone(edge(1));
+    assert!(states(&mut home, begun + Duration::from_secs(5)).is_empty(), "they have the grace to come back");
+    let over = begun + Duration::from_secs(51);
+    assert_eq!(states(&mut home, over), [(edge(2), PresenceState::Offline), (edge(3), PresenceState::Offline)]);
+    // An edge that begins anew looks at nobody.
+    home.handle_edge(edge(2), boot(2)).unwrap();
+    assert_eq!(home.here().home.subscriptions(), 1);
 }

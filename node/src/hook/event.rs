@@ -3,6 +3,7 @@
 //! In: a record as its receiver may read it. Out: the body of a post; none for what nobody registers for. Invariant: the same record gives the same
 //! event, unless its text has gone meanwhile. Bounds: a text is cut to [`TEXT_CHARS_MAX`], and says so. Not here: signatures, sending.
 
+pub(crate) use kith_wire::sign::time_text;
 use kith_wire::{
     act::Act,
     hook::HookEvents,
@@ -88,21 +89,6 @@ const fn role_text(role: Role) -> &'static str {
         Role::Admin => "admin",
         Role::Owner => "owner",
     }
-}
-
-/// As RFC 3339 writes it, in UTC.
-fn time_text(at: Timestamp) -> String {
-    let (days, ms) = (at.get() / 86_400_000, at.get() % 86_400_000);
-    // Days to a date, by years that begin in March (Howard Hinnant, "chrono-compatible low-level date algorithms").
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let (day, month) = (day_of_year - (153 * shifted + 2) / 5 + 1, if shifted < 10 { shifted + 3 } else { shifted - 9 });
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hours, minutes, seconds) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}.{:03}Z", ms % 1_000)
 }
 
 #[cfg(test)]

@@ -4,12 +4,13 @@
 //! that is behind is told by one task at a time, from its logged cursor on, in the channel's order: so a new leader goes on where the last one was
 //! acknowledged, and what was posted and not acknowledged is posted again under the same `webhook-id`. Invariants: nothing is skipped but what is not
 //! for that webhook; a channel waits for nobody but itself. Bounds: [`AT_ONCE`] posts of a group, [`RECORDS`] records between two acknowledgements,
-//! [`RATE`] a webhook; a failure waits 1 s to 5 min; after [`GIVE_UP_AFTER_MS`] of failures the webhook is disabled. On cancel all is dropped.
-//! Not here: what a post looks like ([`event`]), where it may go ([`post`]), which rows there are (kith-machine's `hook`).
+//! [`RATE`] a webhook; a failure waits 1 s to 5 min; after [`GIVE_UP_AFTER_MS`] of failures the webhook is disabled, and the audit log says so. On
+//! cancel all is dropped.
+//! Not here: what a post looks like ([`event`]), where it may go ([`post`]), which rows there are (kith-machine's `hook`),
+//! signatures (kith-wire's `sign`, which push has too).
 
 pub mod event;
 pub mod post;
-pub mod sign;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,8 +21,11 @@ use std::{
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use kith_machine::{effect::Effect, hook as rows, view::ViewError};
 use kith_raft::{FeedError, GroupHandle};
+pub use kith_wire::sign;
 use kith_wire::{
-    desk::{self, DeskChange},
+    client::Refusal,
+    code::Code,
+    desk::{self, AuditAct, AuditEntry, DeskChange},
     hook::{Hook, HookAck, HookChange, HookCursorRow, HookScope},
     id::{ChannelId, GroupId, HookId, Seq, Term, Timestamp, UserId, hash},
     log::Command,
@@ -43,6 +47,7 @@ use crate::{
     leadership::{Duty, PerGroup},
     rate::{Rate, Rates},
     router::Router,
+    service::desk::Desk,
     supervise::Tasks,
 };
 
@@ -123,13 +128,14 @@ pub(crate) struct HookDuty {
 struct Teller {
     router: Router,
     poster: Poster,
+    desk: Desk,
     rates: Arc<Rates>,
     metrics: Arc<HookMetrics>,
 }
 
 impl HookDuty {
-    pub(crate) fn new(router: Router, poster: Poster, tasks: Tasks, metrics: Arc<HookMetrics>) -> Self {
-        Self { teller: Teller { router, poster, rates: Arc::new(Rates::new(RATE)), metrics }, groups: PerGroup::new(tasks) }
+    pub(crate) fn new(router: Router, poster: Poster, desk: Desk, tasks: Tasks, metrics: Arc<HookMetrics>) -> Self {
+        Self { teller: Teller { router, poster, desk, rates: Arc::new(Rates::new(RATE)), metrics }, groups: PerGroup::new(tasks) }
     }
 }
 
@@ -371,9 +377,16 @@ impl Teller {
         let change = HookChange::Disable { id: hook.id };
         let logged = match hook.scope {
             HookScope::Channel(channel) => {
-                let by = UserId::new(0);
-                handle.propose(kith_machine::item(Command::ChannelHook { channel, by, change })).await.is_ok()
+                let (by, act, number) = (UserId::new(0), AuditAct::DisableWebhook, hook.id.get());
+                let entry = AuditEntry { by, act, user: None, channel: Some(channel), number, note: String::new() };
+                let disabled = async {
+                    let command = Command::ChannelHook { channel, by, change };
+                    handle.propose(kith_machine::item(command)).await.map_err(|_| Refusal::new(Code::OutcomeUnknown))
+                };
+                // Without the log it is not done: it fails again, and is tried again then.
+                self.desk.audited(entry, self.now() + ASK_WITHIN, disabled).await.is_ok()
             }
+            // The desk logs it with the change.
             HookScope::User(_) | HookScope::All => {
                 let deadline = self.now() + ASK_WITHIN;
                 self.router.inner(desk::bucket(), Inner::Desk(DeskChange::Hook(change)), deadline).await.is_ok()

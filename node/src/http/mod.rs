@@ -1,12 +1,13 @@
 //! The node's HTTP faces: health and metrics for operators, here; the API for those who chat without a session, in [`api`].
 //!
 //! In: a bound listener, [`Health`], the metrics registry. Out: `/livez`, `/readyz` (`?verbose` lists the checks), `/metrics` (OpenMetrics).
-//! Invariants: what is not known is not a pass; the two faces have listeners of their own. Not here: what the checks look at (the composition
-//! root), connections and TLS of the API ([`listen`]).
+//! Invariants: what is not known is not a pass; the two faces have listeners of their own. Not here: what a node's checks look at
+//! ([`ready`]), connections and TLS of the API ([`listen`]).
 
 pub mod api;
 mod health;
 pub mod listen;
+pub(crate) mod ready;
 
 use std::{io, sync::Arc};
 

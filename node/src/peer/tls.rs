@@ -148,7 +148,7 @@ pub fn proven_node(connection: &quinn::Connection) -> Option<(NodeId, String)> {
     })
 }
 
-fn parse_node_name(name: &str) -> Option<(NodeId, String)> {
+pub(crate) fn parse_node_name(name: &str) -> Option<(NodeId, String)> {
     let (id, cluster) = name.strip_prefix("node-")?.strip_suffix(".kith")?.split_once('.')?;
     let id = id.parse().ok().filter(|id| *id != 0)?;
     Some((NodeId::new(id), cluster.to_owned()))

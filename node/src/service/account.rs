@@ -107,7 +107,10 @@ pub(super) async fn confirm(router: &Router, name: &str, user: UserId, deadline:
 /// What follows a refusal by the home: a name that this user will never have by this attempt is not held any longer by it. Gives the refusal to
 /// tell.
 pub(super) async fn give_up(router: &Router, reservation: &Reservation, refusal: Refusal, deadline: Instant) -> Refusal {
-    let is_final = matches!(refusal.code, Code::IdTaken | Code::Revoked | Code::NameTaken | Code::TooMany | Code::Invalid | Code::TooLarge);
+    let is_final = matches!(
+        refusal.code,
+        Code::IdTaken | Code::Revoked | Code::NameTaken | Code::TooMany | Code::Invalid | Code::TooLarge | Code::TooOld | Code::Conflict
+    );
     let Reservation { name, user, since } = reservation.clone();
     if is_final && let Err(error) = router.inner(Bucket::of_name(&name), Inner::ReleaseName { name, user, since }, deadline).await {
         // It is settled when it is a minute old and somebody else wants it.

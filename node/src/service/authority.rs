@@ -13,6 +13,7 @@ use kith_wire::{
     log::{MemberChange, Position, Preference},
     peer::Caller,
     people::PeopleRequest,
+    presence::PresenceRequest,
     secret::Secret,
 };
 
@@ -88,6 +89,10 @@ fn name(request: &Request) -> String {
         Request::Desk(asked) => return format!("Desk {}", desk(asked)),
         Request::Hook(asked) => return format!("Hook {}", hook(asked)),
         Request::Search(_) => "Search",
+        Request::Presence(PresenceRequest::Get { .. }) => "Presence Get",
+        Request::Presence(PresenceRequest::Watch { .. }) => "Presence Watch",
+        Request::Presence(PresenceRequest::SetActivity { .. }) => "Presence SetActivity",
+        Request::Presence(PresenceRequest::SetPrivate { .. }) => "Presence SetPrivate",
     }
     .to_owned()
 }
@@ -108,6 +113,7 @@ const fn people(asked: &PeopleRequest) -> &'static str {
         PeopleRequest::Rename { .. } => "Rename",
         PeopleRequest::DeleteAccount { .. } => "DeleteAccount",
         PeopleRequest::ResetLink { .. } => "ResetLink",
+        PeopleRequest::AskReset { .. } => "AskReset",
         PeopleRequest::SetAdmin { .. } => "SetAdmin",
         PeopleRequest::Prefer { .. } => "Prefer",
         PeopleRequest::SetProfile { .. } => "SetProfile",
@@ -150,7 +156,7 @@ fn hook(asked: &HookRequest) -> String {
 }
 
 /// How many there are: raised with each that is named above.
-const REQUESTS: usize = 21 + 27 + 5 + 4 * 3;
+const REQUESTS: usize = 21 + 28 + 5 + 4 * 3 + 4;
 
 fn rows() -> Vec<(Request, Told)> {
     let (channel, number) = (ChannelId::direct(UserId::new(1), UserId::new(2)), ClientSeq::new(1));
@@ -176,6 +182,10 @@ fn rows() -> Vec<(Request, Told)> {
         (Request::GetSeen { channel, seq }, USERS),
         (Request::GetReactions { channel, seq }, USERS),
         (Request::Search("ann".into()), USERS),
+        (Request::Presence(PresenceRequest::Get { users: vec![peer] }), USERS),
+        (Request::Presence(PresenceRequest::Watch { users: vec![peer] }), USERS),
+        (Request::Presence(PresenceRequest::SetActivity { active: true }), USERS),
+        (Request::Presence(PresenceRequest::SetPrivate { private: true }), USERS),
         (Request::FindUser { name: text() }, ANYBODY),
         (Request::Discover, ANYBODY),
         (Request::Status, OPERATORS),
@@ -197,6 +207,7 @@ fn rows() -> Vec<(Request, Told)> {
         (people(PeopleRequest::LogInWith { token: secret(), nonce, title: text() }), ANYBODY),
         (people(PeopleRequest::Refresh { token: secret(), nonce }), ANYBODY),
         (people(PeopleRequest::ResetPassword { name: text(), code: secret(), password: secret() }), ANYBODY),
+        (people(PeopleRequest::AskReset { name: text() }), ANYBODY),
         (people(PeopleRequest::LogOut), USERS),
         (people(PeopleRequest::Devices), USERS),
         (people(PeopleRequest::EndDevice { device: DeviceId::new(1) }), USERS),

@@ -16,7 +16,7 @@ use kith_wire::{
 use super::account;
 use crate::{
     auth::{
-        gate::{Drawn, Entered, Shown, draw_bot_token},
+        gate::{Drawn, Entered, Gate, Shown, draw_bot_token},
         name::fold_name,
     },
     clock::Instant,
@@ -27,13 +27,19 @@ use crate::{
 ///
 /// # Errors
 /// `LimitReached`, `NameTaken`, `Invalid` for what cannot be a name.
-pub(super) async fn make(router: &Router, caller: &Caller, name: &str, key: &[u8; 32], deadline: Instant) -> Result<PeopleAnswer, Refusal> {
+pub(super) async fn make(
+    (router, gate): (&Router, &Gate),
+    caller: &Caller,
+    name: &str,
+    key: &[u8; 32],
+    deadline: Instant,
+) -> Result<PeopleAnswer, Refusal> {
     let name = fold_name(name)?;
     // Whoever knows another's key is not that other: each owner's bots have ids of their own.
     let secret = id::digest(&[b"kith/bot-key/1", &caller.user.get().to_be_bytes(), key]);
     let bot = UserId::from_sign_up_key(RegionId::FIRST, &secret);
     own(router, caller, bot, true, deadline).await?;
-    match sign_up(router, caller, bot, &name, &secret, deadline).await {
+    match sign_up((router, gate), caller, bot, &name, &secret, deadline).await {
         Ok(token) => {
             // An owner who went meanwhile has left a debt, which may have been paid before there was a bot.
             if let Err(refusal) = own(router, caller, bot, true, deadline).await {
@@ -55,9 +61,16 @@ pub(super) async fn make(router: &Router, caller: &Caller, name: &str, key: &[u8
 }
 
 /// Reserve the name, make the bot in its home (the only commit point), confirm the name.
-async fn sign_up(router: &Router, caller: &Caller, bot: UserId, name: &str, secret: &[u8; 32], deadline: Instant) -> Result<Drawn, Refusal> {
+async fn sign_up(
+    (router, gate): (&Router, &Gate),
+    caller: &Caller,
+    bot: UserId,
+    name: &str,
+    secret: &[u8; 32],
+    deadline: Instant,
+) -> Result<Drawn, Refusal> {
     let reservation = account::claim(router, name, bot, deadline).await?;
-    let (enter, token) = enter(bot);
+    let (enter, token) = enter(gate, caller, bot);
     let key = id::digest(&[b"kith/sign-up/1", secret]);
     let made = UserChange::SignUpBot { name: name.to_owned(), key, owner: caller.user, enter };
     if let Err(refusal) = router.inner(bot.bucket(), Inner::User { user: bot, change: made }, deadline).await {
@@ -71,8 +84,8 @@ async fn sign_up(router: &Router, caller: &Caller, bot: UserId, name: &str, secr
 ///
 /// # Errors
 /// `NoSuchUser`; `NotAllowed`: it is none of the caller's bots.
-pub(super) async fn token(router: &Router, caller: &Caller, bot: UserId, deadline: Instant) -> Result<PeopleAnswer, Refusal> {
-    let (enter, token) = enter(bot);
+pub(super) async fn token((router, gate): (&Router, &Gate), caller: &Caller, bot: UserId, deadline: Instant) -> Result<PeopleAnswer, Refusal> {
+    let (enter, token) = enter(gate, caller, bot);
     let change = UserChange::BotToken { by: by(caller), enter: Some(enter) };
     match router.inner(bot.bucket(), Inner::User { user: bot, change }, deadline).await? {
         InnerAnswer::Entered { name, .. } => Ok(PeopleAnswer::Bot { user: bot, name, token: token.text }),
@@ -129,8 +142,9 @@ pub async fn show(router: &Router, shown: &Shown, deadline: Instant) -> Result<E
     }
 }
 
-fn enter(bot: UserId) -> (EnterDevice, Drawn) {
-    let (device, drawn) = draw_bot_token(bot);
+/// Of a call under a key the token follows from the key: a retry shows the same.
+fn enter(gate: &Gate, caller: &Caller, bot: UserId) -> (EnterDevice, Drawn) {
+    let (device, drawn) = caller.key.map_or_else(|| draw_bot_token(bot), |key| gate.bot_token_under(caller.user, key, bot));
     (EnterDevice { device, title: "bot".to_owned(), refresh: drawn.digest }, drawn)
 }
 

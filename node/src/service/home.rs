@@ -12,7 +12,7 @@ use kith_wire::{
     code::Code,
     id::{DeviceId, Timestamp, UserId},
     limit,
-    log::{CredentialRow, EnterDevice, ProfileRow, UserChange, UserState},
+    log::{CredentialRow, EnterDevice, ProfileRow, UnderKey, UserChange, UserState},
     peer::{Caller, InnerAnswer},
     people::{DeviceView, PeopleAnswer, PeopleRequest, ProfileView},
     secret::Secret,
@@ -59,7 +59,7 @@ impl Home {
             }
             PeopleRequest::NewRecoveryCode { password } => {
                 let credential = self.proven(handle, caller.user, password).await?;
-                let code = draw_code();
+                let code = caller.key.map_or_else(draw_code, |key| self.gate.code_under(caller.user, key));
                 let change = UserChange::SetRecovery { password_rev: credential.password_rev, recovery: code.digest };
                 self.done(handle, caller.user, change).await?;
                 Ok(Answer::People(PeopleAnswer::Code { code: code.text, until: None }))
@@ -75,6 +75,7 @@ impl Home {
             | PeopleRequest::LogInWith { .. }
             | PeopleRequest::Refresh { .. }
             | PeopleRequest::ResetPassword { .. }
+            | PeopleRequest::AskReset { .. }
             | PeopleRequest::LogOut
             | PeopleRequest::EndDevice { .. }
             | PeopleRequest::EndOthers
@@ -95,13 +96,19 @@ impl Home {
     }
 
     /// Checks a password and lets the device in. Takes as long, and says the same, if there is no such user.
-    pub(super) async fn enter(&self, handle: &GroupHandle, user: UserId, password: Secret, enter: EnterDevice) -> Result<InnerAnswer, Refusal> {
+    pub(super) async fn enter(
+        &self,
+        handle: &GroupHandle,
+        user: UserId,
+        password: Secret,
+        (enter, call): (EnterDevice, Option<UnderKey>),
+    ) -> Result<InnerAnswer, Refusal> {
         handle.read_barrier().await.map_err(not_proposed)?;
         let credential = credential(handle, user)?;
         if !self.gate.verify(password, credential.password).await? {
             return Err(refuse(Code::BadLogin));
         }
-        self.change(handle, user, UserChange::LogIn { password_rev: Some(credential.password_rev), enter }).await
+        self.change(handle, user, UserChange::LogIn { password_rev: Some(credential.password_rev), enter }.under(call)).await
     }
 
     /// A change that was checked where it came in.

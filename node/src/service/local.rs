@@ -21,7 +21,6 @@ use kith_wire::{
     client::{Answer, ChannelView, MemberView, Page, Pull, Refusal, Request, Send},
     code::Code,
     id::{ChannelId, ChannelKind, GroupId, UserId, UserRev},
-    limit,
     log::{Author, Command, Content, MemberChange, PeerCheck, UserChange},
     peer::{Caller, Inner, InnerAnswer},
 };
@@ -216,7 +215,7 @@ impl Local {
                 self.home.gate.attempt_name(&name)?;
                 Box::pin(self.inner_op(group, Inner::FindName { name })).await
             }
-            Inner::Enter { user, password, enter } => self.home.enter(&handle, user, password, enter).await,
+            Inner::Enter { user, password, enter, call } => self.home.enter(&handle, user, password, (enter, call)).await,
             Inner::User { user, change } => self.home.change(&handle, user, change).await,
             Inner::IndexWord { word, user, version, gone } => done(propose(&handle, Command::IndexWord { word, user, version, gone }).await?),
             Inner::FindWords { prefix } => {
@@ -225,6 +224,7 @@ impl Local {
             }
             Inner::GetProfiles { users } => home::profiles(&handle, users),
             Inner::MayStay { user, device, login, issued } => home::may_stay(&handle, user, device, (login, issued)).await,
+            Inner::Presence { asker, users } => self.hinted.look(group, asker, users).await,
             Inner::IsBanned { user } => {
                 handle.read_barrier().await.map_err(not_proposed)?;
                 let account = kith_machine::user::account(&view(&handle)?, user).map_err(|error| broken(&error))?;
@@ -233,8 +233,7 @@ impl Local {
             Inner::HasRoom { users } => {
                 let reader = view(&handle)?;
                 for user in users {
-                    let account = kith_machine::user::account(&reader, user).map_err(|error| broken(&error))?;
-                    if account.is_some_and(|row| row.groups >= limit::GROUPS_MAX) {
+                    if !kith_machine::user::has_room(&reader, user).map_err(|error| broken(&error))? {
                         return Ok(InnerAnswer::Truth(false));
                     }
                 }

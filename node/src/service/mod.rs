@@ -19,6 +19,7 @@ mod hook;
 pub mod local;
 mod mutant;
 pub mod people;
+mod presence;
 pub mod receipt;
 pub mod replace;
 pub(crate) mod search;
@@ -68,16 +69,16 @@ impl fmt::Debug for Service {
 }
 
 impl Service {
-    /// Over a router. `sessions` counts those that this node holds.
+    /// Over a router. `hands_on_codes`: a backend of the app does so for who has lost a password; `sessions` counts those that this node holds.
     pub(crate) fn new(
         router: Router,
         gate: Gate,
-        issuers: Arc<Issuers>,
+        (issuers, hands_on_codes): (Arc<Issuers>, bool),
         poster: Poster,
         searches: Searches,
         sessions: Arc<dyn Fn() -> u64 + std::marker::Send + Sync>,
     ) -> Self {
-        let (people, reads) = (People::new(router.clone(), gate.clone(), issuers), Reads::new(router.clone()));
+        let (people, reads) = (People::new(router.clone(), gate.clone(), issuers, hands_on_codes), Reads::new(router.clone()));
         let desk = Desk::new(router.clone(), gate);
         Self {
             hooks: Hooks::new(router.clone(), desk.clone(), poster),
@@ -168,6 +169,7 @@ impl Service {
             Request::Desk(asked) => self.desk.handle(caller, asked, deadline).await.map(Answer::Desk),
             Request::Hook(asked) => self.hooks.handle(caller, asked, deadline).await.map(Answer::Hook),
             Request::Search(query) => self.searches.search(caller, query, deadline).await.map(Answer::Found),
+            Request::Presence(asked) => presence::handle(router, caller, asked, deadline).await,
             Request::EnsureAccount { name, key } => account::ensure(router, &name, &key, deadline).await,
         }
     }

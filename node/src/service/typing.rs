@@ -11,12 +11,15 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::BoxFuture;
 use kith_machine::channel::read;
 use kith_wire::{
     client::{Answer, Refusal},
     code::Code,
     id::{ChannelId, GroupId, UserId},
     limit,
+    peer::InnerAnswer,
+    presence::PresenceView,
 };
 
 use super::local::{broken, view};
@@ -26,6 +29,8 @@ use crate::{clock::Instant, router::refuse};
 pub trait Hints: Send + Sync + 'static {
     /// `user` types in a channel of a group that this node leads; `others` may hear it.
     fn typing(&self, group: GroupId, channel: ChannelId, user: UserId, others: Arc<[UserId]>);
+    /// How users of a group that this node leads are now, as the asker may see it.
+    fn look(&self, group: GroupId, asker: UserId, users: Vec<UserId>) -> BoxFuture<'static, Result<Vec<PresenceView>, Refusal>>;
 }
 
 /// Set once, by the composition root.
@@ -42,6 +47,12 @@ impl Hinted {
     pub(super) fn attach(&self, hints: Arc<dyn Hints>) {
         // A second call changes nothing.
         let _ = self.0.set(hints);
+    }
+
+    /// How users of a group that this node leads are now.
+    pub(super) async fn look(&self, group: GroupId, asker: UserId, users: Vec<UserId>) -> Result<InnerAnswer, Refusal> {
+        let hints = self.0.get().ok_or_else(|| refuse(Code::NotLeader))?;
+        hints.look(group, asker, users).await.map(InnerAnswer::Presence)
     }
 
     /// Tells those members who may hear it, from this replica's rows: a moment's lag is of no harm here.

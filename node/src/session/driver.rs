@@ -412,6 +412,11 @@ impl Driver {
         asked.guesses().map_or(Ok(()), |name| door.guess(from, name))
     }
     fn start(&mut self, id: RequestId, caller: Caller, request: Request, now: Instant) {
+        if let (Request::Presence(asked), Some(registration)) = (&request, &self.registration)
+            && registration.sessions.presence(registration.id, asked)
+        {
+            return self.machine.handle_answer(id, Ok(Answer::Done));
+        }
         let session = self.registration.as_ref().map_or(0, |registration| registration.id.get());
         let span = tracing::debug_span!("session.request", node = %self.parts.identity.node, session, request = caller.trace);
         let answer = self.parts.requests.handle(caller, request, now + ANSWER_WITHIN);

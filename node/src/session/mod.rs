@@ -19,6 +19,7 @@ use kith_wire::{
     code::Code,
     id::{Conn, DeviceId, SessionId, UserId},
     peer::Caller,
+    presence::PresenceRequest,
 };
 
 use crate::{
@@ -79,6 +80,8 @@ pub trait Sessions: Send + Sync + 'static {
     fn register(&self, session: SessionId, whose: Whose) -> BoxFuture<'static, Result<machine::Registered, Refusal>>;
     /// As `register`, for one that is no device of the user: nothing is noted of it.
     fn watch(&self, session: SessionId, whose: Whose) -> BoxFuture<'static, Result<machine::Registered, Refusal>>;
+    /// What it asks of presence: whom it shows, whether somebody sits before it. `false`: not for a session to ask.
+    fn presence(&self, session: SessionId, asked: &PresenceRequest) -> bool;
     /// Forgets it.
     fn close(&self, session: SessionId);
     /// How many there are.

@@ -9,6 +9,8 @@ pub struct NodeMetrics {
     pub map_epoch: Gauge,
     /// Resident memory.
     pub rss_bytes: Gauge,
+    /// Memory that is allocated and not freed, without RocksDB's.
+    pub live_bytes: Gauge,
 }
 
 impl NodeMetrics {
@@ -17,5 +19,6 @@ impl NodeMetrics {
         let node = registry.sub_registry_with_prefix("kith_node");
         node.register("map_epoch", "Version of the cluster map", self.map_epoch.clone());
         node.register("rss_bytes", "Resident memory", self.rss_bytes.clone());
+        node.register("live_bytes", "Memory allocated and not freed, without RocksDB's", self.live_bytes.clone());
     }
 }

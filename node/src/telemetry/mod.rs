@@ -8,6 +8,7 @@ pub mod metrics;
 pub use metrics::NodeMetrics;
 use std::io::IsTerminal;
 
+use tikv_jemalloc_ctl::{epoch, stats};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogConfig, LogFormat};
@@ -33,6 +34,13 @@ pub fn rss_bytes() -> Option<u64> {
     let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
     Some(pages * PAGE_BYTES)
+}
+
+/// Bytes that the program's own code has allocated and not freed, as its allocator counts them: without RocksDB's, whose caches have limits of
+/// their own, and without what the allocator keeps in stock. `None` if the allocator does not say.
+pub fn live_bytes() -> Option<u64> {
+    epoch::advance().ok()?;
+    u64::try_from(stats::allocated::read().ok()?).ok()
 }
 
 /// Of the systems we run on.

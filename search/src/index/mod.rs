@@ -49,7 +49,7 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { writer_bytes: 16 << 20, pending_records_max: 8_192, pending_bytes_max: 4 << 20 }
+        Self { writer_bytes: 16 << 20, pending_records_max: 32_768, pending_bytes_max: 16 << 20 }
     }
 }
 

@@ -1,19 +1,30 @@
-//! What a node takes from others beside frames: tokens, settings, rows of snapshots, logged commands, files to replay.
+//! What a node takes from others beside frames, texts and what lies on its disk: tokens and keys of others, settings, files to replay.
 
-use std::{fs, sync::OnceLock};
+use std::{
+    fs,
+    panic::AssertUnwindSafe,
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 
 use bolero::check;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, jwk::Jwk, jwk::JwkSet};
 use kith::{
-    auth::token::{self, Claims, TokenKey},
+    auth::{
+        issuer::{IssuerConfig, Issuers},
+        jwks::KeysAt,
+        token::{self, Claims, TokenKey},
+    },
+    clock::SystemClock,
     config::Config,
     demo::replay::Plan,
+    supervise::Tasks,
 };
-use kith_machine::{invariant, testing::MemoryView};
-use kith_storage::chunk;
 use kith_wire::{
-    id::{ClusterId, GroupId, Timestamp, UserId},
-    log::Batch,
+    id::{ClusterId, Timestamp, UserId},
+    secret::Secret,
 };
+use tokio::runtime::Runtime;
 
 const NOW: Timestamp = Timestamp::new(1_000_000);
 
@@ -67,26 +78,56 @@ fn replayed_file() {
     });
 }
 
+/// An issuer whose key only this process has: its private key, and the file of its public one.
+fn signer() -> (EncodingKey, String) {
+    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("a key");
+    let mut jwk = Jwk::from_decoding_key(&DecodingKey::from_ed_der(pair.public_key_raw()), Some(Algorithm::EdDSA)).expect("a public key");
+    jwk.common.key_id = Some("1".to_owned());
+    (EncodingKey::from_ed_der(pair.serialized_der()), serde_json::to_string(&JwkSet { keys: vec![jwk] }).expect("JSON"))
+}
+
+fn issuers(jwks: &Path, runtime: &Runtime) -> Issuers {
+    let (issuer, audience, jwks) = ("https://app.example".to_owned(), "chat".to_owned(), KeysAt::File(jwks.to_owned()));
+    let tasks = Tasks::new(runtime.handle().clone());
+    Issuers::new(vec![IssuerConfig { issuer, audience, jwks, ca_file: None }], Arc::new(SystemClock), tasks, &Arc::default())
+}
+
+/// A token that shows what the bytes are: as they are, as claims that the issuer signed, and as claims with all that is asked for.
 #[test]
-fn rows_of_a_snapshot() {
+fn token_of_an_issuer() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (path, runtime, (key, jwks)) = (dir.path().join("keys.json"), AssertUnwindSafe(Runtime::new().expect("a runtime")), signer());
+    fs::write(&path, jwks).expect("written");
+    let (issuers, key) = (AssertUnwindSafe(issuers(&path, &runtime)), AssertUnwindSafe(key));
+    let header = Header { kid: Some("1".to_owned()), ..Header::new(Algorithm::EdDSA) };
+    let signed = |claims: &serde_json::Value| jsonwebtoken::encode(&header, claims, &key).expect("signed");
     check!().for_each(|input: &[u8]| {
-        if let Ok(rows) = chunk::rows_of(GroupId::new(1), input) {
-            assert_eq!(rows.len(), chunk::rows(input) as usize);
+        let text = String::from_utf8_lossy(input).into_owned();
+        assert!(runtime.block_on(issuers.verify(&Secret::new(text))).is_err(), "a token that nobody signed");
+        let Ok(mut claims) = serde_json::from_slice::<serde_json::Value>(input) else { return };
+        let lawful = runtime.block_on(issuers.verify(&Secret::new(signed(&claims))));
+        assert!(lawful.is_err() || claims["iss"] == "https://app.example", "of another issuer");
+        if let Some(claims) = claims.as_object_mut() {
+            for (name, value) in [("iss", "https://app.example".into()), ("aud", "chat".into()), ("exp", (1_u64 << 40).into())] {
+                claims.insert(name.to_owned(), value);
+            }
+        }
+        if let Ok(told) = runtime.block_on(issuers.verify(&Secret::new(signed(&claims)))) {
+            assert_eq!((claims["sub"].as_str(), told.subject.is_empty()), (Some(told.subject.as_str()), false));
         }
     });
 }
 
-/// A batch that was logged, whatever it is, twice: apply is an error or keeps the invariants.
+/// A file of keys, whatever is in it: no token of somebody else is taken by it.
 #[test]
-fn logged_batch() {
+fn keys_of_an_issuer() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (path, runtime, (key, _)) = (dir.path().join("keys.json"), AssertUnwindSafe(Runtime::new().expect("a runtime")), signer());
+    let claims = serde_json::json!({ "iss": "https://app.example", "aud": "chat", "sub": "42", "exp": 1_u64 << 40 });
+    let header = Header { kid: Some("1".to_owned()), ..Header::new(Algorithm::EdDSA) };
+    let shown = Secret::new(jsonwebtoken::encode(&header, &claims, &key).expect("signed"));
     check!().for_each(|input: &[u8]| {
-        let Ok(batch) = Batch::decode(input) else { return };
-        let mut view = MemoryView::default();
-        for index in 1..3 {
-            if view.apply(GroupId::new(1), index, batch.clone()).is_err() {
-                return;
-            }
-        }
-        invariant::everything(&view, view.rows.keys()).expect("invariants hold");
+        fs::write(&path, input).expect("written");
+        assert!(runtime.block_on(issuers(&path, &runtime).verify(&shown)).is_err(), "nobody published that key");
     });
 }

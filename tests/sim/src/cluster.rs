@@ -155,7 +155,7 @@ impl Cluster {
             metrics: Arc::new(RaftMetrics::default()),
             failpoints: Default::default(),
         });
-        let homes = NodeHomes { groups: Arc::downgrade(&groups), net: self.net.clone(), node: id, count: self.shape.groups };
+        let homes = NodeHomes { groups: Arc::downgrade(&groups), net: self.net.clone(), node: id, nodes: self.all(), count: self.shape.groups };
         let clock: SharedClock = Arc::new(NodeClock { started, skew });
         let fanout = Fanout::new(FanoutParts {
             node: id,
@@ -295,6 +295,7 @@ struct NodeHomes {
     groups: Weak<Groups>,
     net: Net,
     node: NodeId,
+    nodes: Vec<NodeId>,
     count: u32,
 }
 impl Homes for NodeHomes {
@@ -310,5 +311,11 @@ impl Homes for NodeHomes {
     }
     fn alive(&self, node: NodeId) -> bool {
         self.net.hears(self.node, node)
+    }
+    fn nodes(&self) -> Vec<NodeId> {
+        self.nodes.clone()
+    }
+    fn groups(&self) -> Vec<GroupId> {
+        (1..=self.count).map(GroupId::new).collect()
     }
 }

@@ -252,6 +252,8 @@ fn kind(tell: &Tell) -> u64 {
         Tell::RefsKept(_) => 4,
         Tell::Push(_) => 5,
         Tell::Unregister { .. } => 6,
+        Tell::RegisteredAll { .. } => 7,
+        Tell::Activity { .. } => 8,
     }
 }
 

@@ -1,125 +1,16 @@
 //! Webhooks over whole clusters: what happens in a channel is posted in its order, nothing is missing, whoever leads and whoever dies.
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
-};
-
-use kith::hook::sign;
 use kith_client::Client;
-use kith_tests::Cluster;
+use kith_tests::{Cluster, receiver::Receiver};
 use kith_wire::{
     client::{Answer, Request},
     code::Code,
+    desk::{AuditAct, AuditEntry, AuditState, DeskAnswer, DeskRequest},
     hook::{HookAnswer, HookEvents, HookKey, HookRequest, HookScope},
     id::{ChannelId, DeviceId, UserId},
     peer::Caller,
 };
-use serde_json::Value;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
-    task::JoinSet,
-    time::Instant,
-};
-
-/// One post, as it came.
-#[derive(Clone, Debug)]
-struct Post {
-    id: String,
-    channel: String,
-    seq: u64,
-    kind: String,
-    text: Option<String>,
-    is_signed: bool,
-}
-
-/// Takes posts in, and refuses each so many first.
-struct Receiver {
-    address: SocketAddr,
-    posts: Arc<Mutex<Vec<Post>>>,
-    /// Ends with it.
-    _serving: JoinSet<()>,
-}
-
-impl Receiver {
-    async fn start(key: &'static [u8], refuses: usize) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("bound");
-        let posts: Arc<Mutex<Vec<Post>>> = Arc::default();
-        let mut serving = JoinSet::new();
-        let taken = posts.clone();
-        serving.spawn(async move {
-            let mut left = refuses;
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let Some((head, body)) = read(&mut stream).await else { continue };
-                let refused = left > 0;
-                left = left.saturating_sub(1);
-                if !refused && let Some(post) = post_of(key, &head, &body) {
-                    taken.lock().unwrap_or_else(PoisonError::into_inner).push(post);
-                }
-                let status = if refused { "503 Service Unavailable" } else { "200 OK" };
-                // Whoever posts may be dead by now.
-                let _ = stream.write_all(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").as_bytes()).await;
-            }
-        });
-        Self { address, posts, _serving: serving }
-    }
-    fn url(&self) -> String {
-        format!("http://{}/hook", self.address)
-    }
-    fn posts(&self) -> Vec<Post> {
-        self.posts.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-    /// What came of a channel, each event once, in the order in which it first came.
-    fn of(&self, channel: ChannelId) -> Vec<Post> {
-        let mut seen = BTreeMap::new();
-        let mut first = Vec::new();
-        for post in self.posts().into_iter().filter(|post| post.channel == channel.to_string()) {
-            match seen.insert(post.id.clone(), post.seq) {
-                None => first.push(post),
-                Some(seq) => assert_eq!(seq, post.seq, "one id is one event"),
-            }
-        }
-        let seqs: std::collections::BTreeSet<u64> = first.iter().map(|post| post.seq).collect();
-        assert_eq!(seqs.len(), first.len(), "what came twice came under one id");
-        first
-    }
-}
-
-async fn read(stream: &mut tokio::net::TcpStream) -> Option<(String, String)> {
-    let mut bytes = Vec::new();
-    loop {
-        let mut part = [0; 4096];
-        let count = stream.read(&mut part).await.ok().filter(|count| *count > 0)?;
-        bytes.extend_from_slice(&part[..count]);
-        let text = String::from_utf8_lossy(&bytes);
-        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        let length: usize = header(head, "content-length")?.parse().ok()?;
-        if body.len() >= length {
-            return Some((head.to_owned(), body.to_owned()));
-        }
-    }
-}
-
-fn header<'h>(head: &'h str, name: &str) -> Option<&'h str> {
-    head.lines().filter_map(|line| line.split_once(": ")).find(|(held, _)| held.eq_ignore_ascii_case(name)).map(|(_, value)| value)
-}
-
-fn post_of(key: &[u8], head: &str, body: &str) -> Option<Post> {
-    let (id, timestamp) = (header(head, "webhook-id")?, header(head, "webhook-timestamp")?);
-    let signed = sign::headers(key, id, timestamp.parse().ok()?, body);
-    let told: Value = serde_json::from_str(body).ok()?;
-    Some(Post {
-        id: id.to_owned(),
-        channel: told["data"]["channel"].as_str().unwrap_or_default().to_owned(),
-        seq: told["data"]["seq"].as_u64().unwrap_or_default(),
-        kind: told["type"].as_str()?.to_owned(),
-        text: told["data"]["text"].as_str().map(str::to_owned),
-        is_signed: header(head, "webhook-signature") == Some(signed.signature.as_str()),
-    })
-}
+use tokio::time::Instant;
 
 const KEY: &[u8] = b"a key of at least 24 bytes";
 
@@ -134,6 +25,16 @@ async fn ask(c: &Cluster, request: HookRequest) -> Result<HookAnswer, Code> {
         Ok(Answer::Hook(answer)) => Ok(answer),
         Ok(other) => panic!("{other:?}"),
         Err(refusal) => Err(refusal.code),
+    }
+}
+
+/// The audit log, the newest first.
+async fn audit(c: &Cluster) -> Vec<(AuditEntry, AuditState)> {
+    let operator = Caller { user: UserId::new(0), device: DeviceId::new(1), admin: true, trace: 0, key: None };
+    let request = Request::Desk(DeskRequest::Audit { before: 0 });
+    match c.node(c.running()[0]).service().handle(&operator, request, Instant::now() + kith_tests::cluster::PATIENCE).await {
+        Ok(Answer::Desk(DeskAnswer::Audit { entries, .. })) => entries.into_iter().map(|one| (one.row.entry, one.row.state)).collect(),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -227,5 +128,34 @@ async fn an_operators_webhook_hears_of_every_channel_and_a_bots_of_its_own() {
         assert!(seqs.windows(2).all(|pair| pair[1] == pair[0] + 1), "{seqs:?}");
         assert!(posts.iter().all(|post| post.is_signed && post.kind == "message.created"));
     }
+    c.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_whose_receiver_ends_it_is_disabled_and_the_audit_log_says_so() {
+    let c = Cluster::start(3).await;
+    let receiver = Receiver::answering(KEY, "410 Gone").await;
+    let ann = c.client("ann").await;
+    c.room("one", &ann, &[]).await;
+    let own = c.channel_of("one");
+    let hooks = hooks_of(ann.client(), own).await;
+    let (id, _) = hooks.add(&receiver.url(), Some(key()), HookEvents::ALL).await.expect("registered");
+    let add = HookRequest::Add { scope: HookScope::All, url: receiver.url(), secret: key(), events: HookEvents::ALL, key: 7 };
+    let HookAnswer::Added { id: of_cluster } = ask(&c, add).await.expect("registered") else { panic!("no id") };
+    c.wait_for("both are disabled", async || {
+        ann.send("one", "hello").await;
+        let HookAnswer::Hooks(all) = ask(&c, HookRequest::List(HookScope::All)).await.expect("listed") else { return false };
+        let own = hooks.list().await.expect("listed");
+        own.iter().chain(&all).filter(|hook| hook.disabled.get() > 0).count() == 2
+    })
+    .await;
+    c.wait_for("the log says so of each, once", async || {
+        let given_up: Vec<_> = audit(&c).await.into_iter().filter(|(entry, _)| entry.act == AuditAct::DisableWebhook).collect();
+        given_up.len() == 2
+            && given_up.iter().all(|(entry, state)| entry.by == UserId::new(0) && *state == AuditState::Done)
+            && given_up.iter().any(|(entry, _)| (entry.number, entry.channel) == (id.get(), Some(own)))
+            && given_up.iter().any(|(entry, _)| (entry.number, entry.channel) == (of_cluster.get(), None))
+    })
+    .await;
     c.finish().await;
 }

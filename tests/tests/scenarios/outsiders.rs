@@ -4,7 +4,7 @@ use std::path::Path;
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, jwk::Jwk, jwk::JwkSet};
 use kith::{
-    auth::issuer::IssuerConfig,
+    auth::{issuer::IssuerConfig, jwks::KeysAt},
     clock::{Clock, SystemClock},
 };
 use kith_client::Door;
@@ -39,7 +39,7 @@ async fn who_the_apps_own_backend_knows_is_one_user_over_any_node() {
     let folder = tempfile::tempdir().expect("a folder");
     let keys = folder.path().join("keys.json");
     let backend = Backend::new(&keys);
-    let issuers = vec![IssuerConfig { issuer: ISSUER.to_owned(), audience: "chat".to_owned(), jwks: keys.clone() }];
+    let issuers = vec![IssuerConfig { issuer: ISSUER.to_owned(), audience: "chat".to_owned(), jwks: KeysAt::File(keys.clone()), ca_file: None }];
     let c = Cluster::start_with(Setup { issuers, ..Setup::default().with_api() }).await;
     let stranger = Caller::with_token("");
     let log_in = async |node: u64, token: String| stranger.post(&c, node, "/v1/log-in-with", json!({ "token": token })).await;

@@ -67,20 +67,20 @@ impl App {
             (Deed::RemoveMember, Some(GroupRow::Member(user, _))) if user == self.me => self.question(Question::Leave(channel)),
             (Deed::RemoveMember, Some(GroupRow::Member(user, _))) => self.question(Question::RemoveMember(channel, user)),
             (Deed::Promote, Some(GroupRow::Member(user, Role::Member))) => {
-                self.write(channel, Write::Role(user, Role::Admin), "made an admin");
+                self.write(channel, Write::Role(user, Role::Admin), "they are an admin now");
             }
             (Deed::Promote, Some(GroupRow::Member(..))) => self.say("they are an admin already; H hands the group over"),
             (Deed::Demote, Some(GroupRow::Member(user, Role::Admin))) => {
-                self.write(channel, Write::Role(user, Role::Member), "made a member");
+                self.write(channel, Write::Role(user, Role::Member), "they are a member again");
             }
             (Deed::Demote, Some(GroupRow::Member(..))) => self.say("they are no admin"),
             (Deed::MuteMember, Some(GroupRow::Member(user, _))) => self.mute_member(channel, user),
             (Deed::HandOver, Some(GroupRow::Member(user, _))) if user != self.me => self.question(Question::HandOver(channel, user)),
             (Deed::Approve, Some(GroupRow::Asked(user))) => {
-                self.write(channel, Write::Add(user), "let in");
+                self.write(channel, Write::Add(user), "they are in now");
             }
             (Deed::Reject, Some(GroupRow::Asked(user))) => {
-                self.write(channel, Write::Reject(user), "refused");
+                self.write(channel, Write::Reject(user), "they were refused");
             }
             (Deed::Revoke, Some(GroupRow::Link(secret))) => self.question(Question::Revoke(channel, secret)),
             (Deed::Enter, Some(GroupRow::Link(secret))) => self.show_link(Link { channel, secret }),

@@ -151,7 +151,11 @@ impl App {
         self.look_on();
     }
     pub(crate) fn not_found(&mut self, looked: &Looked, why: String) {
-        if let Some(search) = self.search_of(looked) {
+        let Some(search) = self.search_of(looked) else { return };
+        if search.hits.is_empty() {
+            // Nobody has said that there is nothing.
+            (search.looked_for, search.note) = (None, format!("Enter asks again: {why}"));
+        } else {
             search.note = why;
         }
     }

@@ -2,5 +2,6 @@
 
 pub(crate) mod form;
 pub(crate) mod people;
+pub(crate) mod presence;
 pub(crate) mod talk;
 pub(crate) mod trouble;

@@ -190,6 +190,10 @@ impl Talk {
     /// A record as it came. Those below the newest are known already, or will be when their page is asked for.
     pub(crate) fn take_live(&mut self, me: UserId, record: &Arc<Record>) {
         let seq = record.at.seq;
+        // Who writes has read what stands before it: the server takes it for that, and sends no receipt. One that was to be sent later has no number.
+        if matches!(record.content, Content::Text { .. }) && record.client_seq.get() > 0 {
+            self.take_receipt(record.sender, record.at, record.at);
+        }
         if self.has_newer {
             self.missed = self.missed.max(seq);
             return;
@@ -240,7 +244,8 @@ impl Talk {
                 }
                 self.quoted.remove(target);
             }
-            Act::React { target, emoji, on } => {
+            // Of one whose account has ended nothing is left.
+            Act::React { target, emoji, on } if !emoji.is_empty() => {
                 let is_mine = by.sender == me;
                 if let Some(item) = self.fresh(*target, seq) {
                     item.react(emoji, *on, is_mine);
@@ -254,9 +259,12 @@ impl Talk {
             _ => {}
         }
     }
-    /// An account has ended: what its user wrote before is gone.
+    /// An account has ended: what its user wrote before is gone, and copies of it.
     fn erase(&mut self, user: UserId, before: Seq) {
-        for (_, item) in self.items.range_mut(..before).filter(|(_, item)| item.record.sender == user && item.record.content.text().is_some()) {
+        let is_theirs = |record: &Record| {
+            record.sender == user || record.content.extra().and_then(|extra| extra.origin).is_some_and(|origin| origin.sender == user)
+        };
+        for (_, item) in self.items.range_mut(..before).filter(|(_, item)| is_theirs(&item.record) && item.record.content.text().is_some()) {
             let content = Content::Gone { why: Gone::Erased, counted: true };
             item.record = Arc::new(Record { content, ..(*item.record).clone() });
         }

@@ -34,6 +34,8 @@ pub(super) const NOW: u64 = 1_795_345_200_000;
 pub(super) struct User {
     pub(super) app: App,
     pub(super) did: Vec<Action>,
+    /// Whom the app has looked at so far, the last ones last.
+    pub(super) looks: Vec<Vec<UserId>>,
     pub(super) now: u64,
 }
 
@@ -41,7 +43,7 @@ impl User {
     /// At the welcome.
     pub(super) fn new() -> Self {
         let server = Server { addresses: "127.0.0.1:7600".into(), certificate: "ca.pem".into() };
-        let mut user = Self { app: App::new(server, Vec::new(), Zone::utc()), did: Vec::new(), now: NOW };
+        let mut user = Self { app: App::new(server, Vec::new(), Zone::utc()), did: Vec::new(), looks: Vec::new(), now: NOW };
         user.tell(Event::Size(80, 24));
         user
     }
@@ -69,7 +71,12 @@ impl User {
     }
     pub(super) fn tell(&mut self, event: Event) {
         let actions = self.app.update(event, Timestamp::new(self.now));
-        self.did.extend(actions);
+        for action in actions {
+            match action {
+                Action::Look(users) => self.looks.push(users),
+                action => self.did.push(action),
+            }
+        }
     }
     pub(super) fn key(&mut self, code: KeyCode) {
         self.tell(Event::Key(KeyEvent::new(code, KeyModifiers::NONE)));

@@ -2,11 +2,12 @@
 
 use crossterm::event::KeyCode;
 use kith_client::{
-    Error,
+    Error, PresenceMap,
     wire::{
         code::Code,
         log::SavedDraft,
         people::{ContactState, ContactView, DeviceView},
+        presence::{PresenceState, PresenceView},
     },
 };
 
@@ -71,6 +72,43 @@ fn a_saved_login_that_has_ended_leads_to_the_password() {
     user.types("correct horse");
     user.key(KeyCode::Enter);
     assert!(matches!(user.did.pop(), Some(Action::Enter(Entry::LogIn { name, .. })) if name == "ann"));
+}
+
+#[test]
+fn what_an_empty_list_says_takes_the_room_that_there_is() {
+    let mut user = User::ann();
+    user.tell(Event::Size(120, 30));
+    user.sees("Enter opens the chosen conversation");
+    user.tell(Event::Listed(Vec::new(), Vec::new()));
+    user.sees("d  write to somebody: you need the name that they signed up with");
+    user.sees_not("Enter opens the chosen conversation");
+}
+
+#[test]
+fn who_is_here_is_looked_at_and_shown_of_those_on_the_screen() {
+    let mut user = User::ann();
+    assert_eq!(user.looks, [vec![BOB]], "the other side of the one direct conversation");
+    let seen = |state, last_seen| {
+        let view = PresenceView { state, last_seen, ..PresenceView::unknown(BOB) };
+        Event::Presence(PresenceMap::from([(BOB, view)]))
+    };
+    user.tell(seen(PresenceState::Online, None));
+    user.sees("Bob Builder (bob) ●");
+    user.tell(seen(PresenceState::Away, None));
+    user.sees("Bob Builder (bob) ○");
+    user.key(KeyCode::Down);
+    user.key(KeyCode::Enter);
+    user.sees("away");
+    user.tell(seen(PresenceState::Offline, Some(Timestamp::new(NOW - 3_600_000))));
+    user.sees("last seen 10:00");
+    user.tell(seen(PresenceState::Offline, None));
+    user.sees_not("last seen");
+    user.sees_not("●");
+    assert_eq!(user.looks.len(), 1, "it is still bob");
+    user.key(KeyCode::Esc);
+    user.key(KeyCode::Up);
+    user.key(KeyCode::Enter);
+    assert_eq!(user.looks.last(), Some(&vec![]), "of a group nobody is looked at");
 }
 
 #[test]

@@ -42,6 +42,20 @@ fn tell(user: &mut User, looked: Looked, page: Result<SearchPage, Error>) {
 }
 
 #[test]
+fn what_was_not_answered_is_not_nothing() {
+    let (mut user, looked) = looks("fern");
+    tell(&mut user, looked.clone(), Err(Error::new(Code::Timeout, "no answer in time")));
+    user.sees("Enter asks again: ");
+    user.sees_not("nothing is found");
+    user.key(KeyCode::Enter);
+    let again = asked(&mut user);
+    assert_eq!(again, looked);
+    tell(&mut user, again, Ok(SearchPage::default()));
+    user.sees("nothing is found for \"fern\"");
+    user.sees_not("Enter asks again");
+}
+
+#[test]
 fn what_is_typed_says_what_is_looked_for() {
     let (user, looked) = looks("from:@bob \"blue boat\" since:2026-11-20 before:2026-11-22 -red");
     user.sees("searching…");

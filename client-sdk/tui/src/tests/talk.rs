@@ -38,6 +38,19 @@ fn a_message_is_shown_at_once_and_its_ticks_say_how_far_it_is() {
 }
 
 #[test]
+fn who_answers_has_read() {
+    let mut user = User::in_room(vec![text(1, BOB, "hi"), text(2, ANN, "hello")], Vec::new());
+    user.sees("hello ✓");
+    user.sees_not("✓✓");
+    user.live(Record { client_seq: ClientSeq::new(0), ..text(3, BOB, "one that was to be sent later") });
+    user.sees_not("✓✓");
+    user.live(act(4, BOB, Act::React { target: Seq::new(2), emoji: "👍".into(), on: true }));
+    user.sees_not("✓✓");
+    user.live(text(5, BOB, "hi again"));
+    user.sees("hello ✓✓");
+}
+
+#[test]
 fn a_record_that_comes_before_the_answer_is_not_shown_twice() {
     let mut user = User::in_room(vec![text(1, BOB, "hello")], Vec::new());
     user.types("hi");

@@ -32,6 +32,7 @@ pub(super) fn draw(app: &App, style: Style, frame: &mut Frame<'_>, area: Rect, s
             looked_at = Some(drawn.len());
         }
         let bar = Span::styled(if is_chosen { " ▌ " } else { "   " }, style.key());
+        let dot = app.presence.dot(row.user());
         let (name, right) = match row {
             ContactRow::Found(profile) => {
                 let stands = app.stands(profile.user).map_or("", state_name);
@@ -42,7 +43,11 @@ pub(super) fn draw(app: &App, style: Style, frame: &mut Frame<'_>, area: Rect, s
             ContactRow::Contact(contact) => (shown(&contact.name, &contact.display), format!("since {}", app.zone.short(contact.since, app.now))),
         };
         let name_style = if is_chosen { style.bold() } else { style.plain() };
-        drawn.push(both_ends(vec![bar, Span::styled(name, name_style)], vec![Span::styled(format!("{right} "), style.dim())], width));
+        drawn.push(both_ends(
+            vec![bar, Span::styled(name, name_style), Span::styled(dot, style.good())],
+            vec![Span::styled(format!("{right} "), style.dim())],
+            width,
+        ));
     }
     if rows.is_empty() {
         let says = if app.contacts.is_none() { "   fetching your contacts…" } else { "   Nobody yet: f finds people, a asks somebody by name." };

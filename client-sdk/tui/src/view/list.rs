@@ -68,7 +68,12 @@ fn row_lines(app: &App, style: Style, summary: &ChannelSummary, is_chosen: bool,
     let marks = if marks.is_empty() { String::new() } else { format!("  {}", marks.join(", ")) };
     let name = if summary.unread > 0 || is_chosen { style.bold() } else { style.plain() };
     let first = both_ends(
-        vec![Span::styled(bar, style.key()), Span::styled(format!(" {}", app.title(summary.channel)), name), Span::styled(marks, style.dim())],
+        vec![
+            Span::styled(bar, style.key()),
+            Span::styled(format!(" {}", app.title(summary.channel)), name),
+            Span::styled(summary.channel.peer_of(app.me).map_or("", |peer| app.presence.dot(peer)), style.good()),
+            Span::styled(marks, style.dim()),
+        ],
         vec![Span::styled(format!("{} ", app.zone.short(row.news.head_ts, app.now)), style.dim())],
         width,
     );

@@ -165,7 +165,12 @@ fn body_of(app: &App) -> Rect {
 }
 /// The list, which may have no room of its own, and the rest.
 fn panes(app: &App, body: Rect) -> (Rect, Rect) {
-    let has_list = !matches!(app.ground(), Screen::Welcome { .. });
+    // Where there is nothing in the list, what it says takes all the room.
+    let has_list = match app.ground() {
+        Screen::Welcome { .. } => false,
+        Screen::List { .. } => !app.list.is_empty(),
+        _ => true,
+    };
     if !has_list || body.width < TWO_PANES_FROM {
         return (Rect { width: 0, ..body }, body);
     }

@@ -22,12 +22,17 @@ pub(super) fn draw(app: &App, style: Style, frame: &mut Frame<'_>, area: Rect, s
     let (row, rest) = cut_top(rest, 1);
     let says = match (&search.looked_for, search.hits.len()) {
         _ if search.waits_for.is_some() && search.hits.is_empty() => "searching…".to_owned(),
+        (None, _) if !search.note.is_empty() => String::new(),
         (None, _) => "words, \"a phrase\", beginn*, -unwanted, from:name, since:2026-11-22, before:2026-11-30; then Enter".to_owned(),
         (Some(words), 0) => format!("nothing is found for {:?}", text::line(words)),
         (Some(_), 1) => "one message".to_owned(),
         (Some(_), count) => format!("{count} messages"),
     };
-    let says = if search.note.is_empty() { says } else { format!("{says}; {}", text::line(&search.note)) };
+    let says = match (says.is_empty(), search.note.is_empty()) {
+        (true, _) => text::line(&search.note),
+        (false, true) => says,
+        (false, false) => format!("{says}; {}", text::line(&search.note)),
+    };
     frame.render_widget(Paragraph::new(Line::from(Span::styled(text::cut(&format!("   {says}"), width), style.dim()))), row);
     let mut drawn = Vec::new();
     let mut looked_at = None;

@@ -58,7 +58,8 @@ pub(super) fn draw(app: &App, style: Style, frame: &mut Frame<'_>, area: Rect, c
 
 fn title(app: &App, style: Style, frame: &mut Frame<'_>, area: Rect, talk: &Talk) {
     let about = match (talk.channel.peer_of(app.me), talk.members.len()) {
-        (Some(_), _) | (None, 0) => String::new(),
+        (Some(peer), _) => app.presence.words(peer, &app.zone, app.now),
+        (None, 0) => String::new(),
         (None, 1) => "only you: Ctrl-G, then a adds somebody".to_owned(),
         (None, count) => format!("{count} members"),
     };

@@ -14,29 +14,30 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::super::{Account, Bench, Loads, Phase, Room, reached};
+use super::found;
 use crate::history::Outcome;
-use crate::record::{self, Voice};
+use crate::record::{self, GONE, Voice};
 use crate::seed::Chance;
 
 /// Users who send, edit and read.
 pub(super) const EDITORS: usize = 3;
 /// Texts of one editor.
 const TEXTS_MAX: usize = 200;
-/// The version of a text that was taken away.
-const GONE: u64 = 1 << 32;
 /// How long replicas may differ after the load.
 const CATCH_UP: Duration = Duration::from_secs(60);
 
 /// A text that stands somewhere.
 #[derive(Clone, Debug)]
-struct Text {
-    name: String,
-    room: usize,
-    seq: Seq,
+pub(super) struct Text {
+    pub(super) name: String,
+    pub(super) room: usize,
+    pub(super) seq: Seq,
     /// The last one asked for.
-    version: u64,
+    pub(super) version: u64,
     /// Its last change has been answered: another may begin.
     is_free: bool,
+    /// It stands as it was asked for last: nothing about it is still under way.
+    pub(super) is_sure: bool,
 }
 
 /// Versions by room and seq.
@@ -44,12 +45,15 @@ type Found = BTreeMap<(usize, u64), u64>;
 
 type Texts = Arc<Mutex<Vec<Text>>>;
 
-pub(super) fn start(bench: &Arc<Bench>, loads: &mut Loads, accounts: &[Account], rooms: &Arc<Vec<Room>>) {
+/// `stranger` is in none of the rooms.
+pub(super) fn start(bench: &Arc<Bench>, loads: &mut Loads, accounts: &[Account], stranger: &Account, rooms: &Arc<Vec<Room>>) {
     let texts: Texts = Arc::default();
     for (n, account) in accounts.iter().enumerate() {
         let phase = loads.phase.clone();
         loads.spawn(edit(Arc::clone(bench), account.clone(), n, Arc::clone(rooms), Arc::clone(&texts), phase.clone()));
-        loads.spawn(read(Arc::clone(bench), account.clone(), n, Arc::clone(rooms), Arc::clone(&texts), phase));
+        // Whoever reads all in the end looks for all as well.
+        let stranger = (n == 0).then(|| stranger.clone());
+        loads.spawn(read(Arc::clone(bench), account.clone(), n, stranger, Arc::clone(rooms), Arc::clone(&texts), phase));
     }
 }
 
@@ -94,7 +98,7 @@ async fn edit(
                         && let Ok(message) = outgoing.sent().await
                     {
                         own.push(name.clone());
-                        lock(&texts).push(Text { name, room, seq: message.seq(), version: 0, is_free: true });
+                        lock(&texts).push(Text { name, room, seq: message.seq(), version: 0, is_free: true, is_sure: true });
                     }
                 } else {
                     let name = &own[own.len() - 1 - (pick % own.len().min(12) as u64) as usize];
@@ -113,7 +117,7 @@ async fn change(client: &Client, voice: &Voice, rooms: &[Room], texts: &Texts, n
     let taken = {
         let mut texts = lock(texts);
         texts.iter_mut().find(|text| text.name == name && text.is_free).map(|text| {
-            text.is_free = false;
+            (text.is_free, text.is_sure) = (false, false);
             text.version = if is_end { GONE } else { text.version + 1 };
             text.clone()
         })
@@ -131,8 +135,8 @@ async fn change(client: &Client, voice: &Voice, rooms: &[Room], texts: &Texts, n
     match done {
         Ok(_) => {
             voice.end(token, Outcome::Ok, op(), None);
-            if let Some(text) = lock(texts).iter_mut().find(|text| text.name == name && !is_end) {
-                text.is_free = true;
+            if let Some(text) = lock(texts).iter_mut().find(|text| text.name == name) {
+                (text.is_free, text.is_sure) = (!is_end, true);
             }
         }
         Err(error) if error.is_final() => voice.end(token, Outcome::Fail { is_final: true }, op(), Some(error.to_string())),
@@ -145,6 +149,7 @@ async fn read(
     bench: Arc<Bench>,
     account: Account,
     n: usize,
+    stranger: Option<Account>,
     rooms: Arc<Vec<Room>>,
     texts: Texts,
     mut phase: watch::Receiver<Phase>,
@@ -174,8 +179,10 @@ async fn read(
             } => {}
         }
     }
-    if n == 0 {
+    if let Some(stranger) = stranger {
         settle(&bench, &client, &account, &rooms, &texts).await;
+        let texts = lock(&texts).clone();
+        found::settle(&bench, &account, &stranger, &rooms, &texts).await?;
     }
     client.close().await;
     Ok(())

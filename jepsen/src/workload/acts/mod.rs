@@ -1,9 +1,10 @@
-//! W10: texts are edited, taken away, sent later and posted to a webhook, and several strangers ask for one name at once; with a few plain sends beside
+//! W10: texts are edited, taken away, looked for, sent later and posted to a webhook, and several strangers ask for one name at once; with a few plain sends beside
 //! them.
 //!
 //! In: a cluster. Out: what each of the four loads says below. Not here: judging.
 
 mod edits;
+mod found;
 mod hooks;
 mod later;
 mod names;
@@ -26,7 +27,7 @@ pub(super) async fn start(bench: &Arc<Bench>, loads: &mut Loads) -> anyhow::Resu
     let later = rooms.split_off(3).remove(0);
     let edited = Arc::new(rooms.split_off(1));
     let plain = Arc::new(rooms);
-    edits::start(bench, loads, &accounts, &edited);
+    edits::start(bench, loads, &accounts, &bench.account("acts-stranger").await?, &edited);
     later::start(bench, loads, &accounts, &later);
     names::start(bench, loads, &accounts[0]);
     hooks::start(bench, loads, &sender, hook.clone()).await?;

@@ -13,11 +13,11 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes as all};
 
 use super::{
-    Api,
+    Api, form,
     problem::ProblemBody,
     routes::{
-        accounts, acts, bots, channels, cluster, contacts, desk, export, groups, members, messages, people, preferences, scheduled, search, updates,
-        webhooks,
+        accounts, acts, bots, channels, cluster, contacts, desk, export, groups, members, messages, people, preferences, presence, scheduled, search,
+        updates, webhooks,
     },
 };
 
@@ -26,7 +26,9 @@ use super::{
     info(
         title = "Kith",
         description = "Chat over plain HTTP. Any node answers any request. A write that was answered is on the disks of a quorum; the same \
-                       `Idempotency-Key` is the same write for a day, over any node.",
+                       `Idempotency-Key` is the same write for a day, over any node. Keys are each user's own. Who comes without a token has those of \
+                       the account that they prove to be: a refusal there is not kept. Secrets of an answer are kept nowhere: they follow from the key, \
+                       and each retry shows them; access tokens are made anew.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     components(schemas(ProblemBody)),
@@ -64,6 +66,7 @@ fn account_routes() -> OpenApiRouter<Api> {
         .routes(all!(accounts::log_in_with))
         .routes(all!(accounts::refresh))
         .routes(all!(accounts::reset_password))
+        .routes(all!(accounts::ask_reset))
         .routes(all!(accounts::devices))
         .routes(all!(accounts::end_device))
         .routes(all!(accounts::change_password))
@@ -120,6 +123,8 @@ fn people_routes() -> OpenApiRouter<Api> {
         .routes(all!(contacts::contacts))
         .routes(all!(contacts::ask, contacts::drop))
         .routes(all!(contacts::block, contacts::unblock))
+        .routes(all!(presence::get))
+        .routes(all!(presence::hide))
         .routes(all!(bots::make, bots::list))
         .routes(all!(bots::token, bots::end_token))
         .routes(all!(bots::delete))
@@ -166,7 +171,10 @@ impl Modify for Common {
             let writes = [&mut item.post, &mut item.put, &mut item.delete];
             writes.into_iter().flatten().filter(|operation| takes_key(operation)).for_each(add_key);
             let all = [&mut item.get, &mut item.post, &mut item.put, &mut item.delete];
-            all.into_iter().flatten().for_each(add_problem);
+            all.into_iter().flatten().for_each(|operation| {
+                form::of_path(operation);
+                add_problem(operation);
+            });
         }
     }
 }
@@ -178,8 +186,7 @@ fn add_problem(operation: &mut Operation) {
     operation.responses.responses.insert("default".to_owned(), RefOr::T(problem));
 }
 
-/// Of what is asked under a key a digest is kept, and it may not be one of a password. What is secret is as good asked twice, and so is what
-/// leaves nothing behind.
+/// What leaves nothing behind is as good asked twice: there a key is refused.
 fn takes_key(operation: &Operation) -> bool {
     operation.operation_id.as_ref().is_none_or(|id| !KEYLESS.contains(&id.as_str()))
 }
@@ -197,23 +204,8 @@ fn add_key(operation: &mut Operation) {
 }
 
 const KEY: &str = "Idempotency-Key";
-/// Writes whose body is secret, or that are as good done twice.
-const KEYLESS: &[&str] = &[
-    "logIn",
-    "logInWith",
-    "resetPassword",
-    "endDevice",
-    "changePassword",
-    "newRecoveryCode",
-    "deleteAccount",
-    "resetCode",
-    "typing",
-    "testWebhook",
-    "testClusterWebhook",
-    "botToken",
-    "endBotToken",
-    "deleteBot",
-];
+/// Writes that refuse a key.
+pub(super) const KEYLESS: &[&str] = &["typing", "askReset"];
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,6 @@
 //! Server-sent events: what has changed since a cursor, then what happens, until the token ends or the node does.
 //!
-//! In: a listener's news. Out: `message`, `channel`, `receipt`, `typing`, `cursor`, `end`. Invariants: an event's id is a cursor that stands for all
+//! In: a listener's news. Out: `message`, `channel`, `receipt`, `typing`, `presence`, `cursor`, `end`. Invariants: an event's id is a cursor that stands for all
 //! that was told before it, so that a stream that breaks anywhere is taken up without a loss; a record may be told twice, and a push that was
 //! dropped shows as a changed channel. Bounds: a listener's ([`super::live`]); one page of rows at a time.
 
@@ -23,7 +23,7 @@ use super::{
     extract::Who,
     live::{Live, News},
     metrics::Listens,
-    model::{Channel, Message, Position},
+    model::{Channel, Message, Position, Presence},
     problem::Problem,
     sync,
 };
@@ -65,8 +65,14 @@ struct End {
 }
 
 /// A stream that goes on at the cursor.
-pub(super) async fn stream(api: Api, who: Who, cursor: IndexCursor) -> Result<Sse<impl Stream<Item = Result<Sent, Infallible>>>, Problem> {
+pub(super) async fn stream(
+    api: Api,
+    who: Who,
+    cursor: IndexCursor,
+    watch: Vec<UserId>,
+) -> Result<Sse<impl Stream<Item = Result<Sent, Infallible>>>, Problem> {
     let live = Live::open(&api, &who.claims).await?;
+    live.watch(watch);
     let listens = api.metrics.listens();
     let left = Duration::from_secs(who.claims.expires_s).saturating_sub(Duration::from_millis(api.clock.now().get()));
     let until = api.clock.instant() + left.min(STREAM_MAX);
@@ -154,6 +160,7 @@ impl Teller {
                 self.tell("receipt", &receipt);
             }
             News::Event(Event::Typing { channel, user }) => self.tell("typing", &Types { channel: channel.to_string(), user: user.to_string() }),
+            News::Event(Event::Presence(views)) => views.iter().for_each(|view| self.tell("presence", &Presence::from(view))),
             News::Event(Event::GoAway { .. }) | News::GoAway => self.end(Code::Draining),
             News::Bye(why) => self.end(why.code),
         }

@@ -29,9 +29,13 @@ pub(super) struct Who {
     pub(super) claims: Claims,
 }
 
-impl FromRequestParts<Api> for Who {
-    type Rejection = Problem;
-    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+impl Who {
+    /// As they are known to what answers the same under the same key.
+    pub(super) fn under(&self, key: Option<Key>) -> Caller {
+        Caller { key: key.map(|Key(key)| key), ..self.caller.clone() }
+    }
+    /// Who shows a token of the cluster, and whether it was ended since.
+    async fn of(parts: &Parts, api: &Api) -> Result<(Self, Result<(), Problem>), Problem> {
         let shown = parts.headers.get(header::AUTHORIZATION).ok_or_else(|| Problem::new(Code::BadToken, "show a token: Authorization: Bearer …"))?;
         let token = shown.to_str().ok().and_then(bearer).ok_or_else(|| Problem::new(Code::BadToken, "the header is not Authorization: Bearer …"))?;
         let (claims, is_bot) = match api.bot(token).await {
@@ -41,16 +45,41 @@ impl FromRequestParts<Api> for Who {
         // A caller without a store is one device, whatever number of processes it has: it numbers nothing.
         let device = claims.device.unwrap_or_else(|| DeviceId::from_nonce(claims.user, HTTP_DEVICE));
         api.limiter.caller(claims.user, device)?;
-        if !is_bot {
-            api.may_stay(&claims, device).await?;
-        }
+        let stays = if is_bot { Ok(()) } else { api.may_stay(&claims, device).await };
         let caller = Caller { user: claims.user, device, admin: claims.admin, trace: Trace::of(parts), key: None };
-        Ok(Self { caller, claims })
+        Ok((Self { caller, claims }, stays))
+    }
+}
+
+impl FromRequestParts<Api> for Who {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        let (who, stays) = Self::of(parts, api).await?;
+        stays.map(|()| who)
+    }
+}
+
+/// Who asks for what ends their own token: by a retry it has ended.
+pub(super) struct Leaver {
+    /// Who.
+    pub(super) who: Who,
+    /// Their token was ended: only what was answered before is theirs to hear.
+    pub(super) gone: Option<Problem>,
+}
+
+impl FromRequestParts<Api> for Leaver {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        match Who::of(parts, api).await? {
+            (who, Ok(())) => Ok(Self { who, gone: None }),
+            (who, Err(problem)) if problem.code == Code::Revoked => Ok(Self { who, gone: Some(problem) }),
+            (_, Err(problem)) => Err(problem),
+        }
     }
 }
 
 /// The token of a header's value.
-fn bearer(value: &str) -> Option<&str> {
+pub(super) fn bearer(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
@@ -68,6 +97,19 @@ impl<S: Sync> OptionalFromRequestParts<S> for Key {
             text.parse().map_err(|_| Problem::new(Code::Invalid, "Idempotency-Key is a UUID of version 7, for example of `uuidgen -7`"))?;
         // One without a date looks like a node's own.
         if key.is_of_node() { Err(Code::TooOld.into()) } else { Ok(Some(Self(key))) }
+    }
+}
+
+/// No key: of a write that is as good done twice, and leaves nothing that could be told again. One who shows a key is told so.
+pub(super) struct NoKey;
+
+impl<S: Sync> FromRequestParts<S> for NoKey {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        if parts.headers.contains_key(IDEMPOTENCY_KEY) {
+            return Err(Problem::new(Code::Invalid, "this takes no Idempotency-Key: it is as good asked twice"));
+        }
+        Ok(Self)
     }
 }
 
@@ -106,7 +148,7 @@ impl Asked {
     }
 }
 
-fn is_json(content_type: &str) -> bool {
+pub(super) fn is_json(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("application/json")
 }

@@ -10,8 +10,9 @@ use kith_wire::{
     client::{Event, Refusal, ToClient},
     code::Code,
     frame::{self, Kind},
-    id::{Conn, DeviceId, SessionId, UserRev},
+    id::{Conn, DeviceId, SessionId, UserId, UserRev},
     limit,
+    presence::PresenceRequest,
 };
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -64,6 +65,13 @@ impl Live {
         let mut live = Self { sessions, id, outbox, waiting: VecDeque::new(), user_rev: UserRev::ZERO, api: api.clone(), _place: place };
         live.user_rev = live.sessions.watch(id, whose).await?.user_rev;
         Ok(live)
+    }
+
+    /// Whom the listener wants to hear of.
+    pub(super) fn watch(&self, users: Vec<UserId>) {
+        if !users.is_empty() {
+            self.sessions.presence(self.id, &PresenceRequest::Watch { users });
+        }
     }
 
     /// Waits for what happens next. Cancel safe.

@@ -11,6 +11,8 @@ mod cursor;
 mod document;
 mod events;
 mod extract;
+mod form;
+pub(crate) mod fuzz;
 mod live;
 pub mod metrics;
 mod model;
@@ -46,6 +48,7 @@ use self::{
     rate::Limiter,
 };
 use crate::{
+    auth::gate::Gate,
     clock::{Instant, SharedClock},
     service::{Service, account},
     session::{Door, Sessions, Tokens, metrics::OutboxMetrics},
@@ -78,6 +81,8 @@ pub struct ApiParts {
     pub clock: SharedClock,
     /// Counters.
     pub metrics: Arc<ApiMetrics>,
+    /// Draws what follows from a caller's key.
+    pub gate: Gate,
     /// Known to the nodes of the cluster alone: what is drawn by it from a caller's key, nobody else can draw.
     pub secret: [u8; 32],
     /// Fires when the node ends: listeners are told to go elsewhere.
@@ -98,6 +103,7 @@ struct Inside {
     outbox_metrics: Arc<OutboxMetrics>,
     clock: SharedClock,
     metrics: Arc<ApiMetrics>,
+    gate: Gate,
     secret: [u8; 32],
     ending: CancellationToken,
     limiter: Limiter,
@@ -117,7 +123,7 @@ impl std::ops::Deref for Api {
 
 /// The routes of the API, ready to be served. The listener says who asks, by a [`PeerAddress`].
 pub fn router(parts: ApiParts) -> axum::Router {
-    let ApiParts { service, tokens, door, sessions, outbox_metrics, clock, metrics, secret, ending, options } = parts;
+    let ApiParts { service, tokens, door, sessions, outbox_metrics, clock, metrics, gate, secret, ending, options } = parts;
     let limiter = Limiter::new(options.rates, &clock);
     let streams = Arc::new(Semaphore::new(options.streams_max));
     let api = Api(Arc::new(Inside {
@@ -128,6 +134,7 @@ pub fn router(parts: ApiParts) -> axum::Router {
         outbox_metrics,
         clock,
         metrics,
+        gate,
         secret,
         ending,
         limiter,

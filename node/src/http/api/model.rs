@@ -12,6 +12,7 @@ use kith_wire::{
     client::{ChannelView, Edge, MemberView, UserView},
     id::{ChannelId, ChannelKind, UserId},
     log::{IndexRow, Position as At, Role as LogRole, SavedDraft},
+    presence::{PresenceState as Wire, PresenceView},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{
@@ -94,6 +95,45 @@ impl PartialSchema for UserIdText {
 impl ToSchema for UserIdText {
     fn name() -> Cow<'static, str> {
         Cow::Borrowed("UserId")
+    }
+}
+
+/// How a user is.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Presence {
+    /// Their id.
+    #[schema(example = "u00f3a1b2c3d4e5f6")]
+    pub(super) user: String,
+    /// How they are.
+    state: PresenceState,
+    /// When they were last here, in milliseconds since 1970; only of who is offline and shows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_seen_ms: Option<u64>,
+}
+
+/// In one word.
+#[derive(Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum PresenceState {
+    /// Not known now: ask again in some seconds.
+    Unknown,
+    /// On no device, or does not show it to you.
+    Offline,
+    /// On a device that nobody sits before.
+    Away,
+    /// Here.
+    Online,
+}
+
+impl From<&PresenceView> for Presence {
+    fn from(view: &PresenceView) -> Self {
+        let state = match view.state {
+            Wire::Unknown => PresenceState::Unknown,
+            Wire::Offline => PresenceState::Offline,
+            Wire::Away => PresenceState::Away,
+            Wire::Online => PresenceState::Online,
+        };
+        Self { user: view.user.to_string(), state, last_seen_ms: view.last_seen.map(|at| at.get()) }
     }
 }
 

@@ -9,7 +9,10 @@ use kith_wire::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{super::number, Role, texts};
+use super::{
+    super::{form, number},
+    Role, texts,
+};
 
 /// What members may do in a group, and how long it keeps texts.
 #[derive(Clone, Copy, Serialize, Deserialize, ToSchema)]
@@ -32,7 +35,7 @@ pub(in super::super) struct Rules {
     slow_ms: u64,
     /// A text is kept so long, in milliseconds, at least a minute; 0: for ever.
     #[serde(deserialize_with = "number::any")]
-    #[schema(maximum = 9_007_199_254_740_991u64)]
+    #[schema(schema_with = form::retention)]
     retention_ms: u64,
 }
 

@@ -1,7 +1,8 @@
 //! Accounts: signing up, logging in, going on; devices, passwords, names.
 //!
-//! What is secret comes in a body and goes out in one; it is kept under no key. A retried sign-up is the same user, since what names them follows
-//! from the key and the password; any other call here is as good done twice.
+//! What is secret comes in a body and goes out in one, and is kept nowhere: secrets of an answer under a key follow from the key (`auth::keyed`), and
+//! of a password only a slow hash tells one body from another. A key of somebody without a token is noted with what they have proven to be
+//! (`service::people`); what ends the asker's own token is told again to who shows that token.
 
 use axum::{
     Json,
@@ -12,19 +13,20 @@ use axum::{
 use kith_wire::{
     client::{Answer, Request},
     code::Code,
-    id::{DeviceId, UserId, digest},
+    id::{DeviceId, UserId},
     limit,
     peer::Caller,
     people::{DeviceView, LoggedIn, PeopleAnswer, PeopleRequest},
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
     super::{
         Api, PeerAddress, Trace,
-        extract::{Body, Key, Params, Who, part},
-        once::once,
+        extract::{Body, Digest, Key, Leaver, NoKey, Params, Who, part},
+        once::{imprint, once, once_for_leaver, once_with_secret},
         problem::Problem,
         unexpected,
     },
@@ -38,7 +40,7 @@ use crate::clock::draw_bytes;
 #[serde(deny_unknown_fields)]
 pub(in super::super) struct Credentials {
     /// The name.
-    #[schema(min_length = 1, max_length = 64, example = "ann")]
+    #[schema(min_length = 1, max_length = 64, format = "user-name", example = "ann")]
     name: String,
     /// The password.
     #[schema(min_length = 1, max_length = 1024, format = Password)]
@@ -54,7 +56,7 @@ pub(in super::super) struct Credentials {
 #[serde(deny_unknown_fields)]
 pub(in super::super) struct NewCredentials {
     /// The name: at most 64 bytes, without blanks, and none of # / , @
-    #[schema(min_length = 1, max_length = 64, example = "ann")]
+    #[schema(min_length = 1, max_length = 64, format = "user-name", example = "ann")]
     name: String,
     /// The password.
     #[schema(min_length = 8, max_length = 1024, format = Password, example = "correct horse")]
@@ -101,7 +103,7 @@ impl From<LoggedIn> for LogIn {
 
 /// Sign up
 ///
-/// Makes an account and a device that is in. With the same key, name and password it is the same user again, and new tokens. Needs no token.
+/// Makes an account and a device that is in. With the same key it is the same user and device again. Needs no token.
 #[utoipa::path(
     post, path = "/v1/sign-up", tag = "accounts", operation_id = "signUp", security(()), request_body = NewCredentials,
     responses((status = 201, description = "Made, and in", body = LogIn)),
@@ -113,25 +115,26 @@ pub(in super::super) async fn sign_up(
     body: Body<NewCredentials>,
 ) -> Result<(StatusCode, Json<LogIn>), Problem> {
     let NewCredentials { name, password, device: title } = body.value;
-    let drawn = key.map_or_else(draw_bytes, |Key(key)| *key.as_bytes());
-    // Who knows the password and the key may be this user: nobody else can come to the same secret.
-    let secret = digest(&[b"kith/http/sign-up/1", &drawn, name.as_bytes(), password.as_bytes()]);
-    let nonce = half(&digest(&[b"kith/http/sign-up-device/1", &secret]));
-    let asked = PeopleRequest::SignUp { name, password: password.into(), key: secret, nonce, title };
-    Ok((StatusCode::CREATED, Json(at_door(&api, &extensions, asked).await?)))
+    let asked = PeopleRequest::SignUp { name, password: password.into(), key: draw_bytes(), nonce: draw_bytes(), title };
+    Ok((StatusCode::CREATED, Json(at_door(&api, &extensions, key, asked).await?)))
 }
 
 /// Log in
 ///
-/// Lets a new device in. Needs no token.
+/// Lets a new device in; with the same key, the same one. Needs no token.
 #[utoipa::path(
     post, path = "/v1/log-in", tag = "accounts", operation_id = "logIn", security(()), request_body = Credentials,
     responses((status = 200, description = "In", body = LogIn)),
 )]
-pub(in super::super) async fn log_in(State(api): State<Api>, extensions: Extensions, body: Body<Credentials>) -> Result<Json<LogIn>, Problem> {
+pub(in super::super) async fn log_in(
+    State(api): State<Api>,
+    extensions: Extensions,
+    key: Option<Key>,
+    body: Body<Credentials>,
+) -> Result<Json<LogIn>, Problem> {
     let Credentials { name, password, device: title } = body.value;
     let asked = PeopleRequest::LogIn { name, password: password.into(), nonce: draw_bytes(), title };
-    at_door(&api, &extensions, asked).await.map(Json)
+    at_door(&api, &extensions, key, asked).await.map(Json)
 }
 
 /// A token of the app's own backend.
@@ -149,15 +152,21 @@ pub(in super::super) struct OutsideToken {
 
 /// Log in with the app's own token
 ///
-/// Lets a new device in as who an issuer of the cluster's settings says it is; the account is made on first use. Needs no token but that.
+/// Lets a new device in as who an issuer of the cluster's settings says it is; with the same key, the same one. The account is made on first use.
+/// Needs no token but that.
 #[utoipa::path(
     post, path = "/v1/log-in-with", tag = "accounts", operation_id = "logInWith", security(()), request_body = OutsideToken,
     responses((status = 200, description = "In", body = LogIn)),
 )]
-pub(in super::super) async fn log_in_with(State(api): State<Api>, extensions: Extensions, body: Body<OutsideToken>) -> Result<Json<LogIn>, Problem> {
+pub(in super::super) async fn log_in_with(
+    State(api): State<Api>,
+    extensions: Extensions,
+    key: Option<Key>,
+    body: Body<OutsideToken>,
+) -> Result<Json<LogIn>, Problem> {
     let OutsideToken { token, device: title } = body.value;
     let asked = PeopleRequest::LogInWith { token: token.into(), nonce: draw_bytes(), title };
-    at_door(&api, &extensions, asked).await.map(Json)
+    at_door(&api, &extensions, key, asked).await.map(Json)
 }
 
 /// What a device goes on with.
@@ -183,7 +192,7 @@ pub(in super::super) async fn refresh(
     body: Body<RefreshToken>,
 ) -> Result<Json<LogIn>, Problem> {
     let nonce = key.map_or_else(draw_bytes, |Key(key)| *key.as_bytes());
-    at_door(&api, &extensions, PeopleRequest::Refresh { token: body.value.refresh.into(), nonce }).await.map(Json)
+    at_door(&api, &extensions, key, PeopleRequest::Refresh { token: body.value.refresh.into(), nonce }).await.map(Json)
 }
 
 /// Another password, for who has lost the old one.
@@ -191,9 +200,9 @@ pub(in super::super) async fn refresh(
 #[serde(deny_unknown_fields)]
 pub(in super::super) struct Reset {
     /// The name.
-    #[schema(min_length = 1, max_length = 64, example = "ann")]
+    #[schema(min_length = 1, max_length = 64, format = "user-name", example = "ann")]
     name: String,
-    /// The recovery code, or an operator's one-time code.
+    /// The recovery code, or a one-time code of an operator or of the app.
     #[schema(min_length = 1, max_length = 200, format = Password)]
     code: String,
     /// The new password.
@@ -210,7 +219,7 @@ pub(in super::super) struct RecoveryCode {
 
 /// Reset a password
 ///
-/// By a recovery code, or by an operator's one-time code. The answer is the new recovery code. Needs no token.
+/// By a recovery code, or by a one-time code of an operator or of the app. The answer is the new recovery code. Needs no token.
 #[utoipa::path(
     post, path = "/v1/reset-password", tag = "accounts", operation_id = "resetPassword", security(()), request_body = Reset,
     responses((status = 200, description = "Reset", body = RecoveryCode)),
@@ -218,15 +227,39 @@ pub(in super::super) struct RecoveryCode {
 pub(in super::super) async fn reset_password(
     State(api): State<Api>,
     extensions: Extensions,
+    key: Option<Key>,
     body: Body<Reset>,
 ) -> Result<Json<RecoveryCode>, Problem> {
     let Reset { name, code, password } = body.value;
     let asked = PeopleRequest::ResetPassword { name, code: code.into(), password: password.into() };
     knock(&api, &extensions, &asked)?;
-    match ask(&api, &nobody(&extensions), asked).await? {
+    match ask(&api, &nobody(&extensions, key), asked).await? {
         Some(PeopleAnswer::Code { code, .. }) => Ok(Json(RecoveryCode { code: code.reveal().to_owned() })),
         _ => Err(unexpected()),
     }
+}
+
+/// Whose password is lost.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in super::super) struct Lost {
+    /// The name.
+    #[schema(min_length = 1, max_length = 64, format = "user-name", example = "ann")]
+    name: String,
+}
+
+/// Ask for a code that resets a password
+///
+/// The app's backend is told a one-time code, good for half an hour, and hands it to the user: by mail, say. The answer is the same whether anybody
+/// has the name, and so is that to who asks again within a minute: it takes no key. Needs no token.
+#[utoipa::path(
+    post, path = "/v1/ask-reset", tag = "accounts", operation_id = "askReset", security(()), request_body = Lost,
+    responses((status = 200, description = "Heard", body = Done)),
+)]
+pub(in super::super) async fn ask_reset(State(api): State<Api>, extensions: Extensions, _: NoKey, body: Body<Lost>) -> Result<Json<Done>, Problem> {
+    let asked = PeopleRequest::AskReset { name: body.value.name };
+    knock(&api, &extensions, &asked)?;
+    ask(&api, &nobody(&extensions, None), asked).await.map(|_| Json(Done {}))
 }
 
 /// A device of the user.
@@ -268,19 +301,26 @@ pub(in super::super) async fn devices(State(api): State<Api>, who: Who) -> Resul
 
 /// End a device
 ///
-/// Its session ends within a second, its tokens are of no use when the present access token ends. `me` is the one that asks, `others` all but it.
+/// Its session and its tokens end within a second. `me` is the one that asks, `others` all but it.
 #[utoipa::path(
     delete, path = "/v1/devices/{device}", tag = "accounts", operation_id = "endDevice",
     params(("device" = String, Path, description = "Its id, me, or others", pattern = "^([0-9a-f]{16}|me|others)$")),
     responses((status = 200, description = "Ended", body = Done)),
 )]
-pub(in super::super) async fn end_device(State(api): State<Api>, who: Who, params: Params) -> Result<Json<Done>, Problem> {
+pub(in super::super) async fn end_device(
+    State(api): State<Api>,
+    leaver: Leaver,
+    key: Option<Key>,
+    Digest(digest): Digest,
+    params: Params,
+) -> Result<Response, Problem> {
     let asked = match part::<String>(&params, "device")?.as_str() {
         "me" => PeopleRequest::LogOut,
         "others" => PeopleRequest::EndOthers,
         text => PeopleRequest::EndDevice { device: parse_device(text)? },
     };
-    ask(&api, &who.caller, asked).await.map(|_| Json(Done {}))
+    let who = &leaver.who;
+    once_for_leaver(&api, &leaver, key, digest, done(&api, who, Request::People(asked))).await
 }
 
 /// Another password.
@@ -302,9 +342,17 @@ pub(in super::super) struct NewPassword {
     put, path = "/v1/me/password", tag = "accounts", operation_id = "changePassword", request_body = NewPassword,
     responses((status = 200, description = "Changed", body = Done)),
 )]
-pub(in super::super) async fn change_password(State(api): State<Api>, who: Who, body: Body<NewPassword>) -> Result<Json<Done>, Problem> {
+pub(in super::super) async fn change_password(
+    State(api): State<Api>,
+    who: Who,
+    key: Option<Key>,
+    Digest(asked): Digest,
+    body: Body<NewPassword>,
+) -> Result<Response, Problem> {
     let NewPassword { old, new } = body.value;
-    ask(&api, &who.caller, PeopleRequest::ChangePassword { old: old.into(), new: new.into() }).await.map(|_| Json(Done {}))
+    let digest = imprint(&api, &who, key, asked, &[&old, &new]).await?;
+    let asked = Request::People(PeopleRequest::ChangePassword { old: old.into(), new: new.into() });
+    once(&api, who.caller.user, key, digest, done(&api, &who, asked)).await
 }
 
 /// Another name.
@@ -312,7 +360,7 @@ pub(in super::super) async fn change_password(State(api): State<Api>, who: Who, 
 #[serde(deny_unknown_fields)]
 pub(in super::super) struct NewName {
     /// The next one.
-    #[schema(min_length = 1, max_length = 64, example = "anna")]
+    #[schema(min_length = 1, max_length = 64, format = "user-name", example = "anna")]
     name: String,
 }
 
@@ -335,11 +383,24 @@ pub(in super::super) async fn rename(State(api): State<Api>, who: Who, key: Opti
     post, path = "/v1/me/recovery-code", tag = "accounts", operation_id = "newRecoveryCode", request_body = Confirmation,
     responses((status = 200, description = "Shown this once", body = RecoveryCode)),
 )]
-pub(in super::super) async fn recovery_code(State(api): State<Api>, who: Who, body: Body<Confirmation>) -> Result<Json<RecoveryCode>, Problem> {
-    match ask(&api, &who.caller, PeopleRequest::NewRecoveryCode { password: body.value.password.into() }).await? {
-        Some(PeopleAnswer::Code { code, .. }) => Ok(Json(RecoveryCode { code: code.reveal().to_owned() })),
-        _ => Err(unexpected()),
-    }
+pub(in super::super) async fn recovery_code(
+    State(api): State<Api>,
+    who: Who,
+    key: Option<Key>,
+    Digest(asked): Digest,
+    body: Body<Confirmation>,
+) -> Result<Response, Problem> {
+    let password = body.value.password;
+    let digest = imprint(&api, &who, key, asked, &[&password]).await?;
+    let asked = PeopleRequest::NewRecoveryCode { password: password.into() };
+    let work = async {
+        match ask(&api, &who.under(key), asked).await? {
+            Some(PeopleAnswer::Code { code, .. }) => Ok((StatusCode::OK, RecoveryCode { code: code.reveal().to_owned() })),
+            _ => Err(unexpected()),
+        }
+    };
+    let code = |Key(key)| api.gate.code_under(who.caller.user, key).text;
+    once_with_secret(&api, &who, key, digest, work, ("code", |_: &Value, key| Some(code(key)))).await
 }
 
 /// A code that an operator gives to somebody who cannot log in.
@@ -359,11 +420,24 @@ pub(in super::super) struct ResetCode {
     params(("name" = String, Path, description = "Whose password", min_length = 1, max_length = 64)),
     responses((status = 200, description = "Shown this once", body = ResetCode)),
 )]
-pub(in super::super) async fn reset_code(State(api): State<Api>, who: Who, params: Params) -> Result<Json<ResetCode>, Problem> {
-    match ask(&api, &who.caller, PeopleRequest::ResetLink { name: part(&params, "name")? }).await? {
-        Some(PeopleAnswer::Code { code, until: Some(until) }) => Ok(Json(ResetCode { code: code.reveal().to_owned(), until_ms: until.get() })),
-        _ => Err(unexpected()),
-    }
+pub(in super::super) async fn reset_code(
+    State(api): State<Api>,
+    who: Who,
+    key: Option<Key>,
+    Digest(digest): Digest,
+    params: Params,
+) -> Result<Response, Problem> {
+    let name = part(&params, "name")?;
+    let work = async {
+        match ask(&api, &who.under(key), PeopleRequest::ResetLink { name }).await? {
+            Some(PeopleAnswer::Code { code, until: Some(until) }) => {
+                Ok((StatusCode::OK, ResetCode { code: code.reveal().to_owned(), until_ms: until.get() }))
+            }
+            _ => Err(unexpected()),
+        }
+    };
+    let code = |Key(key)| api.gate.code_under(who.caller.user, key).text;
+    once_with_secret(&api, &who, key, digest, work, ("code", |_: &Value, key| Some(code(key)))).await
 }
 
 /// The password, once more.
@@ -382,14 +456,23 @@ pub(in super::super) struct Confirmation {
     post, path = "/v1/me/delete", tag = "accounts", operation_id = "deleteAccount", request_body = Confirmation,
     responses((status = 200, description = "Gone", body = Done)),
 )]
-pub(in super::super) async fn delete(State(api): State<Api>, who: Who, body: Body<Confirmation>) -> Result<Json<Done>, Problem> {
-    ask(&api, &who.caller, PeopleRequest::DeleteAccount { password: body.value.password.into() }).await.map(|_| Json(Done {}))
+pub(in super::super) async fn delete(
+    State(api): State<Api>,
+    leaver: Leaver,
+    key: Option<Key>,
+    Digest(asked): Digest,
+    body: Body<Confirmation>,
+) -> Result<Response, Problem> {
+    let (who, password) = (&leaver.who, body.value.password);
+    let digest = imprint(&api, who, key, asked, &[&password]).await?;
+    let asked = Request::People(PeopleRequest::DeleteAccount { password: password.into() });
+    once_for_leaver(&api, &leaver, key, digest, done(&api, who, asked)).await
 }
 
 /// What a stranger asks for: counted by where they come from.
-async fn at_door(api: &Api, extensions: &Extensions, asked: PeopleRequest) -> Result<LogIn, Problem> {
+async fn at_door(api: &Api, extensions: &Extensions, key: Option<Key>, asked: PeopleRequest) -> Result<LogIn, Problem> {
     knock(api, extensions, &asked)?;
-    match ask(api, &nobody(extensions), asked).await? {
+    match ask(api, &nobody(extensions, key), asked).await? {
         Some(PeopleAnswer::LoggedIn(held)) => Ok(held.into()),
         _ => Err(unexpected()),
     }
@@ -410,22 +493,16 @@ async fn ask(api: &Api, caller: &Caller, asked: PeopleRequest) -> Result<Option<
     }
 }
 
-fn nobody(extensions: &Extensions) -> Caller {
+fn nobody(extensions: &Extensions, key: Option<Key>) -> Caller {
     let trace = extensions.get::<Trace>().map_or(0, |trace| trace.0);
-    Caller { user: UserId::new(0), device: DeviceId::new(0), admin: false, trace, key: None }
+    Caller { user: UserId::new(0), device: DeviceId::new(0), admin: false, trace, key: key.map(|Key(key)| key) }
 }
 
-fn half(digest: &[u8; 32]) -> [u8; 16] {
-    let mut half = [0; 16];
-    half.copy_from_slice(&digest[..16]);
-    half
-}
-
-fn device_text(device: DeviceId) -> String {
+pub(in super::super) fn device_text(device: DeviceId) -> String {
     format!("{:016x}", device.get())
 }
 
-fn parse_device(text: &str) -> Result<DeviceId, Problem> {
+pub(in super::super) fn parse_device(text: &str) -> Result<DeviceId, Problem> {
     let is_hex = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let id = is_hex.then(|| u64::from_str_radix(text, 16).ok()).flatten();
     id.map(DeviceId::new).ok_or_else(|| Problem::new(Code::Invalid, "a device id is 16 hexadecimal digits"))

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::{
     super::{
         Api,
-        extract::{Body, Key, Params, Place, Who, part, seq, user},
+        extract::{Body, Key, NoKey, Params, Place, Who, part, seq, user},
         model::{Message, Reaction, UserIdText, Written, messages, texts},
         number,
         problem::Problem,
@@ -128,7 +128,7 @@ pub(in super::super) async fn reactions(State(api): State<Api>, who: Who, params
     params(
         ("channel" = String, Path, description = "The channel's id, or @ and a user's name", example = "@bob"),
         ("seq" = u64, Path, description = "The record's place", minimum = 1, maximum = 9_007_199_254_740_991u64),
-        ("emoji" = String, Path, description = "At most 64 bytes, without blanks, percent-encoded", min_length = 1, max_length = 16, example = "👍"),
+        ("emoji" = String, Path, description = "At most 64 bytes, without blanks, percent-encoded", min_length = 1, max_length = 64, pattern = "^[^\\u0000-\\u0020\\u007f-\\u00a0\\u1680\\u2000-\\u200a\\u2028-\\u202f\\u205f\\u2066-\\u2069\\u3000]+$", example = "👍"),
     ),
     responses((status = 201, description = "Given", body = Written), (status = 200, description = "It was there before", body = Done)),
 )]
@@ -142,7 +142,7 @@ pub(in super::super) async fn react(State(api): State<Api>, who: Who, key: Optio
     params(
         ("channel" = String, Path, description = "The channel's id, or @ and a user's name", example = "@bob"),
         ("seq" = u64, Path, description = "The record's place", minimum = 1, maximum = 9_007_199_254_740_991u64),
-        ("emoji" = String, Path, description = "At most 64 bytes, without blanks, percent-encoded", min_length = 1, max_length = 16, example = "👍"),
+        ("emoji" = String, Path, description = "At most 64 bytes, without blanks, percent-encoded", min_length = 1, max_length = 64, pattern = "^[^\\u0000-\\u0020\\u007f-\\u00a0\\u1680\\u2000-\\u200a\\u2028-\\u202f\\u205f\\u2066-\\u2069\\u3000]+$", example = "👍"),
     ),
     responses((status = 201, description = "Taken back", body = Written), (status = 200, description = "It was not there", body = Done)),
 )]
@@ -181,7 +181,7 @@ pub(in super::super) async fn unpin(State(api): State<Api>, who: Who, key: Optio
 #[serde(deny_unknown_fields)]
 pub(in super::super) struct Forward {
     /// Where it stands: the channel's id, or @ and a user's name.
-    #[schema(example = "@ann")]
+    #[schema(pattern = "^(0[12][0-9a-fA-F]{32}|@.{1,64})$", example = "@ann")]
     from: String,
     /// Its place there.
     #[serde(deserialize_with = "number::from_one")]
@@ -244,7 +244,7 @@ pub(in super::super) async fn seen(State(api): State<Api>, who: Who, params: Par
     params(("channel" = String, Path, description = "The channel's id, or @ and a user's name", example = "@bob")),
     responses((status = 200, description = "Told", body = Done)),
 )]
-pub(in super::super) async fn typing(State(api): State<Api>, who: Who, params: Params) -> Result<Json<Done>, Problem> {
+pub(in super::super) async fn typing(State(api): State<Api>, who: Who, _: NoKey, params: Params) -> Result<Json<Done>, Problem> {
     let channel = channel(&api, &who, &params).await?;
     api.ask(&who.caller, Request::Typing { channel }).await.map(|_| Json(Done {}))
 }

@@ -18,6 +18,7 @@ use super::{
     super::{
         Api,
         extract::{Body, Digest, Key, Params, Query, Who, part, user},
+        form,
         once::once,
         problem::Problem,
         unexpected,
@@ -76,21 +77,22 @@ pub(in super::super) async fn profile(State(api): State<Api>, who: Who, params: 
 pub(in super::super) struct NewProfile {
     /// What is shown in the place of the name.
     #[serde(default)]
-    #[schema(max_length = 64, example = "Ann")]
+    #[schema(max_length = 64, format = "shown-line", example = "Ann")]
     display: Option<String>,
     /// A few words.
     #[serde(default)]
-    #[schema(max_length = 500)]
+    #[schema(max_length = 500, format = "shown-text")]
     about: Option<String>,
     /// Where the picture is: an https URL.
     #[serde(default)]
-    #[schema(max_length = 1024, example = "https://example.org/ann.png")]
+    #[schema(max_length = 1024, pattern = "^(https://.*)?$", format = "picture-url", example = "https://example.org/ann.png")]
     avatar: Option<String>,
     /// Whether search finds this user.
     #[serde(default)]
     searchable: Option<bool>,
     /// Of the app: at most 16, keys of at most 32 bytes, values of at most 256 characters.
     #[serde(default)]
+    #[schema(schema_with = form::fields)]
     fields: BTreeMap<String, String>,
 }
 
@@ -112,7 +114,7 @@ pub(in super::super) async fn set_profile(State(api): State<Api>, who: Who, key:
 #[serde(deny_unknown_fields)]
 pub(in super::super) struct SearchParams {
     /// The beginning of a name, or of any word of what is shown in its place; of latin letters at least two.
-    #[param(min_length = 1, max_length = 64, example = "an")]
+    #[param(min_length = 1, max_length = 64, format = "name-prefix", example = "an")]
     prefix: String,
 }
 

@@ -185,7 +185,7 @@ async fn ask(api: &Api, who: &Who, asked: PeopleRequest) -> Result<PeopleAnswer,
 
 /// What is to be given next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum At {
+pub(in super::super) enum At {
     /// All of it.
     People,
     /// Contacts after this user.

@@ -19,6 +19,7 @@ use super::{
     super::{
         Api,
         extract::{Body, Key, Params, Who, part, user},
+        form,
         model::{Group, Link, Rules, Written},
         number,
         once::once,
@@ -45,17 +46,18 @@ pub(in super::super) async fn get(State(api): State<Api>, who: Who, params: Para
     }
 }
 
-/// What a group is called; what is not there stays.
+/// What a group is called; what is not there stays, and something is there.
 #[derive(Deserialize, ToSchema)]
+#[schema(min_properties = 1)]
 #[serde(deny_unknown_fields)]
 pub(in super::super) struct Description {
     /// Its title.
-    #[serde(default)]
-    #[schema(max_length = 200, example = "chess")]
+    #[serde(default, deserialize_with = "form::present")]
+    #[schema(max_length = 200, nullable = false, example = "chess")]
     title: Option<String>,
     /// A description.
-    #[serde(default)]
-    #[schema(max_length = 1_000, example = "slow games")]
+    #[serde(default, deserialize_with = "form::present")]
+    #[schema(max_length = 1_000, nullable = false, example = "slow games")]
     about: Option<String>,
 }
 
@@ -93,7 +95,7 @@ pub(in super::super) async fn rules(State(api): State<Api>, who: Who, key: Optio
 #[serde(deny_unknown_fields)]
 pub(in super::super) struct NewOwner {
     /// The member's id.
-    #[schema(example = "u00f3a1b2c3d4e5f6")]
+    #[schema(pattern = "^u[0-9a-fA-F]{16}$", example = "u00f3a1b2c3d4e5f6")]
     user: String,
 }
 
@@ -287,6 +289,6 @@ pub(in super::super) async fn refuse(State(api): State<Api>, who: Who, key: Opti
     act(&api, &who, key, &params, Act::Reject { user: asker }).await.map(IntoResponse::into_response)
 }
 
-fn link(text: &str) -> Result<JoinLink, Problem> {
+pub(in super::super) fn link(text: &str) -> Result<JoinLink, Problem> {
     text.parse().map_err(|_| Problem::new(Code::Invalid, "a link has the form kith-join:<channel>:<secret>"))
 }

@@ -23,7 +23,7 @@ use super::{
 #[serde(deny_unknown_fields)]
 pub(in super::super) struct NewMember {
     /// The user's id.
-    #[schema(example = "u00f3a1b2c3d4e5f6")]
+    #[schema(pattern = "^u[0-9a-fA-F]{16}$", example = "u00f3a1b2c3d4e5f6")]
     user: String,
 }
 

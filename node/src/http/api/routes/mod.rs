@@ -13,6 +13,7 @@ pub(super) mod members;
 pub(super) mod messages;
 pub(super) mod people;
 pub(super) mod preferences;
+pub(super) mod presence;
 pub(super) mod scheduled;
 pub(super) mod search;
 pub(super) mod updates;

@@ -46,10 +46,10 @@ pub(in super::super) async fn me(who: Who) -> Json<Me> {
 #[serde(deny_unknown_fields)]
 pub(in super::super) struct UsersParams {
     /// The user of exactly this name.
-    #[param(min_length = 1, max_length = 64, example = "bob")]
+    #[param(min_length = 1, max_length = 64, format = "user-name", example = "bob")]
     name: Option<String>,
     /// Users of these ids, separated by commas; at most 200.
-    #[param(example = "u00f3a1b2c3d4e5f6")]
+    #[param(pattern = "^u[0-9a-fA-F]{16}(,u[0-9a-fA-F]{16}){0,199}$", example = "u00f3a1b2c3d4e5f6")]
     ids: Option<String>,
 }
 
@@ -87,7 +87,7 @@ pub(in super::super) async fn users(State(api): State<Api>, who: Who, Query(aske
 #[serde(deny_unknown_fields)]
 pub(in super::super) struct NewAccount {
     /// Its name.
-    #[schema(min_length = 1, max_length = 64, example = "ann")]
+    #[schema(min_length = 1, max_length = 64, format = "user-name", example = "ann")]
     name: String,
 }
 

@@ -23,6 +23,7 @@ use super::{
         sync,
     },
     messages::page_limit,
+    presence::user_ids,
 };
 
 /// From where, and how long to wait.
@@ -70,12 +71,15 @@ pub(in super::super) struct EventsParams {
     /// begins with everything.
     #[param(pattern = "^(s[0-9a-f]{1,16}|p[0-9a-f]{1,16}-[0-9a-f]{1,16}-[0-9a-f]{1,16})$")]
     cursor: Option<String>,
+    /// Ids of users, separated by commas; at most 200: how they are comes as `presence`, at once and with each change.
+    #[param(example = "u00f3a1b2c3d4e5f6", pattern = "^u[0-9a-fA-F]{16}(,u[0-9a-fA-F]{16}){0,199}$")]
+    watch: Option<String>,
 }
 
 /// Listen
 ///
 /// Server-sent events. First what has changed since the cursor, then what happens: `message` (a record, as it is written), `channel` (a conversation
-/// that has changed), `receipt`, `typing` (ends by itself after six seconds), and `cursor` (all up to here was told; its id is where to go on). A message may be missing, never its
+/// that has changed), `receipt`, `typing` (ends by itself after six seconds), `presence` (of those in `watch`), and `cursor` (all up to here was told; its id is where to go on). A message may be missing, never its
 /// channel's change: read the messages above the seq that you have. The stream ends with `end`, at the latest when the token does.
 #[utoipa::path(
     get, path = "/v1/events", tag = "updates", operation_id = "events",
@@ -90,7 +94,8 @@ pub(in super::super) async fn events(
 ) -> Result<Response, Problem> {
     let last = headers.get("last-event-id").map(|value| value.to_str().unwrap_or("?"));
     let cursor = last.or(asked.cursor.as_deref()).map_or(Ok(IndexCursor::At(UserRev::ZERO)), str::parse)?;
-    Ok(events::stream(api, who, cursor).await?.into_response())
+    let watch = asked.watch.as_deref().map_or(Ok(Vec::new()), user_ids)?;
+    Ok(events::stream(api, who, cursor, watch).await?.into_response())
 }
 
 /// A longer wait is cut by what stands between.

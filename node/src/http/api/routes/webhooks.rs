@@ -60,7 +60,7 @@ impl Kind {
 #[serde(deny_unknown_fields)]
 pub(in super::super) struct NewWebhook {
     /// Where posts go.
-    #[schema(min_length = 1, max_length = 1_024, example = "https://example.org/kith")]
+    #[schema(min_length = 1, max_length = 1_024, format = "webhook-url", example = "https://example.org/kith")]
     url: String,
     /// What is posted; everything if it is absent.
     #[serde(default = "everything")]
@@ -68,7 +68,7 @@ pub(in super::super) struct NewWebhook {
     events: Vec<Kind>,
     /// The key of the signatures (Standard Webhooks); drawn if it is absent.
     #[serde(default)]
-    #[schema(pattern = "^whsec_[A-Za-z0-9+/]{32,86}={0,2}$", max_length = 100, format = Password)]
+    #[schema(pattern = "^whsec_(([A-Za-z0-9+/]{4}){8,20}([A-Za-z0-9+/]{2,3})?|([A-Za-z0-9+/]{4}){21}([A-Za-z0-9+/]{2})?)={0,2}$", max_length = 100, format = Password)]
     secret: Option<String>,
 }
 
@@ -78,10 +78,10 @@ pub(in super::super) struct NewWebhook {
 pub(in super::super) struct NewClusterWebhook {
     /// Of the channels that this user is in: a bot's; of all if it is absent.
     #[serde(default)]
-    #[schema(example = "u00f3a1b2c3d4e5f6")]
+    #[schema(pattern = "^u[0-9a-fA-F]{16}$", example = "u00f3a1b2c3d4e5f6")]
     user: Option<String>,
     /// Where posts go.
-    #[schema(min_length = 1, max_length = 1_024, example = "https://example.org/kith")]
+    #[schema(min_length = 1, max_length = 1_024, format = "webhook-url", example = "https://example.org/kith")]
     url: String,
     /// What is posted; everything if it is absent.
     #[serde(default = "everything")]
@@ -89,7 +89,7 @@ pub(in super::super) struct NewClusterWebhook {
     events: Vec<Kind>,
     /// The key of the signatures (Standard Webhooks); drawn if it is absent.
     #[serde(default)]
-    #[schema(pattern = "^whsec_[A-Za-z0-9+/]{32,86}={0,2}$", max_length = 100, format = Password)]
+    #[schema(pattern = "^whsec_(([A-Za-z0-9+/]{4}){8,20}([A-Za-z0-9+/]{2,3})?|([A-Za-z0-9+/]{4}){21}([A-Za-z0-9+/]{2})?)={0,2}$", max_length = 100, format = Password)]
     secret: Option<String>,
 }
 
@@ -222,9 +222,15 @@ pub(in super::super) async fn remove(
     ),
     responses((status = 200, description = "It was answered", body = Tried)),
 )]
-pub(in super::super) async fn test(State(api): State<Api>, who: Who, params: Params) -> Result<Json<Tried>, Problem> {
+pub(in super::super) async fn test(
+    State(api): State<Api>,
+    who: Who,
+    key: Option<Key>,
+    Digest(digest): Digest,
+    params: Params,
+) -> Result<Response, Problem> {
     let scope = HookScope::Channel(channel(&api, &who, &params).await?);
-    tried(&api, &who, scope, &params).await
+    tried(&api, &who, key, digest, scope, &params).await
 }
 
 /// Register a webhook of the cluster
@@ -282,8 +288,14 @@ pub(in super::super) async fn remove_of_cluster(
     params(("webhook" = String, Path, description = "Its id", pattern = "^[0-9a-f]{16}$")),
     responses((status = 200, description = "It was answered", body = Tried)),
 )]
-pub(in super::super) async fn test_of_cluster(State(api): State<Api>, who: Who, params: Params) -> Result<Json<Tried>, Problem> {
-    tried(&api, &who, HookScope::All, &params).await
+pub(in super::super) async fn test_of_cluster(
+    State(api): State<Api>,
+    who: Who,
+    key: Option<Key>,
+    Digest(digest): Digest,
+    params: Params,
+) -> Result<Response, Problem> {
+    tried(&api, &who, key, digest, HookScope::All, &params).await
 }
 
 type Wanted = (String, Vec<Kind>, Option<String>);
@@ -327,11 +339,15 @@ async fn removed(api: &Api, who: &Who, key: Option<Key>, digest: u64, scope: Hoo
     once(api, who.caller.user, key, digest, async { hook(api, who, asked).await.map(|_| (StatusCode::OK, Done {})) }).await
 }
 
-async fn tried(api: &Api, who: &Who, scope: HookScope, params: &Params) -> Result<Json<Tried>, Problem> {
-    match hook(api, who, HookRequest::Test { scope, id: named(params)? }).await? {
-        HookAnswer::Tested(status) => Ok(Json(Tried { status })),
-        _ => Err(unexpected()),
-    }
+async fn tried(api: &Api, who: &Who, key: Option<Key>, digest: u64, scope: HookScope, params: &Params) -> Result<Response, Problem> {
+    let asked = HookRequest::Test { scope, id: named(params)? };
+    let work = async {
+        match hook(api, who, asked).await? {
+            HookAnswer::Tested(status) => Ok((StatusCode::OK, Tried { status })),
+            _ => Err(unexpected()),
+        }
+    };
+    once(api, who.caller.user, key, digest, work).await
 }
 
 async fn hook(api: &Api, who: &Who, asked: HookRequest) -> Result<HookAnswer, Problem> {

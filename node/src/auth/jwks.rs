@@ -1,0 +1,165 @@
+//! Public keys of an issuer (JWKS, RFC 7517), read from a file or over https.
+//!
+//! In: where they are published. Out: the set, or why there is none. Invariants: over https alone, by a certificate of an authority that is known;
+//! no redirect is followed. Bounds: [`BYTES_MAX`], [`WITHIN`]; how often they are read is the asker's to keep to ([`KeysAt::look_every`]). Not here:
+//! what the keys are for ([`super::issuer`]).
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use axum::http::{HeaderMap, HeaderValue, Method, header};
+use bytes::Bytes;
+use jsonwebtoken::jwk::JwkSet;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::outbound::{Asked, Outbound, Unanswered};
+
+/// A set of keys is at most so long.
+pub const BYTES_MAX: usize = 256 * 1024;
+/// For a server to answer.
+const WITHIN: Duration = Duration::from_secs(5);
+
+/// Where keys are published.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum KeysAt {
+    /// In a file.
+    File(PathBuf),
+    /// At a URL that begins with `https://`.
+    Url(String),
+}
+
+/// Keys are read in the clear by nobody.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[error("keys are read from a file or from a URL that begins with https://")]
+pub struct PlainUrl;
+
+impl TryFrom<String> for KeysAt {
+    type Error = PlainUrl;
+    fn try_from(text: String) -> Result<Self, PlainUrl> {
+        match text.split_once("://") {
+            Some((scheme, _)) if scheme.eq_ignore_ascii_case("https") => Ok(Self::Url(text)),
+            Some(_) => Err(PlainUrl),
+            None => Ok(Self::File(PathBuf::from(text))),
+        }
+    }
+}
+
+impl From<KeysAt> for String {
+    fn from(at: KeysAt) -> Self {
+        at.to_string()
+    }
+}
+
+impl fmt::Display for KeysAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Url(url) => f.write_str(url),
+        }
+    }
+}
+
+impl KeysAt {
+    /// Keys that were read are believed for so long.
+    pub const fn fresh(&self) -> Duration {
+        match self {
+            Self::File(_) => Duration::from_secs(60),
+            Self::Url(_) => Duration::from_secs(300),
+        }
+    }
+    /// They are read so often at most, whoever names keys that are not there.
+    pub const fn look_every(&self) -> Duration {
+        match self {
+            Self::File(_) => Duration::from_secs(1),
+            Self::Url(_) => Duration::from_secs(10),
+        }
+    }
+    /// A file's path as seen from a folder.
+    #[must_use]
+    pub fn seen_from(&self, base: &Path) -> Self {
+        match self {
+            Self::File(path) => Self::File(base.join(path)),
+            Self::Url(url) => Self::Url(url.clone()),
+        }
+    }
+}
+
+/// Why there are no keys.
+#[derive(Debug, Error)]
+pub(super) enum Unread {
+    /// The file cannot be read.
+    #[error("the file cannot be read: {0}")]
+    File(#[from] std::io::Error),
+    /// They are longer than keys are.
+    #[error("there are more than 256 KiB of them")]
+    TooLong,
+    /// They are none.
+    #[error("these are no keys: {0}")]
+    Malformed(#[from] serde_json::Error),
+    /// The server cannot be asked.
+    #[error("the server cannot be asked: {0}")]
+    Unanswered(&'static str),
+    /// The server gave none.
+    #[error("the server answered {0}")]
+    Status(u16),
+}
+
+/// What reads them.
+#[derive(Debug)]
+pub(super) enum Source {
+    File(PathBuf),
+    Url(String, Outbound),
+}
+
+impl Source {
+    /// As the settings say. The operator named the server: it may be in the own network.
+    pub(super) fn new(at: &KeysAt, ca_file: Option<&Path>) -> Self {
+        match at {
+            KeysAt::File(path) => Self::File(path.clone()),
+            KeysAt::Url(url) => Self::Url(url.clone(), Outbound::new(true, ca_file)),
+        }
+    }
+    /// Reads them once.
+    pub(super) async fn read(&self) -> Result<JwkSet, Unread> {
+        let bytes = match self {
+            Self::File(path) => Bytes::from(tokio::fs::read(path).await?),
+            Self::Url(url, outbound) => fetch(url, outbound).await?,
+        };
+        if bytes.len() > BYTES_MAX {
+            return Err(Unread::TooLong);
+        }
+        Ok(serde_json::from_slice(&bytes)?)
+    }
+}
+
+async fn fetch(url: &str, outbound: &Outbound) -> Result<Bytes, Unread> {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, application/jwk-set+json"));
+    let asked = Asked { method: Method::GET, headers, body: Bytes::new(), wanted: BYTES_MAX };
+    match outbound.ask(url, asked, WITHIN).await {
+        Ok(answered) if answered.status == 200 => Ok(answered.body),
+        Ok(answered) => Err(Unread::Status(answered.status)),
+        Err(Unanswered::Forbidden) => Err(Unread::Unanswered("its URL cannot be read")),
+        Err(Unanswered::Failed(why)) => Err(Unread::Unanswered(why)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_in_a_file_or_behind_https() {
+        assert_eq!(KeysAt::try_from("keys.json".to_owned()), Ok(KeysAt::File("keys.json".into())));
+        let url = "https://app.example/keys".to_owned();
+        assert_eq!(KeysAt::try_from(url.clone()), Ok(KeysAt::Url(url)));
+        for plain in ["http://app.example/keys", "ftp://app.example/keys", "://"] {
+            assert_eq!(KeysAt::try_from(plain.to_owned()), Err(PlainUrl), "{plain}");
+        }
+    }
+}

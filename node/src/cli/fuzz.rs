@@ -1,0 +1,35 @@
+//! What is typed on a command line and read by code of ours, for the fuzz targets.
+
+use super::{device, make, shown, start, webhook};
+
+/// Reads a text as all that it may stand for. `Err`: what was read and printed is not what is read then.
+pub(crate) fn texts(text: &str) -> Result<(), &'static str> {
+    if let Ok((key, value)) = start::parse_override(text)
+        && start::parse_override(&format!("{key}={value}")).ok() != Some((key, value))
+    {
+        return Err("an override");
+    }
+    if let Some(bytes) = device::unhex(text)
+        && !device::hex(&bytes).eq_ignore_ascii_case(text)
+    {
+        return Err("hexadecimal digits");
+    }
+    if let Ok(id) = webhook::id_of(text)
+        && !webhook::id_text(id).eq_ignore_ascii_case(text)
+    {
+        return Err("a webhook");
+    }
+    if make::node(text).is_some_and(|(id, _)| id == 0) {
+        return Err("a node");
+    }
+    let stem = device::file_stem(text);
+    if stem.bytes().any(|byte| !byte.is_ascii_alphanumeric() && byte != b'_' && byte != b'%') {
+        return Err("a file's name");
+    }
+    Ok(())
+}
+
+/// A text of others, as it is shown.
+pub(crate) fn shown(text: &str) -> String {
+    shown::shown(text).into_owned()
+}
