@@ -3,7 +3,7 @@
 //! In: calls. Out: requests, each of which may be repeated. Not here: how one gets in (`login`).
 
 use kith_wire::{
-    client::{Answer, Request, UserView},
+    client::UserView,
     id::{DeviceId, UserId},
     people::{DeviceView, PeopleAnswer, PeopleRequest},
     secret::Secret,
@@ -43,7 +43,7 @@ impl Account {
     /// # Errors
     /// As [`Client::request`].
     pub async fn devices(&self) -> Result<Vec<DeviceView>, Error> {
-        match self.ask(PeopleRequest::Devices).await? {
+        match self.client.people(PeopleRequest::Devices).await? {
             PeopleAnswer::Devices(devices) => Ok(devices),
             _ => Err(unexpected()),
         }
@@ -53,35 +53,35 @@ impl Account {
     /// # Errors
     /// `NotFound`; or as [`Client::request`].
     pub async fn end_device(&self, device: DeviceId) -> Result<(), Error> {
-        self.done(PeopleRequest::EndDevice { device }).await
+        self.client.people_done(PeopleRequest::EndDevice { device }).await
     }
     /// Ends all devices but this one.
     ///
     /// # Errors
     /// As [`Client::request`].
     pub async fn end_others(&self) -> Result<(), Error> {
-        self.done(PeopleRequest::EndOthers).await
+        self.client.people_done(PeopleRequest::EndOthers).await
     }
     /// Ends this device; the client ends with it.
     ///
     /// # Errors
     /// As [`Client::request`].
     pub async fn log_out(&self) -> Result<(), Error> {
-        self.done(PeopleRequest::LogOut).await
+        self.client.people_done(PeopleRequest::LogOut).await
     }
     /// Another password; ends all other devices.
     ///
     /// # Errors
     /// `BadLogin`: the old one is not right. `WeakPassword`; or as [`Client::request`].
     pub async fn change_password(&self, old: impl Into<Secret>, new: impl Into<Secret>) -> Result<(), Error> {
-        self.done(PeopleRequest::ChangePassword { old: old.into(), new: new.into() }).await
+        self.client.people_done(PeopleRequest::ChangePassword { old: old.into(), new: new.into() }).await
     }
     /// A new recovery code in the place of the old one.
     ///
     /// # Errors
     /// `BadLogin`: the password is not right; or as [`Client::request`].
     pub async fn new_recovery_code(&self, password: impl Into<Secret>) -> Result<Secret, Error> {
-        match self.ask(PeopleRequest::NewRecoveryCode { password: password.into() }).await? {
+        match self.client.people(PeopleRequest::NewRecoveryCode { password: password.into() }).await? {
             PeopleAnswer::Code { code, .. } => Ok(code),
             _ => Err(unexpected()),
         }
@@ -91,14 +91,14 @@ impl Account {
     /// # Errors
     /// `NameTaken`, `TooMany`, `Invalid` for what cannot be a name; or as [`Client::request`].
     pub async fn rename(&self, name: &str) -> Result<(), Error> {
-        self.done(PeopleRequest::Rename { name: name.to_owned() }).await
+        self.client.people_done(PeopleRequest::Rename { name: name.to_owned() }).await
     }
     /// Ends the account for ever.
     ///
     /// # Errors
     /// `BadLogin`: the password is not right; or as [`Client::request`].
     pub async fn delete(&self, password: impl Into<Secret>) -> Result<(), Error> {
-        self.done(PeopleRequest::DeleteAccount { password: password.into() }).await
+        self.client.people_done(PeopleRequest::DeleteAccount { password: password.into() }).await
     }
 
     /// All that the service holds of the user; after a text that was given before, or from the beginning.
@@ -127,41 +127,29 @@ impl Account {
     /// # Errors
     /// As [`Account::bot_token`].
     pub async fn end_bot_token(&self, bot: UserId) -> Result<(), Error> {
-        self.done(PeopleRequest::EndBotToken { bot }).await
+        self.client.people_done(PeopleRequest::EndBotToken { bot }).await
     }
     /// Ends a bot for ever.
     ///
     /// # Errors
     /// As [`Account::bot_token`].
     pub async fn delete_bot(&self, bot: UserId) -> Result<(), Error> {
-        self.done(PeopleRequest::DeleteBot { bot }).await
+        self.client.people_done(PeopleRequest::DeleteBot { bot }).await
     }
     /// The user's bots, in the order in which they were made; an empty name: gone, or not known now.
     ///
     /// # Errors
     /// As [`Client::request`].
     pub async fn bots(&self) -> Result<Vec<UserView>, Error> {
-        match self.ask(PeopleRequest::Bots).await? {
+        match self.client.people(PeopleRequest::Bots).await? {
             PeopleAnswer::Bots(bots) => Ok(bots),
             _ => Err(unexpected()),
         }
     }
 
     async fn bot(&self, asked: PeopleRequest) -> Result<Bot, Error> {
-        match self.ask(asked).await? {
+        match self.client.people(asked).await? {
             PeopleAnswer::Bot { user, name, token } => Ok(Bot { user, name, token }),
-            _ => Err(unexpected()),
-        }
-    }
-    async fn done(&self, asked: PeopleRequest) -> Result<(), Error> {
-        match self.ask(asked).await? {
-            PeopleAnswer::Done => Ok(()),
-            _ => Err(unexpected()),
-        }
-    }
-    async fn ask(&self, asked: PeopleRequest) -> Result<PeopleAnswer, Error> {
-        match self.client.request(Request::People(asked)).await? {
-            Answer::People(answer) => Ok(answer),
             _ => Err(unexpected()),
         }
     }

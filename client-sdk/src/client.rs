@@ -10,6 +10,7 @@ use kith_wire::{
     code::Code,
     id::{ChannelId, ClientSeq, Timestamp, UserId},
     log::IndexRow,
+    people::{PeopleAnswer, PeopleRequest},
 };
 use rand::RngExt;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -279,6 +280,19 @@ impl Client {
     }
     pub(crate) async fn activity(&self, active: bool) -> Result<(), Error> {
         self.command(Command::Activity(active)).await
+    }
+    /// A request about accounts and people.
+    pub(crate) async fn people(&self, asked: PeopleRequest) -> Result<PeopleAnswer, Error> {
+        match self.request(Request::People(asked)).await? {
+            Answer::People(answer) => Ok(answer),
+            _ => Err(unexpected()),
+        }
+    }
+    pub(crate) async fn people_done(&self, asked: PeopleRequest) -> Result<(), Error> {
+        match self.people(asked).await? {
+            PeopleAnswer::Done => Ok(()),
+            _ => Err(unexpected()),
+        }
     }
     async fn ask(&self, what: What) -> Result<Reply, Error> {
         let room = Arc::clone(&self.shared.asks_room).acquire_owned().await.map_err(|_| Error::closed())?;

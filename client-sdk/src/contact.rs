@@ -3,7 +3,6 @@
 //! In: calls. Out: requests, each of which may be repeated. Not here: the own account (`account`), conversations (`channel`).
 
 use kith_wire::{
-    client::{Answer, Request},
     id::UserId,
     log::ProfileField,
     people::{ContactView, PeopleAnswer, PeopleRequest, ProfileView},
@@ -47,7 +46,9 @@ impl Contacts {
         let mut all: Vec<ContactView> = Vec::new();
         loop {
             let after = all.last().map_or(UserId::new(0), |contact| contact.user);
-            let PeopleAnswer::Contacts { contacts, more } = self.ask(PeopleRequest::Contacts { after }).await? else { return Err(unexpected()) };
+            let PeopleAnswer::Contacts { contacts, more } = self.client.people(PeopleRequest::Contacts { after }).await? else {
+                return Err(unexpected());
+            };
             let is_stuck = contacts.is_empty();
             all.extend(contacts);
             if !more || is_stuck {
@@ -60,28 +61,28 @@ impl Contacts {
     /// # Errors
     /// `NoSuchUser`, `LimitReached`, `NotAllowed` for who is blocked; or as [`Client::request`].
     pub async fn request(&self, peer: UserId) -> Result<(), Error> {
-        self.done(PeopleRequest::AskContact { peer, asked: true }).await
+        self.client.people_done(PeopleRequest::AskContact { peer, asked: true }).await
     }
     /// Takes a request back, declines one, or ends the contact.
     ///
     /// # Errors
     /// As [`Client::request`].
     pub async fn remove(&self, peer: UserId) -> Result<(), Error> {
-        self.done(PeopleRequest::AskContact { peer, asked: false }).await
+        self.client.people_done(PeopleRequest::AskContact { peer, asked: false }).await
     }
     /// Hears nothing of somebody from now on, who is not told.
     ///
     /// # Errors
     /// `LimitReached`; or as [`Client::request`].
     pub async fn block(&self, peer: UserId) -> Result<(), Error> {
-        self.done(PeopleRequest::Block { peer, blocked: true }).await
+        self.client.people_done(PeopleRequest::Block { peer, blocked: true }).await
     }
     /// Hears of somebody again.
     ///
     /// # Errors
     /// As [`Client::request`].
     pub async fn unblock(&self, peer: UserId) -> Result<(), Error> {
-        self.done(PeopleRequest::Block { peer, blocked: false }).await
+        self.client.people_done(PeopleRequest::Block { peer, blocked: false }).await
     }
     /// Users by the beginning of their name or of a word of their display name; at most 20.
     ///
@@ -104,24 +105,12 @@ impl Contacts {
     pub async fn set_profile(&self, change: ProfileChange) -> Result<(), Error> {
         let ProfileChange { display, about, avatar, searchable, fields } = change;
         let fields = fields.into_iter().map(|(key, value)| ProfileField { key, value }).collect();
-        self.done(PeopleRequest::SetProfile { display, about, avatar, searchable, fields }).await
+        self.client.people_done(PeopleRequest::SetProfile { display, about, avatar, searchable, fields }).await
     }
 
     async fn profiles_of(&self, asked: PeopleRequest) -> Result<Vec<ProfileView>, Error> {
-        match self.ask(asked).await? {
+        match self.client.people(asked).await? {
             PeopleAnswer::Profiles(profiles) => Ok(profiles),
-            _ => Err(unexpected()),
-        }
-    }
-    async fn done(&self, asked: PeopleRequest) -> Result<(), Error> {
-        match self.ask(asked).await? {
-            PeopleAnswer::Done => Ok(()),
-            _ => Err(unexpected()),
-        }
-    }
-    async fn ask(&self, asked: PeopleRequest) -> Result<PeopleAnswer, Error> {
-        match self.client.request(Request::People(asked)).await? {
-            Answer::People(answer) => Ok(answer),
             _ => Err(unexpected()),
         }
     }

@@ -157,6 +157,7 @@ names! {
         IndexRowKeepsRev "index-row-keeps-rev" Ready::Now, "a changed index row keeps its rev";
         PushLostSilently "push-lost-silently" Ready::Now, "a lost push is not told by `user_rev`";
         ReadTwoSnapshots "read-two-snapshots" Ready::Now, "a read checks membership in another snapshot than the rows";
+        EditNotIndexed "edit-not-indexed" Ready::Now, "search keeps an edited text as it was";
     }
 }
 

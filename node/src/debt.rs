@@ -5,19 +5,20 @@
 //! often leaders change. Bounds: [`PAGE`] rows are read and [`AT_ONCE`] paid at a time; one that fails waits 1 to 30 s, and with it all that is owed to a group that cannot be asked. On cancel all is
 //! dropped: the next leader walks the same rows. Not here: what is owed and why (kith-machine).
 
+pub(crate) mod pace;
+
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use futures_util::{StreamExt, stream};
 use kith_machine::{
-    effect::Effect,
     user,
     view::{Held, RowKey, Scan, StateView, ViewError},
 };
-use kith_raft::{FeedError, GroupHandle};
+use kith_raft::GroupHandle;
 use kith_wire::{
     client::Refusal,
     code::Code,
@@ -27,6 +28,7 @@ use kith_wire::{
     peer::Inner,
 };
 
+use self::pace::{Pace, is_open_at};
 use crate::{
     auth::name::words,
     clock::Instant,
@@ -39,12 +41,8 @@ use crate::{
 const PAGE: usize = 256;
 /// Debts that are paid at once.
 const AT_ONCE: usize = 16;
-/// First and longest wait of one that could not be paid.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// For one to be paid.
 const PAY_WITHIN: Duration = Duration::from_secs(3);
-/// The rows are read so often although there was no news of them.
-const REREAD: Duration = Duration::from_secs(30);
 
 /// The duty.
 pub(crate) struct DebtDuty {
@@ -65,8 +63,7 @@ pub(crate) struct Owed {
     pub(crate) version: u64,
 }
 
-/// When one that failed is tried again, and how long the next wait is.
-type Failed = HashMap<(UserId, Debt), (Instant, Duration)>;
+type Failed = Pace<(UserId, Debt)>;
 
 impl DebtDuty {
     pub(crate) fn new(router: Router, tasks: Tasks) -> Self {
@@ -95,23 +92,8 @@ impl Payer {
             if let Err(error) = self.pay_due(&handle, &mut failed).await {
                 tracing::warn!(%group, cause = %error, "debt.pay: debts cannot be read now");
             }
-            let now = self.router.clock().instant();
-            let due = failed.values().map(|(at, _)| *at).min().unwrap_or(now + REREAD).max(now + RETRY.0 / 4).min(now + REREAD);
-            // Cancel safe: the feed keeps what was not taken.
-            let news = async {
-                loop {
-                    match feed.next().await {
-                        Ok(event) if event.effects.contains(&Effect::Owes) => return true,
-                        Ok(_) => {}
-                        Err(FeedError::Lagged(_)) => return true,
-                        Err(FeedError::Closed) => return false,
-                    }
-                }
-            };
-            tokio::select! {
-                biased;
-                is_open = news => if !is_open { return },
-                () = tokio::time::sleep_until(due) => {}
+            if !is_open_at(&mut feed, failed.next(self.router.clock().instant())).await {
+                return;
             }
         }
     }
@@ -127,7 +109,7 @@ impl Payer {
             after = page.last().map(|owed| (owed.user, owed.debt.clone()));
             let now = self.router.clock().instant();
             // What is owed to the app's backend is a duty of its own: somebody else's server may be slow.
-            let is_due = |owed: &Owed| owed.debt != Debt::Reset && failed.get(&(owed.user, owed.debt.clone())).is_none_or(|(at, _)| *at <= now);
+            let is_due = |owed: &Owed| owed.debt != Debt::Reset && failed.is_due(&(owed.user, owed.debt.clone()), now);
             let due: Vec<_> = page.iter().filter(|owed| is_due(owed)).cloned().collect();
             seen.extend(page.into_iter().map(|owed| (owed.user, owed.debt)));
             let paid = due.into_iter().map(|owed| async {
@@ -147,16 +129,15 @@ impl Payer {
             for (outcome, Owed { user, debt, .. }) in paid {
                 let key = (user, debt);
                 match outcome {
-                    Ok(()) => drop(failed.remove(&key)),
+                    Ok(()) => failed.done(&key),
                     Err(refusal) => {
                         tracing::debug!(group = %handle.id(), code = %refusal.code, "debt.pay: not now");
-                        let wait = failed.get(&key).map_or(RETRY.0, |(_, wait)| (*wait * 2).min(RETRY.1));
-                        failed.insert(key, (self.router.clock().instant() + wait, wait));
+                        failed.failed(key, self.router.clock().instant());
                     }
                 }
             }
             if is_last {
-                failed.retain(|key, _| seen.contains(key));
+                failed.keep(|key| seen.contains(key));
                 return Ok(());
             }
         }

@@ -273,6 +273,7 @@ impl Node {
             store: store_identity.store,
             bounds: config.search.bounds(),
             commit_every: config.search.commit_every(),
+            quirk,
         };
         let search = Search::new(id, groups.clone(), maps.clone(), clock.clone(), options, metrics.search.clone());
         let searches = Searches::new(router.clone(), search.clone(), metrics.search.clone());

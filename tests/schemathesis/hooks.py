@@ -76,6 +76,8 @@ def settle(operation, case):
         case.body = whole(case.body)
     if operation == "users" and not case.query:
         case.query = {"name": "bob"}
+    if operation == "searchMessages" and not (case.query or {}).keys() - {"cursor", "limit"}:
+        case.query = {**(case.query or {}), "q": "boat"}
     path, query, body = case.path_parameters or {}, case.query or {}, case.body
     if "seq" in path:
         path["seq"] = of(OTHERS if operation == "report" else TEXTS, path["seq"])

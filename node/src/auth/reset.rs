@@ -7,16 +7,14 @@
 //! the code opens (`service::people`).
 
 use std::{
-    collections::HashMap,
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use futures_util::{StreamExt, stream};
-use kith_machine::{effect::Effect, user, view::ViewError};
-use kith_raft::{FeedError, GroupHandle};
+use kith_machine::{user, view::ViewError};
+use kith_raft::GroupHandle;
 use kith_wire::{
     id::{GroupId, Term, UserId, hash},
     log::{Debt, MailedReset, UserChange, UserRow, UserState},
@@ -31,7 +29,11 @@ use super::{
 };
 use crate::{
     clock::Instant,
-    debt::{Owed, read},
+    debt::{
+        Owed,
+        pace::{Pace, is_open_at},
+        read,
+    },
     hook::{
         event::time_text,
         post::{Posted, Poster},
@@ -47,10 +49,6 @@ use crate::{
 const PAGE: usize = 256;
 /// Posts of a group at once.
 const AT_ONCE: usize = 8;
-/// First and longest wait of one that was not taken.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-/// The rows are read so often although there was no news of them.
-const REREAD: Duration = Duration::from_secs(30);
 
 /// `[auth.reset]`: whom to tell of lost passwords.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -134,8 +132,7 @@ struct Teller {
     metrics: Arc<AuthMetrics>,
 }
 
-/// When one that failed is tried again, and how long the last wait was.
-type Failed = HashMap<UserId, (Instant, Duration)>;
+type Failed = Pace<UserId>;
 
 /// What has become of a debt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -173,23 +170,8 @@ impl Teller {
             if let Err(error) = self.tell_due(&handle, &mut failed).await {
                 tracing::warn!(%group, cause = %error, "auth.reset: what is to be told cannot be read now");
             }
-            let now = self.now();
-            let due = failed.values().map(|(at, _)| *at).min().unwrap_or(now + REREAD).max(now + RETRY.0 / 4).min(now + REREAD);
-            // Cancel safe: the feed keeps what was not taken.
-            let news = async {
-                loop {
-                    match feed.next().await {
-                        Ok(event) if event.effects.contains(&Effect::Owes) => return true,
-                        Ok(_) => {}
-                        Err(FeedError::Lagged(_)) => return true,
-                        Err(FeedError::Closed) => return false,
-                    }
-                }
-            };
-            tokio::select! {
-                biased;
-                is_open = news => if !is_open { return },
-                () = tokio::time::sleep_until(due) => {}
+            if !is_open_at(&mut feed, failed.next(self.now())).await {
+                return;
             }
         }
     }
@@ -204,7 +186,7 @@ impl Teller {
             let resets: Vec<Owed> = page.into_iter().filter(|owed| owed.debt == Debt::Reset).collect();
             owing.extend(resets.iter().map(|owed| owed.user));
             let now = self.now();
-            let due: Vec<_> = resets.into_iter().filter(|owed| failed.get(&owed.user).is_none_or(|(at, _)| *at <= now)).collect();
+            let due: Vec<_> = resets.into_iter().filter(|owed| failed.is_due(&owed.user, now)).collect();
             let told = due.into_iter().map(|owed| async move {
                 let told = self.tell(handle, &owed).await;
                 (owed.user, told)
@@ -212,15 +194,12 @@ impl Teller {
             let told: Vec<_> = stream::iter(told.collect::<Vec<_>>()).buffer_unordered(AT_ONCE).collect().await;
             for (user, told) in told {
                 match told {
-                    Told::Paid => drop(failed.remove(&user)),
-                    Told::Failed => {
-                        let wait = failed.get(&user).map_or(RETRY.0, |(_, wait)| (*wait * 2).min(RETRY.1));
-                        failed.insert(user, (self.now() + wait, wait));
-                    }
+                    Told::Paid => failed.done(&user),
+                    Told::Failed => failed.failed(user, self.now()),
                 }
             }
             if is_last {
-                failed.retain(|user, _| owing.contains(user));
+                failed.keep(|user| owing.contains(user));
                 return Ok(());
             }
         }

@@ -12,7 +12,11 @@ use std::{
     time::Duration,
 };
 
-use kith_machine::{effect::Effect, view::ViewError};
+use kith_machine::{
+    effect::Effect,
+    mutant::{Mutant, Quirk},
+    view::ViewError,
+};
 use kith_raft::{AppliedEvent, Feed, FeedError, GroupHandle};
 use kith_search::{Change, Index, Stand};
 use kith_wire::{
@@ -128,7 +132,7 @@ impl Follower {
         let Some(stand) = self.index.stand(self.id()) else { return };
         let new: Vec<_> = events.iter().filter(|event| event.index > stand.index).collect();
         let Some(last) = new.last() else { return };
-        let changes: Vec<Change> = new.iter().flat_map(|event| changes(event, &stand)).collect();
+        let changes: Vec<Change> = new.iter().flat_map(|event| changes(event, &stand, self.search.0.options.quirk)).collect();
         self.put(changes, Stand { index: last.index, ..stand }).await;
     }
 
@@ -173,9 +177,10 @@ fn halt(error: FeedError) -> Halt {
 }
 
 /// What an entry changed, of what is in the index; what is not yet will be read as it is then.
-fn changes(event: &AppliedEvent, stand: &Stand) -> Vec<Change> {
+fn changes(event: &AppliedEvent, stand: &Stand, quirk: Quirk) -> Vec<Change> {
     let of = |effect: &Effect| match effect {
         Effect::Appended { channel, record, .. } if stand.covers(*channel, record.at.seq) => put_text(*channel, record, event.index > stand.read),
+        Effect::Amended { .. } if quirk.is(Mutant::EditNotIndexed) => None,
         Effect::Amended { channel, record } if stand.covers(*channel, record.at.seq) => now(*channel, record),
         _ => None,
     };

@@ -23,6 +23,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
+use kith_machine::mutant::Quirk;
 use kith_raft::Groups;
 use kith_search::{Bounds, Index};
 use kith_wire::id::{GroupId, NodeId, StoreId};
@@ -42,6 +43,8 @@ pub struct SearchOptions {
     pub bounds: Bounds,
     /// How long changes wait for a commit at most. They are found meanwhile.
     pub commit_every: Duration,
+    /// How it misbehaves, in a build that can.
+    pub quirk: Quirk,
 }
 
 /// The node's search. Clones are the same one.

@@ -1,88 +1,26 @@
 //! Accounts by example: log-ins, refresh tokens, passwords, names; and what holds whatever comes.
 
+mod world;
+
 use std::collections::BTreeMap;
 
 use kith_machine::{
     effect::Effect,
-    invariant,
     name::find,
     reply::Reply,
     testing::Script,
     user,
-    view::{RowKey, Scan, StateView, row},
+    view::{RowKey, row},
 };
 use kith_wire::{
     code::Code,
     id::{ChannelId, DeviceId, Incarnation, Seq, Timestamp, UserId, UserRev},
     limit,
-    log::{Batch, Command, Debt, EnterDevice, IndexRow, Position, Preference, ProfileField, Ref, SavedDraft, UserChange},
+    log::{Command, Debt, IndexRow, Position, Preference, ProfileField, Ref, SavedDraft, UserChange},
     secret::Secret,
 };
 use proptest::prelude::*;
-
-const ANN: UserId = UserId::new(71);
-
-/// A group whose clock is set.
-struct World {
-    script: Script,
-    now: u64,
-    index: u64,
-    effects: Vec<Effect>,
-}
-
-impl World {
-    fn new() -> Self {
-        let script = Script::new();
-        let index = script.index();
-        Self { script, now: 1_000_000, index, effects: Vec::new() }
-    }
-    fn apply(&mut self, command: Command) -> Reply {
-        self.apply_all(vec![command]).remove(0)
-    }
-    fn apply_all(&mut self, commands: Vec<Command>) -> Vec<Reply> {
-        self.index += 1;
-        let batch = Batch { now: Timestamp::new(self.now), items: commands.into_iter().map(kith_machine::item).collect() };
-        let applied = self.script.view.apply(self.script.group(), self.index, batch).expect("applies");
-        self.effects = applied.effects;
-        let found = invariant::everything(&self.script.view, self.script.view.rows.keys()).expect("readable");
-        assert!(found.is_empty(), "{found:?}");
-        applied.replies
-    }
-    fn ann(&mut self, change: UserChange) -> Reply {
-        self.apply(change.of(ANN))
-    }
-    fn sign_up(&mut self) -> Reply {
-        self.ann(sign_up("ann"))
-    }
-    fn register(&mut self, device: u64, login: u64, issued: u64) -> Reply {
-        self.apply(Command::RegisterDevice { user: ANN, device: DeviceId::new(device), login, issued: Timestamp::new(issued) })
-    }
-    fn refresh(&mut self, device: u64, shown: u8, next: u8) -> Reply {
-        self.ann(UserChange::Refresh { device: DeviceId::new(device), shown: [shown; 32], next: [next; 32] })
-    }
-    fn owed(&self) -> Vec<Debt> {
-        let rows = self.script.view.scan(&Scan::Owed(None), false, 99).expect("readable");
-        rows.into_iter().filter_map(|(key, _)| if let RowKey::Owed(_, debt) = key { Some(debt) } else { None }).collect()
-    }
-}
-
-fn enter(device: u64, refresh: u8) -> EnterDevice {
-    EnterDevice { device: DeviceId::new(device), title: "phone".to_owned(), refresh: [refresh; 32] }
-}
-
-fn sign_up(name: &str) -> UserChange {
-    UserChange::SignUp {
-        name: name.to_owned(),
-        key: [7; 32],
-        password: Some(Secret::new("hash 0")),
-        recovery: Some([9; 32]),
-        enter: Some(enter(1, 1)),
-    }
-}
-
-fn entered(login: u64, created: bool) -> Reply {
-    Reply::Entered { name: "ann".to_owned(), login, admin: false, created }
-}
+use world::{ANN, World, enter, entered, sign_up};
 
 const REVOKED: Reply = Reply::Rejected(Code::Revoked);
 const BAD_LOGIN: Reply = Reply::Rejected(Code::BadLogin);

@@ -1,72 +1,24 @@
 //! Those who come without a token: what they do under a key is done once, and who has lost a password learns nothing but by the app.
 
+mod world;
+
 use kith_machine::{
     effect::Effect,
-    invariant,
     reply::Reply,
-    testing::Script,
     user,
-    view::{RowKey, Scan, StateView},
+    view::{RowKey, StateView},
 };
 use kith_wire::{
     code::Code,
-    id::{CallKey, DeviceId, Timestamp, UserId},
+    id::{CallKey, DeviceId, Timestamp},
     limit,
-    log::{Batch, Debt, EnterDevice, MailedReset, UnderKey, UserChange},
+    log::{Debt, MailedReset, UnderKey, UserChange},
     secret::Secret,
 };
+use world::{ANN, World, enter, entered, sign_up};
 
-const ANN: UserId = UserId::new(71);
 const REVOKED: Reply = Reply::Rejected(Code::Revoked);
 const BAD_LOGIN: Reply = Reply::Rejected(Code::BadLogin);
-
-/// A group whose clock is set.
-struct World {
-    script: Script,
-    now: u64,
-    index: u64,
-    effects: Vec<Effect>,
-}
-
-impl World {
-    fn new() -> Self {
-        let script = Script::new();
-        let index = script.index();
-        Self { script, now: 1_000_000, index, effects: Vec::new() }
-    }
-    fn ann(&mut self, change: UserChange) -> Reply {
-        self.index += 1;
-        let batch = Batch { now: Timestamp::new(self.now), items: vec![kith_machine::item(change.of(ANN))] };
-        let mut applied = self.script.view.apply(self.script.group(), self.index, batch).expect("applies");
-        self.effects = applied.effects;
-        let found = invariant::everything(&self.script.view, self.script.view.rows.keys()).expect("readable");
-        assert!(found.is_empty(), "{found:?}");
-        applied.replies.remove(0)
-    }
-    fn sign_up(&mut self) -> Reply {
-        self.ann(sign_up("ann"))
-    }
-    fn refresh(&mut self, device: u64, shown: u8, next: u8) -> Reply {
-        self.ann(UserChange::Refresh { device: DeviceId::new(device), shown: [shown; 32], next: [next; 32] })
-    }
-    fn owed(&self) -> Vec<Debt> {
-        let rows = self.script.view.scan(&Scan::Owed(None), false, 99).expect("readable");
-        rows.into_iter().filter_map(|(key, _)| if let RowKey::Owed(_, debt) = key { Some(debt) } else { None }).collect()
-    }
-}
-
-fn enter(device: u64, refresh: u8) -> EnterDevice {
-    EnterDevice { device: DeviceId::new(device), title: "phone".to_owned(), refresh: [refresh; 32] }
-}
-
-fn sign_up(name: &str) -> UserChange {
-    let (password, recovery) = (Some(Secret::new("hash 0")), Some([9; 32]));
-    UserChange::SignUp { name: name.to_owned(), key: [7; 32], password, recovery, enter: Some(enter(1, 1)) }
-}
-
-fn entered(login: u64, created: bool) -> Reply {
-    Reply::Entered { name: "ann".to_owned(), login, admin: false, created }
-}
 
 fn call(number: u8, now: u64) -> CallKey {
     let mut bytes = [number; 16];

@@ -31,15 +31,17 @@ pub(in super::super) struct SearchParams {
     #[param(max_length = 256, example = "blue boat")]
     q: String,
     /// Only of this user: an id.
+    #[param(pattern = "^u[0-9a-fA-F]{16}$")]
     sender: Option<String>,
     /// Only in this conversation: an id, or @ and the name of the user at its other end.
+    #[param(pattern = "^(0[12][0-9a-fA-F]{32}|@.{1,64})$")]
     channel: Option<String>,
     /// Only from then on, in milliseconds since 1970.
     since_ms: Option<u64>,
     /// Only before then, in milliseconds since 1970.
     until_ms: Option<u64>,
     /// Where a page before this one ended: its `next`.
-    #[param(max_length = 80)]
+    #[param(max_length = 80, pattern = "^[0-9]{1,19}-[0-9]{1,19}-0[12][0-9a-f]{32}$")]
     cursor: Option<String>,
     /// At most so many.
     #[param(minimum = 1, maximum = 50)]
