@@ -11,7 +11,7 @@ use crate::recent::RecentLimits;
 /// Raft's timers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timers {
-    /// A leader's heartbeat. Each replica wakes up about five times as often, which is what an idle group costs.
+    /// A leader's heartbeat. Each replica ticks twice as often, together with all others of its lane: that is what an idle group costs.
     pub heartbeat: Duration,
     /// A follower holds its vote for `election_max` after the last beat (the lease), waits a random time between this ...
     pub election_min: Duration,
@@ -45,6 +45,14 @@ impl Timers {
             append_overdue: Duration::from_millis(400),
             propose_overdue: Duration::from_millis(2_000),
         }
+    }
+    /// From one tick to the next.
+    pub(crate) fn tick(&self) -> Duration {
+        self.heartbeat / 2
+    }
+    /// What openraft takes for a heartbeat: it looks at each tick whether one is due, and a tick that came late must not put the next one off.
+    fn heartbeat_due(&self) -> Duration {
+        self.heartbeat * 7 / 8
     }
     pub(crate) fn append_deadline(&self) -> Duration {
         self.append_overdue.max(2 * self.heartbeat)
@@ -115,8 +123,8 @@ impl GroupsConfig {
         let timers = &self.timers;
         let config = Config {
             cluster_name: cluster.to_owned(),
-            heartbeat_interval: ms(timers.heartbeat),
-            heartbeat_min_interval: Some(ms(timers.heartbeat)),
+            heartbeat_interval: ms(timers.heartbeat_due()),
+            heartbeat_min_interval: Some(ms(timers.heartbeat_due())),
             election_timeout_min: ms(timers.election_min),
             election_timeout_max: ms(timers.election_max),
             // The transport has its own deadlines; this one only bounds the whole transfer.
@@ -148,6 +156,8 @@ mod tests {
             let openraft = config.openraft("test").expect("valid");
             assert_eq!(openraft.enable_pre_vote, Some(true));
             assert!(timers.vote_deadline() < timers.election_min / 2);
+            // A follower that had entries just before a heartbeat was due gets none then, but the one after it.
+            assert!(timers.tick() < timers.heartbeat_due() && 2 * timers.heartbeat < timers.election_min);
         }
     }
 }

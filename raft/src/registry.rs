@@ -48,6 +48,7 @@ use crate::{
     proposer::{Now, Proposer},
     rebuild::Met,
     recent::Recent,
+    runtime,
     session::Sessions,
     snapshot,
     transport::{PeerTransport, SnapshotPart},
@@ -210,9 +211,10 @@ impl Groups {
         };
         let stop = self.stop.child_token();
         let network = Network { group, stop: stop.clone(), shared: Arc::clone(&self.network) };
-        let me = self.node.get();
+        let (me, tick) = (self.node.get(), self.config.timers.tick());
         // openraft spawns its tasks where it is made: on the group's lane.
         let made = self.lanes.spawn_on(lane, async move {
+            runtime::tick_every(tick);
             let raft =
                 Raft::new(me, config, network, log_store, machine).await.map_err(|e| Box::new(e) as Box<dyn std::error::Error + Send + Sync>)?;
             if let Some(initial) = initial {

@@ -1,34 +1,56 @@
 //! openraft's runtime: tokio, with ticks on a common grid. With the feature `testing` its randomness can be seeded.
 //!
 //! In: openraft's tasks and timers. Out: tokio's. Each group has a tick of its own, five to a heartbeat: a hundred idle groups would wake a
-//! node 2,000 times a second. So a wait until an instant ends at the next line of a [`GRID`] that all groups of the process share, and one
-//! wake-up serves them all. Invariants: a wait never ends early, and less than [`GRID`] late; one that is shorter than [`GRID`] (openraft has
-//! one behind its disk) is exact; on a thread that was seeded (a simulation) all are, and numbers repeat. Not here: lanes (`lanes`).
+//! node 2,000 times a second, and each heartbeat would have a frame to itself. So a wait until an instant, which is what a tick is, ends at
+//! the next line of a grid that all groups of a lane share ([`tick_every`]): one wake-up serves them all, and heartbeats that are due
+//! together leave together. Invariants: a wait never ends early, and less than a line late; one that is shorter than [`EXACT`] (openraft has
+//! one behind its disk) is exact; on a thread that was seeded (a simulation), or that has no grid, all are, and numbers repeat. The
+//! lines of two nodes stand where their starts put them, so that voters do not stand for election at one moment. Not here: lanes (`lanes`).
 
-use std::{future::Future, sync::LazyLock, time::Duration};
+use std::{cell::Cell, future::Future, time::Duration};
 
 use openraft::{AsyncRuntime, OptionalSend, TokioRuntime, async_runtime::Instant as _};
 
-/// Between two wake-ups for ticks: half of a tick, and a twenty-fourth of the shortest election timeout.
-const GRID: Duration = Duration::from_millis(25);
+/// Waits shorter than this end when they should: no tick is.
+const EXACT: Duration = Duration::from_millis(1);
 
 type Instant = <TokioRuntime as AsyncRuntime>::Instant;
 
-/// Where the grid begins: it has no meaning but to be the same for all.
-static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+/// Lines at which waits end.
+#[derive(Clone, Copy, Debug)]
+struct Grid {
+    origin: Instant,
+    /// From one line to the next.
+    every: Duration,
+}
+
+thread_local! {
+    /// Of the lane on this thread. openraft asks its runtime, a type without a value, so there is no other place for it.
+    static GRID: Cell<Option<Grid>> = const { Cell::new(None) };
+}
+
+/// From now on the groups of this thread's lane tick together, once in so long.
+pub(crate) fn tick_every(every: Duration) {
+    if !every.is_zero() && GRID.get().is_none_or(|grid| grid.every != every) {
+        GRID.set(Some(Grid { origin: Instant::now(), every }));
+    }
+}
 
 /// Tokio, with ticks on a common grid.
 #[derive(Debug)]
 pub(crate) struct Runtime(TokioRuntime);
 
-/// The first line of the grid that is not before `deadline`; `deadline` itself, if it is nearer than a line.
-fn on_grid(deadline: Instant, now: Instant, origin: Instant) -> Instant {
-    const { assert!(1_000_000_000 % GRID.subsec_nanos() == 0, "a second is a number of lines") };
-    if deadline.saturating_duration_since(now) < GRID {
-        return deadline;
+impl Grid {
+    /// The first line that is not before `deadline`; `deadline` itself, if it is nearer than [`EXACT`] or before all lines.
+    fn line(&self, deadline: Instant, now: Instant) -> Instant {
+        if deadline.saturating_duration_since(now) < EXACT || deadline < self.origin {
+            return deadline;
+        }
+        let past = deadline.saturating_duration_since(self.origin).as_nanos() % self.every.as_nanos();
+        // Less than a line, and a line is far below the 584 years that fit.
+        let past = Duration::from_nanos(u64::try_from(past).unwrap_or(0));
+        if past.is_zero() { deadline } else { deadline + (self.every - past) }
     }
-    let past = deadline.saturating_duration_since(origin).subsec_nanos() % GRID.subsec_nanos();
-    if past == 0 { deadline } else { deadline + (GRID - Duration::from_nanos(past.into())) }
 }
 
 impl AsyncRuntime for Runtime {
@@ -58,7 +80,8 @@ impl AsyncRuntime for Runtime {
         TokioRuntime::sleep(duration)
     }
     fn sleep_until(deadline: Self::Instant) -> Self::Sleep {
-        TokioRuntime::sleep_until(if random::seeded() { deadline } else { on_grid(deadline, Instant::now(), *ORIGIN) })
+        let grid = GRID.get().filter(|_| !random::seeded());
+        TokioRuntime::sleep_until(grid.map_or(deadline, |grid| grid.line(deadline, Instant::now())))
     }
     fn timeout<R, F: Future<Output = R> + OptionalSend>(duration: Duration, future: F) -> Self::Timeout<R, F> {
         TokioRuntime::timeout(duration, future)
@@ -130,18 +153,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wait_ends_on_the_grid_never_early_and_less_than_a_line_late() {
-        let origin = Instant::now();
-        for (begun, wait) in (0..200_000_u64).step_by(777).zip((0..200_000_u64).step_by(1_913).cycle()) {
-            let now = origin + Duration::from_micros(begun);
-            let deadline = now + Duration::from_micros(wait);
-            let on = on_grid(deadline, now, origin);
-            assert!(on >= deadline && on - deadline < GRID, "{begun} {wait}");
-            if deadline - now < GRID {
-                assert_eq!(on, deadline, "{begun} {wait}");
-            } else {
-                assert_eq!((on - origin).as_nanos() % GRID.as_nanos(), 0, "{begun} {wait}");
+    fn a_wait_ends_on_a_line_never_early_and_less_than_a_line_late() {
+        for every in [Duration::from_millis(125), Duration::from_millis(30), Duration::from_nanos(33_333_333)] {
+            let grid = Grid { origin: Instant::now(), every };
+            for (begun, wait) in (0..900_000_u64).step_by(777).zip((0..200_000_u64).step_by(613).cycle()) {
+                let now = grid.origin + Duration::from_micros(begun);
+                let deadline = now + Duration::from_micros(wait);
+                let line = grid.line(deadline, now);
+                assert!(line >= deadline && line - deadline < every, "{begun} {wait}");
+                if deadline - now < EXACT {
+                    assert_eq!(line, deadline, "{begun} {wait}");
+                } else {
+                    assert_eq!((line - grid.origin).as_nanos() % every.as_nanos(), 0, "{begun} {wait}");
+                }
             }
         }
+    }
+
+    #[test]
+    fn a_grid_that_stands_is_left_where_it_is() {
+        let of = |every| {
+            tick_every(Duration::from_millis(every));
+            GRID.get().map(|grid| (grid.origin, grid.every))
+        };
+        let first = of(40);
+        assert_eq!(first, of(40));
+        assert_ne!(first, of(41));
+        assert_eq!(of(41), of(0), "no grid has no width");
     }
 }
