@@ -34,11 +34,13 @@ test: bootstrap
 	    echo "cargo-nextest could not be installed. Install it by hand (https://nexte.st), then run this again." >&2; exit 1; }
 	fi
 	$(CARGO) nextest run --locked --workspace --features kith-tests/failpoint
-	$(MAKE) --no-print-directory jepsen-ci
+	$(MAKE) --no-print-directory jepsen-ci JEPSEN_CI="--workspace --tests --features kith-tests/failpoint"
 
 # One run of 30 s. Where the machine lets nobody make network namespaces and mounts, it says so, and shows nothing.
-jepsen-ci:
-	$(CARGO) build --locked -p kith -p kith-jepsen
+# After the tests it takes what they were built as: another choice of packages has other features, and compiles nearly all of it once more.
+JEPSEN_CI ?= -p kith -p kith-jepsen
+jepsen-ci: jepsen-tools
+	$(CARGO) build --locked $(JEPSEN_CI)
 	target=$${CARGO_TARGET_DIR:-target}; out=$$(mktemp -d)
 	code=0; "$$target/debug/kith-jepsen" run --workload append,retry --nemesis kill-leader --seconds 30 --seed $${SEED:-1} --out "$$out/run" || code=$$?
 	if [ $$code = 2 ]; then echo "the fault run is UNKNOWN: it shows nothing; see above" >&2; elif [ $$code != 0 ]; then exit $$code; fi
