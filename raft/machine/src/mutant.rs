@@ -48,7 +48,7 @@ mutants! {
     IndexRowKeepsRev "index-row-keeps-rev" "A row of a user's index that changes keeps its rev.";
     PushLostSilently "push-lost-silently" "A session that lost pushes is not told to pull.";
     ReadTwoSnapshots "read-two-snapshots" "A read checks membership in an earlier view than the one that it reads rows from.";
-    EditNotIndexed "edit-not-indexed" "A text that was edited or taken away is found by what it was.";
+    EditNotIndexed "edit-not-indexed" "A text that was edited or taken away stays in the index of search as it was.";
 }
 
 /// As [`Mutant::SeqBeforeCommit`], the leader writes the seq that it gives above a number that has room for it: entries have no field for one.
