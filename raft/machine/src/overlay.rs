@@ -18,6 +18,9 @@ impl<'a> Overlay<'a> {
     pub(crate) fn put(&mut self, key: RowKey, row: impl Into<Row>) {
         self.writes.put(key, row);
     }
+    pub(crate) fn put_new(&mut self, key: RowKey, row: impl Into<Row>) {
+        self.writes.put_new(key, row);
+    }
     pub(crate) fn delete(&mut self, key: RowKey) {
         self.writes.delete(key);
     }

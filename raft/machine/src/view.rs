@@ -444,12 +444,20 @@ pub trait StateView {
 pub struct WriteSet {
     /// By key.
     pub rows: BTreeMap<RowKey, Option<Arc<Row>>>,
+    /// Keys that these rows never had before, nor will have again once deleted: a store that has not written such a row yet need never
+    /// write it once it is deleted. A key may be gone from `rows` again: then they never had it at all.
+    pub new: Vec<RowKey>,
 }
 
 impl WriteSet {
     /// Writes a row; the kind of key and row must be the same.
     pub fn put(&mut self, key: RowKey, row: impl Into<Row>) {
         self.rows.insert(key, Some(Arc::new(row.into())));
+    }
+    /// Writes a row under a key that was never used before and never will be again.
+    pub fn put_new(&mut self, key: RowKey, row: impl Into<Row>) {
+        self.new.push(key.clone());
+        self.put(key, row);
     }
     /// Deletes a row.
     pub fn delete(&mut self, key: RowKey) {

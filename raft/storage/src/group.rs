@@ -111,7 +111,7 @@ impl GroupState {
             held.small[small as usize] = None;
         }
         let before = held.overlay.bytes();
-        held.overlay.push(writes.rows);
+        held.overlay.push(writes);
         held.applied = Arc::new(applied);
         held.version += 1;
         let after = held.overlay.bytes();

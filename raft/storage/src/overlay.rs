@@ -1,12 +1,16 @@
 //! Applied rows of one group that are not in the database yet: immutable layers, newest last.
 //!
 //! In: write sets. Out: lookups, ranges, and shared layers for readers that want one moment. A layer that nobody shares is written to in place,
-//! so a quiet group has one; each reader between two commits costs one more, and small ones are merged.
+//! so a quiet group has one; each reader between two commits costs one more, and small ones are merged. A row whose key is new and that is
+//! deleted before its layer is taken leaves nothing behind: a busy user's index has a new key with each of its moves.
 //! Not here: locking and the database behind (`group`), who drops layers (`state`).
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 
-use kith_machine::view::{Row, RowKey, Scan};
+use kith_machine::view::{Row, RowKey, Scan, WriteSet};
 
 use crate::row::Weighed;
 
@@ -23,13 +27,33 @@ pub(crate) struct Layer {
 
 impl Layer {
     fn merge(&mut self, newer: impl IntoIterator<Item = (RowKey, Weighed)>) {
-        for (key, held) in newer {
-            self.bytes += held.bytes;
-            if let Some(old) = self.rows.insert(key, held) {
-                self.bytes -= old.bytes;
+        for (key, mut held) in newer {
+            match self.rows.entry(key) {
+                Entry::Vacant(free) => {
+                    self.bytes += held.bytes;
+                    free.insert(held);
+                }
+                Entry::Occupied(old) if held.row.is_none() && old.get().is_new => self.bytes -= old.remove().bytes,
+                Entry::Occupied(mut old) => {
+                    held.is_new |= old.get().is_new;
+                    self.bytes += held.bytes;
+                    self.bytes -= old.insert(held).bytes;
+                }
             }
         }
     }
+}
+
+/// The rows of a write set, marked where their key is new; without those that came and went within it.
+fn marked(writes: WriteSet) -> impl Iterator<Item = (RowKey, Weighed)> {
+    let mut new = writes.new;
+    new.sort_unstable();
+    let mut new = new.into_iter().peekable();
+    writes.rows.into_iter().filter_map(move |(key, row)| {
+        while new.next_if(|new| *new < key).is_some() {}
+        let is_new = new.peek() == Some(&key);
+        (row.is_some() || !is_new).then(|| (key, Weighed { is_new, ..Weighed::new(row) }))
+    })
 }
 
 /// The layers of a group.
@@ -51,9 +75,9 @@ impl Overlay {
     }
 
     /// Adds rows as the newest.
-    pub(crate) fn push(&mut self, rows: BTreeMap<RowKey, Option<Arc<Row>>>) {
+    pub(crate) fn push(&mut self, writes: WriteSet) {
         let own = self.layers.len() > self.taken;
-        let rows = rows.into_iter().map(|(key, row)| (key, Weighed::new(row)));
+        let rows = marked(writes);
         match self.layers.last_mut().filter(|_| own).and_then(Arc::get_mut) {
             Some(layer) => {
                 self.bytes -= layer.bytes;
@@ -187,3 +211,6 @@ impl Small {
 
 /// Rows of a small scan, complete and in order.
 pub(crate) type SmallRows = Arc<[(RowKey, Arc<Row>)]>;
+
+#[cfg(test)]
+mod tests;

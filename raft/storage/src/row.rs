@@ -137,12 +137,14 @@ pub(crate) fn decode_as(quirk: Quirk, key: &RowKey, value: &[u8]) -> Result<Row,
 pub(crate) struct Weighed {
     pub(crate) row: Option<Arc<Row>>,
     pub(crate) bytes: usize,
+    /// The database never had its key: once deleted it need not be written.
+    pub(crate) is_new: bool,
 }
 
 impl Weighed {
     pub(crate) fn new(row: Option<Arc<Row>>) -> Self {
         let bytes = weight(row.as_deref());
-        Self { row, bytes }
+        Self { row, bytes, is_new: false }
     }
 }
 

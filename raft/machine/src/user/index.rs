@@ -235,14 +235,20 @@ impl Moving {
             }
             ctx.rows.delete(RowKey::IndexByRev(self.user, old.rev));
         }
-        let rev = match old {
-            Some(old) if ctx.is(Mutant::IndexRowKeepsRev) => old.rev,
-            _ => self.account.rev.next(),
-        };
-        self.account.rev = self.account.rev.max(rev);
         let channel = row.news.channel;
+        let rev = match old {
+            Some(old) if ctx.is(Mutant::IndexRowKeepsRev) => {
+                ctx.rows.put(RowKey::IndexByRev(self.user, old.rev), channel);
+                old.rev
+            }
+            // Above every one that the user ever had: nobody has such a row, and once moved on, nobody ever will.
+            _ => {
+                self.account.rev = self.account.rev.next();
+                ctx.rows.put_new(RowKey::IndexByRev(self.user, self.account.rev), channel);
+                self.account.rev
+            }
+        };
         let row = Arc::new(IndexRow { rev, ..row });
-        ctx.rows.put(RowKey::IndexByRev(self.user, rev), channel);
         ctx.rows.put(RowKey::Index(self.user, channel), row.clone());
         self.changed.insert(channel, row);
     }
