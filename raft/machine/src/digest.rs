@@ -3,7 +3,6 @@
 //! Layout under SHA-256: previous digest (32) | term u64 | index u64 | per row by rising key: key length u32 | key | value length u32 | value,
 //! all big endian; a deleted row has the length `u32::MAX` and no value.
 
-use bytes::Bytes;
 use kith_wire::{
     act::Timer,
     id::{ChannelId, UserId},
@@ -19,22 +18,27 @@ pub(crate) fn chain(previous: &[u8; 32], id: LogId, writes: &WriteSet) -> [u8; 3
     state.update(previous);
     state.update(id.term.get().to_be_bytes());
     state.update(id.index.get().to_be_bytes());
-    let mut key_bytes = Vec::with_capacity(64);
+    // One buffer for all that is hashed of a row: SHA-256 is fed once for each.
+    let mut bytes = Vec::with_capacity(512);
     for (key, row) in &writes.rows {
-        key_bytes.clear();
-        write_key(key, &mut key_bytes);
-        state.update((key_bytes.len() as u32).to_be_bytes());
-        state.update(&key_bytes);
+        bytes.clear();
+        prefixed(&mut bytes, |bytes| write_key(key, bytes));
         match row {
-            Some(row) => {
-                let value = encode(row);
-                state.update((value.len() as u32).to_be_bytes());
-                state.update(&value);
-            }
-            None => state.update(u32::MAX.to_be_bytes()),
+            Some(row) => prefixed(&mut bytes, |bytes| encode(row, bytes)),
+            None => bytes.extend_from_slice(&u32::MAX.to_be_bytes()),
         }
+        state.update(&bytes);
     }
     state.finalize().into()
+}
+
+/// Appends what is written, its length before it.
+fn prefixed(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let at = out.len();
+    out.extend_from_slice(&[0; 4]);
+    write(out);
+    let length = (out.len() - at - 4) as u32;
+    out[at..at + 4].copy_from_slice(&length.to_be_bytes());
 }
 
 /// Names a row by one byte for its kind and its ids, big endian. Part of the digest, so never changed; not the key of any disk.
@@ -205,42 +209,42 @@ fn write_key(key: &RowKey, out: &mut Vec<u8>) {
     }
 }
 
-fn encode(row: &Row) -> Bytes {
+fn encode(row: &Row, out: &mut Vec<u8>) {
     match row {
-        Row::Channel(row) => row.encode(),
-        Row::Roster(row) => row.encode(),
-        Row::Former(row) => row.encode(),
-        Row::Positions(row) => row.encode(),
-        Row::Record(row) => row.encode(),
-        Row::Dedup(row) => row.encode(),
-        Row::Calls(row) => row.encode(),
-        Row::Keyed(row) => row.encode(),
-        Row::HomeCall(row) => row.encode(),
-        Row::Dirty | Row::Reply | Row::Timer | Row::HookDue => Bytes::new(),
-        Row::Rules(row) => row.encode(),
-        Row::Marks(row) => row.encode(),
-        Row::Scheduled(row) => row.encode(),
-        Row::User(row) => row.encode(),
-        Row::Device(row) => row.encode(),
-        Row::Index(row) => row.encode(),
-        Row::IndexByRev(channel) => Bytes::copy_from_slice(channel.as_bytes()),
-        Row::Credential(row) => row.encode(),
-        Row::Owed(row) => row.encode(),
-        Row::Profile(row) => row.encode(),
-        Row::Contact(row) => row.encode(),
-        Row::Word(row) => row.encode(),
-        Row::Desk(row) => row.encode(),
-        Row::Report(row) => row.encode(),
-        Row::ReportId(row) => row.encode(),
-        Row::Audit(row) => row.encode(),
-        Row::Hooks(row) => row.encode(),
-        Row::HookCursor(row) => row.encode(),
-        Row::Name(row) => row.encode(),
-        Row::GroupState(row) => row.encode(),
-        Row::Owned(row) => row.encode(),
-        Row::Cluster(row) => row.encode(),
-        Row::Node(row) => row.encode(),
-        Row::Group(row) => row.encode(),
-        Row::Run(row) => row.encode(),
+        Row::Channel(row) => row.encode_into(out),
+        Row::Roster(row) => row.encode_into(out),
+        Row::Former(row) => row.encode_into(out),
+        Row::Positions(row) => row.encode_into(out),
+        Row::Record(row) => row.encode_into(out),
+        Row::Dedup(row) => row.encode_into(out),
+        Row::Calls(row) => row.encode_into(out),
+        Row::Keyed(row) => row.encode_into(out),
+        Row::HomeCall(row) => row.encode_into(out),
+        Row::Dirty | Row::Reply | Row::Timer | Row::HookDue => {}
+        Row::Rules(row) => row.encode_into(out),
+        Row::Marks(row) => row.encode_into(out),
+        Row::Scheduled(row) => row.encode_into(out),
+        Row::User(row) => row.encode_into(out),
+        Row::Device(row) => row.encode_into(out),
+        Row::Index(row) => row.encode_into(out),
+        Row::IndexByRev(channel) => out.extend_from_slice(channel.as_bytes()),
+        Row::Credential(row) => row.encode_into(out),
+        Row::Owed(row) => row.encode_into(out),
+        Row::Profile(row) => row.encode_into(out),
+        Row::Contact(row) => row.encode_into(out),
+        Row::Word(row) => row.encode_into(out),
+        Row::Desk(row) => row.encode_into(out),
+        Row::Report(row) => row.encode_into(out),
+        Row::ReportId(row) => row.encode_into(out),
+        Row::Audit(row) => row.encode_into(out),
+        Row::Hooks(row) => row.encode_into(out),
+        Row::HookCursor(row) => row.encode_into(out),
+        Row::Name(row) => row.encode_into(out),
+        Row::GroupState(row) => row.encode_into(out),
+        Row::Owned(row) => row.encode_into(out),
+        Row::Cluster(row) => row.encode_into(out),
+        Row::Node(row) => row.encode_into(out),
+        Row::Group(row) => row.encode_into(out),
+        Row::Run(row) => row.encode_into(out),
     }
 }

@@ -38,9 +38,17 @@ pub(crate) fn seal(body: &[u8]) -> Vec<u8> {
 
 /// Wraps a body at the end of a buffer.
 pub(crate) fn seal_into(body: &[u8], out: &mut Vec<u8>) {
+    seal_with(out, |out| out.extend_from_slice(body));
+}
+
+/// Wraps what is written to the end of a buffer: it is made where it stays.
+pub(crate) fn seal_with(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     out.push(FORMAT);
-    out.extend_from_slice(&checksum(FORMAT, body).to_be_bytes());
-    out.extend_from_slice(body);
+    let at = out.len();
+    out.extend_from_slice(&[0; HEADER_BYTES - 1]);
+    write(out);
+    let sum = checksum(FORMAT, &out[at + HEADER_BYTES - 1..]).to_be_bytes();
+    out[at..at + HEADER_BYTES - 1].copy_from_slice(&sum);
 }
 
 /// Checks and unwraps a value.

@@ -15,7 +15,7 @@ use std::{
 use kith_machine::mutant::Quirk;
 use kith_wire::{
     id::{GroupId, LogIndex},
-    log::{Entry, LogId, Vote},
+    log::{Entry, LogId, Payload, Vote},
 };
 use thiserror::Error;
 
@@ -130,6 +130,16 @@ pub(crate) fn parse_entry(quirk: Quirk, group: GroupId, index: LogIndex, value: 
     let entry = Entry::decode(body).map_err(|source| ReadError::Entry { group, index, source: source.into() })?;
     // An entry under another's key is as good as none.
     if entry.id.index == index { Ok(entry) } else { Err(ReadError::Hole { group, index }) }
+}
+
+/// An entry in its envelope, made in one place: it may be as large as a batch.
+fn sealed(entry: &Entry) -> Vec<u8> {
+    /// Envelope, id, and the lengths of what is nested.
+    const FLAT: usize = 64;
+    let body = if let Payload::Batch(batch) = &entry.payload { batch.len() } else { 0 };
+    let mut value = Vec::with_capacity(FLAT + body);
+    codec::seal_with(&mut value, |out| entry.encode_into(out));
+    value
 }
 
 /// An entry kept in memory, with its size on the disk.
@@ -396,7 +406,7 @@ impl LogDb {
         if let Err(error) = self.queue.wait_for_room() {
             return done(Err(error));
         }
-        let values: Vec<_> = entries.iter().map(|entry| (entry.id.index.get(), codec::seal(&entry.encode()))).collect();
+        let values: Vec<_> = entries.iter().map(|entry| (entry.id.index.get(), sealed(entry))).collect();
         let shared = self.shared(group);
         let mut log = lock(&shared);
         if log.is_destroyed {

@@ -13,7 +13,7 @@ use super::{
         self as log, dedup_entry::Outcome as OutcomeKind, entry::Payload as PayloadKind, item::Command as CommandKind,
         member_change::Change as MemberChangeKind,
     },
-    top, union, well_formed, wrapper,
+    put_direct, taken, top, union, well_formed, wrapper,
 };
 use crate::{
     act::{Act, Extra},
@@ -27,8 +27,10 @@ use crate::{
     },
 };
 
-top!(log: LogId, Vote, Entry, Membership, Applied, Batch, Item);
-top!(log: ChannelRow, RosterRow, FormerRow, PositionsRow, Record, DedupRow, UserRow, DeviceRow, IndexRow, NameRow);
+put_direct!(Batch, Record, IndexRow);
+taken!(log: Batch, Record, IndexRow);
+top!(log: LogId, Vote, Entry, Membership, Applied, Item);
+top!(log: ChannelRow, RosterRow, FormerRow, PositionsRow, DedupRow, UserRow, DeviceRow, NameRow);
 top!(log: DedupEntry, CallsRow, CallRow);
 top!(log: GroupStateRow, OwnedRow, ClusterRow, NodeRow, GroupRow, RunRow, ClusterMap);
 

@@ -7,6 +7,7 @@
 mod act;
 mod client;
 mod desk;
+mod direct;
 mod hook;
 mod log;
 mod peer;
@@ -183,8 +184,8 @@ macro_rules! numbered {
     };
 }
 
-/// `encode` and `decode` of types that travel or are stored by themselves.
-macro_rules! top {
+/// `encode` of types that travel or are stored by themselves, by way of prost.
+macro_rules! put {
     ($module:ident: $($ty:ident),* $(,)?) => { $(
         impl $ty {
             /// The bytes of this value: one protobuf message, the same for equal values.
@@ -192,6 +193,37 @@ macro_rules! top {
                 let raw: $module::$ty = Field::put(self);
                 Bytes::from(raw.encode_to_vec())
             }
+            /// Appends the same bytes to a buffer.
+            pub fn encode_into(&self, out: &mut Vec<u8>) {
+                let raw: $module::$ty = Field::put(self);
+                raw.encode(out).expect("a vector has room");
+            }
+        }
+    )* };
+}
+
+/// `encode` of those that are written straight.
+macro_rules! put_direct {
+    ($($ty:ident),* $(,)?) => { $(
+        impl $ty {
+            /// The bytes of this value: one protobuf message, the same for equal values.
+            pub fn encode(&self) -> Bytes {
+                let mut out = Vec::new();
+                self.encode_into(&mut out);
+                Bytes::from(out)
+            }
+            /// Appends the same bytes to a buffer.
+            pub fn encode_into(&self, out: &mut Vec<u8>) {
+                $crate::convert::direct::Direct::write(self, out);
+            }
+        }
+    )* };
+}
+
+/// `decode` of types that travel or are stored by themselves.
+macro_rules! taken {
+    ($module:ident: $($ty:ident),* $(,)?) => { $(
+        impl $ty {
             /// Parses a value.
             ///
             /// # Errors
@@ -214,4 +246,12 @@ macro_rules! top {
     )* };
 }
 
-pub(crate) use {message, nested, numbered, top, tuple, union, wrapper};
+/// Both, by way of prost.
+macro_rules! top {
+    ($module:ident: $($ty:ident),* $(,)?) => {
+        $crate::convert::put!($module: $($ty),*);
+        $crate::convert::taken!($module: $($ty),*);
+    };
+}
+
+pub(crate) use {message, nested, numbered, put, put_direct, taken, top, tuple, union, wrapper};
