@@ -143,9 +143,14 @@ pub(super) const fn status(code: Code) -> StatusCode {
         Code::NotAdmin => StatusCode::FORBIDDEN,
         Code::NoSuchUser | Code::NotFound => StatusCode::NOT_FOUND,
         Code::Dissolved | Code::Resync => StatusCode::GONE,
-        Code::NameTaken | Code::IdTaken | Code::GroupFull | Code::LastOwner | Code::TooOld | Code::Voided | Code::OutOfSequence => {
-            StatusCode::CONFLICT
-        }
+        Code::NameTaken
+        | Code::IdTaken
+        | Code::GroupFull
+        | Code::LimitReached
+        | Code::LastOwner
+        | Code::TooOld
+        | Code::Voided
+        | Code::OutOfSequence => StatusCode::CONFLICT,
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::Conflict => StatusCode::UNPROCESSABLE_ENTITY,
         Code::DiskFull => StatusCode::INSUFFICIENT_STORAGE,

@@ -109,6 +109,10 @@ impl From<SearchPage> for FoundMessages {
 )]
 pub(in super::super) async fn search(State(api): State<Api>, who: Who, Query(asked): Query<SearchParams>) -> Result<Json<FoundMessages>, Problem> {
     let below = |text: String| text.parse().map_err(|_| Problem::new(Code::Invalid, "a cursor is the `next` of a page"));
+    let time = |ms: u64| match i64::try_from(ms) {
+        Ok(_) => Ok(Timestamp::new(ms)),
+        Err(_) => Err(Problem::new(Code::Invalid, "a time is in milliseconds since 1970, at most 2^63 - 1")),
+    };
     let query = SearchQuery {
         words: asked.q,
         sender: asked.sender.as_deref().map(user).transpose()?,
@@ -116,8 +120,8 @@ pub(in super::super) async fn search(State(api): State<Api>, who: Who, Query(ask
             Some(place) => Some(api.channel(&who, place).await?),
             None => None,
         },
-        since: asked.since_ms.map(Timestamp::new),
-        until: asked.until_ms.map(Timestamp::new),
+        since: asked.since_ms.map(time).transpose()?,
+        until: asked.until_ms.map(time).transpose()?,
         limit: match asked.limit {
             // As many as a page has.
             None => 0,
