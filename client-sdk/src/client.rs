@@ -281,6 +281,9 @@ impl Client {
     pub(crate) async fn activity(&self, active: bool) -> Result<(), Error> {
         self.command(Command::Activity(active)).await
     }
+    pub(crate) async fn confirm(&self, confirms: bool) -> Result<(), Error> {
+        self.command(Command::Confirm(confirms)).await
+    }
     /// A request about accounts and people.
     pub(crate) async fn people(&self, asked: PeopleRequest) -> Result<PeopleAnswer, Error> {
         match self.request(Request::People(asked)).await? {

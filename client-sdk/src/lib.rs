@@ -46,6 +46,7 @@ mod memory;
 mod outgoing;
 mod preferences;
 mod presence;
+mod push;
 pub mod raw;
 mod search;
 mod status;
@@ -76,6 +77,7 @@ pub use crate::{
     outgoing::{Delivery, Done, MessageRef, Outgoing},
     preferences::Preferences,
     presence::{Presence, PresenceMap},
+    push::PushedMessage,
     status::{Connection, Status},
     token::{TokenProvider, TokenReason},
 };

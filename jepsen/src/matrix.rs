@@ -26,7 +26,7 @@ pub struct Row {
     pub name: &'static str,
     /// Its variants, in turn; those of one slot overlap.
     pub slots: &'static [&'static [Nemesis]],
-    /// Append, retry, devices, reads, membership, cursors and presence, snapshot, move, acts, http: `*` smoke, `o` nightly, `-` never.
+    /// Append, retry, devices, reads, membership, cursors and presence, snapshot, move, acts, http, push: `*` smoke, `o` nightly, `-` never.
     cells: &'static str,
     /// Nodes.
     pub nodes: u8,
@@ -38,35 +38,35 @@ use Nemesis as N;
 
 /// The table: which loads each fault is made under.
 pub const ROWS: &[Row] = &[
-    Row { name: "none", slots: &[&[N::None]], cells: "**********", nodes: 3, seconds: 60 },
-    Row { name: "kill", slots: &[&[N::KillLeader], &[N::KillOne], &[N::KillMinority], &[N::KillAll]], cells: "*****o*o**", nodes: 3, seconds: 100 },
-    Row { name: "pause", slots: &[&[N::Pause]], cells: "**o*oooooo", nodes: 3, seconds: 70 },
+    Row { name: "none", slots: &[&[N::None]], cells: "***********", nodes: 3, seconds: 60 },
+    Row { name: "kill", slots: &[&[N::KillLeader], &[N::KillOne], &[N::KillMinority], &[N::KillAll]], cells: "*****o*o***", nodes: 3, seconds: 100 },
+    Row { name: "pause", slots: &[&[N::Pause]], cells: "**o*ooooooo", nodes: 3, seconds: 70 },
     Row {
         name: "partition",
         slots: &[&[N::PartitionLeader], &[N::PartitionHalves], &[N::PartitionRing], &[N::Swizzle]],
-        cells: "*****ooo*o",
+        cells: "*****ooo*oo",
         nodes: 5,
         seconds: 110,
     },
-    Row { name: "one-way", slots: &[&[N::PartitionOneWay]], cells: "*oo*o--ooo", nodes: 3, seconds: 80 },
-    Row { name: "packet", slots: &[&[N::Packet]], cells: "o**o-o--o-", nodes: 3, seconds: 80 },
-    Row { name: "rebind", slots: &[&[N::Rebind]], cells: "-**--o----", nodes: 3, seconds: 60 },
-    Row { name: "power-cut", slots: &[&[N::PowerCutOne], &[N::PowerCutMinority], &[N::PowerCutAll]], cells: "**--o-*o**", nodes: 3, seconds: 100 },
-    Row { name: "torn", slots: &[&[N::Torn]], cells: "o-----o---", nodes: 3, seconds: 80 },
-    Row { name: "corrupt", slots: &[&[N::Corrupt]], cells: "*--o--*---", nodes: 3, seconds: 90 },
-    Row { name: "disk-replaced", slots: &[&[N::DiskEmpty], &[N::DiskOld]], cells: "o---o-o---", nodes: 3, seconds: 120 },
+    Row { name: "one-way", slots: &[&[N::PartitionOneWay]], cells: "*oo*o--ooo-", nodes: 3, seconds: 80 },
+    Row { name: "packet", slots: &[&[N::Packet]], cells: "o**o-o--o--", nodes: 3, seconds: 80 },
+    Row { name: "rebind", slots: &[&[N::Rebind]], cells: "-**--o-----", nodes: 3, seconds: 60 },
+    Row { name: "power-cut", slots: &[&[N::PowerCutOne], &[N::PowerCutMinority], &[N::PowerCutAll]], cells: "**--o-*o**o", nodes: 3, seconds: 100 },
+    Row { name: "torn", slots: &[&[N::Torn]], cells: "o-----o----", nodes: 3, seconds: 80 },
+    Row { name: "corrupt", slots: &[&[N::Corrupt]], cells: "*--o--*----", nodes: 3, seconds: 90 },
+    Row { name: "disk-replaced", slots: &[&[N::DiskEmpty], &[N::DiskOld]], cells: "o---o-o----", nodes: 3, seconds: 120 },
     Row {
         name: "disk",
         slots: &[&[N::DiskFull], &[N::ReadOnly], &[N::FsyncEio], &[N::FsyncSlow], &[N::DiskSlow]],
-        cells: "*o----o---",
+        cells: "*o----o----",
         nodes: 3,
         seconds: 120,
     },
-    Row { name: "clock", slots: &[&[N::Clock]], cells: "o*-*-*---o", nodes: 3, seconds: 70 },
-    Row { name: "resources", slots: &[&[N::Cpu], &[N::Memory]], cells: "o-o-------", nodes: 3, seconds: 90 },
-    Row { name: "member", slots: &[&[N::Member], &[N::Member, N::KillOne]], cells: "*o-o*-o*oo", nodes: 5, seconds: 110 },
-    Row { name: "rolling", slots: &[&[N::Rolling]], cells: "*-*---oooo", nodes: 3, seconds: 80 },
-    Row { name: "failpoint", slots: &[&[N::Failpoint]], cells: "**o-o-*ooo", nodes: 3, seconds: 90 },
+    Row { name: "clock", slots: &[&[N::Clock]], cells: "o*-*-*---o-", nodes: 3, seconds: 70 },
+    Row { name: "resources", slots: &[&[N::Cpu], &[N::Memory]], cells: "o-o--------", nodes: 3, seconds: 90 },
+    Row { name: "member", slots: &[&[N::Member], &[N::Member, N::KillOne]], cells: "*o-o*-o*oo-", nodes: 5, seconds: 110 },
+    Row { name: "rolling", slots: &[&[N::Rolling]], cells: "*-*---oooo*", nodes: 3, seconds: 80 },
+    Row { name: "failpoint", slots: &[&[N::Failpoint]], cells: "**o-o-*oooo", nodes: 3, seconds: 90 },
     Row {
         name: "pairs",
         slots: &[
@@ -75,7 +75,7 @@ pub const ROWS: &[Row] = &[
             &[N::Member, N::PartitionLeader, N::KillOne],
             &[N::Corrupt, N::KillOne],
         ],
-        cells: "oo-oo-oo-o",
+        cells: "oo-oo-oo-o-",
         nodes: 5,
         seconds: 300,
     },
@@ -95,6 +95,7 @@ impl Row {
             Workload::Move => 7,
             Workload::Acts => 8,
             Workload::Http => 9,
+            Workload::Push => 10,
         };
         match self.cells.as_bytes()[column] {
             b'*' => Some(Cell::Smoke),
@@ -183,7 +184,7 @@ mod tests {
 
     #[test]
     fn smoke_has_every_row_that_can_be_loaded_and_fits_its_time() {
-        assert!(ROWS.iter().all(|row| row.cells.len() == 10));
+        assert!(ROWS.iter().all(|row| row.cells.len() == 11));
         let smoke = runs(Selection::Smoke, 1);
         assert_eq!(smoke.len(), 14, "{:?}", smoke.iter().map(|run| &run.name).collect::<Vec<_>>());
         let seconds: u64 = smoke.iter().map(|run| run.request.seconds + 10).sum();

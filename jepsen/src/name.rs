@@ -124,6 +124,7 @@ names! {
         Membership "membership" Ready::Now, "W5: add, remove, raise to admin, let in by links, send and read on small groups";
         Cursors "cursors" Ready::Now, "W6: read positions set and read by several devices, and what is unread, over edits and deletions";
         Presence "presence" Ready::Now, "W7: who is online, after heal; strangers learn nothing, ever";
+        Push "push" Ready::Now, "W12: a device comes and goes, a fake provider takes what is pushed to it, another device reads";
         Snapshot "snapshot" Ready::Now, "W8: append under tiny snapshot and log thresholds";
         Move "move" Ready::Later("comes with bucket moves"), "W9: append while buckets move and groups split";
         Acts "acts" Ready::Now, "W10: texts edited, taken away, looked for, sent later and posted to a webhook; one name asked for by several at once";

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::history::{Event, Evidence, FaultEvent, FaultOutcome, Item, Nanos, Op, Outcome, Token, Withheld, Writer};
+use crate::history::{Event, Evidence, FaultEvent, FaultOutcome, Item, Nanos, Op, Outcome, PushStep, Token, Withheld, Writer};
 use crate::name::Nemesis;
 
 /// The version of a text that was taken away: it is the last.
@@ -255,6 +255,11 @@ pub fn hook_end(channel: &str) -> Op<'static> {
 /// Who is online, as somebody is told who may know, or who may not.
 pub fn presence_read(users: Vec<String>, is_final: bool, is_contact: bool) -> Op<'static> {
     Op::PresenceGet { users: users.into_iter().map(Cow::Owned).collect(), is_final, is_contact }
+}
+
+/// A step of pushes to the line's user.
+pub fn push(channel: &str, step: PushStep) -> Op<'static> {
+    Op::Push { channel: own(channel), step }
 }
 
 /// The user has come or has left.

@@ -9,6 +9,7 @@ use kith_wire::{
     id::{ChannelId, ClusterId, GroupId, MapEpoch, NodeId, Term, UserId, hash},
     peer::Caller,
     presence::PresenceView,
+    push_device::PushRequest,
 };
 
 use crate::{
@@ -58,13 +59,28 @@ impl Hints for TypingHints {
     }
 }
 
-/// Requests of sessions, done by the service.
-pub(crate) struct ServiceRequests(pub(crate) Service);
+/// Requests of sessions, done by the service. What a device that is pushed to says that it has, its home hears.
+pub(crate) struct ServiceRequests(pub(crate) Service, pub(crate) Arc<Fanout>);
 
 impl Requests for ServiceRequests {
     fn handle(&self, caller: Caller, request: Request, deadline: Instant) -> BoxFuture<'static, Result<Answer, Refusal>> {
-        let service = self.0.clone();
-        async move { service.handle(&caller, request, deadline).await }.boxed()
+        let (service, fanout) = (self.0.clone(), self.1.clone());
+        if let Request::Delivered { channel, delivered } = &request {
+            fanout.confirm(caller.user, caller.device, *channel, delivered.seq);
+        }
+        let registers = match &request {
+            Request::Push(PushRequest::Register { .. }) => Some(true),
+            Request::Push(PushRequest::Unregister) => Some(false),
+            _ => None,
+        };
+        async move {
+            let answer = service.handle(&caller, request, deadline).await;
+            if let Some(pushes) = registers.filter(|_| answer.is_ok()) {
+                fanout.local().note_asked(caller.user, caller.device, pushes);
+            }
+            answer
+        }
+        .boxed()
     }
     fn pull(&self, caller: Caller, pull: Pull, deadline: Instant) -> BoxFuture<'static, Page> {
         let service = self.0.clone();

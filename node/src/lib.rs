@@ -27,6 +27,7 @@ pub mod operator;
 pub mod outbound;
 pub mod outbox;
 pub mod peer;
+pub mod push;
 pub mod rate;
 pub mod router;
 pub mod search;

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use kith_push::PushMetrics;
 use kith_raft::{RaftMetrics, storage::Storage};
 use prometheus_client::registry::Registry;
 
@@ -15,6 +16,7 @@ use crate::{
     hook::HookMetrics,
     http::api::ApiMetrics,
     peer::metrics::PeerMetrics,
+    push::WorkerMetrics,
     search::SearchMetrics,
     session::metrics::{OutboxMetrics, SessionMetrics},
     telemetry::NodeMetrics,
@@ -36,6 +38,8 @@ pub(crate) struct AllMetrics {
     pub(crate) hook: Arc<HookMetrics>,
     pub(crate) api: Arc<ApiMetrics>,
     pub(crate) search: Arc<SearchMetrics>,
+    pub(crate) push: Arc<PushMetrics>,
+    pub(crate) push_worker: Arc<WorkerMetrics>,
 }
 
 impl AllMetrics {
@@ -54,6 +58,8 @@ impl AllMetrics {
         self.hook.register(&mut registry);
         self.api.register(&mut registry);
         self.search.register(&mut registry);
+        self.push.register(&mut registry);
+        self.push_worker.register(&mut registry);
         registry
     }
 }
@@ -70,8 +76,9 @@ mod tests {
     const MEASURED: &[&str] = &["seconds", "bytes", "items", "jobs", "round", "write"];
     /// Units that must be written as seconds or bytes.
     const OTHER_UNITS: &[&str] = &["ms", "millis", "us", "micros", "ns", "kb", "mb", "kib", "mib"];
-    const MODULES: &[&str] = &["storage", "raft", "node", "peer", "edge", "session", "outbox", "fanout", "timer", "auth", "hook", "http", "search"];
-    const LABELS: &[&str] = &["class", "reason", "route", "le"];
+    const MODULES: &[&str] =
+        &["storage", "raft", "node", "peer", "edge", "session", "outbox", "fanout", "timer", "auth", "hook", "http", "search", "push"];
+    const LABELS: &[&str] = &["class", "reason", "route", "provider", "outcome", "le"];
     const KEPT: &str = include_str!("../tests/metrics.txt");
 
     fn rendered() -> String {

@@ -13,6 +13,7 @@ use std::{
 };
 
 use kith_machine::mutant::Quirk;
+use kith_push::Push;
 use kith_raft::{
     FailPoints, GroupHandle, Groups, GroupsConfig, GroupsOptions, Lanes, OpenError,
     storage::{self, Storage},
@@ -53,6 +54,7 @@ use crate::{
         AllLinks, Known, LinkPolicy, Me, Peers, PeersOptions, endpoint,
         tls::{self, Identity, TlsError},
     },
+    push::{self, PushDuty, sender::Sender},
     router::{LocalOps, Router},
     search::{Search, SearchOptions},
     service::{Service, desk::Desk, local::Local, search::Searches},
@@ -121,6 +123,9 @@ pub enum StartError {
     /// The app's backend for lost passwords cannot be told.
     #[error("cannot use the settings in [auth.reset]")]
     Reset(#[from] reset::ResetError),
+    /// No push could ever be sent so.
+    #[error("cannot use the settings in [push]")]
+    Push(#[from] kith_push::OpenError),
     /// The data directory cannot be opened.
     #[error("cannot open the data directory {path}")]
     Storage {
@@ -165,6 +170,7 @@ pub struct Node {
     api_tasks: Tasks,
     search: Search,
     search_tasks: Tasks,
+    push: Arc<Push>,
     failed: watch::Receiver<Option<String>>,
     registry: Arc<Registry>,
     token_key: TokenKey,
@@ -250,7 +256,9 @@ impl Node {
         let router = Router::new(id, maps.clone(), groups.clone(), peers.clone(), clock.clone());
         let gate = Gate::new(files.token_key.clone(), files.id, clock.clone());
         let poster = Poster::new(&config.hooks);
-        let local_ops = Local::new(router.clone(), gate.clone(), poster.clone());
+        let providers = Arc::new(Push::open(config.push.clone(), Arc::new(|name| std::env::var(name).ok()), metrics.push.clone()).await?);
+        let sender = Sender::new(providers.clone(), clock.clone());
+        let local_ops = Local::new(router.clone(), gate.clone(), poster.clone(), sender.clone());
         let ops: Arc<dyn LocalOps> = Arc::new(local_ops.clone());
         router.attach(&ops);
         let fanout = Fanout::new(FanoutParts {
@@ -260,7 +268,7 @@ impl Node {
             homes: Arc::new(RouterHomes(router.clone())),
             clock: clock.clone(),
             options: FanoutOptions { quirk, presence: files.presence, ..FanoutOptions::default() },
-            fail_points: failpoints,
+            fail_points: failpoints.clone(),
             metrics: metrics.fanout.clone(),
         });
         local_ops.attach(Arc::new(TypingHints(fanout.clone())));
@@ -299,8 +307,8 @@ impl Node {
         };
         let parts = SessionParts {
             identity: session::machine::Identity { cluster: files.id, node: id, features: Features::default() },
-            clock,
-            requests: Arc::new(ServiceRequests(service.clone())),
+            clock: clock.clone(),
+            requests: Arc::new(ServiceRequests(service.clone(), fanout.clone())),
             tokens,
             door,
             sessions: local_sessions,
@@ -333,12 +341,22 @@ impl Node {
             tasks: tasks.child(),
         };
         let fanout_duty = FanoutDuty { fanout: fanout.clone(), groups: groups.clone(), tasks: tasks.child() };
+        let worker = push::Worker {
+            router: router.clone(),
+            fanout: fanout.clone(),
+            sender,
+            clock,
+            grace: Duration::from_secs(files.presence.grace_s),
+            fail_points: failpoints,
+            metrics: metrics.push_worker.clone(),
+        };
         let duties: Arc<[Arc<dyn Duty>]> = Arc::new([
             Arc::new(ControllerDuty::new(controller.clone())),
             Arc::new(fanout_duty),
             Arc::new(DebtDuty::new(router.clone(), tasks.child())),
             Arc::new(TimerDuty::new(router.clone(), tasks.child(), metrics.timer.clone())),
             Arc::new(HookDuty::new(router.clone(), poster, Desk::new(router.clone(), gate.clone()), tasks.child(), metrics.hook.clone())),
+            Arc::new(PushDuty::new(worker, tasks.on(&Handle::current()))),
             Arc::new(reset::ResetDuty::new(router.clone(), gate, backend, tasks.child(), metrics.auth.clone())),
         ]);
         peers.follow(&maps.current());
@@ -355,6 +373,7 @@ impl Node {
         replicas.open_all().await?;
         replicas.start();
         controller.start();
+        tasks.on(&Handle::current()).spawn("push.reload", push::reload(providers.clone()));
         tasks.spawn("service.receipts", service.clone().run_receipts());
         tasks.spawn("telemetry.node", show(metrics.node, service.clone()));
         tasks.spawn("fanout.keep_looking", fanout.clone().keep_looking());
@@ -398,6 +417,7 @@ impl Node {
             api_tasks,
             search,
             search_tasks,
+            push: providers,
             failed: failed_seen,
             registry,
             token_key: files.token_key,
@@ -486,6 +506,11 @@ impl Node {
         .await;
         step("close links", self.peers.close(STEP_MAX)).await;
         step("end tasks", self.tasks.close(STEP_MAX)).await;
+        step("end pushes", async {
+            self.push.close().await;
+            true
+        })
+        .await;
         step("end http", self.http_tasks.close(STEP_MAX)).await;
         step("end search", self.search_tasks.close(STEP_MAX)).await;
         self.endpoint.close(quinn::VarInt::from_u32(u32::from(kith_wire::code::Code::Draining.number())), b"shutting down");

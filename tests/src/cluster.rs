@@ -493,6 +493,7 @@ impl Cluster {
         config.node.lanes = Some(self.setup.lanes);
         // Receivers of scenarios are in this process.
         config.hooks.allow_private = true;
+        config.push.allow_private = true;
         config.search.commit_interval_ms = 500;
         config.limits.sessions_max = self.setup.sessions_max;
         config.auth.issuers.clone_from(&self.setup.issuers);

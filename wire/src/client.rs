@@ -17,6 +17,7 @@ use crate::{
     log::{IndexRow, MemberChange, Position, Record, Role},
     people::{PeopleAnswer, PeopleRequest},
     presence::{PresenceRequest, PresenceView},
+    push_device::{PushAnswer, PushRequest},
     search::{SearchPage, SearchQuery},
 };
 
@@ -160,6 +161,8 @@ pub enum Request {
     Search(SearchQuery),
     /// Of who is here.
     Presence(PresenceRequest),
+    /// Of pushes.
+    Push(PushRequest),
 }
 
 /// A text for a channel.
@@ -237,6 +240,8 @@ pub enum Answer {
     Found(SearchPage),
     /// To `PresenceRequest::Get`: one view of each user that was asked about, in that order.
     Presence(Vec<PresenceView>),
+    /// Of pushes.
+    Push(PushAnswer),
 }
 
 /// A channel, as a member sees it.

@@ -23,6 +23,7 @@ pub mod peer;
 pub mod people;
 pub mod presence;
 pub mod push;
+pub mod push_device;
 mod refusal;
 pub mod search;
 pub mod secret;

@@ -214,6 +214,22 @@ pub const OUTBOX_FRAMES_MAX: usize = 256;
 pub const OUTBOX_BYTES_MAX: usize = 256 * 1024;
 /// Payload of a push, in bytes: a pointer, with room for what later versions add. Of a longer one nothing is read.
 pub const PUSH_PAYLOAD_BYTES_MAX: usize = 128;
+/// Where a device is reached, in bytes: its token, or its address with its keys. One more is `TooLarge`.
+pub const PUSH_TARGET_BYTES_MAX: usize = 3 * 1024;
+/// Nothing is pushed before a device had so long to confirm what is new, in milliseconds.
+pub const PUSH_WAIT_MS: u64 = 8_000;
+/// Of one conversation a device is pushed to at most so often, in milliseconds; what comes meanwhile is in the next push.
+pub const PUSH_EVERY_MS: u64 = 60_000;
+/// What could not be pushed for so long, in milliseconds, is given up.
+pub const PUSH_KEPT_MS: u64 = 24 * 3_600_000;
+/// A device that did not register anew for so long, in milliseconds, is pushed to no more: its app is gone, or its provider would know.
+pub const PUSH_REGISTERED_MS: u64 = 270 * 24 * 3_600_000;
+/// Conversations that are summed up for a badge, the last moved first.
+pub const PUSH_BADGE_ROWS_MAX: usize = 1_000;
+/// Conversations that one command settles. More come with the next.
+pub const PUSH_SETTLED_MAX: usize = 64;
+/// Why a device was not reached, in Unicode scalar values; the rest is cut off.
+pub const PUSH_REASON_CHARS_MAX: usize = 120;
 /// Edges of one `Discover` answer.
 pub const EDGES_MAX: usize = 8;
 /// Refs of one pending set before it is proposed early.

@@ -6,6 +6,7 @@
 
 mod call;
 mod content;
+mod push;
 mod user;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use crate::{
 pub use self::{
     call::{CallRow, CallsRow, UnderKey},
     content::{Content, Record},
+    push::{PushChange, PushDevice, PushDueRow, PushFailure, PushSent, PushSentRow, PushSettled, PushTarget, PushesRow, QuietHours},
     user::{
         ContactRow, CredentialRow, Debt, EnterDevice, IssuedReset, MailedReset, OwedRow, Preference, PreferencesRow, ProfileField, ProfileRow,
         SavedDraft, UserChange, UserRow, WordRow, bucket_of_word,

@@ -19,6 +19,7 @@ use crate::{
     log::{ClusterMap, EnterDevice, Entry, IndexRow, LogId, Membership, Position, Record, Ref, UnderKey, UserChange, Vote},
     people::ProfileView,
     presence::{PresencePush, PresenceTold, PresenceView, PresenceWatch},
+    push_device::{PushState, PushTested},
     search::{SearchPart, SearchQuery, SearchScope, SearchTold},
     secret::Secret,
 };
@@ -156,6 +157,8 @@ pub enum Tell {
     RegisteredAll { group: GroupId, term: Term, boot: BootEpoch },
     /// Whether somebody sits before a device has changed.
     Activity { group: GroupId, user: UserId, session: SessionId, away: bool },
+    /// A device that is pushed to has what is new of a conversation up to there.
+    Confirmed { group: GroupId, user: UserId, device: DeviceId, channel: ChannelId, seq: Seq },
 }
 
 /// Who a forwarded request is from; the edge has authenticated it.
@@ -319,6 +322,10 @@ pub enum Inner {
     OwnBots { user: UserId },
     /// How users of this group are, as this user may see it.
     Presence { asker: UserId, users: Vec<UserId> },
+    /// Which devices of this user are pushed to?
+    Pushes { user: UserId },
+    /// Sends each of them a push that says nothing.
+    TestPush { user: UserId },
 }
 
 /// The answer to an [`Inner`].
@@ -352,6 +359,10 @@ pub enum InnerAnswer {
     Call { answer: Option<Bytes> },
     /// To `Presence`, in the order of the users.
     Presence(Vec<PresenceView>),
+    /// To `Pushes`.
+    Pushes(PushState),
+    /// To `TestPush`.
+    Tested(Vec<PushTested>),
 }
 
 /// A session for the registry of a home leader.
@@ -382,6 +393,8 @@ pub struct RegisteredSession {
     pub user_rev: UserRev,
     /// The user's name.
     pub name: String,
+    /// The device is pushed to: what its session confirms is told to its home, as `Confirmed`.
+    pub pushes: bool,
 }
 
 /// The pair's beat.

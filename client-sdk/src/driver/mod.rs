@@ -19,6 +19,7 @@ use kith_wire::{
     client::{Page, Request},
     code::{Code, Retry},
     id::{ChannelId, ClientSeq},
+    log::Position,
 };
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use tokio::{
@@ -51,9 +52,21 @@ const CONNECT_WITHIN_MAX: Duration = Duration::from_secs(12);
 /// What a handle asks of the task.
 pub(crate) enum Command {
     Connect,
-    Write { channel: ChannelId, make: Box<dyn FnOnce(ClientSeq) -> Request + Send>, room: OwnedSemaphorePermit, done: oneshot::Sender<Outgoing> },
-    Ask { what: What, within: Duration, room: OwnedSemaphorePermit, done: oneshot::Sender<Result<Reply, Error>> },
+    Write {
+        channel: ChannelId,
+        make: Box<dyn FnOnce(ClientSeq) -> Request + Send>,
+        room: OwnedSemaphorePermit,
+        done: oneshot::Sender<Outgoing>,
+    },
+    Ask {
+        what: What,
+        within: Duration,
+        room: OwnedSemaphorePermit,
+        done: oneshot::Sender<Result<Reply, Error>>,
+    },
     Activity(bool),
+    /// Whether what this device holds is told to the edge: a device that is pushed to is not pushed what it has.
+    Confirm(bool),
     NetworkChanged,
     Close,
 }
@@ -77,6 +90,9 @@ pub(crate) struct Parts {
     pub(crate) seed: u64,
 }
 
+/// For a confirmation to be taken.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(5);
+
 pub(crate) struct Driver {
     parts: Parts,
     phase: Phase,
@@ -91,6 +107,7 @@ pub(crate) struct Driver {
     writes: HashMap<(ChannelId, ClientSeq), (watch::Sender<Delivery>, OwnedSemaphorePermit)>,
     /// Writes that wait for the store.
     stored: Vec<(oneshot::Sender<Outgoing>, Outgoing)>,
+    confirms: bool,
     rng: SmallRng,
 }
 
@@ -129,6 +146,7 @@ impl Driver {
             asks: HashMap::new(),
             writes: HashMap::new(),
             stored: Vec::new(),
+            confirms: false,
             rng,
         }
     }
@@ -271,6 +289,7 @@ impl Driver {
                 self.asks.insert(tag, (done, room));
             }
             Command::Activity(active) => self.parts.core.handle_activity(active),
+            Command::Confirm(confirms) => self.confirms = confirms,
             Command::NetworkChanged => {
                 self.parts.dial.reset();
                 if self.parts.owns_endpoint
@@ -331,6 +350,7 @@ impl Driver {
     }
     fn outputs(&mut self, now: Instant) -> Result<(), Error> {
         let mut events = Vec::new();
+        let mut held: HashMap<ChannelId, Position> = HashMap::new();
         let mut lost = None;
         while let Some(output) = self.parts.core.poll_output() {
             match output {
@@ -342,7 +362,12 @@ impl Driver {
                 Output::Reconciled => {
                     self.parts.status.send_replace(Status::Online);
                 }
-                Output::Show(Show::Records(channel, records)) => events.extend(records.into_iter().map(|record| Event::Record { channel, record })),
+                Output::Show(Show::Records(channel, records)) => {
+                    if let Some(last) = records.last().filter(|_| self.confirms) {
+                        held.insert(channel, last.at);
+                    }
+                    events.extend(records.into_iter().map(|record| Event::Record { channel, record }));
+                }
                 Output::Show(Show::Row(row)) => events.push(Event::Channel(row)),
                 Output::Typing { channel, user } => events.push(Event::Typing { channel, user }),
                 Output::Presence(views) => self.parts.screens.take(views),
@@ -372,6 +397,10 @@ impl Driver {
                 Output::GoAway(after) => self.leave_at = Some(now + after.mul_f64(self.rng.random::<f64>())),
                 Output::Lost(error) => lost = lost.or(Some(error)),
             }
+        }
+        for (channel, delivered) in held {
+            // Nobody waits for the answer; one that is lost is followed by a larger one.
+            self.parts.core.handle_ask(now, What::Request(Request::Delivered { channel, delivered }), CONFIRM_WITHIN);
         }
         if !events.is_empty() {
             let is_full = self.parts.feed.publish(events);

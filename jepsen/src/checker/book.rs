@@ -9,7 +9,7 @@ use kith_wire::limit::TEXT_CHARS_MAX;
 
 use super::finding::Findings;
 use super::intern::{Interner, Map, hash};
-use crate::history::{Event, Nanos, Op, Outcome, Token, Withheld};
+use crate::history::{Event, Nanos, Op, Outcome, PushStep, Token, Withheld};
 
 macro_rules! index {
     ($($Name:ident $text:literal,)*) => {
@@ -182,6 +182,11 @@ pub(crate) enum What<'f> {
     Came {
         is_here: bool,
     },
+    /// Something of pushes to the line's user about a conversation.
+    Push {
+        channel: ChannelIx,
+        step: PushStep,
+    },
     /// A device that looks on is shown it.
     Shown {
         who: UserIx,
@@ -349,6 +354,10 @@ impl Book {
             fact.what = What::Hook { channel, told: Some((message, *seq)) };
             return Some(fact);
         }
+        if let Op::Push { step, .. } = event.op {
+            fact.what = What::Push { channel: channel?, step };
+            return Some(fact);
+        }
         if let Op::PresenceSet { is_here } = event.op {
             fact.what = What::Came { is_here };
             return Some(fact);
@@ -418,7 +427,9 @@ impl Book {
                 let users = users.iter().map(|name| UserIx(self.users.number(name))).collect();
                 What::Presence { users, is_final: open.is_final, is_contact: *is_contact }
             }
-            Op::Received { .. } | Op::HookEvent { .. } | Op::HookEnd { .. } | Op::PresenceSet { .. } | Op::PresenceShown { .. } => return None,
+            Op::Received { .. } | Op::HookEvent { .. } | Op::HookEnd { .. } | Op::Push { .. } | Op::PresenceSet { .. } | Op::PresenceShown { .. } => {
+                return None;
+            }
         };
         Some(fact)
     }

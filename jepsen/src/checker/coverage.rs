@@ -73,7 +73,7 @@ impl Coverage {
             What::Read { is_final, .. } | What::Edited { is_final, .. } => *is_final,
             What::Later { step, .. } => matches!(step, Later::Count(_)),
             What::Named { takes, .. } => !takes,
-            what => matches!(what, What::Received { .. } | What::Hook { .. } | What::Searched { .. } | What::Unread { .. }),
+            what => matches!(what, What::Received { .. } | What::Hook { .. } | What::Searched { .. } | What::Unread { .. } | What::Push { .. }),
         };
         if is_asked_last {
             return;

@@ -76,6 +76,10 @@ anomalies! {
     PresenceWrong "presence_wrong" "somebody who is here is not named, or one who has left is, after heal";
     PresenceFlap "presence_flap" "somebody who stayed was shown gone, when all had settled after heal";
     PresenceLeak "presence_leak" "a stranger learned who is here";
+    PushLost "push_lost" "nobody pushed to a device that was away, about what was said and is not read";
+    PushTooMany "push_too_many" "more pushes about a conversation than one a minute, and one for each fault";
+    PushConnected "push_connected" "a device that was connected was pushed to, when all had settled";
+    PushAfterRead "push_after_read" "a push about what was read on another device before";
     NotLive "not_live" "a channel that was tried after heal had no ack in time";
     FaultNeverBit "fault_never_bit" "a required fault was installed and touched nothing: the run proves nothing about it";
 }

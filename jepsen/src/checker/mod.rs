@@ -25,6 +25,7 @@ mod name;
 mod order;
 mod origin;
 mod presence;
+mod push;
 mod range;
 mod search;
 mod session;
@@ -144,6 +145,7 @@ impl Checker {
                 Box::new(later::Promises::default()),
                 Box::new(hook::Hooks::default()),
                 Box::new(presence::Presence::new(healed_at, expect.present_within)),
+                Box::new(push::Pushes::new(faults.len(), healed_at, expect.present_within)),
                 Box::new(liveness::Liveness::new(healed_at, expect.ack_within)),
             ],
             coverage: coverage::Coverage::new(expect, faults),

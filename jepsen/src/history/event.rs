@@ -246,6 +246,13 @@ pub enum Op<'a> {
         /// Who asks may know.
         is_contact: bool,
     },
+    /// Something of pushes to the user of the line about a conversation: `ok` only, without an invocation.
+    Push {
+        /// Which conversation.
+        channel: Cow<'a, str>,
+        /// What.
+        step: PushStep,
+    },
     /// The user of the line has come, or has left: `ok` only, without an invocation.
     PresenceSet {
         /// Which.
@@ -258,6 +265,21 @@ pub enum Op<'a> {
         /// Whether they are here.
         is_here: bool,
     },
+}
+
+/// What happens to a user who is pushed to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PushStep {
+    /// The device that is pushed to is connected from now on, or is not and nobody has it connect.
+    Here(bool),
+    /// A text for the user stands at this position: its sender was told so.
+    Said(u64),
+    /// The user has read up to there, on another device, and was told so.
+    Read(u64),
+    /// A push came that says that there is something up to there.
+    Came(u64),
+    /// All that was to come by now has been waited for.
+    End,
 }
 
 impl<'a> Op<'a> {
@@ -287,6 +309,11 @@ impl<'a> Op<'a> {
             Op::HookEnd { .. } => "hook_end",
             Op::PresenceGet { is_contact: true, .. } => "presence_read",
             Op::PresenceGet { .. } => "presence_spy",
+            Op::Push { step: PushStep::Here(_), .. } => "push_here",
+            Op::Push { step: PushStep::Said(_), .. } => "push_said",
+            Op::Push { step: PushStep::Read(_), .. } => "push_read",
+            Op::Push { step: PushStep::Came(_), .. } => "push_event",
+            Op::Push { step: PushStep::End, .. } => "push_end",
             Op::PresenceSet { .. } => "presence_set",
             Op::PresenceShown { .. } => "presence_shown",
         }
@@ -312,6 +339,7 @@ impl<'a> Op<'a> {
             | Op::LaterCancel { channel, .. }
             | Op::LaterGet { channel, .. }
             | Op::HookEvent { channel, .. }
+            | Op::Push { channel, .. }
             | Op::HookEnd { channel } => Some(channel),
             Op::NameTake { .. } | Op::NameGet { .. } | Op::PresenceGet { .. } | Op::PresenceSet { .. } | Op::PresenceShown { .. } => None,
         }

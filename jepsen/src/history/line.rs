@@ -3,7 +3,7 @@
 //! Fields are those of the history format, plus four that other readers may pass over: `error` and `final_refusal` (on `fail`), `client_seq` (on sends), `withheld`
 //! (on reads: a list of `[from, to]`). Other `f` than the format's: `member_add`, `member_remove` (`value`: whom), `member_act`, `unread_get` (`value`: what is shown, `seq`: a recount), `member_read`, `presence_read`, `presence_spy` (`value`: a list), `presence_set` (`value`: 1 or 0), `presence_shown` (`client_msg_id`: of whom, `value`: 1 or 0);
 //! `edit_set`, `edit_get` (`client_msg_id`: which text, `value`: its version), `search_get`, `search_spy` (the same, by the words of which it is found), `later_set`, `later_cancel`, `later_get` (`value`: how often it is there),
-//! `hook_event` (`client_msg_id`, `seq`), `hook_end`,
+//! `hook_event` (`client_msg_id`, `seq`), `hook_end`, `push_here` (`value`: 1 or 0), `push_said`, `push_read`, `push_event` (`seq`), `push_end`,
 //! `name_take`, `name_get` (`client_msg_id`: the name, `value`: whose, empty for nobody's).
 
 use std::borrow::Cow;
@@ -13,7 +13,7 @@ use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{SerializeSeq, SerializeTuple, Serializer};
 use serde::{Deserialize, Serialize};
 
-use super::event::{Event, Item, Op, Outcome, Token, Withheld};
+use super::event::{Event, Item, Op, Outcome, PushStep, Token, Withheld};
 
 #[derive(Deserialize, Serialize)]
 pub(super) struct Line<'a> {
@@ -334,6 +334,11 @@ impl<'a> Line<'a> {
             "later_get" => "later_get",
             "hook_event" => "hook_event",
             "hook_end" => "hook_end",
+            "push_here" => "push_here",
+            "push_said" => "push_said",
+            "push_read" => "push_read",
+            "push_event" => "push_event",
+            "push_end" => "push_end",
             other => return Err(ShapeError::F(other.to_owned())),
         };
         let missing = |field| move || ShapeError::Missing { f, field };
@@ -386,6 +391,23 @@ impl<'a> Line<'a> {
                     seq: self.seq,
                     payload: self.value.map(|value| value.into_payload().ok_or_else(wrong)).transpose()?,
                 }
+            }
+            "push_here" | "push_said" | "push_read" | "push_event" | "push_end" => {
+                if !is_ok {
+                    return Err(ShapeError::EventType { f });
+                }
+                let channel = channel.ok_or_else(missing("channel"))?;
+                let seq = self.seq.ok_or_else(missing("seq"));
+                let step = match (f, self.value) {
+                    ("push_here", Some(Value::Number(number @ (0 | 1)))) => PushStep::Here(number == 1),
+                    ("push_here", Some(_)) => return Err(wrong()),
+                    ("push_here", None) => return Err(ShapeError::Missing { f, field: "value" }),
+                    ("push_said", _) => PushStep::Said(seq?),
+                    ("push_read", _) => PushStep::Read(seq?),
+                    ("push_event", _) => PushStep::Came(seq?),
+                    _ => PushStep::End,
+                };
+                Op::Push { channel, step }
             }
             "hook_event" | "hook_end" => {
                 if !is_ok {
@@ -607,6 +629,11 @@ impl<'a> Line<'a> {
                 line.seq = Some(*seq);
             }
             Op::HookEnd { .. } | Op::MemberAct { .. } => {}
+            Op::Push { step, .. } => match step {
+                PushStep::Here(is_here) => line.value = Some(Value::Number(u64::from(*is_here))),
+                PushStep::Said(seq) | PushStep::Read(seq) | PushStep::Came(seq) => line.seq = Some(*seq),
+                PushStep::End => {}
+            },
             Op::PresenceSet { is_here } => line.value = Some(Value::Number(u64::from(*is_here))),
             Op::PresenceShown { who, is_here } => {
                 line.client_msg_id = Some(text(who));

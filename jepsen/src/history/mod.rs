@@ -11,7 +11,7 @@ mod line;
 mod reader;
 mod writer;
 
-pub use event::{Event, Item, Nanos, Op, Outcome, Token, Withheld};
+pub use event::{Event, Item, Nanos, Op, Outcome, PushStep, Token, Withheld};
 pub use fault::{Evidence, FaultEvent, FaultOutcome};
 pub use reader::{HistoryError, LINE_BYTES_MAX, LineError, Reader, read_faults};
 pub use writer::Writer;

@@ -13,6 +13,7 @@ mod http;
 mod links;
 mod membership;
 mod presence;
+mod push;
 mod raw;
 mod reads;
 mod restarted;
@@ -226,12 +227,12 @@ pub(crate) struct Prepared {
 pub(crate) fn settings(plan: &Plan) -> Vec<&'static str> {
     let needs_snapshots = plan.request.workloads.contains(&Workload::Snapshot) || plan.required().contains(&Nemesis::Failpoint);
     let snapshots = if needs_snapshots { snapshot::SETTINGS } else { &[] };
-    snapshots.iter().copied().chain(["hooks.allow_private=true"]).collect()
+    snapshots.iter().copied().chain(["hooks.allow_private=true", "push.allow_private=true"]).collect()
 }
 
 /// What is added to the cluster's file before the first start.
 pub(crate) fn cluster_settings(plan: &Plan) -> String {
-    let is_watched = plan.request.workloads.contains(&Workload::Presence);
+    let is_watched = plan.request.workloads.iter().any(|workload| matches!(workload, Workload::Presence | Workload::Push));
     if is_watched { format!("\n[presence]\ngrace_s = {}\n", presence::GRACE_S) } else { String::new() }
 }
 
@@ -249,6 +250,7 @@ pub(crate) async fn start(bench: &Arc<Bench>, workloads: &[Workload], loads: &mu
             Workload::Http => http::start(bench, loads).await?,
             Workload::Acts => acts::start(bench, loads).await?,
             Workload::Presence => presence::start(bench, loads).await?,
+            Workload::Push => push::start(bench, loads).await?,
             Workload::Snapshot => {
                 let (audit, away) = snapshot::start(bench, loads).await?;
                 prepared.away = Some(away);

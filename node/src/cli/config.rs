@@ -112,6 +112,20 @@ fn faults(config: &Config) -> Vec<String> {
     {
         faults.push(format!("auth.reset: {error}"));
     }
+    let push = &config.push;
+    let named = [
+        ("push.apns.key_file", push.apns.as_ref().and_then(|apns| apns.key_file.as_ref())),
+        ("push.fcm.account_file", push.fcm.as_ref().and_then(|fcm| fcm.account_file.as_ref())),
+        ("push.web_push.key_file", push.web_push.as_ref().and_then(|web| web.key_file.as_ref())),
+        ("push.ca_file", push.ca_file.as_ref()),
+    ];
+    for (key, path) in named {
+        if let Some(path) = path
+            && let Err(why) = fs::File::open(path)
+        {
+            faults.push(format!("{key}: {}: {why}", path.display()));
+        }
+    }
     if let Err(error) = ClusterFiles::load(&config.cluster.folder) {
         faults.push(format!("cluster.folder: {error}"));
     }

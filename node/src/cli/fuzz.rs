@@ -1,6 +1,6 @@
 //! What is typed on a command line and read by code of ours, for the fuzz targets.
 
-use super::{device, make, shown, start, webhook};
+use super::{device, make, push, shown, start, webhook};
 
 /// Reads a text as all that it may stand for. `Err`: what was read and printed is not what is read then.
 pub(crate) fn texts(text: &str) -> Result<(), &'static str> {
@@ -18,6 +18,9 @@ pub(crate) fn texts(text: &str) -> Result<(), &'static str> {
         && !webhook::id_text(id).eq_ignore_ascii_case(text)
     {
         return Err("a webhook");
+    }
+    if push::parse_hours(text).is_ok_and(|hours| !hours.is_valid()) {
+        return Err("quiet hours");
     }
     if make::node(text).is_some_and(|(id, _)| id == 0) {
         return Err("a node");

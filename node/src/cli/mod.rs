@@ -27,6 +27,7 @@ mod make;
 mod message;
 mod node;
 mod presence;
+mod push;
 mod record;
 mod search;
 mod seat;
@@ -79,6 +80,7 @@ enum Verb {
     Bot(bot::Args),
     Contact(contact::Args),
     Presence(presence::Args),
+    Push(push::Args),
     Report(desk::ReportArgs),
     Ban(desk::BanArgs),
     Audit(desk::AuditArgs),
@@ -156,6 +158,7 @@ impl Cli {
             Verb::Bot(args) => Some(args.cluster.clone()),
             Verb::Contact(args) => Some(args.cluster.clone()),
             Verb::Presence(args) => Some(args.cluster.clone()),
+            Verb::Push(args) => Some(args.cluster.clone()),
             Verb::Report(args) => Some(args.cluster.clone()),
             Verb::Ban(args) => Some(args.cluster.clone()),
             Verb::Audit(args) => Some(args.cluster.clone()),
@@ -200,6 +203,7 @@ impl Verb {
             Self::Bot(args) => until(stop, bot::run(args)).await,
             Self::Contact(args) => until(stop, contact::run(args)).await,
             Self::Presence(args) => presence::run(args, stop).await,
+            Self::Push(args) => push::run(args, stop).await,
             Self::Report(args) => until(stop, desk::report(args)).await,
             Self::Ban(args) => until(stop, desk::ban(args)).await,
             Self::Audit(args) => until(stop, desk::audit(args)).await,

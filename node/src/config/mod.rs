@@ -55,6 +55,9 @@ pub struct Config {
     /// Outgoing webhooks.
     #[serde(default)]
     pub hooks: HooksConfig,
+    /// Pushes to devices that are away.
+    #[serde(default)]
+    pub push: kith_push::Settings,
 }
 
 /// `[node]`
@@ -337,6 +340,16 @@ impl Config {
         }
         let of_issuers = config.auth.issuers.iter_mut().map(|issuer| &mut issuer.ca_file);
         for path in of_issuers.chain(config.auth.reset.iter_mut().map(|reset| &mut reset.ca_file)).flatten() {
+            *path = base.join(&*path);
+        }
+        let push = &mut config.push;
+        let keys = [
+            push.apns.as_mut().and_then(|apns| apns.key_file.as_mut()),
+            push.fcm.as_mut().and_then(|fcm| fcm.account_file.as_mut()),
+            push.web_push.as_mut().and_then(|web| web.key_file.as_mut()),
+            push.ca_file.as_mut(),
+        ];
+        for path in keys.into_iter().flatten() {
             *path = base.join(&*path);
         }
         if let Some(reset) = &mut config.auth.reset {

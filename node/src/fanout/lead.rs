@@ -47,6 +47,7 @@ use crate::{
         Fanout,
         dispatch::{Dispatch, News, Source},
         metrics::FanoutReject,
+        near::{Asked, Found},
         presence::{LookAnswer, WatchAnswer},
         registry::{Home, Merged, empty_push},
     },
@@ -118,6 +119,10 @@ pub(crate) enum Message {
     Activity { from: NodeId, user: UserId, session: SessionId, away: bool },
     /// As home: whom an edge's users look at.
     Watch { from: NodeId, boot: BootEpoch, watches: Vec<PresenceWatch>, answer: WatchAnswer },
+    /// As home: a device that is pushed to has a conversation up to there.
+    Confirmed { asked: Asked, seq: Seq },
+    /// As home: how near devices are.
+    Near { asked: Vec<Asked>, answer: NearAnswer },
     /// As home: how users are now.
     Look { asker: UserId, users: Vec<UserId>, answer: LookAnswer },
 }
@@ -127,6 +132,8 @@ pub(crate) type Waiting = (Instant, Message);
 
 /// Sessions, in the order in which they were asked for, and the term in which they were registered.
 pub(crate) type RegisterOutcome = Result<(Term, Vec<Result<RegisteredSession, Refusal>>), Refusal>;
+/// How near devices are, in the order in which they were asked for.
+pub(crate) type NearAnswer = oneshot::Sender<Result<Vec<Found>, Refusal>>;
 pub(crate) type RegisterAnswer = oneshot::Sender<RegisterOutcome>;
 
 enum Done {
@@ -295,6 +302,7 @@ impl Lead {
             | Effect::Timed { .. }
             | Effect::MapChanged { .. }
             | Effect::OwnershipChanged
+            | Effect::Pushable { .. }
             | Effect::Owes => {}
         }
     }
@@ -402,6 +410,14 @@ impl Lead {
                 let told = self.watch(from, boot, &watches, now);
                 // An edge that does not wait any more asks again.
                 let _ = answer.send(told);
+            }
+            Message::Confirmed { asked, seq } => self.home.near().handle_confirmed(asked, seq, now),
+            Message::Near { asked, answer } => {
+                self.home.poll_presence(self.fanout.clock.now(), now);
+                let near = self.home.near();
+                let found = asked.iter().map(|asked| near.find(asked, now)).collect();
+                // A worker that does not wait any more asks again.
+                let _ = answer.send(Ok(found));
             }
             Message::Look { asker, users, answer } => {
                 let views = self.look(asker, &users, now);

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use kith_wire::{
     client::{DeliveryBody, Event, Refusal},
     code::Code,
-    id::{BootEpoch, GroupId, NodeId, Seq, SessionId, Term, UserRev},
+    id::{BootEpoch, DeviceId, GroupId, NodeId, Seq, SessionId, Term, UserId, UserRev},
     log::Position,
     peer::{IndexMove, PushFrame, RegisteredSession, Registration, Tell},
     presence::PresencePush,
@@ -72,6 +72,8 @@ struct Table {
     opened: u64,
     sessions: BTreeMap<SessionId, Entry>,
     homes: BTreeMap<GroupId, Home>,
+    /// Devices that are pushed to, by their session here.
+    pushed: BTreeMap<(UserId, DeviceId), SessionId>,
 }
 
 #[derive(Debug)]
@@ -126,6 +128,32 @@ impl Local {
             home.stale = true;
         }
     }
+    /// Notes whether the device of a session is pushed to.
+    pub fn note_pushes(&self, id: SessionId, pushes: bool) {
+        let mut table = self.lock();
+        let Some(entry) = table.sessions.get(&id) else { return };
+        let whose = (entry.whose.user, entry.whose.device);
+        if pushes {
+            table.pushed.insert(whose, id);
+        } else if table.pushed.get(&whose) == Some(&id) {
+            table.pushed.remove(&whose);
+        }
+    }
+    /// A device with a session here has said whether it is pushed to.
+    pub fn note_asked(&self, user: UserId, device: DeviceId, pushes: bool) {
+        let id = self.lock().sessions.iter().find(|(_, entry)| (entry.whose.user, entry.whose.device) == (user, device)).map(|(id, _)| *id);
+        if let Some(id) = id {
+            self.note_pushes(id, pushes);
+        }
+    }
+    /// Who is to hear of what a device confirms; `None`: nobody.
+    pub fn pushed(&self, user: UserId, device: DeviceId) -> Option<(NodeId, GroupId)> {
+        let table = self.lock();
+        let entry = table.sessions.get(table.pushed.get(&(user, device))?)?;
+        let group = entry.home?;
+        let (node, _) = entry.with.or_else(|| table.homes.get(&group).and_then(|home| home.leader))?;
+        Some((node, group))
+    }
     /// Has a session registered again: what was pushed to it since it was may be lost.
     pub fn handle_doubt(&self, id: SessionId, group: GroupId) {
         let mut table = self.lock();
@@ -139,6 +167,10 @@ impl Local {
     pub fn close(&self, id: SessionId) -> Option<(NodeId, Tell)> {
         let mut table = self.lock();
         let entry = table.sessions.remove(&id)?;
+        let whose = (entry.whose.user, entry.whose.device);
+        if table.pushed.get(&whose) == Some(&id) {
+            table.pushed.remove(&whose);
+        }
         let group = entry.home?;
         table.leave_home(id, group);
         let (node, _) = entry.with.or_else(|| table.homes.get(&group).and_then(|home| home.leader))?;
@@ -321,7 +353,7 @@ impl Local {
     /// Takes the outcome of a registration in bulk.
     pub fn handle_reregistered(&self, asked: &Reregister, outcome: Result<(Term, Vec<Result<RegisteredSession, Refusal>>), Refusal>, now: Instant) {
         let mut table = self.lock();
-        let Table { sessions, homes, .. } = &mut *table;
+        let Table { sessions, homes, pushed, .. } = &mut *table;
         let Some(home) = homes.get_mut(&asked.group) else { return };
         home.asking = false;
         let failed = |home: &mut Home| {
@@ -346,6 +378,9 @@ impl Local {
                 Ok(registered) => {
                     // Lost while this was under way: what was pushed after the registration may be, too.
                     entry.with = (home.losses == asked.losses).then_some(with);
+                    if registered.pushes {
+                        pushed.insert((entry.whose.user, entry.whose.device), registration.session);
+                    }
                     if registered.user_rev > entry.told {
                         entry.told = registered.user_rev;
                         entry.outbox.sync_needed(registered.user_rev);

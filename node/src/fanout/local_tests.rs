@@ -91,7 +91,7 @@ impl Setup {
     }
 }
 fn at(rev: u64) -> Result<RegisteredSession, Refusal> {
-    Ok(RegisteredSession { user_rev: UserRev::new(rev), name: "ann".into() })
+    Ok(RegisteredSession { user_rev: UserRev::new(rev), name: "ann".into(), pushes: false })
 }
 
 #[test]

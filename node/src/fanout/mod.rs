@@ -11,6 +11,7 @@ pub mod dispatch;
 pub mod lead;
 pub mod local;
 pub mod metrics;
+pub mod near;
 pub mod presence;
 pub mod registry;
 pub mod seat;
@@ -216,6 +217,7 @@ impl Fanout {
                 }
             }
             Tell::RegisteredAll { group, term, boot } => self.give(group, Message::Reported { from, term, boot }),
+            Tell::Confirmed { group, user, device, channel, seq } => self.give(group, Message::Confirmed { asked: (user, channel, device), seq }),
             Tell::Activity { group, user, session, away } => self.give(group, Message::Activity { from, user, session, away }),
             Tell::Unregister { group, user, device, session } => self.give(group, Message::Unregister { from, user, device, session }),
             Tell::Append(_) | Tell::AppendEnd { .. } | Tell::Beat(_) => {}
@@ -326,6 +328,7 @@ impl Fanout {
                     (is_whole, Ok((term, results))) => match results.into_iter().next() {
                         Some(Ok(registered)) => {
                             self.local.note_registered(session, group, (node, term), registered.user_rev);
+                            self.local.note_pushes(session, registered.pushes);
                             if !is_whole {
                                 self.local.handle_doubt(session, group);
                             }

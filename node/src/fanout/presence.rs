@@ -24,7 +24,7 @@ use kith_raft::transport::TransportError;
 use kith_wire::{
     client::{Event, Refusal},
     code::Code,
-    id::{BootEpoch, GroupId, MapEpoch, NodeId, SessionId, Term, Timestamp, UserId},
+    id::{BootEpoch, ChannelId, DeviceId, GroupId, MapEpoch, NodeId, Seq, SessionId, Term, Timestamp, UserId},
     limit,
     peer::{Ask, Tell, Told},
     presence::{PresencePush, PresenceRequest, PresenceTold, PresenceView, PresenceWatch},
@@ -36,6 +36,7 @@ use super::{
     dispatch::Homes,
     lead::{Message, Waiting},
     metrics::{FanoutMetrics, FanoutReject},
+    near::{self, Found},
 };
 use crate::{
     clock::Instant,
@@ -276,6 +277,21 @@ impl Fanout {
             _ => None,
         }
     }
+    /// How near devices of a group that this node leads are.
+    ///
+    /// # Errors
+    /// `NotLeader`; `Busy`.
+    pub async fn near(&self, group: GroupId, asked: Vec<near::Asked>) -> Result<Vec<Found>, Refusal> {
+        self.ask_lead(group, |answer| Message::Near { asked, answer }).await
+    }
+    /// A device says that it has a conversation up to there. Its home hears of it if the device is pushed to.
+    pub fn confirm(&self, user: UserId, device: DeviceId, channel: ChannelId, seq: Seq) {
+        if let Some((node, group)) = self.local.pushed(user, device) {
+            // One that is lost leaves the push to what else is known of the device.
+            self.tell(node, Tell::Confirmed { group, user, device, channel, seq });
+        }
+    }
+
     async fn ask_lead<T>(&self, group: GroupId, message: impl FnOnce(oneshot::Sender<Result<T, Refusal>>) -> Message) -> Result<T, Refusal> {
         let not_leader =
             || Refusal { leader: self.homes.leader(group).map(|(node, _)| node).filter(|node| *node != self.node), ..refuse(Code::NotLeader) };

@@ -26,6 +26,7 @@ use crate::{
     fanout::{
         FanoutOptions,
         metrics::{FanoutMetrics, FanoutReject},
+        near::Nearness,
         presence::Here,
     },
 };
@@ -50,6 +51,7 @@ pub struct Home {
     term: Term,
     users: HashMap<UserId, Vec<Live>>,
     here: Here,
+    near: Nearness,
     /// Whom users who are here hear nothing of; only those who have blocked somebody.
     blocked: HashMap<UserId, BTreeSet<UserId>>,
     boots: BTreeMap<NodeId, BootEpoch>,
@@ -134,6 +136,7 @@ impl Home {
             term,
             users: HashMap::new(),
             here: Here::new(term, Duration::from_secs(options.presence.grace_s), now),
+            near: Nearness::new(now),
             blocked: HashMap::new(),
             boots: BTreeMap::new(),
             leaving: BTreeMap::new(),
@@ -157,6 +160,7 @@ impl Home {
     pub fn handle_register(&mut self, edge: NodeId, boot: BootEpoch, new: &Registration) -> Result<(), Code> {
         self.handle_boot(edge, boot)?;
         self.here.touch(new.user);
+        self.near.touch(new.user);
         let sessions = self.users.entry(new.user).or_default();
         let Registration { device, session, conn, login, issued, away, .. } = *new;
         let live = Live { device, edge, session, conn, login, issued, away };
@@ -190,6 +194,9 @@ impl Home {
         self.pushes.remove(&edge);
         self.boots.remove(&edge);
         self.leaving.retain(|(at, _), _| *at != edge);
+        for (user, sessions) in &self.users {
+            sessions.iter().filter(|live| live.edge == edge).for_each(|live| self.near.lose(*user, live.device));
+        }
         self.retain(|_, live| live.edge != edge, None);
         self.here.edge_gone(edge);
     }
@@ -208,6 +215,10 @@ impl Home {
     pub fn handle_edge(&mut self, edge: NodeId, boot: BootEpoch) -> Result<(), Code> {
         self.handle_boot(edge, boot)
     }
+    /// Which devices are near.
+    pub(super) const fn near(&mut self) -> &mut Nearness {
+        &mut self.near
+    }
     /// Who is here.
     pub(super) const fn here(&mut self) -> &mut Here {
         &mut self.here
@@ -216,6 +227,8 @@ impl Home {
     pub fn poll_presence(&mut self, wall: Timestamp, now: Instant) {
         let users = &self.users;
         self.here.settle(wall, now, |user| users.get(&user).into_iter().flatten().map(|live| live.away).collect());
+        let is_warm = self.here.home.is_warm();
+        self.near.settle(is_warm, now, |user| users.get(&user).into_iter().flatten().map(|live| live.device).collect());
         for (edge, push) in self.here.home.poll_pushes() {
             let bytes = 32 * (push.views.len() + push.rights.len());
             let presence = &mut self.push_to(edge, bytes).presence;
@@ -452,13 +465,14 @@ impl Home {
     }
     fn retain(&mut self, keep: impl Fn(UserId, &Live) -> bool, only: Option<UserId>) {
         let mut lost = 0;
-        let here = &mut self.here;
+        let (here, near) = (&mut self.here, &mut self.near);
         let mut prune = |user: UserId, sessions: &mut Vec<Live>| {
             let before = sessions.len();
             sessions.retain(|live| keep(user, live));
             if sessions.len() < before {
                 lost += before - sessions.len();
                 here.touch(user);
+                near.touch(user);
             }
             !sessions.is_empty()
         };

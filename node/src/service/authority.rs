@@ -10,10 +10,11 @@ use kith_wire::{
     desk::DeskRequest,
     hook::{HookEvents, HookKey, HookRequest, HookScope},
     id::{ChannelId, ClientSeq, DeviceId, HookId, NodeId, Seq, Timestamp, UserId},
-    log::{MemberChange, Position, Preference},
+    log::{MemberChange, Position, Preference, PushTarget},
     peer::Caller,
     people::PeopleRequest,
     presence::PresenceRequest,
+    push_device::PushRequest,
     secret::Secret,
 };
 
@@ -93,6 +94,11 @@ fn name(request: &Request) -> String {
         Request::Presence(PresenceRequest::Watch { .. }) => "Presence Watch",
         Request::Presence(PresenceRequest::SetActivity { .. }) => "Presence SetActivity",
         Request::Presence(PresenceRequest::SetPrivate { .. }) => "Presence SetPrivate",
+        Request::Push(PushRequest::Register { .. }) => "Push Register",
+        Request::Push(PushRequest::Unregister) => "Push Unregister",
+        Request::Push(PushRequest::Get) => "Push Get",
+        Request::Push(PushRequest::SetQuiet { .. }) => "Push SetQuiet",
+        Request::Push(PushRequest::Test) => "Push Test",
     }
     .to_owned()
 }
@@ -186,6 +192,11 @@ fn rows() -> Vec<(Request, Told)> {
         (Request::Presence(PresenceRequest::Watch { users: vec![peer] }), USERS),
         (Request::Presence(PresenceRequest::SetActivity { active: true }), USERS),
         (Request::Presence(PresenceRequest::SetPrivate { private: true }), USERS),
+        (Request::Push(PushRequest::Register { target: PushTarget::Fcm { token: Secret::new("x") } }), USERS),
+        (Request::Push(PushRequest::Unregister), USERS),
+        (Request::Push(PushRequest::Get), USERS),
+        (Request::Push(PushRequest::SetQuiet { quiet: None }), USERS),
+        (Request::Push(PushRequest::Test), USERS),
         (Request::FindUser { name: text() }, ANYBODY),
         (Request::Discover, ANYBODY),
         (Request::Status, OPERATORS),

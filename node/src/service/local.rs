@@ -36,6 +36,7 @@ use crate::{
     auth::gate::Gate,
     clock::Instant,
     hook::post::Poster,
+    push::sender::Sender,
     router::{LocalOps, Router, refuse, refuse_for},
 };
 
@@ -48,12 +49,13 @@ pub struct Local {
     begun: Arc<Mutex<HashSet<ChannelId>>>,
     hinted: Hinted,
     poster: Poster,
+    sender: Sender,
 }
 
 impl Local {
     /// Over a router, which is told of it ([`Router::attach`]) by the composition root.
-    pub fn new(router: Router, gate: Gate, poster: Poster) -> Self {
-        Self { poster, home: Home { router: router.clone(), gate }, router, begun: Arc::default(), hinted: Hinted::default() }
+    pub fn new(router: Router, gate: Gate, poster: Poster, sender: Sender) -> Self {
+        Self { poster, sender, home: Home { router: router.clone(), gate }, router, begun: Arc::default(), hinted: Hinted::default() }
     }
     /// Says where live hints go. Once.
     pub fn attach(&self, hints: Arc<dyn Hints>) {
@@ -225,6 +227,8 @@ impl Local {
             Inner::GetProfiles { users } => home::profiles(&handle, users),
             Inner::MayStay { user, device, login, issued } => home::may_stay(&handle, user, device, (login, issued)).await,
             Inner::Presence { asker, users } => self.hinted.look(group, asker, users).await,
+            Inner::Pushes { user } => super::push::state(&handle, &self.sender, user).await,
+            Inner::TestPush { user } => super::push::test(&handle, &self.sender, user, self.router.clock()).await,
             Inner::IsBanned { user } => {
                 handle.read_barrier().await.map_err(not_proposed)?;
                 let account = kith_machine::user::account(&view(&handle)?, user).map_err(|error| broken(&error))?;

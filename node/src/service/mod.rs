@@ -20,6 +20,7 @@ pub mod local;
 mod mutant;
 pub mod people;
 mod presence;
+mod push;
 pub mod receipt;
 pub mod replace;
 pub(crate) mod search;
@@ -170,6 +171,7 @@ impl Service {
             Request::Hook(asked) => self.hooks.handle(caller, asked, deadline).await.map(Answer::Hook),
             Request::Search(query) => self.searches.search(caller, query, deadline).await.map(Answer::Found),
             Request::Presence(asked) => presence::handle(router, caller, asked, deadline).await,
+            Request::Push(asked) => push::handle(router, caller, asked, deadline).await,
             Request::EnsureAccount { name, key } => account::ensure(router, &name, &key, deadline).await,
         }
     }

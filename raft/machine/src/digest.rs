@@ -119,6 +119,15 @@ fn write_key(key: &RowKey, out: &mut Vec<u8>) {
                 }
             }
         }
+        RowKey::Pushes(u) => user(out, 110, u),
+        RowKey::PushSent(u, c) => {
+            user(out, 111, u);
+            out.extend_from_slice(c.as_bytes());
+        }
+        RowKey::PushDue(u, c) => {
+            user(out, 112, u);
+            out.extend_from_slice(c.as_bytes());
+        }
         RowKey::Profile(u) => user(out, 42, u),
         RowKey::Contact(u, peer) => {
             user(out, 43, u);
@@ -246,5 +255,8 @@ fn encode(row: &Row, out: &mut Vec<u8>) {
         Row::Node(row) => row.encode_into(out),
         Row::Group(row) => row.encode_into(out),
         Row::Run(row) => row.encode_into(out),
+        Row::Pushes(row) => row.encode_into(out),
+        Row::PushSent(row) => row.encode_into(out),
+        Row::PushDue(row) => row.encode_into(out),
     }
 }

@@ -29,6 +29,8 @@ pub enum Effect {
     Hides { user: UserId, private: bool },
     /// A channel with webhooks grew: a `HookDue` row.
     Hooked { channel: ChannelId },
+    /// Some device of a user may have to be pushed to: a `PushDue` row.
+    Pushable { user: UserId, channel: ChannelId },
     /// Users of the group owe something elsewhere.
     Owes,
     /// A member's read or delivered position moved.

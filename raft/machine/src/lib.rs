@@ -39,6 +39,7 @@ pub mod name;
 mod overlay;
 pub mod own;
 pub mod presence;
+pub mod push;
 pub mod reply;
 mod run;
 #[cfg(feature = "testing")]

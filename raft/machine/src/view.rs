@@ -12,7 +12,7 @@ use kith_wire::{
     id::{Bucket, CallKey, ChannelId, DeviceId, GroupId, HookId, NodeId, RegionId, Seq, Timestamp, UserId, UserRev},
     log::{
         CallRow, CallsRow, ChannelRow, ClusterRow, CredentialRow, Debt, DedupEntry, DedupRow, DeviceRow, FormerRow, GroupRow, GroupStateRow,
-        IndexRow, NameRow, NodeRow, OwedRow, OwnedRow, PositionsRow, Record, RosterRow, RunRow, UserRow,
+        IndexRow, NameRow, NodeRow, OwedRow, OwnedRow, PositionsRow, PushDueRow, PushSentRow, PushesRow, Record, RosterRow, RunRow, UserRow,
     },
 };
 use thiserror::Error;
@@ -72,6 +72,12 @@ pub enum RowKey {
     HomeCalls(UserId),
     /// [`Row::HomeCall`], by key.
     HomeCall(UserId, CallKey),
+    /// [`Row::Pushes`]
+    Pushes(UserId),
+    /// [`Row::PushSent`]: there while the conversation is not read and some device was pushed to.
+    PushSent(UserId, ChannelId),
+    /// [`Row::PushDue`]: there while some device may have to be pushed to.
+    PushDue(UserId, ChannelId),
     /// [`Row::Name`], by folded name.
     Name(String),
     /// [`Row::Desk`]: in the desk's bucket, as the three below.
@@ -145,6 +151,9 @@ impl RowKey {
             | Self::Owed(u, _)
             | Self::HomeCalls(u)
             | Self::HomeCall(u, _)
+            | Self::Pushes(u)
+            | Self::PushSent(u, _)
+            | Self::PushDue(u, _)
             | Self::Profile(u)
             | Self::Contact(u, _) => Some(Owner::User(*u)),
             Self::Word(..)
@@ -235,6 +244,12 @@ pub enum Row {
     Credential(CredentialRow),
     /// Something owed.
     Owed(OwedRow),
+    /// Where devices are reached.
+    Pushes(PushesRow),
+    /// What was pushed of a conversation.
+    PushSent(PushSentRow),
+    /// A conversation to look at.
+    PushDue(PushDueRow),
     /// A name.
     Name(NameRow),
     /// The desk.
@@ -286,6 +301,8 @@ pub enum Scan {
     Dirty(Option<ChannelId>),
     /// All that users of the group owe, after this one, in storage order (by bucket, then user).
     Owed(Option<(UserId, Debt)>),
+    /// All conversations of users of the group that are to be looked at for pushes, after this one, in storage order (by bucket, then user, then id).
+    PushesDue(Option<(UserId, ChannelId)>),
     /// `Marks` of a channel, by seq.
     Marks(ChannelId, RangeInclusive<Seq>),
     /// `Reply` rows of a thread, by seq.
@@ -342,6 +359,10 @@ impl Scan {
                 let last = Debt::Name(std::iter::repeat_n(char::MAX, 1 + kith_wire::limit::NAME_BYTES_MAX / 4).collect());
                 (RowKey::Owed(USERS.0, Debt::Name(String::new())), RowKey::Owed(USERS.1, last))
             }
+            Self::PushesDue(_) => {
+                let (first, last) = channels()?;
+                (RowKey::PushDue(USERS.0, first), RowKey::PushDue(USERS.1, last))
+            }
             Self::Timers(_) => {
                 let ((first, last), zero) = (channels()?, Timer::Send { user: USERS.0, id: 0 });
                 (RowKey::Timer(Timestamp::new(0), first, zero), RowKey::Timer(Timestamp::new(u64::MAX), last, Timer::Erase(USERS.1)))
@@ -374,6 +395,7 @@ impl Scan {
             }
             (Self::AllRecords(Some((after, at))), RowKey::Record(channel, seq)) => (storage_order(after), at) < (storage_order(channel), seq),
             (Self::Owed(Some((user, debt))), RowKey::Owed(of, owed)) => owed_order(user, debt) < owed_order(of, owed),
+            (Self::PushesDue(Some((user, channel))), RowKey::PushDue(of, due)) => push_order(user, channel) < push_order(of, due),
             (Self::Timers(Some(after)), RowKey::Timer(due, channel, timer)) => timer_order(after) < timer_order(&(*due, *channel, *timer)),
             _ => true,
         }
@@ -385,6 +407,7 @@ impl Scan {
             (RowKey::Dirty(a), RowKey::Dirty(b)) | (RowKey::HookDue(a), RowKey::HookDue(b)) => storage_order(a).cmp(&storage_order(b)),
             (RowKey::Record(a, one), RowKey::Record(b, other)) => (storage_order(a), one).cmp(&(storage_order(b), other)),
             (RowKey::Owed(user, debt), RowKey::Owed(other, owed)) => owed_order(user, debt).cmp(&owed_order(other, owed)),
+            (RowKey::PushDue(user, channel), RowKey::PushDue(other, due)) => push_order(user, channel).cmp(&push_order(other, due)),
             (RowKey::Timer(a, b, c), RowKey::Timer(d, e, f)) => timer_order(&(*a, *b, *c)).cmp(&timer_order(&(*d, *e, *f))),
             _ => a.cmp(b),
         }
@@ -408,6 +431,10 @@ fn storage_order(channel: &ChannelId) -> (Bucket, ChannelId) {
 
 fn owed_order<'a>(user: &UserId, debt: &'a Debt) -> (Bucket, UserId, &'a Debt) {
     (user.bucket(), *user, debt)
+}
+
+fn push_order(user: &UserId, channel: &ChannelId) -> (Bucket, UserId, ChannelId) {
+    (user.bucket(), *user, *channel)
 }
 
 /// A row could not be read: a fault of the disk or a checksum. Stops this replica of this group.
@@ -488,6 +515,7 @@ row_values! {
     Device(DeviceRow), IndexByRev(ChannelId), Credential(CredentialRow), Owed(OwedRow), Profile(ProfileRow), Contact(ContactRow), Word(WordRow), Name(NameRow), GroupState(GroupStateRow), Owned(OwnedRow), Cluster(ClusterRow),
     Node(NodeRow), Group(GroupRow), Run(RunRow), Rules(RulesRow), Marks(MarksRow), Scheduled(ScheduledRow),
     Desk(DeskRow), Report(ReportRow), ReportId(ReportIdRow), Audit(AuditRow), Hooks(HooksRow), HookCursor(HookCursorRow),
+    Pushes(PushesRow), PushSent(PushSentRow), PushDue(PushDueRow),
 }
 
 // Shared with the news of it: a copy for each reader would cost a third of the update.

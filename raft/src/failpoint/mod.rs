@@ -28,6 +28,8 @@ pub enum Part {
     Ref,
     /// A channel's leader is owed acks of refs, and forgets what was acked.
     Outbox,
+    /// A push is decided, sent, and noted.
+    Push,
 }
 
 impl Part {
@@ -40,6 +42,7 @@ impl Part {
             Self::Snapshot => "snapshot",
             Self::Ref => "ref",
             Self::Outbox => "outbox",
+            Self::Push => "push",
         }
     }
 }
@@ -106,6 +109,12 @@ pub mod point {
         Outbox BEFORE_FORGET "outbox.before_forget";
         /// In the node: it is noted that all homes have them. Failing here does nothing.
         Outbox AFTER_FORGET "outbox.after_forget";
+        /// In the node: it is decided that a device is pushed to, and nothing was sent. Failing here sends nothing, as a crash would.
+        Push PUSH_DECIDED "push.decided";
+        /// In the node: a provider has a push, and it is not noted. Failing here notes nothing, as a crash would.
+        Push PUSH_SENT "push.sent";
+        /// In the node: it is noted that a device was pushed to, and the conversation is not settled. Failing here does nothing.
+        Push PUSH_NOTED "push.noted";
     }
 
     /// All points, those of the store among them.

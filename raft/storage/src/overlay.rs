@@ -151,7 +151,7 @@ pub(crate) fn collect(layers: &[Arc<Layer>], scan: &Scan) -> Vec<(RowKey, Option
             merged.into_iter().map(|(key, held)| (key.clone(), held.row.clone())).collect()
         }
     };
-    if let Scan::AllRecords(_) | Scan::Dirty(_) | Scan::Owed(_) | Scan::Timers(_) = scan {
+    if let Scan::AllRecords(_) | Scan::Dirty(_) | Scan::HooksDue(_) | Scan::Owed(_) | Scan::PushesDue(_) | Scan::Timers(_) = scan {
         found.retain(|(key, _)| scan.holds(key));
         found.sort_by(|(a, _), (b, _)| scan.compare(a, b));
     }
@@ -185,6 +185,7 @@ impl Small {
             | Scan::Keyed(..)
             | Scan::HomeCalls(_)
             | Scan::Owed(_)
+            | Scan::PushesDue(_)
             | Scan::Marks(..)
             | Scan::Replies(..)
             | Scan::Scheduled(..)

@@ -16,7 +16,7 @@ use kith_wire::{
     id::ChannelId,
     log::{
         CallRow, CallsRow, ChannelRow, ClusterRow, CredentialRow, DedupEntry, DedupRow, DeviceRow, FormerRow, GroupRow, GroupStateRow, IndexRow,
-        NameRow, NodeRow, OwedRow, OwnedRow, PositionsRow, Record, RosterRow, RunRow, UserRow,
+        NameRow, NodeRow, OwedRow, OwnedRow, PositionsRow, PushDueRow, PushSentRow, PushesRow, Record, RosterRow, RunRow, UserRow,
     },
 };
 use thiserror::Error;
@@ -72,6 +72,9 @@ pub(crate) fn encode(row: &Row, out: &mut Vec<u8>) {
         Row::Node(row) => codec::seal_with(out, |out| row.encode_into(out)),
         Row::Group(row) => codec::seal_with(out, |out| row.encode_into(out)),
         Row::Run(row) => codec::seal_with(out, |out| row.encode_into(out)),
+        Row::Pushes(row) => codec::seal_with(out, |out| row.encode_into(out)),
+        Row::PushSent(row) => codec::seal_with(out, |out| row.encode_into(out)),
+        Row::PushDue(row) => codec::seal_with(out, |out| row.encode_into(out)),
     }
 }
 
@@ -116,6 +119,9 @@ pub(crate) fn decode_as(quirk: Quirk, key: &RowKey, value: &[u8]) -> Result<Row,
         RowKey::Contact(..) => Row::Contact(ContactRow::decode(bytes).map_err(body)?),
         RowKey::Word(..) => Row::Word(WordRow::decode(bytes).map_err(body)?),
         RowKey::Owed(..) => Row::Owed(OwedRow::decode(bytes).map_err(body)?),
+        RowKey::Pushes(_) => Row::Pushes(PushesRow::decode(bytes).map_err(body)?),
+        RowKey::PushSent(..) => Row::PushSent(PushSentRow::decode(bytes).map_err(body)?),
+        RowKey::PushDue(..) => Row::PushDue(PushDueRow::decode(bytes).map_err(body)?),
         RowKey::Desk => Row::Desk(DeskRow::decode(bytes).map_err(body)?),
         RowKey::Report(_) => Row::Report(ReportRow::decode(bytes).map_err(body)?),
         RowKey::ReportId(..) => Row::ReportId(ReportIdRow::decode(bytes).map_err(body)?),
@@ -181,6 +187,8 @@ fn weight(row: Option<&Row>) -> usize {
                 + index.news.preview.len()
         }
         Row::Node(node) => node.address.len() + node.http.len() + node.zone.len() + node.host.len(),
+        Row::Pushes(row) => row.devices.iter().map(|device| 96 + device.target.bytes()).sum(),
+        Row::PushSent(row) => row.sent.len() * 24,
         Row::Report(report) => report.reasons.iter().map(|reason| 48 + reason.reason.len()).sum(),
         Row::Audit(audit) => audit.entry.note.len(),
         Row::Hooks(row) => row.hooks.iter().map(|hook| 96 + hook.url.len() + hook.secret.len()).sum(),
@@ -200,6 +208,7 @@ fn weight(row: Option<&Row>) -> usize {
         | Row::Desk(_)
         | Row::HookCursor(_)
         | Row::HookDue
+        | Row::PushDue(_)
         | Row::ReportId(_)
         | Row::GroupState(_)
         | Row::Owned(_)

@@ -28,6 +28,7 @@ mod overload;
 mod partition;
 mod people;
 mod presence;
+mod push;
 mod repair;
 mod reset;
 mod search;

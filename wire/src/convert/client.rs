@@ -94,7 +94,7 @@ union!(Request => RequestKind {
     GetReactions: client::GetReactions { channel, seq },
     EnsureAccount: client::EnsureAccount { name, key },
     ReplaceNode: client::ReplaceNode { dead, node, address, http, zone, host, force },
-    ; holds Send, ChangeMembers, People, Act, Desk, Hook, Search, Presence
+    ; holds Send, ChangeMembers, People, Act, Desk, Hook, Search, Presence, Push
     ; empty Discover, Status
 });
 
@@ -161,7 +161,8 @@ fn check_request(request: &Request) -> Result<(), DecodeError> {
         | Request::Desk(_)
         | Request::Hook(_)
         | Request::Search(_)
-        | Request::Presence(_) => Ok(()),
+        | Request::Presence(_)
+        | Request::Push(_) => Ok(()),
     }
 }
 
@@ -217,7 +218,7 @@ union!(Answer => AnswerKind {
     Kept: client::Kept { id },
     Joined: client::Joined { seq },
     Seen: client::Seen { read, delivered },
-    ; holds Channel, Users, Edges, Status, People, Group, Scheduled, Reactions, Desk, Hook, Found, Presence
+    ; holds Channel, Users, Edges, Status, People, Group, Scheduled, Reactions, Desk, Hook, Found, Presence, Push
     ; empty Voided, Done, Pending
 });
 wrapper!(Vec<UserView> => client::Users.users);

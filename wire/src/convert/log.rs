@@ -202,7 +202,7 @@ fn check_roster(row: &RosterRow) -> Result<(), DecodeError> {
 
 // ---------------------------------------------------------------- user, name, group and meta rows
 
-message!(UserRow => log::UserRow { name, key, state, rev, created, admin, logins, renames, renamed, closed, debts, pins, drafts, contacts, blocks, banned, groups, private, here, seen });
+message!(UserRow => log::UserRow { name, key, state, rev, created, admin, logins, renames, renamed, closed, debts, pins, drafts, contacts, blocks, banned, groups, private, here, seen, pushes });
 message!(DeviceRow => log::DeviceRow { created, seen, title, login, refresh, refreshed, spent, ended });
 message!(IndexRow => log::IndexRow { rev, news, read, preferences });
 message!(NameRow => log::NameRow { user, state, since, until });

@@ -13,6 +13,7 @@ mod log;
 mod peer;
 mod people;
 mod presence;
+mod push;
 mod scalar;
 mod search;
 mod user;

@@ -144,6 +144,8 @@ union!(Inner => InnerKind {
     MayStay: peer::MayStay { user, device, login, issued },
     HooksSince: peer::HooksSince { version },
     Presence: peer::PresenceOfUsers { asker, users },
+    Pushes: peer::PushesOf { user },
+    TestPush: peer::PushesOf { user },
     ; holds Desk
 });
 
@@ -160,7 +162,7 @@ union!(Told => ToldKind {
 wrapper!(Option<ClusterMap> => peer::MapTold.map);
 wrapper!(Vec<HeartbeatAnswer> => peer::HeartbeatAnswers.answers);
 message!(HeartbeatAnswer => peer::HeartbeatAnswer { group, result });
-message!(RegisteredSession => peer::RegisteredSession { user_rev, name });
+message!(RegisteredSession => peer::RegisteredSession { user_rev, name, pushes });
 message!(PeerStatus => peer::PeerStatus { sessions, rss_bytes, replicas });
 message!(PeerReplica => peer::PeerReplica { group, leader, term, last, applied, digest, condition });
 
@@ -190,7 +192,7 @@ union!(InnerAnswer => InnerAnswerKind {
     Call: peer::CallBegun { answer },
     Kept: client::Kept { id },
     Hooks: peer::HooksFound { hooks },
-    ; holds Truth, Users, Words, Profiles, Presence
+    ; holds Truth, Users, Words, Profiles, Presence, Pushes, Tested
     ; empty Done, NoName
 });
 wrapper!(Vec<(String, UserId)> => peer::FoundWords.words);
@@ -222,6 +224,7 @@ union!(Tell => TellKind {
     Unregister: peer::Unregister { group, user, device, session },
     RegisteredAll: peer::RegisteredAll { group, term, boot },
     Activity: peer::ActivityOf { group, user, session, away },
+    Confirmed: peer::Confirmed { group, user, device, channel, seq },
     ; holds Append, Refs, RefsKept, Push, Beat
 });
 message!(Beat => peer::Beat { map_epoch, leads, synced_batches });

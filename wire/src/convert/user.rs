@@ -50,6 +50,7 @@ union!(UserChange => ChangeKind {
     Keyed: log::KeyedChange { key, digest, change },
     SetPrivate: log::SetPrivate { private },
     Seen: log::Seen { here, at },
+    ; holds Push
 });
 wrapper!(Debt => log::Debt.debt);
 nested!(Debt, log::Debt);

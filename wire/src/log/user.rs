@@ -3,7 +3,7 @@
 //! In: bytes of `kith.log.v1`. Out: parsed types. What comes here was checked where it came in; apply checks it again.
 //! Not here: index rows and the older commands of users (`log`).
 
-use super::Command;
+use super::{Command, PushChange};
 use crate::{
     id::{Bucket, CallKey, ChannelId, DeviceId, RegionId, Seq, Timestamp, UserId, UserRev, hash},
     limit,
@@ -85,6 +85,8 @@ pub enum UserChange {
     SetPrivate { private: bool },
     /// The user was here then, and still is or has gone.
     Seen { here: bool, at: Timestamp },
+    /// Of pushes.
+    Push(PushChange),
 }
 
 /// One wish about a conversation in the list.
@@ -259,6 +261,8 @@ pub struct UserRow {
     pub here: bool,
     /// When the user was last known to be here, within ten minutes.
     pub seen: Timestamp,
+    /// Devices that are pushed to; 0: nothing is noted for pushes.
+    pub pushes: u32,
 }
 
 impl UserRow {

@@ -177,7 +177,7 @@ record! {
     CallsRow { floor, live }
     CallRow { digest, begun, answer }
     DedupEntry { client_seq, digest, outcome }
-    UserRow { name, key, state, rev, created, admin, logins, renames, renamed, closed, debts, pins, drafts, contacts, blocks, banned, groups; + private, here, seen }
+    UserRow { name, key, state, rev, created, admin, logins, renames, renamed, closed, debts, pins, drafts, contacts, blocks, banned, groups; + private, here, seen, pushes }
     DeviceRow { created, seen, title, login, refresh, refreshed, spent, ended }
     EnterDevice { device, title, refresh }
     IssuedReset { code, until }
@@ -562,7 +562,7 @@ record! {
     SnapshotHead { group, vote, last, membership_at, membership }
     SnapshotEnd { rows, crc }
     Registration { user, device, session, conn, new, login, issued; + away }
-    RegisteredSession { user_rev, name }
+    RegisteredSession { user_rev, name; + pushes }
     Beat { map_epoch, leads, synced_batches }
     RefFrame { source, term, channels }
     ChannelRefs { home, channel, seq, refs, bodies, receipts }

@@ -133,7 +133,8 @@ pub(super) fn may_stay(view: &dyn StateView, user: UserId, token: &Token) -> Res
     let Some(account) = kith_machine::user::account(view, user)? else { return Ok(None) };
     let device = kith_machine::user::device(view, user, token.device)?;
     let is_in = account.state == UserState::Active && may_register(&account, device.as_ref(), token.login, token.issued);
-    Ok(Some(is_in.then_some(RegisteredSession { user_rev: account.rev, name: account.name })))
+    let pushes = account.pushes > 0 && kith_machine::user::push::is_pushed_to(view, user, token.device)?;
+    Ok(Some(is_in.then_some(RegisteredSession { user_rev: account.rev, name: account.name, pushes })))
 }
 
 pub(super) fn user_of(view: &dyn StateView, user: UserId) -> Result<Option<(String, UserRev)>, ViewError> {

@@ -16,8 +16,8 @@ use super::{
     Api, form,
     problem::ProblemBody,
     routes::{
-        accounts, acts, bots, channels, cluster, contacts, desk, export, groups, members, messages, people, preferences, presence, scheduled, search,
-        updates, webhooks,
+        accounts, acts, bots, channels, cluster, contacts, desk, export, groups, members, messages, people, preferences, presence, push, scheduled,
+        search, updates, webhooks,
     },
 };
 
@@ -125,6 +125,9 @@ fn people_routes() -> OpenApiRouter<Api> {
         .routes(all!(contacts::block, contacts::unblock))
         .routes(all!(presence::get))
         .routes(all!(presence::hide))
+        .routes(all!(push::register, push::unregister, push::list))
+        .routes(all!(push::test))
+        .routes(all!(push::quiet))
         .routes(all!(bots::make, bots::list))
         .routes(all!(bots::token, bots::end_token))
         .routes(all!(bots::delete))

@@ -176,6 +176,8 @@ pub(crate) fn erase(ctx: &mut Context<'_>, user: UserId, password_rev: u64) -> R
     }
     let bots = login::credential(ctx, user)?.bots;
     ctx.rows.delete(RowKey::Credential(user));
+    ctx.rows.delete(RowKey::Pushes(user));
+    account.pushes = 0;
     // With no row they want nobody: whoever they wanted is told so.
     for (key, row) in ctx.rows.scan(&Scan::Contacts(user, UserId::new(0)), false, usize::MAX)? {
         let RowKey::Contact(_, peer) = key else { continue };

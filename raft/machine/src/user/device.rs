@@ -11,6 +11,7 @@ use crate::{
     Context,
     effect::Effect,
     reply::Reply,
+    user::push,
     view::{Held, RowKey, Scan, StateView, ViewError},
 };
 
@@ -118,6 +119,7 @@ pub(crate) fn end(ctx: &mut Context<'_>, user: UserId, devices: &[DeviceId], all
     if !is_known {
         return Ok(Reply::Rejected(Code::NotFound));
     }
+    push::forget(ctx, user, |device| devices.contains(&device) != all_but)?;
     if all_but {
         ctx.rows.put(RowKey::User(user), UserRow { closed: ctx.now, ..account });
     }
@@ -141,6 +143,7 @@ fn make_room(ctx: &mut Context<'_>, user: UserId) -> Result<(), ViewError> {
         ctx.rows.delete(RowKey::Device(user, *device));
     }
     if !gone.is_empty() {
+        push::forget(ctx, user, |device| gone.contains(&device))?;
         ctx.effects.push(Effect::DevicesEnded { user, devices: gone, all_but: false });
     }
     Ok(())

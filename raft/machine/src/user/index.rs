@@ -18,6 +18,7 @@ use crate::{
     effect::Effect,
     mutant::Mutant,
     reply::Reply,
+    user::push,
     view::{Held, RowKey, Scan, StateView, ViewError, required, row},
 };
 
@@ -39,9 +40,10 @@ pub(crate) fn merge_refs(ctx: &mut Context<'_>, user: UserId, refs: Vec<Ref>) ->
             }
             Some(old) => merged(old, news),
         };
+        push::note(ctx, &moving.account, user, old.as_deref(), &row)?;
         moving.put(ctx, old.as_deref(), row);
     }
-    Ok(moving.finish(ctx))
+    moving.finish(ctx)
 }
 
 /// Whether these are news of somebody whom the user has blocked, in their direct channel: neither preview nor unread.
@@ -67,7 +69,7 @@ pub(crate) fn mark_read(ctx: &mut Context<'_>, user: UserId, channel: ChannelId,
     };
     let row = IndexRow { read: later(old.read, read), ..old.clone() };
     moving.put(ctx, Some(&old), row);
-    Ok(moving.finish(ctx))
+    moving.finish(ctx)
 }
 
 /// Changes how a conversation stands in the user's list. `NotFound`: it is not in it (yet).
@@ -113,7 +115,7 @@ pub(crate) fn prefer(ctx: &mut Context<'_>, user: UserId, channel: ChannelId, pr
         return Ok(Reply::Rejected(code));
     }
     moving.put(ctx, Some(&old), row);
-    Ok(moving.finish(ctx))
+    moving.finish(ctx)
 }
 
 /// Channels that have forgotten the user are forgotten here too, with preview and draft: only of one who was erased.
@@ -127,6 +129,7 @@ pub(crate) fn forget(ctx: &mut Context<'_>, user: UserId, channels: &[ChannelId]
         account.drafts = account.drafts.saturating_sub(u32::from(old.preferences.draft.is_some()));
         account.groups = account.groups.saturating_sub(u32::from(is_in_group(&old)));
         ctx.rows.delete(RowKey::IndexByRev(user, old.rev));
+        push::drop_channel(ctx, user, *channel)?;
         ctx.rows.delete(key);
     }
     ctx.rows.put(RowKey::User(user), account);
@@ -253,16 +256,17 @@ impl Moving {
         self.changed.insert(channel, row);
     }
 
-    fn finish(self, ctx: &mut Context<'_>) -> Reply {
+    fn finish(self, ctx: &mut Context<'_>) -> Result<Reply, ViewError> {
         let Self { user, account, from, changed } = self;
         let to = account.rev;
         if to != from {
             let mut rows: Vec<_> = changed.into_values().collect();
             rows.sort_by_key(|row| row.rev);
+            push::read(ctx, &account, user, &rows)?;
             ctx.rows.put(RowKey::User(user), account);
             ctx.effects.push(Effect::IndexMoved { user, from, to, rows });
         }
-        Reply::Merged { from, to }
+        Ok(Reply::Merged { from, to })
     }
 }
 

@@ -26,6 +26,7 @@ pub(crate) mod device;
 pub mod index;
 pub(crate) mod login;
 pub(crate) mod profile;
+pub mod push;
 
 /// Applies a change of an account.
 pub(crate) fn change(ctx: &mut Context<'_>, user: UserId, change: UserChange) -> Result<Reply, ViewError> {
@@ -62,6 +63,7 @@ pub(crate) fn change(ctx: &mut Context<'_>, user: UserId, change: UserChange) ->
         UserChange::Seen { here, at } => account::seen(ctx, user, here, at),
         UserChange::Forget { channels } => index::forget(ctx, user, &channels),
         UserChange::AskReset { nonce, code, until } => login::ask_reset(ctx, user, nonce, code, until),
+        UserChange::Push(change) => push::change(ctx, user, change),
         UserChange::Keyed { key, digest, change } => call::keyed(ctx, user, (key, digest), *change),
     }
 }

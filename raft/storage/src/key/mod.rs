@@ -11,6 +11,7 @@
 //! dirty  group u32 | region u8 | bucket u16 | channel 17                             Dirty
 //! user   group u32 | region u8 | bucket u16 | user u64 | ordinal u8 | device u64, channel 17, rev u64, other user u64 or call key 16 (where the kind has one)
 //! owed   group u32 | region u8 | bucket u16 | user u64 | debt u8 | name, UTF-8, or other user u64  Owed
+//! push   group u32 | region u8 | bucket u16 | user u64 | channel 17                  PushDue
 //! word   group u32 | region u8 | bucket u16 | word, UTF-8 | 0 u8 | user u64                        Word
 //! name   group u32 | region u8 | bucket u16 | folded name, UTF-8                     Name
 //! hook   group u32 | region u8 | bucket u16 | channel 17                             HookDue
@@ -27,6 +28,7 @@ mod marked;
 mod message;
 mod name;
 mod owed;
+mod push;
 mod timer;
 mod user;
 mod word;
@@ -61,11 +63,13 @@ pub(crate) enum Family {
     Desk = 10,
     /// Channels with a webhook that is behind: apart, because these rows come and go with every record of theirs.
     HookDue = 11,
+    /// Conversations to be looked at for pushes: apart, because these rows come and go with every record for who is pushed to.
+    PushDue = 12,
 }
 
 impl Family {
     /// All families that hold rows, in the order of a snapshot.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Message,
         Self::Channel,
         Self::Dirty,
@@ -77,6 +81,7 @@ impl Family {
         Self::Word,
         Self::Desk,
         Self::HookDue,
+        Self::PushDue,
     ];
 
     /// Name of the column family.
@@ -93,6 +98,7 @@ impl Family {
             Self::Word => "word",
             Self::Desk => "desk",
             Self::HookDue => "hook",
+            Self::PushDue => "push",
         }
     }
 
@@ -126,6 +132,8 @@ pub(crate) enum Ordinal {
     Credential = 20,
     Profile = 21,
     Contact = 22,
+    Pushes = 23,
+    PushSent = 24,
     HomeCalls = 28,
     HomeCall = 29,
     GroupState = 32,
@@ -226,10 +234,13 @@ pub(crate) fn encode_after(near: &mut Near, group: GroupId, key: &RowKey, out: &
         | RowKey::Credential(_)
         | RowKey::HomeCalls(_)
         | RowKey::HomeCall(..)
+        | RowKey::Pushes(_)
+        | RowKey::PushSent(..)
         | RowKey::Profile(_)
         | RowKey::Contact(..) => user::encode(out, key),
         RowKey::Word(word, user) => word::encode(out, word, *user),
         RowKey::Owed(user, debt) => owed::encode(out, *user, debt),
+        RowKey::PushDue(user, channel) => push::encode(out, *user, channel),
         RowKey::Name(name) => name::encode(out, name),
         RowKey::Desk | RowKey::DeskHooks | RowKey::Report(_) | RowKey::ReportId(..) | RowKey::Audit(_) => desk::encode(out, key),
         RowKey::GroupState | RowKey::GroupHooks | RowKey::Owned(..) | RowKey::Cluster | RowKey::Node(_) | RowKey::Group(_) | RowKey::Run(..) => {
@@ -255,6 +266,7 @@ pub(crate) fn decode(family: Family, key: &[u8]) -> Result<(GroupId, RowKey), Ke
         Family::User => user::decode(&mut cursor)?,
         Family::Name => name::decode(&mut cursor)?,
         Family::Owed => owed::decode(&mut cursor)?,
+        Family::PushDue => push::decode(&mut cursor)?,
         Family::Word => word::decode(&mut cursor)?,
         Family::Desk => desk::decode(&mut cursor)?,
         Family::HookDue => RowKey::HookDue(marked::decode(&mut cursor)?),
@@ -292,6 +304,7 @@ pub(crate) fn range(group: GroupId, scan: &Scan) -> (Family, Vec<u8>, Vec<u8>) {
         Scan::Timers(after) => timer::range(group, after.as_ref()),
         Scan::Dirty(after) => marked::range(Family::Dirty, group, after.as_ref()),
         Scan::Owed(after) => owed::range(group, after.as_ref()),
+        Scan::PushesDue(after) => push::range(group, after.as_ref()),
         Scan::Contacts(user, from) => user::contacts(group, *user, *from),
         Scan::Words(prefix) => word::range(group, prefix),
         Scan::HookCursors(channel) => channel::hook_cursors(group, channel),

@@ -28,6 +28,11 @@ pub(super) fn encode(out: &mut Vec<u8>, key: &RowKey) -> Family {
             head(out, *user, Ordinal::IndexByRev);
             out.extend_from_slice(&rev.get().to_be_bytes());
         }
+        RowKey::Pushes(user) => head(out, *user, Ordinal::Pushes),
+        RowKey::PushSent(user, channel) => {
+            head(out, *user, Ordinal::PushSent);
+            out.extend_from_slice(channel.as_bytes());
+        }
         RowKey::HomeCalls(user) => head(out, *user, Ordinal::HomeCalls),
         RowKey::HomeCall(user, call) => {
             head(out, *user, Ordinal::HomeCall);
@@ -46,6 +51,8 @@ pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<RowKey, KeyError> {
     const CREDENTIAL: u8 = Ordinal::Credential as u8;
     const PROFILE: u8 = Ordinal::Profile as u8;
     const CONTACT: u8 = Ordinal::Contact as u8;
+    const PUSHES: u8 = Ordinal::Pushes as u8;
+    const PUSH_SENT: u8 = Ordinal::PushSent as u8;
     const HOME_CALLS: u8 = Ordinal::HomeCalls as u8;
     const HOME_CALL: u8 = Ordinal::HomeCall as u8;
     let user = UserId::new(cursor.u64()?);
@@ -57,6 +64,8 @@ pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<RowKey, KeyError> {
         CREDENTIAL => RowKey::Credential(user),
         PROFILE => RowKey::Profile(user),
         CONTACT => RowKey::Contact(user, UserId::new(cursor.u64()?)),
+        PUSHES => RowKey::Pushes(user),
+        PUSH_SENT => RowKey::PushSent(user, cursor.channel()?),
         HOME_CALLS => RowKey::HomeCalls(user),
         HOME_CALL => RowKey::HomeCall(user, cursor.call()?),
         unknown => return Err(KeyError::Ordinal(unknown)),

@@ -14,6 +14,7 @@ pub(super) mod messages;
 pub(super) mod people;
 pub(super) mod preferences;
 pub(super) mod presence;
+pub(super) mod push;
 pub(super) mod scheduled;
 pub(super) mod search;
 pub(super) mod updates;
