@@ -107,7 +107,7 @@ names! {
         Clock "clock" Ready::Now, "wall clocks jump by up to an hour, strobe, or differ between nodes";
         Cpu "cpu" Ready::Now, "a tenth of a CPU for a node";
         Memory "memory" Ready::Now, "a memory limit that the kernel enforces by killing";
-        Member "member" Ready::Now, "a node is gone for good and a new one takes its place (growing and shrinking come with cluster life)";
+        Member "member" Ready::Now, "a node is gone for good and a new one takes its place, or it is emptied and leaves, and another one is added";
         Rolling "rolling" Ready::Now, "every node is restarted in turn, gracefully";
         Upgrade "upgrade" Ready::Later("comes with the second on-disk or wire version"), "nodes of two versions, up and back down";
         Failpoint "failpoint" Ready::Now, "kill or sleep before and after a step of persist, commit, apply, snapshot, ref or outbox";

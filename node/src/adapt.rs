@@ -135,9 +135,6 @@ const KNOCKS: Rate = Rate { burst: 120, per_second: 2.0 };
 /// who fails on purpose locks out nobody but those who share their address.
 const GUESSES: Rate = Rate { burst: 10, per_second: 0.1 };
 
-/// How many sessions this node holds.
-pub(crate) type SessionCount = Arc<dyn Fn() -> u64 + Send + Sync>;
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use kith_raft::{Groups, SnapshotPart};
 use kith_wire::{
     client::Refusal,
+    code::Code,
     id::{GroupId, NodeId},
     peer::{Append, AppendAnswer, AppendResult, Ask, Beat, SnapshotHead, Tell, Told},
 };
@@ -13,9 +14,10 @@ use tokio::sync::mpsc;
 
 use crate::{
     clock::Instant,
+    cluster::load::OwnLoad,
     fanout::Fanout,
     peer::inbound::{AppendAnswers, Inbound},
-    router::LocalOps,
+    router::{LocalOps, refuse},
     search::{Search, answer::Look},
     service::{Service, local::Local, search::scope_here, status},
     supervise::Tasks,
@@ -28,6 +30,9 @@ pub(crate) struct Dispatch {
     pub(crate) local: Local,
     pub(crate) fanout: Arc<Fanout>,
     pub(crate) search: Search,
+    pub(crate) load: OwnLoad,
+    /// Sessions that this node can hold.
+    pub(crate) sessions_max: u64,
     pub(crate) tasks: Tasks,
 }
 
@@ -73,7 +78,20 @@ impl Inbound for Dispatch {
                 let fanout = self.fanout.clone();
                 async move { fanout.handle_watch(from, group, boot, watches).await }.boxed()
             }
-            ask @ (Ask::Vote { .. } | Ask::TransferLeader { .. } | Ask::Heartbeats(_) | Ask::Withdraw { .. }) => {
+            Ask::Load => {
+                let load = self.load.clone();
+                // Sizes are asked of the database, room of the file system.
+                async move {
+                    let told = tokio::task::spawn_blocking(move || load.now()).await;
+                    told.map(Told::Load).map_err(|_| refuse(Code::Internal))
+                }
+                .boxed()
+            }
+            Ask::Drain { on } => {
+                self.load.drain.ask(on);
+                async move { Ok(Told::Done) }.boxed()
+            }
+            ask @ (Ask::Vote { .. } | Ask::TransferLeader { .. } | Ask::Heartbeats(_) | Ask::Withdraw { .. } | Ask::IsOut { .. }) => {
                 let groups = self.groups.clone();
                 async move { groups.handle_ask(from, ask).await }.boxed()
             }
@@ -116,6 +134,9 @@ impl Inbound for Dispatch {
             map_epoch: self.service.router().maps().current().epoch,
             leads: leads.collect(),
             synced_batches: self.service.router().peers().synced(),
+            sessions: self.load.sessions(),
+            sessions_max: self.sessions_max,
+            drains: self.load.drain.is_on(),
         }
     }
 

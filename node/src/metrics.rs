@@ -11,6 +11,7 @@ use prometheus_client::registry::Registry;
 
 use crate::{
     auth::metrics::AuthMetrics,
+    cluster::steward::LayoutMetrics,
     edge::metrics::EdgeMetrics,
     fanout::metrics::FanoutMetrics,
     hook::HookMetrics,
@@ -40,6 +41,7 @@ pub(crate) struct AllMetrics {
     pub(crate) search: Arc<SearchMetrics>,
     pub(crate) push: Arc<PushMetrics>,
     pub(crate) push_worker: Arc<WorkerMetrics>,
+    pub(crate) layout: Arc<LayoutMetrics>,
 }
 
 impl AllMetrics {
@@ -60,6 +62,7 @@ impl AllMetrics {
         self.search.register(&mut registry);
         self.push.register(&mut registry);
         self.push_worker.register(&mut registry);
+        self.layout.register(&mut registry);
         registry
     }
 }
@@ -77,7 +80,7 @@ mod tests {
     /// Units that must be written as seconds or bytes.
     const OTHER_UNITS: &[&str] = &["ms", "millis", "us", "micros", "ns", "kb", "mb", "kib", "mib"];
     const MODULES: &[&str] =
-        &["storage", "raft", "node", "peer", "edge", "session", "outbox", "fanout", "timer", "auth", "hook", "http", "search", "push"];
+        &["storage", "raft", "node", "peer", "edge", "session", "outbox", "fanout", "timer", "auth", "hook", "http", "search", "push", "layout"];
     const LABELS: &[&str] = &["class", "reason", "route", "provider", "outcome", "le"];
     const KEPT: &str = include_str!("../tests/metrics.txt");
 

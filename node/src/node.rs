@@ -26,15 +26,20 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::{
-    adapt::{AddressDoor, ClusterTokens, RouterHomes, ServiceRequests, SessionCount, TypingHints},
+    adapt::{AddressDoor, ClusterTokens, RouterHomes, ServiceRequests, TypingHints},
     auth::{TokenKey, gate::Gate, issuer::Issuers, reset},
     clock::{SharedClock, SystemClock},
     cluster::{
         ClusterFiles,
         controller::{Controller, ControllerDuty},
+        drain::Drain,
         files::FilesError,
+        hand::{Hands, TAKEN_MAX},
+        load::{OwnLoad, SessionCount},
         map::{Keep, Maps},
         replica::Replicas,
+        steward::Steward,
+        survey::Survey,
     },
     config::{ApiConfig, Config},
     debt::DebtDuty,
@@ -174,6 +179,7 @@ pub struct Node {
     failed: watch::Receiver<Option<String>>,
     registry: Arc<Registry>,
     token_key: TokenKey,
+    hands: Hands,
     _ops: Arc<dyn LocalOps>,
 }
 
@@ -254,11 +260,20 @@ impl Node {
             failpoints: FailPoints::clone(&failpoints),
         });
         let router = Router::new(id, maps.clone(), groups.clone(), peers.clone(), clock.clone());
+        let load = OwnLoad {
+            groups: groups.clone(),
+            maps: maps.clone(),
+            peers: peers.clone(),
+            drain: Drain::default(),
+            data: config.node.data.clone(),
+            sessions: Arc::default(),
+        };
+        let survey = Survey::new(load.clone(), clock.clone(), files.layout.down_after());
         let gate = Gate::new(files.token_key.clone(), files.id, clock.clone());
         let poster = Poster::new(&config.hooks);
         let providers = Arc::new(Push::open(config.push.clone(), Arc::new(|name| std::env::var(name).ok()), metrics.push.clone()).await?);
         let sender = Sender::new(providers.clone(), clock.clone());
-        let local_ops = Local::new(router.clone(), gate.clone(), poster.clone(), sender.clone());
+        let local_ops = Local::new(router.clone(), gate.clone(), poster.clone(), sender.clone(), survey.clone(), files.layout);
         let ops: Arc<dyn LocalOps> = Arc::new(local_ops.clone());
         router.attach(&ops);
         let fanout = Fanout::new(FanoutParts {
@@ -276,6 +291,8 @@ impl Node {
             let fanout = fanout.clone();
             Arc::new(move || fanout.local().len() as u64)
         };
+        // Nobody else sets it.
+        let _ = load.sessions.set(sessions);
         let options = SearchOptions {
             folder: config.search.enabled.then(|| config.node.data.join("search")),
             store: store_identity.store,
@@ -287,7 +304,7 @@ impl Node {
         let searches = Searches::new(router.clone(), search.clone(), metrics.search.clone());
         let issuers = Arc::new(Issuers::new(config.auth.issuers.clone(), clock.clone(), tasks.on(&Handle::current()), &metrics.auth));
         let backend = config.auth.reset.as_ref().map(|reset| reset::Backend::new(reset, config.hooks.allow_private)).transpose()?;
-        let service = Service::new(router.clone(), gate.clone(), (issuers, backend.is_some()), poster.clone(), searches, sessions);
+        let service = Service::new(router.clone(), gate.clone(), (issuers, backend.is_some()), poster.clone(), searches, survey.clone());
         let door: Arc<dyn Door> = Arc::new(AddressDoor::new(clock.clone()));
         let tokens: Arc<dyn Tokens> = Arc::new(ClusterTokens { key: files.token_key.clone(), cluster: files.id, clock: clock.clone() });
         let local_sessions: Arc<dyn Sessions> = Arc::new(LocalSessions(fanout.clone()));
@@ -304,6 +321,14 @@ impl Node {
             secret: files.token_key.derive(&[b"kith/http-api/1"]),
             ending: api_tasks.cancelled(),
             options: api_options(&config.api),
+        };
+        let hands = Hands {
+            peers: peers.clone(),
+            drain: load.drain.clone(),
+            clock: clock.clone(),
+            settings: files.layout,
+            metrics: metrics.layout.clone(),
+            last: Arc::default(),
         };
         let parts = SessionParts {
             identity: session::machine::Identity { cluster: files.id, node: id, features: Features::default() },
@@ -329,6 +354,8 @@ impl Node {
             local: local_ops,
             fanout: fanout.clone(),
             search: search.clone(),
+            load: load.clone(),
+            sessions_max: config.limits.sessions_max as u64,
             tasks: tasks.clone(),
         }));
         let controller = Controller {
@@ -338,6 +365,8 @@ impl Node {
             groups: groups.clone(),
             peers: peers.clone(),
             maps: maps.clone(),
+            hands: hands.clone(),
+            steward: Steward { survey, settings: files.layout, metrics: metrics.layout.clone() },
             tasks: tasks.child(),
         };
         let fanout_duty = FanoutDuty { fanout: fanout.clone(), groups: groups.clone(), tasks: tasks.child() };
@@ -367,6 +396,7 @@ impl Node {
             peers: peers.clone(),
             controller: controller.clone(),
             duties,
+            metrics: metrics.layout.clone(),
             patience: 2 * election_max,
             tasks: tasks.clone(),
         };
@@ -374,6 +404,8 @@ impl Node {
         replicas.start();
         controller.start();
         tasks.on(&Handle::current()).spawn("push.reload", push::reload(providers.clone()));
+        tasks.spawn("cluster.drain", load.drain.clone().follow(id, maps.clone()));
+        tasks.spawn("edge.empty", edge.clone().empty_while(load.drain.watch(), files.layout.move_within()));
         tasks.spawn("service.receipts", service.clone().run_receipts());
         tasks.spawn("telemetry.node", show(metrics.node, service.clone()));
         tasks.spawn("fanout.keep_looking", fanout.clone().keep_looking());
@@ -421,6 +453,7 @@ impl Node {
             failed: failed_seen,
             registry,
             token_key: files.token_key,
+            hands,
             _ops: ops,
         })
     }
@@ -544,13 +577,7 @@ impl Node {
 
     async fn hand_over_one(&self, group: GroupHandle) -> bool {
         let map = self.service.router().maps().current();
-        let Some(row) = map.groups.get(&group.id()) else { return false };
-        let mut others: Vec<NodeId> = Vec::new();
-        for node in row.preference.iter().chain(&row.replicas) {
-            if *node != self.id && !others.contains(node) && self.peers.reachable(*node) {
-                others.push(*node);
-            }
-        }
+        let others = self.hands.candidates(&group, &map);
         let alone = others.is_empty();
         for to in others {
             if let Err(error) = group.transfer(to).await {
@@ -559,7 +586,7 @@ impl Node {
             }
             let mut lead = group.leader();
             let taken = lead.wait_for(|lead| lead.leader.is_some_and(|leader| leader != self.id));
-            if tokio::time::timeout(HAND_OVER_MAX, taken).await.is_ok_and(|taken| taken.is_ok()) {
+            if tokio::time::timeout(TAKEN_MAX, taken).await.is_ok_and(|taken| taken.is_ok()) {
                 return true;
             }
         }
@@ -688,8 +715,6 @@ async fn serve_http(address: SocketAddr, service: &Service, registry: &Arc<Regis
 const MAP_KEY: &str = "map";
 /// Key of the nodes met.
 const KNOWN_KEY: &str = "peers/3";
-/// For one replica to take a leadership; then the next one is asked.
-const HAND_OVER_MAX: Duration = Duration::from_secs(1);
 /// For close frames to leave.
 const CLOSE_FRAMES_MAX: Duration = Duration::from_millis(250);
 /// One step of a shutdown.

@@ -68,6 +68,14 @@ pub trait Disk: Send + Sync + 'static {
     fn rebuilt(&self, _group: GroupId) -> Result<(), WriteFailed> {
         Ok(())
     }
+    /// Whether there is anything of a group.
+    fn holds(&self, _group: GroupId) -> bool {
+        false
+    }
+    /// About how many bytes a group's rows take.
+    fn bytes(&self, _group: GroupId) -> u64 {
+        0
+    }
     /// What is wrong with this node.
     fn quirk(&self) -> Quirk {
         Quirk::default()
@@ -222,6 +230,12 @@ impl Disk for Storage {
     }
     fn rebuilt(&self, group: GroupId) -> Result<(), WriteFailed> {
         Self::rebuilt(self, group)
+    }
+    fn holds(&self, group: GroupId) -> bool {
+        Self::holds(self, group)
+    }
+    fn bytes(&self, group: GroupId) -> u64 {
+        Self::bytes(self, group)
     }
     fn identity(&self) -> Identity {
         self.identity()

@@ -233,6 +233,11 @@ impl GroupHandle {
         }
     }
 
+    /// Entries of the log, ever, applied or not.
+    pub fn entries(&self) -> u64 {
+        self.0.raft.metrics().borrow_watched().last_log_index.map_or(0, |last| last + 1)
+    }
+
     /// The replica's state now.
     ///
     /// # Errors

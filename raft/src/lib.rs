@@ -50,7 +50,7 @@ pub use inbound::Answers;
 pub use lanes::{LaneId, Lanes};
 pub use metrics::{QueueReject, RaftMetrics};
 pub use proposer::Now;
-pub use rebuild::WithdrawError;
+pub use rebuild::{Members, WithdrawError};
 pub use recent::{Recent, RecentLimits};
 pub use registry::{Groups, GroupsOptions};
 pub use transport::{PeerTransport, SnapshotPart, SnapshotReadError, SnapshotSource, TransportError};

@@ -15,7 +15,7 @@ use kith_machine::reply::Reply;
 use kith_wire::{
     id::{NodeId, Timestamp},
     limit::{BATCH_BYTES_MAX, BATCH_ITEMS_MAX},
-    log::{Batch, Command, Item},
+    log::{Batch, Command, Item, NodeRow},
 };
 use openraft::{
     errors::{ClientWriteError, ForwardToLeader, RaftError},
@@ -293,14 +293,22 @@ fn weight(item: &Item) -> usize {
         Command::Act { act, .. } => act.bytes() + act.bytes() / 4,
         Command::CreateGroup { title, members, .. } => title.len() + 10 * members.len(),
         Command::MergeRefs { refs, .. } => refs.iter().map(|r| FLAT + r.title.len() + r.preview.len() + 10 * r.mentions.len()).sum(),
-        Command::PutNode { node } => node.address.len() + node.http.len() + node.zone.len() + node.host.len(),
+        Command::PutNode { node } => labels(node),
         Command::PutGroup { group } => 20 * group.replicas.len(),
+        Command::ChangeMap { nodes, groups, .. } => {
+            let groups = groups.iter().map(|group| FLAT + 20 * group.replicas.len());
+            nodes.iter().map(|node| FLAT + labels(node)).chain(groups).sum()
+        }
         Command::CreateUser { name, .. }
         | Command::ReserveName { name, .. }
         | Command::ConfirmName { name, .. }
         | Command::ReleaseName { name, .. } => name.len(),
         _ => 0,
     }
+}
+
+const fn labels(node: &NodeRow) -> usize {
+    node.address.len() + node.http.len() + node.zone.len() + node.host.len()
 }
 
 #[cfg(test)]

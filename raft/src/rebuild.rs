@@ -24,7 +24,7 @@ use kith_wire::{
 };
 use openraft::{ChangeMembers, async_runtime::watch::WatchReceiver as _};
 use thiserror::Error;
-use tokio::{sync::Notify, task::spawn_blocking};
+use tokio::{sync::Notify, task::spawn_blocking, time::timeout};
 
 use crate::{
     error::ProposeError,
@@ -78,6 +78,17 @@ impl Met {
     }
 }
 
+/// A group's members, as one of its replicas knows them.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Members {
+    /// Of all sets in force.
+    pub voters: BTreeSet<NodeId>,
+    /// Who does not vote.
+    pub learners: BTreeSet<NodeId>,
+    /// The last change is over: committed, and applied here.
+    pub settled: bool,
+}
+
 impl Groups {
     /// The next group in which damage was met while it ran: [`Groups::quarantine`] it. Cancel safe.
     pub async fn damaged(&self) -> GroupId {
@@ -87,6 +98,16 @@ impl Groups {
     /// Whether a group's replica can be relied on.
     pub fn condition(&self, group: GroupId) -> Condition {
         self.storage().condition(group).0
+    }
+
+    /// Whether there is a replica of the group here that can be relied on: an open one, or one on the disk.
+    pub fn holds(&self, group: GroupId) -> bool {
+        self.get(group).is_some() || (self.condition(group) == Condition::Sound && self.storage().holds(group))
+    }
+
+    /// About how many bytes a group's replica takes on this node's disk.
+    pub fn bytes(&self, group: GroupId) -> u64 {
+        self.storage().bytes(group)
     }
 
     /// Closes a group and keeps it closed until the others have taken this replica out of it.
@@ -116,7 +137,12 @@ impl Groups {
                 continue;
             }
             match self.transport().ask(peer, Ask::Withdraw { group }, WITHDRAW_MAX).await {
-                Ok(Told::Vote { vote, granted: true, last: Some(out) }) => return self.begin_anew(group, vote, out.index).await,
+                Ok(Told::Vote { vote, granted: true, last: Some(out) }) => {
+                    self.begin_anew(group, vote, out.index).await?;
+                    self.metrics().rebuilds_begun.inc();
+                    tracing::warn!(node = %self.node(), %group, "raft.rebuild: the replica is out of its group and begins anew");
+                    return Ok(());
+                }
                 Err(TransportError::Refused(_, Refusal { leader: Some(leader), .. })) => next.push_front(leader),
                 Ok(_) | Err(_) => {}
             }
@@ -124,12 +150,62 @@ impl Groups {
         Err(WithdrawError::NoLeader(group))
     }
 
+    /// Gives up a replica that the map no longer gives this node: once a leader says that it is out, it is closed and all of it is forgotten, but for
+    /// what it must not vote against. Says whether that was done; it is safe to try at any time. One that was closed and is not out after all has to be
+    /// opened again.
+    ///
+    /// # Errors
+    /// The store has failed.
+    pub async fn leave(&self, group: GroupId, others: &BTreeSet<NodeId>) -> Result<bool, WithdrawError> {
+        if self.out_of(group, others).await.is_none() {
+            return Ok(false);
+        }
+        // Open, it could come in again and acknowledge what is then forgotten: what counts is an answer that is given while it is closed.
+        self.close(group).await;
+        let Some((vote, out)) = self.out_of(group, others).await else { return Ok(false) };
+        self.begin_anew(group, vote, out).await?;
+        Ok(true)
+    }
+
+    async fn out_of(&self, group: GroupId, others: &BTreeSet<NodeId>) -> Option<(Vote, LogIndex)> {
+        let mut asked = BTreeSet::from([self.node()]);
+        let mut next: VecDeque<NodeId> = others.iter().copied().collect();
+        while let Some(peer) = next.pop_front() {
+            if !asked.insert(peer) {
+                continue;
+            }
+            match self.transport().ask(peer, Ask::IsOut { group }, WITHDRAW_MAX).await {
+                Ok(Told::Vote { vote, granted: true, last: Some(out) }) => return Some((vote, out.index)),
+                Ok(Told::Vote { .. }) => return None,
+                Err(TransportError::Refused(_, Refusal { leader: Some(leader), .. })) => next.push_front(leader),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        None
+    }
+
+    /// As a leader: whether a peer is out of the group, as its members have committed it.
+    pub(crate) async fn is_out(&self, from: NodeId, group: GroupId) -> Result<Told, Refusal> {
+        let handle = self.get(group).ok_or_else(|| refusal(Code::NotFound, format!("group {group} is not open here")))?;
+        let confirmed = timeout(WITHDRAW_MAX, handle.read_barrier()).await;
+        match confirmed {
+            Ok(Ok(())) => {}
+            Ok(Err(ProposeError::NotLeader { leader, .. })) => return Err(Refusal::not_leader(leader)),
+            Ok(Err(error)) => return Err(refusal(Code::Busy, error.to_string())),
+            Err(_) => return Err(refusal(Code::Timeout, "the others did not confirm it in time".into())),
+        }
+        let Members { voters, learners, settled } = handle.members();
+        let metrics = handle.raft().metrics();
+        let metrics = metrics.borrow_watched();
+        let out = metrics.membership_config.log_id().as_ref().map(log_id_out);
+        let granted = settled && !voters.contains(&from) && !learners.contains(&from);
+        Ok(Told::Vote { vote: vote_out(&metrics.vote), granted, last: out })
+    }
+
     async fn begin_anew(&self, group: GroupId, vote: Vote, out: LogIndex) -> Result<(), WithdrawError> {
         let storage = Arc::clone(self.storage());
         let begun = spawn_blocking(move || storage.begin_anew(group, vote, out)).await;
         begun.map_err(|join| WithdrawError::Store(Box::new(join)))?.map_err(|error| WithdrawError::Store(Box::new(error)))?;
-        self.metrics().rebuilds_begun.inc();
-        tracing::warn!(node = %self.node(), %group, "raft.rebuild: the replica is out of its group and begins anew");
         Ok(())
     }
 
@@ -144,8 +220,8 @@ impl Groups {
             // From the answer on the peer forgets what it has promised: this must be the leader, now, not one that has been succeeded.
             handle.read_barrier().await.map_err(not_led)?;
             let _changing = handle.0.changing.lock().await;
-            let (voters, learners, is_settled) = handle.members();
-            if !is_settled {
+            let Members { voters, learners, settled } = handle.members();
+            if !settled {
                 return Err(refusal(Code::Busy, format!("group {group} is changing its members")));
             }
             if voters.contains(&from) {
@@ -158,9 +234,7 @@ impl Groups {
             }
             Ok(())
         };
-        tokio::time::timeout(WITHDRAW_MAX, out)
-            .await
-            .unwrap_or_else(|_| Err(refusal(Code::Timeout, "the others did not commit it in time".into())))?;
+        timeout(WITHDRAW_MAX, out).await.unwrap_or_else(|_| Err(refusal(Code::Timeout, "the others did not commit it in time".into())))?;
         let metrics = handle.raft().metrics();
         let metrics = metrics.borrow_watched();
         let out = metrics.membership_config.log_id().as_ref().map(log_id_out);
@@ -192,8 +266,8 @@ impl Groups {
 }
 
 impl GroupHandle {
-    /// Voters of all sets in force, learners, and whether the last change is committed and applied here.
-    fn members(&self) -> (BTreeSet<NodeId>, BTreeSet<NodeId>, bool) {
+    /// Who is in the group, as this replica knows it.
+    pub fn members(&self) -> Members {
         let metrics = self.raft().metrics();
         let metrics = metrics.borrow_watched();
         let stored = &metrics.membership_config;
@@ -201,7 +275,16 @@ impl GroupHandle {
         let learners = stored.membership().learner_ids().map(NodeId::new).collect();
         let is_joint = stored.membership().get_joint_config().len() > 1;
         let at = stored.log_id().as_ref().map(|id| id.index);
-        (voters, learners, !is_joint && at <= metrics.last_applied.as_ref().map(|id| id.index))
+        Members { voters, learners, settled: !is_joint && at <= metrics.last_applied.as_ref().map(|id| id.index) }
+    }
+
+    /// As a leader: how many entries of this log a member is known to lack; `None`: it is no member, nothing is known, or this node does not lead.
+    pub fn lag(&self, node: NodeId) -> Option<u64> {
+        let metrics = self.raft().metrics();
+        let metrics = metrics.borrow_watched();
+        let last = metrics.last_log_index.unwrap_or(0);
+        let matched = metrics.replication.as_ref()?.get(&node.get())?.as_ref()?.index;
+        Some(last.saturating_sub(matched))
     }
 
     async fn remove_learners(&self, nodes: BTreeSet<NodeId>) -> Result<(), ProposeError> {
@@ -210,7 +293,8 @@ impl GroupHandle {
     }
 
     /// As a leader: brings the group's voters one step nearer to these: first learners, then, once they have caught up, voters; who is not wanted
-    /// goes when all others are there. Says whether they are the voters.
+    /// goes when all others are there, so that there are never fewer that have caught up. A leader does not take itself out: it has to hand
+    /// over first ([`GroupHandle::transfer`]), to one of these that votes. Says whether they are the voters.
     ///
     /// # Errors
     /// This node does not lead, or another change is under way.
@@ -219,8 +303,8 @@ impl GroupHandle {
             return Err(crate::proposer::not_leader(self.leadership()));
         }
         let Ok(_changing) = self.0.changing.try_lock() else { return Ok(false) };
-        let (voters, learners, is_settled) = self.members();
-        if voters == *wanted && learners.is_empty() && is_settled {
+        let Members { voters, learners, settled } = self.members();
+        if voters == *wanted && learners.is_empty() && settled {
             return Ok(true);
         }
         let is_joint = self.raft().metrics().borrow_watched().membership_config.membership().get_joint_config().len() > 1;
@@ -231,23 +315,17 @@ impl GroupHandle {
             self.change_membership(newer).await?;
             return Ok(false);
         }
-        if !is_settled {
+        if !settled {
             return Ok(false);
         }
         if let Some(new) = wanted.iter().find(|node| !voters.contains(node) && !learners.contains(node)) {
             self.add_learner(*new).await?;
             return Ok(false);
         }
-        let progress = {
-            let metrics = self.raft().metrics();
-            let metrics = metrics.borrow_watched();
-            let last = metrics.last_log_index.unwrap_or(0);
-            let matched = |node: NodeId| metrics.replication.as_ref()?.get(&node.get())?.as_ref().map(|id| id.index);
-            let ready = wanted.iter().copied().filter(|node| learners.contains(node) && matched(*node).is_some_and(|at| at + CAUGHT_UP >= last));
-            ready.collect::<BTreeSet<_>>()
-        };
+        let has_caught_up = |node: &NodeId| self.lag(*node).is_some_and(|lag| lag <= CAUGHT_UP);
+        let progress: BTreeSet<NodeId> = wanted.iter().copied().filter(|node| learners.contains(node) && has_caught_up(node)).collect();
         let ready: BTreeSet<NodeId> = wanted.iter().copied().filter(|node| voters.contains(node) || progress.contains(node)).collect();
-        if ready == *wanted && voters != *wanted {
+        if ready == *wanted && voters != *wanted && wanted.contains(&self.0.me) {
             self.change_membership(ready).await?;
         } else if !progress.is_empty() {
             self.change_membership(voters.union(&progress).copied().collect()).await?;

@@ -342,6 +342,7 @@ impl Groups {
             Ask::Vote { group, vote, last, pre, transfer } => self.vote(group, vote, last, pre, transfer).await,
             Ask::TransferLeader { group, from: leader, to, last } => self.take_leadership(group, leader, to, last).await,
             Ask::Withdraw { group } => self.let_go(from, group).await,
+            Ask::IsOut { group } => self.is_out(from, group).await,
             Ask::Heartbeats(heartbeats) => Ok(Told::Heartbeats(join_all(heartbeats.into_iter().map(|beat| self.heartbeat(beat))).await)),
             _ => Err(refusal(Code::Unsupported, format!("node {from} asked raft for something else"))),
         }

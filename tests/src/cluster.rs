@@ -5,7 +5,7 @@
 //! what each node knows. Not here: what clients do ([`crate::device`]), whether it was right ([`crate::history`]).
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     net::{SocketAddr, UdpSocket},
     path::{Path, PathBuf},
@@ -20,15 +20,18 @@ use kith::{
     cluster::{
         ClusterFiles, NodeSpec, add_node,
         bootstrap::bootstrap,
-        files::{ClusterSpec, PresenceFanout, PresenceSettings},
+        files::{ClusterSpec, LayoutSettings, PresenceFanout},
+        map::Located,
     },
     config::Config,
 };
 use kith_client::{Backfill, Client, Door, Login, Trust};
 use kith_raft::FailPoints;
 use kith_wire::{
-    client::{Answer, Request},
-    id::{Bucket, ChannelId, DeviceId, GroupId, NodeId, UserId},
+    client::{Answer, Refusal, Request},
+    id::{Bucket, ChannelId, DeviceId, GroupId, NodeId, RegionId, UserId},
+    layout::{LayoutAnswer, LayoutRequest},
+    log::NodeState,
     peer::Caller,
 };
 use tokio::time::{Instant, sleep, timeout};
@@ -93,7 +96,7 @@ impl Cluster {
                 .collect(),
         };
         bootstrap(folder.path(), &spec).expect("a new cluster");
-        say_presence(folder.path(), &setup.presence);
+        say_settings(folder.path(), &setup);
         let files = ClusterFiles::load(&folder.path().join("cluster")).expect("the cluster's files");
         let place = |socket: &UdpSocket| Place { address: address(socket), node: None, failpoints: FailPoints::default() };
         let nodes = sockets.iter().map(|(id, socket)| (*id, place(socket))).collect();
@@ -173,6 +176,74 @@ impl Cluster {
         self.nodes.remove(&dead);
         self.nodes.insert(new, Place { address, node: None, failpoints: FailPoints::default() });
         self.start_node(new, Some(socket)).await;
+    }
+
+    /// Adds a node in a zone of its own, and starts it, as an operator does.
+    pub async fn add(&mut self, node: u64) {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        let address = socket.local_addr().expect("a bound socket").to_string();
+        let zone = format!("zone-{node}");
+        let spec = NodeSpec { id: node, address: address.clone(), http: String::new(), region: 0, zone: zone.clone(), host: String::new() };
+        add_node(self.folder.path(), &spec).expect("the new node's folder");
+        let asked = LayoutRequest::AddNode {
+            node: NodeId::new(node),
+            address: address.clone(),
+            http: String::new(),
+            region: RegionId::FIRST,
+            zone,
+            host: String::new(),
+            capacity: 1,
+        };
+        self.layout(asked).await.expect("the node is added");
+        self.nodes.insert(node, Place { address, node: None, failpoints: FailPoints::default() });
+        self.start_node(node, Some(socket)).await;
+    }
+
+    /// Waits until a node has left, and ends it.
+    pub async fn wait_left(&mut self, node: u64) {
+        self.wait_for(&format!("node {node} has left"), async || {
+            self.map().nodes.get(&NodeId::new(node)).is_some_and(|row| row.state == NodeState::Left)
+        })
+        .await;
+        let place = self.nodes.remove(&node).expect("a node of the cluster");
+        if let Some(running) = place.node {
+            running.shutdown().await;
+        }
+    }
+
+    /// What an operator asks about nodes and groups, at a running node; asked again while nobody leads.
+    ///
+    /// # Errors
+    /// The cluster refuses.
+    pub async fn layout(&self, asked: LayoutRequest) -> Result<LayoutAnswer, Refusal> {
+        let operator = Caller { user: UserId::new(0), device: DeviceId::new(1), admin: true, trace: 0, key: None };
+        let last = *self.running().last().expect("a node that runs");
+        match self.node(last).service().handle(&operator, Request::Layout(asked), Instant::now() + PATIENCE).await? {
+            Answer::Layout(answer) => Ok(answer),
+            other => panic!("another answer: {other:?}"),
+        }
+    }
+
+    /// The newest map of the nodes that run.
+    pub fn map(&self) -> Arc<Located> {
+        let maps = self.running().into_iter().map(|node| self.node(node).service().router().maps().current());
+        maps.max_by_key(|map| map.epoch).expect("a node that runs")
+    }
+
+    /// Waits until every group has the members that the map gives it, and nodes hold no others.
+    pub async fn wait_members(&self) {
+        self.wait_for("every group has the members that the map gives it", async || {
+            let map = self.map();
+            map.groups.values().all(|row| {
+                let wanted: BTreeSet<NodeId> = row.replicas.iter().copied().collect();
+                let Some(leader) = self.leader_now(row.group) else { return false };
+                let members = self.node(leader).groups().get(row.group).map(|group| group.members()).unwrap_or_default();
+                let is_held = |node: &u64| self.node(*node).groups().get(row.group).is_some();
+                let held: BTreeSet<NodeId> = self.running().into_iter().filter(is_held).map(NodeId::new).collect();
+                members.settled && members.voters == wanted && members.learners.is_empty() && held.is_subset(&wanted)
+            })
+        })
+        .await;
     }
 
     /// Cuts the links between two nodes.
@@ -520,13 +591,16 @@ impl Cluster {
     }
 }
 
-/// Writes how presence is told into the cluster's files, as an operator does before the first start.
-fn say_presence(folder: &Path, presence: &PresenceSettings) {
+/// Writes the cluster's own settings into its files, as an operator does before the first start.
+fn say_settings(folder: &Path, Setup { presence, layout, .. }: &Setup) {
     let path = folder.join("cluster/cluster.toml");
     let text = std::fs::read_to_string(&path).expect("the cluster's file");
     let told = match presence.fanout {
         PresenceFanout::Screens => "screens",
         PresenceFanout::All => "all",
     };
-    std::fs::write(&path, format!("{text}\n[presence]\nfanout = \"{told}\"\ngrace_s = {}\n", presence.grace_s)).expect("written");
+    let presence = format!("[presence]\nfanout = \"{told}\"\ngrace_s = {}\n", presence.grace_s);
+    let LayoutSettings { balance, calm_s, move_within_s, down_after_s } = layout;
+    let layout = format!("[layout]\nbalance = {balance}\ncalm_s = {calm_s}\nmove_within_s = {move_within_s}\ndown_after_s = {down_after_s}\n");
+    std::fs::write(&path, format!("{text}\n{presence}\n{layout}")).expect("written");
 }

@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use kith::{
     auth::{issuer::IssuerConfig, reset::ResetConfig},
-    cluster::files::PresenceSettings,
+    cluster::files::{LayoutSettings, PresenceSettings},
 };
 use kith_raft::{GroupsConfig, Retention, Timers, storage};
 
@@ -33,6 +33,8 @@ pub struct Setup {
     pub reset: Option<ResetConfig>,
     /// How presence is told; of a grace that a scenario can wait for.
     pub presence: PresenceSettings,
+    /// What the cluster moves by itself; nothing is balanced unless a scenario says so.
+    pub layout: LayoutSettings,
 }
 
 impl Default for Setup {
@@ -50,6 +52,7 @@ impl Default for Setup {
             issuers: Vec::new(),
             reset: None,
             presence: PresenceSettings { grace_s: 4, ..PresenceSettings::default() },
+            layout: LayoutSettings { balance: false, move_within_s: 1, ..LayoutSettings::default() },
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     id::{
         ChannelId, ClientSeq, ClusterId, Conn, DeviceId, Incarnation, NodeId, RegionId, RequestId, Seq, SessionId, Timestamp, UserId, UserRev, hash,
     },
+    layout::{LayoutAnswer, LayoutRequest},
     limit,
     log::{IndexRow, MemberChange, Position, Record, Role},
     people::{PeopleAnswer, PeopleRequest},
@@ -163,6 +164,8 @@ pub enum Request {
     Presence(PresenceRequest),
     /// Of pushes.
     Push(PushRequest),
+    /// Of where groups stand; for operators.
+    Layout(LayoutRequest),
 }
 
 /// A text for a channel.
@@ -242,6 +245,8 @@ pub enum Answer {
     Presence(Vec<PresenceView>),
     /// Of pushes.
     Push(PushAnswer),
+    /// To `Layout`.
+    Layout(LayoutAnswer),
 }
 
 /// A channel, as a member sees it.

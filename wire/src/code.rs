@@ -139,6 +139,8 @@ codes! {
     WeakPassword = 4020, Never, "a password has at least 8 characters";
     /// As many of these as there may be: one must go first.
     LimitReached = 4021, Never, "no more of these: remove one first";
+    /// What was looked at before has changed since.
+    Outdated = 4040, Never, "it has changed meanwhile: look at it again";
     // 5xxx limited
     /// A queue is full or a rate is over its limit.
     Busy = 5001, After, "too busy, try again after the delay";

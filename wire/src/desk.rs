@@ -49,6 +49,16 @@ pub enum AuditAct {
     RemoveWebhook,
     /// 10: the cluster itself gave up on a webhook that failed for days.
     DisableWebhook,
+    /// 20: carries out what the planner says.
+    ApplyLayout,
+    /// 21: adds a node.
+    AddNode,
+    /// 22: empties a node for good.
+    Decommission,
+    /// 23: keeps a node that was being emptied.
+    Recommission,
+    /// 24: has a node give up sessions and leaderships, or take them again.
+    Drain,
 }
 
 impl AuditAct {
@@ -65,6 +75,11 @@ impl AuditAct {
             Self::AddWebhook => "add-webhook",
             Self::RemoveWebhook => "remove-webhook",
             Self::DisableWebhook => "disable-webhook",
+            Self::ApplyLayout => "apply-layout",
+            Self::AddNode => "add-node",
+            Self::Decommission => "decommission",
+            Self::Recommission => "recommission",
+            Self::Drain => "drain",
         }
     }
 }

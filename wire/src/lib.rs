@@ -17,6 +17,7 @@ pub mod hello;
 pub mod hex;
 pub mod hook;
 pub mod id;
+pub mod layout;
 pub mod limit;
 pub mod log;
 pub mod peer;

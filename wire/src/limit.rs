@@ -232,6 +232,12 @@ pub const PUSH_SETTLED_MAX: usize = 64;
 pub const PUSH_REASON_CHARS_MAX: usize = 120;
 /// Edges of one `Discover` answer.
 pub const EDGES_MAX: usize = 8;
+/// Groups, moves, or lines of a plan in one answer to an operator. The rest is counted.
+pub const LAYOUT_LINES_MAX: usize = 400;
+/// An address or a label of a node, in bytes.
+pub const NODE_LABEL_BYTES_MAX: usize = 256;
+/// Nodes and groups that one command changes together. The rest goes into the next one.
+pub const MAP_CHANGE_ROWS_MAX: usize = 1_000;
 /// Refs of one pending set before it is proposed early.
 pub const REFS_PENDING_MAX: usize = 4_096;
 /// A snapshot chunk, in bytes.

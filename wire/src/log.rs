@@ -211,6 +211,8 @@ pub enum Command {
     PutGroup { group: GroupRow },
     /// Gives a run of buckets to a group.
     PutRun { run: RunRow },
+    /// Changes nodes and groups together, if the map has this epoch: who proposes it has seen all that it changes.
+    ChangeMap { at: MapEpoch, nodes: Vec<NodeRow>, groups: Vec<GroupRow> },
 }
 
 /// What the leader learnt from the other side's home before a direct channel's first record.

@@ -16,6 +16,7 @@ use crate::{
         BootEpoch, CallKey, ChannelId, ClusterId, Conn, DeviceId, GroupId, LogIndex, MapEpoch, NodeId, RequestId, Seq, SessionId, StoreId, Term,
         Timestamp, UserId, UserRev,
     },
+    layout::NodeLoad,
     log::{ClusterMap, EnterDevice, Entry, IndexRow, LogId, Membership, Position, Record, Ref, UnderKey, UserChange, Vote},
     people::ProfileView,
     presence::{PresencePush, PresenceTold, PresenceView, PresenceWatch},
@@ -103,6 +104,12 @@ pub enum Ask {
     SearchScope { group: GroupId, caller: Caller, words: String },
     /// Which of the edge's users look at users of this group; to its leader.
     Watch { group: GroupId, boot: BootEpoch, watches: Vec<PresenceWatch> },
+    /// Raft: whether the asker is out of the group, which a quorum of it has just confirmed. Answered as `Withdraw`, granted if it is; nothing is done.
+    IsOut { group: GroupId },
+    /// What this node knows that the planner needs.
+    Load,
+    /// Give up sessions and leaderships until this node is started anew, or take them again.
+    Drain { on: bool },
 }
 
 /// An answer of another node.
@@ -134,6 +141,8 @@ pub enum Told {
     SearchScope(SearchScope),
     /// To `Watch`.
     Watched { group: GroupId, told: PresenceTold },
+    /// To `Load`.
+    Load(NodeLoad),
 }
 
 /// Something that needs no answer on the stream.
@@ -398,7 +407,7 @@ pub struct RegisteredSession {
 }
 
 /// The pair's beat.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Beat {
     /// Version of the sender's map.
     pub map_epoch: MapEpoch,
@@ -406,6 +415,12 @@ pub struct Beat {
     pub leads: Vec<(GroupId, Term)>,
     /// What the sender's store has synced, ever: rises with each synced batch, over restarts.
     pub synced_batches: u64,
+    /// Sessions that it holds.
+    pub sessions: u64,
+    /// Sessions that it can hold; 0: not told.
+    pub sessions_max: u64,
+    /// It gives up sessions and leaderships.
+    pub drains: bool,
 }
 
 /// Refs and bodies from a channel's leader to one node, at most one frame per 5 ms.

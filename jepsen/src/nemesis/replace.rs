@@ -1,5 +1,6 @@
-//! Disks that are not what the cluster knows: an empty one, an old copy; and nodes that are gone. Each ends as an operator ends it: the node is seen
-//! to be refused as itself, then a new one takes its place with `kith node replace`, and is waited for until its replicas are whole.
+//! Disks that are not what the cluster knows: an empty one, an old copy; and nodes that are gone or leave. Each ends as an operator ends it: the node is
+//! seen to be refused as itself, then a new one takes its place with `kith node replace`, and is waited for until its replicas are whole. One that leaves is
+//! emptied with `kith node decommission` and waited for until it has left; then another one is added in its place.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,11 +37,17 @@ pub(super) enum Broken {
     Old(PathBuf),
     /// The node is gone, and another one comes in its place.
     Gone,
+    /// The node runs; it is to be emptied, and another one to be added.
+    Leaves,
 }
 
 /// Breaks a node's disk, or takes the node away.
 pub(super) fn install(node: &Node, nemesis: Nemesis) -> anyhow::Result<Broken> {
     let data = node.disk.mount_point.join("data");
+    // Every other member, so that both ways to go are gone.
+    if nemesis == Nemesis::Member && !node.member().is_multiple_of(2) {
+        return Ok(Broken::Leaves);
+    }
     node.kill()?;
     match nemesis {
         Nemesis::DiskOld => {
@@ -60,6 +67,9 @@ pub(super) fn install(node: &Node, nemesis: Nemesis) -> anyhow::Result<Broken> {
 pub(super) async fn heal(lab: &Arc<Lab>, at: usize, broken: Broken) -> anyhow::Result<Evidence> {
     let node = &lab.nodes[at];
     let data = node.disk.mount_point.join("data");
+    if matches!(broken, Broken::Leaves) {
+        return leave(lab, at).await;
+    }
     if let Broken::Old(copy) = &broken {
         // It must have gone on after the copy, and shown it.
         node.ready(REFUSED_WITHIN).await?;
@@ -100,6 +110,45 @@ pub(super) async fn heal(lab: &Arc<Lab>, at: usize, broken: Broken) -> anyhow::R
     let seen = if is_gone { "" } else { "refused as itself, then " };
     let note = format!("node {dead} {seen}replaced by node {new}, whose replicas {}", if is_whole { "are whole" } else { "are NOT whole" });
     Ok(super::bit(u64::from(is_whole), &note))
+}
+
+/// A node is emptied and leaves, and another one is added where it stood.
+async fn leave(lab: &Arc<Lab>, at: usize) -> anyhow::Result<Evidence> {
+    let node = &lab.nodes[at];
+    let (old, new) = (node.member().to_string(), lab.nodes.iter().map(Node::member).max().unwrap_or(0) + 1);
+    let (address, http) = (format!("{}:{}", node.place.address, crate::lab::PORT), format!("{}:{}", node.place.address, crate::lab::HTTP_PORT));
+    let seconds = WHOLE_WITHIN.as_secs().to_string();
+    let emptied = retried(lab, &["node", "decommission", &old, "--wait", &seconds], WHOLE_WITHIN).await;
+    let has_left = emptied.as_ref().is_ok_and(|answer| answer.get("state") == Some(&json!("left")));
+    if let Err(error) = &emptied {
+        eprintln!("warning: {error:#}");
+    }
+    let moved = emptied.ok().and_then(|answer| answer.get("replicas").and_then(serde_json::Value::as_u64)).unwrap_or(0);
+    node.kill()?;
+    let data = node.disk.mount_point.join("data");
+    if data.exists() {
+        std::fs::remove_dir_all(&data).context("emptying a disk")?;
+    }
+    if has_left {
+        let (id, zone) = (new.to_string(), format!("zone-{new}"));
+        retried(lab, &["node", "add", "--id", &id, "--address", &address, "--http", &http, "--zone", &zone], REPLACED_WITHIN).await?;
+        node.become_member(new, &lab.cluster());
+    }
+    node.start()?;
+    let note = format!("node {old} {}, {moved} replicas moved off it; node {new} was added", if has_left { "left" } else { "did NOT leave" });
+    Ok(super::bit(u64::from(has_left), &note))
+}
+
+/// A command that a cluster in trouble may refuse for a moment.
+async fn retried(lab: &Arc<Lab>, args: &[&str], within: Duration) -> anyhow::Result<serde_json::Value> {
+    let until = Instant::now() + within;
+    loop {
+        match lab.kith(args, within + REPLACED_WITHIN).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) if Instant::now() > until => return Err(error),
+            Err(_) => tokio::time::sleep(LOOK).await,
+        }
+    }
 }
 
 /// Starts a node on a disk that is not its own; gives what is wrong with how that ended, and nothing if the cluster refused it and it ended for

@@ -232,8 +232,12 @@ pub(crate) fn settings(plan: &Plan) -> Vec<&'static str> {
 
 /// What is added to the cluster's file before the first start.
 pub(crate) fn cluster_settings(plan: &Plan) -> String {
-    let is_watched = plan.request.workloads.iter().any(|workload| matches!(workload, Workload::Presence | Workload::Push));
-    if is_watched { format!("\n[presence]\ngrace_s = {}\n", presence::GRACE_S) } else { String::new() }
+    // Leaders go where faults send them and nowhere else, so that a run can be repeated; `member` is what moves them.
+    let mut settings = "\n[layout]\nbalance = false\nmove_within_s = 5\n".to_owned();
+    if plan.request.workloads.iter().any(|workload| matches!(workload, Workload::Presence | Workload::Push)) {
+        settings += &format!("\n[presence]\ngrace_s = {}\n", presence::GRACE_S);
+    }
+    settings
 }
 
 /// Prepares and starts the loads.

@@ -21,6 +21,7 @@ mod failure;
 pub(crate) mod fuzz;
 mod group;
 mod history;
+mod layout;
 mod list;
 mod login;
 mod make;
@@ -59,7 +60,7 @@ Exit codes:
   3  no node could be reached, or none answered in time
   4  the cluster refused
   5  something on this machine is missing or cannot be used
-  6  the cluster refused this node's data directory: it is empty, an old copy, or was replaced
+  6  the cluster refused this node's data directory: it is empty, an old copy, was replaced or decommissioned
 130  interrupted before the end";
 
 /// A distributed chat cluster, and the tools to talk to it.
@@ -98,6 +99,7 @@ enum Verb {
     Cluster(make::Args),
     Config(config::Args),
     Node(node::Args),
+    Layout(layout::Args),
 }
 
 /// What is wrong with the node that the program starts: nothing, and nothing that could be, in every build that is shipped.
@@ -173,6 +175,7 @@ impl Cli {
             Verb::Chat(args) => Some(args.cluster.clone()),
             Verb::Status(args) => Some(args.cluster.clone()),
             Verb::Node(args) => Some(args.cluster.clone()),
+            Verb::Layout(args) => Some(args.cluster.clone()),
         }
     }
 
@@ -218,6 +221,7 @@ impl Verb {
             Self::Chat(args) => Box::pin(chat::run(args, stop)).await,
             Self::Status(args) => until(stop, status::run(args)).await,
             Self::Node(args) => until(stop, node::run(args)).await,
+            Self::Layout(args) => until(stop, layout::run(args)).await,
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! In: leadership, beats, effects of the meta group. Out: proposals (the first map, who was met, ownership), newer maps for this node.
 //! Invariant: every step is idempotent and tried again; the rows decide. As a leader it brings the members of its groups to what
-//! the map says. Not here: moving buckets, this node's own replicas (`replica`).
+//! the map says, and hands its groups to who should lead them ([`hand`]). Not here: what the map should say (`steward`), moving buckets, this
+//! node's own replicas (`replica`).
 
 use std::{
     collections::BTreeMap,
@@ -12,18 +13,23 @@ use std::{
 
 use futures_util::future::join_all;
 use kith_machine::{
-    meta,
     reply::Reply,
     view::{Row, RowKey, Scan, StateView},
 };
 use kith_raft::{FeedError, GroupHandle, Groups};
 use kith_wire::{
+    code::Code,
     id::{BootEpoch, Bucket, GroupId, NodeId, StoreId, Term},
+    limit,
     log::{ClusterMap, Command, NodeRow, RunRow},
     peer::{Ask, Told},
 };
 
-use super::map::{Maps, run_of};
+use super::{
+    hand::Hands,
+    map::{Maps, run_of},
+    steward::{Steward, read},
+};
 use crate::{leadership::Duty, peer::Peers, supervise::Tasks};
 
 /// What the controller needs.
@@ -41,6 +47,10 @@ pub struct Controller {
     pub peers: Peers,
     /// The node's map.
     pub maps: Maps,
+    /// Hands leaderships over.
+    pub(crate) hands: Hands,
+    /// Looks after nodes and replicas while this node leads the meta group.
+    pub(crate) steward: Steward,
     /// Owner of the tasks.
     pub tasks: Tasks,
 }
@@ -61,7 +71,7 @@ impl Controller {
         let mut feed = meta.feed();
         loop {
             if !meta.is_rebuilding()
-                && let Some(map) = read_map(&meta)
+                && let Some(map) = read(&meta)
             {
                 self.maps.offer(map);
             }
@@ -105,40 +115,50 @@ impl Controller {
     /// Runs while this node leads the meta group.
     async fn lead_meta(self) {
         let mut ticks = tokio::time::interval(STEP);
+        let mut hand = self.hands.begin();
         loop {
             ticks.tick().await;
             let Some(meta) = self.groups.get(GroupId::META) else { return };
             propose_all(&meta, self.wanted(&meta)).await;
-            reconcile(&meta, &self.maps.current()).await;
+            let map = self.maps.current();
+            if !hand.step(&meta, &map).await {
+                reconcile(&meta, &map).await;
+            }
         }
     }
 
     fn wanted(&self, handle: &GroupHandle) -> Vec<Command> {
-        let Some(map) = read_map(handle) else { return Vec::new() };
+        let Some(map) = read(handle) else { return Vec::new() };
         let missing = missing_rows(&map, &self.first_map);
-        if missing.is_empty() { self.seen_anew(&map) } else { missing }
+        if missing.is_empty() { self.seen_anew(&map).into_iter().collect() } else { missing }
     }
 
-    fn seen_anew(&self, map: &ClusterMap) -> Vec<Command> {
+    /// Starts that the map does not know yet. Logged only if the map is still this one: of a node that is being emptied meanwhile nothing is undone.
+    fn seen_anew(&self, map: &ClusterMap) -> Option<Command> {
         let met = |node| if node == self.node { Some(self.identity) } else { self.peers.met(node) };
         let news = |row: &NodeRow| {
             let (store, boot) = met(row.node)?;
             let known = row.store.is_some_and(|known| known != store) || (row.store == Some(store) && boot <= row.boot);
-            (!known).then(|| Command::PutNode { node: NodeRow { store: Some(store), boot, ..row.clone() } })
+            (!known).then(|| NodeRow { store: Some(store), boot, ..row.clone() })
         };
-        map.nodes.values().filter_map(news).collect()
+        let nodes: Vec<NodeRow> = map.nodes.values().filter_map(news).take(limit::MAP_CHANGE_ROWS_MAX).collect();
+        (!nodes.is_empty()).then(|| Command::ChangeMap { at: map.epoch, nodes, groups: Vec::new() })
     }
 
     /// Runs while this node leads a group of data: takes the buckets that the map gives it.
     async fn lead_data(self, group: GroupId) {
         let mut ticks = tokio::time::interval(STEP);
+        let mut hand = self.hands.begin();
         loop {
             ticks.tick().await;
             let Some(handle) = self.groups.get(group) else { return };
             let own = |run: RunRow| Command::OwnBuckets { region: run.region, first: run.first, last: run.last, epoch: run.epoch };
-            let missing = not_owned(&handle, &self.maps.current(), group);
+            let map = self.maps.current();
+            let missing = not_owned(&handle, &map, group);
             propose_all(&handle, missing.into_iter().map(own).collect()).await;
-            reconcile(&handle, &self.maps.current()).await;
+            if !hand.step(&handle, &map).await {
+                reconcile(&handle, &map).await;
+            }
         }
     }
 }
@@ -161,6 +181,9 @@ impl Duty for ControllerDuty {
         let tasks = self.controller.tasks.child();
         let controller = self.controller.clone();
         if group == GroupId::META {
+            if let Some(meta) = controller.groups.get(group) {
+                tasks.spawn("cluster.steward", controller.steward.clone().run(meta));
+            }
             tasks.spawn("cluster.lead_meta", controller.lead_meta());
         } else {
             tasks.spawn("cluster.lead_data", controller.lead_data(group));
@@ -217,17 +240,13 @@ fn not_owned(handle: &GroupHandle, map: &ClusterMap, group: GroupId) -> Vec<RunR
     map.runs.values().filter(|run| run.group == group && !held(run)).copied().collect()
 }
 
-/// The map as this replica's rows have it, empty before the cluster is made; `None` when they cannot be read now.
-fn read_map(handle: &GroupHandle) -> Option<ClusterMap> {
-    let map = handle.reader().and_then(|reader| meta::map(&reader));
-    map.inspect_err(|error| tracing::error!(cause = %error, "cluster.map cannot be read")).ok()
-}
-
 /// All in one batch, in order. What fails is wanted again in the next step.
 async fn propose_all(group: &GroupHandle, commands: Vec<Command>) {
     let proposals = commands.into_iter().map(|command| group.propose(kith_machine::item(command)));
     for outcome in join_all(proposals).await {
         match outcome {
+            // Somebody changed the map meanwhile: it is looked at again.
+            Ok(Reply::Rejected(Code::Conflict)) => tracing::debug!(group = %group.id(), "cluster.controller: the map has changed"),
             Ok(Reply::Rejected(code)) => tracing::warn!(group = %group.id(), %code, "cluster.controller: rejected"),
             Ok(_) => {}
             Err(error) => tracing::debug!(group = %group.id(), cause = %error, "cluster.controller: not proposed"),

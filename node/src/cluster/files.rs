@@ -6,9 +6,13 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use kith_machine::{meta::plan, presence::GRACE};
+use kith_machine::{
+    meta::{layout::DOWN_AFTER_MS, plan},
+    presence::GRACE,
+};
 use kith_wire::{
     id::{ClusterId, MapEpoch, NodeId, RegionId},
     log::{ClusterMap, NodeRow, NodeState},
@@ -60,6 +64,8 @@ pub struct ClusterFiles {
     pub token_key: TokenKey,
     /// How presence is told.
     pub presence: PresenceSettings,
+    /// What the cluster moves by itself.
+    pub layout: LayoutSettings,
 }
 
 /// `[presence]` of `cluster.toml`: the same for the whole cluster.
@@ -79,6 +85,44 @@ impl Default for PresenceSettings {
 }
 
 impl PresenceSettings {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// `[layout]` of `cluster.toml`: the same for the whole cluster.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LayoutSettings {
+    /// Whether leaders and replicas are moved to balance. Repair, growth and emptying go on without.
+    pub balance: bool,
+    /// Nothing is balanced before all has been well for so many seconds.
+    pub calm_s: u64,
+    /// Sessions of a node that gives them up are told to move, spread over so many seconds.
+    pub move_within_s: u64,
+    /// What a node held is made elsewhere when it has been silent for so many seconds.
+    pub down_after_s: u64,
+}
+
+impl Default for LayoutSettings {
+    fn default() -> Self {
+        Self { balance: true, calm_s: 60, move_within_s: 60, down_after_s: DOWN_AFTER_MS / 1_000 }
+    }
+}
+
+impl LayoutSettings {
+    /// How long all must have been well.
+    pub const fn calm(&self) -> Duration {
+        Duration::from_secs(self.calm_s)
+    }
+    /// Over how long sessions move.
+    pub const fn move_within(&self) -> Duration {
+        Duration::from_secs(self.move_within_s)
+    }
+    /// How long a node is silent before it counts as gone.
+    pub const fn down_after(&self) -> Duration {
+        Duration::from_secs(self.down_after_s)
+    }
     fn is_default(&self) -> bool {
         *self == Self::default()
     }
@@ -137,6 +181,8 @@ struct Raw {
     groups: u32,
     #[serde(default, skip_serializing_if = "PresenceSettings::is_default")]
     presence: PresenceSettings,
+    #[serde(default, skip_serializing_if = "LayoutSettings::is_default")]
+    layout: LayoutSettings,
     nodes: Vec<NodeSpec>,
 }
 
@@ -152,7 +198,7 @@ impl ClusterFiles {
         let ca_pem = read(&folder.join("ca.pem"))?;
         let path = folder.join("token.key");
         let token_key = TokenKey::from_pem(&read(&path)?).map_err(|source| FilesError::TokenKey { path, source })?;
-        Ok(Self { id, spec: ClusterSpec { groups: raw.groups, nodes: raw.nodes }, ca_pem, token_key, presence: raw.presence })
+        Ok(Self { id, spec: ClusterSpec { groups: raw.groups, nodes: raw.nodes }, ca_pem, token_key, presence: raw.presence, layout: raw.layout })
     }
 
     /// The first map: what the meta group is told to log, by whichever node first leads it. The same on every node.
@@ -186,7 +232,13 @@ impl NodeSpec {
 }
 
 pub(super) fn render(id: ClusterId, spec: &ClusterSpec) -> Result<String, toml::ser::Error> {
-    toml::to_string(&Raw { id: id.to_string(), groups: spec.groups, presence: PresenceSettings::default(), nodes: spec.nodes.clone() })
+    toml::to_string(&Raw {
+        id: id.to_string(),
+        groups: spec.groups,
+        presence: PresenceSettings::default(),
+        layout: LayoutSettings::default(),
+        nodes: spec.nodes.clone(),
+    })
 }
 
 fn read(path: &Path) -> Result<String, FilesError> {

@@ -2,15 +2,21 @@
 //!
 //! In: a list of nodes. Out: the folder that they start from; then, while they run, the map that the meta group keeps, on every node.
 //! Invariant: the meta group's rows are the authority; what a node holds is a copy with an epoch, kept on disk, so that it serves with
-//! the meta group down. Not here: placement (kith-machine's planner), joining later.
+//! the meta group down. Not here: placement (kith-machine's planner), joining with a token.
 
 pub mod authority;
 pub mod birth;
 pub mod bootstrap;
 pub mod controller;
+pub mod drain;
 pub mod files;
+pub(crate) mod hand;
+pub mod load;
 pub mod map;
 pub mod replica;
+pub mod steer;
+pub(crate) mod steward;
+pub mod survey;
 
 pub use bootstrap::{add_node, bootstrap};
 pub use files::{ClusterFiles, ClusterSpec, NodeSpec};

@@ -1,7 +1,8 @@
 //! The replicas of this node: opened as the map says, and the damaged ones rebuilt from their peers.
 //!
-//! In: the map, damage that the store met. Out: open groups with their duties; replicas in quarantine that are taken out, begun anew, and opened again.
-//! Invariant: a group is made by its first voters only, on its first start; a replica that comes later, or begins anew, waits for its leader.
+//! In: the map, damage that the store met. Out: open groups with their duties; replicas in quarantine that are taken out, begun anew, and opened again;
+//! replicas that the map gave to others are given up once their groups have let them go. Invariant: a group is made by its first voters only, on
+//! its first start; a replica that comes later, or begins anew, waits for its leader; one that may still vote stays open, also over a restart.
 //! Every step is tried again. Not here: the leader's side (`controller`), why a rebuild is safe (kith-raft, `rebuild`).
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -13,7 +14,7 @@ use kith_wire::{
     log::{GroupRow, Membership},
 };
 
-use super::{birth::Birth, controller::Controller, map::Maps};
+use super::{birth::Birth, controller::Controller, map::Maps, steward::LayoutMetrics};
 use crate::{
     leadership::{self, Duty},
     peer::Peers,
@@ -35,6 +36,8 @@ pub struct Replicas {
     pub controller: Controller,
     /// What it does as a leader.
     pub duties: Arc<[Arc<dyn Duty>]>,
+    /// Counts what was given up.
+    pub(crate) metrics: Arc<LayoutMetrics>,
     /// How much longer each next voter of a new group waits before it makes it.
     pub patience: Duration,
     /// Owner of the tasks.
@@ -47,7 +50,7 @@ impl Replicas {
     /// # Errors
     /// A group cannot be opened for another reason.
     pub async fn open_all(&self) -> Result<(), OpenError> {
-        for row in self.own() {
+        for row in self.own().into_iter().chain(self.lost()) {
             self.open(&row).await?;
         }
         Ok(())
@@ -73,12 +76,40 @@ impl Replicas {
                 changed = maps.changed() => if changed.is_err() { return },
             }
             join_all(self.own().iter().filter(|row| self.groups.get(row.group).is_none()).map(|row| self.bring_back(row))).await;
+            join_all(self.lost().iter().map(|row| self.give_up(row))).await;
             self.groups.note_rebuilt().await;
         }
     }
 
     fn own(&self) -> Vec<GroupRow> {
         self.maps.current().groups.values().filter(|row| row.replicas.contains(&self.node)).cloned().collect()
+    }
+
+    /// What the map gives to others, and this node still holds.
+    fn lost(&self) -> Vec<GroupRow> {
+        let map = self.maps.current();
+        if map.epoch.get() == 0 {
+            return Vec::new();
+        }
+        let is_lost = |row: &&GroupRow| !row.replicas.contains(&self.node) && self.groups.holds(row.group);
+        map.groups.values().filter(is_lost).cloned().collect()
+    }
+
+    async fn give_up(&self, row: &GroupRow) {
+        // One that must be handed over first is led until then.
+        if self.groups.get(row.group).is_some_and(|group| group.leadership().leader == Some(self.node)) {
+            return;
+        }
+        match self.groups.leave(row.group, &row.replicas.iter().copied().collect()).await {
+            Ok(true) => {
+                self.metrics.left.inc();
+                tracing::info!(node = %self.node, group = %row.group, "cluster.replica: given up; the map gave it to others");
+            }
+            // It may vote, be it only until the others have it in writing that it may not.
+            Ok(false) if self.groups.get(row.group).is_none() => self.bring_back(row).await,
+            Ok(false) => {}
+            Err(error) => tracing::warn!(node = %self.node, group = %row.group, cause = %error, "cluster.replica: not given up yet"),
+        }
     }
 
     async fn bring_back(&self, row: &GroupRow) {

@@ -11,14 +11,14 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use kith_wire::{code::Code, id::BootEpoch};
 use quinn::{Connection, Incoming, VarInt};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::watch};
 
 use self::{
     admission::{Admission, AdmissionOptions, Decision, Handshake, Slot},
@@ -33,6 +33,8 @@ use crate::{
 /// A handshake must be over within this.
 pub const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 /// Between two looks whether the sessions have gone.
+/// For those that are slow to move.
+const MOVE_GRACE: Duration = Duration::from_secs(10);
 const DRAIN_LOOK: Duration = Duration::from_millis(50);
 
 /// The client face.
@@ -41,6 +43,7 @@ pub struct Edge {
     parts: Arc<SessionParts>,
     tasks: Tasks,
     trace: AtomicU64,
+    refuses: AtomicBool,
     metrics: Arc<EdgeMetrics>,
 }
 
@@ -49,7 +52,14 @@ impl Edge {
     pub fn new(options: AdmissionOptions, parts: SessionParts, boot: BootEpoch, tasks: Tasks, metrics: Arc<EdgeMetrics>) -> Self {
         // Names of requests differ between nodes and starts: node, start and session in the upper bits.
         let trace = (parts.identity.node.get() << 48) ^ (boot.get() << 36);
-        Self { admission: Arc::new(Admission::new(options, metrics.clone())), parts: Arc::new(parts), tasks, trace: AtomicU64::new(trace), metrics }
+        Self {
+            admission: Arc::new(Admission::new(options, metrics.clone())),
+            parts: Arc::new(parts),
+            tasks,
+            trace: AtomicU64::new(trace),
+            refuses: AtomicBool::new(false),
+            metrics,
+        }
     }
     /// Decides over an attempt to connect, by a client or a node: the two are not told apart before the handshake. `None`: it was
     /// answered; else hold the [`Handshake`] until the handshake is over, at most [`HANDSHAKE_WITHIN`].
@@ -69,7 +79,8 @@ impl Edge {
     }
     /// Runs a client's session as a task of the edge, on the lane that its connection lives on. Returns at once.
     pub fn serve(&self, conn: Connection, lane: &Handle) {
-        let slot = if self.parts.draining.is_cancelled() { Err(Code::Draining) } else { self.admission.take_slot().ok_or(Code::Busy) };
+        let refuses = self.parts.draining.is_cancelled() || self.refuses.load(Ordering::Relaxed);
+        let slot = if refuses { Err(Code::Draining) } else { self.admission.take_slot().ok_or(Code::Busy) };
         match slot {
             Err(code) => conn.close(VarInt::from_u32(u32::from(code.number())), code.text().as_bytes()),
             Ok(slot) => {
@@ -81,6 +92,26 @@ impl Edge {
     /// Sessions and connections that have not said Hello.
     pub fn connections(&self) -> usize {
         self.tasks.len()
+    }
+    /// While the watch is true: refuses every new session, tells those that are there to move, spread over `within`, and ends those that have not
+    /// a while later. Goes on until dropped.
+    pub async fn empty_while(self: Arc<Self>, mut on: watch::Receiver<bool>, within: Duration) {
+        loop {
+            let is_on = *on.borrow_and_update();
+            self.refuses.store(is_on, Ordering::Relaxed);
+            if is_on {
+                self.parts.sessions.go_away(within);
+                // Cancel safe.
+                let is_off = tokio::time::timeout(within + MOVE_GRACE, on.wait_for(|on| !*on)).await.is_ok();
+                if is_off {
+                    continue;
+                }
+                self.parts.sessions.close_all(&refuse(Code::Draining));
+            }
+            if on.changed().await.is_err() {
+                return;
+            }
+        }
     }
     /// Takes no new session, tells all to move, waits for them, then ends the rest with a reason. Takes at most `within`, and no longer than
     /// the last client that is there needs.

@@ -38,6 +38,10 @@ impl Health for NodeReady {
         } else {
             Check::fail("leaders", format!("{led} of {} groups have a leader that is known here", map.groups.len()))
         };
-        vec![joined, groups, replicas, leaders]
+        let drains = match self.0.drains() {
+            false => Check::pass("drain"),
+            true => Check::fail("drain", "this node gives up its sessions and leaderships"),
+        };
+        vec![joined, groups, replicas, leaders, drains]
     }
 }

@@ -256,7 +256,7 @@ fn trace_of(ask: &Ask) -> Option<u64> {
 /// Which queue an ask and its answer use.
 pub(super) fn class_of(ask: &Ask) -> Class {
     match ask {
-        Ask::Vote { .. } | Ask::TransferLeader { .. } | Ask::Heartbeats(_) | Ask::Withdraw { .. } => Class::Raft,
+        Ask::Vote { .. } | Ask::TransferLeader { .. } | Ask::Heartbeats(_) | Ask::Withdraw { .. } | Ask::IsOut { .. } => Class::Raft,
         Ask::Register { .. } => Class::Fan,
         _ => Class::Ask,
     }

@@ -72,7 +72,7 @@ impl Known {
             return Ok(());
         }
         if book.left.contains(&hello.node) {
-            return refused("this node was replaced by another one".into());
+            return refused("this node has left the cluster: it was replaced or decommissioned".into());
         }
         let synced = match book.met.get(&hello.node) {
             Some(met) if met.store != hello.store => return refused("this node id is bound to another data directory".into()),

@@ -31,7 +31,7 @@ use super::{
     stream::{StreamError, drain, read_frame},
     tls,
 };
-use crate::clock::jitter;
+use crate::clock::{Instant, jitter};
 
 /// The link to one node.
 #[derive(Debug)]
@@ -41,6 +41,7 @@ pub struct Link {
     live: Mutex<Option<Live>>,
     pending: Mutex<HashMap<RequestId, oneshot::Sender<Result<Told, TransportError>>>>,
     next_id: AtomicU64,
+    since: Instant,
 }
 
 #[derive(Clone, Debug)]
@@ -51,8 +52,14 @@ struct Live {
 
 impl Link {
     /// A link that is not up yet.
-    pub(super) fn new(to: NodeId, address: String) -> Self {
-        Self { to, address: Mutex::new(address), live: Mutex::new(None), pending: Mutex::new(HashMap::new()), next_id: AtomicU64::new(1) }
+    pub(super) fn new(to: NodeId, address: String, since: Instant) -> Self {
+        let (live, pending) = (Mutex::new(None), Mutex::new(HashMap::new()));
+        Self { to, address: Mutex::new(address), live, pending, next_id: AtomicU64::new(1), since }
+    }
+
+    /// Since when the other node is known: before that it could not be heard.
+    pub(super) const fn since(&self) -> Instant {
+        self.since
     }
 
     /// Where to dial from the next attempt on.

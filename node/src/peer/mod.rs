@@ -269,9 +269,26 @@ impl Peers {
         node == self.shared.me.node || self.shared.table.alive(node, self.shared.clock.instant())
     }
 
+    /// For how long a node that is not alive has not been heard, since this one knows of it; `None`: it is alive, or not known.
+    pub fn silence(&self, node: NodeId) -> Option<Duration> {
+        let since = self.shared.link(node).ok()?.since();
+        self.shared.table.silence(node, since, self.shared.clock.instant())
+    }
+
     /// Whether the node is alive and the link to it is up: what is asked of it now would arrive.
     pub fn reachable(&self, node: NodeId) -> bool {
         node == self.shared.me.node || (self.alive(node) && self.shared.link(node).is_ok_and(|link| link.is_up()))
+    }
+
+    /// Whether the node says in its beats that it gives up sessions and leaderships.
+    pub fn drains(&self, node: NodeId) -> bool {
+        self.shared.table.of(node, self.shared.clock.instant(), |beat| beat.drains).unwrap_or(false)
+    }
+
+    /// Sessions that the node holds and can hold, as it says in its beats; `None`: it is not alive, or does not tell.
+    pub fn sessions(&self, node: NodeId) -> Option<(u64, u64)> {
+        let told = self.shared.table.of(node, self.shared.clock.instant(), |beat| (beat.sessions, beat.sessions_max));
+        told.filter(|(_, most)| *most > 0)
     }
 
     /// Who says in its beats that it leads the group.
@@ -337,7 +354,7 @@ impl PeerTransport for Peers {
 
 /// Begins to dial a node, until its tasks are cancelled.
 fn begin(shared: &Arc<Shared>, node: NodeId, address: String) -> (Arc<Link>, Tasks) {
-    let link = Arc::new(Link::new(node, address));
+    let link = Arc::new(Link::new(node, address, shared.clock.instant()));
     let tasks = shared.tasks.child();
     shared.tasks.on(shared.lanes.handle(shared.lanes.of_number(node.get()))).spawn("peer.link", {
         let (gone, link, shared) = (tasks.cancelled(), link.clone(), shared.clone());

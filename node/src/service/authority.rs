@@ -9,7 +9,8 @@ use kith_wire::{
     code::Code,
     desk::DeskRequest,
     hook::{HookEvents, HookKey, HookRequest, HookScope},
-    id::{ChannelId, ClientSeq, DeviceId, HookId, NodeId, Seq, Timestamp, UserId},
+    id::{ChannelId, ClientSeq, DeviceId, HookId, MapEpoch, NodeId, RegionId, Seq, Timestamp, UserId},
+    layout::LayoutRequest,
     log::{MemberChange, Position, Preference, PushTarget},
     peer::Caller,
     people::PeopleRequest,
@@ -86,6 +87,7 @@ fn name(request: &Request) -> String {
         Request::GetScheduled { .. } => "GetScheduled",
         Request::GetSeen { .. } => "GetSeen",
         Request::GetReactions { .. } => "GetReactions",
+        Request::Layout(asked) => return format!("Layout {}", layout(asked)),
         Request::People(asked) => return format!("People {}", people(asked)),
         Request::Desk(asked) => return format!("Desk {}", desk(asked)),
         Request::Hook(asked) => return format!("Hook {}", hook(asked)),
@@ -136,6 +138,18 @@ const fn people(asked: &PeopleRequest) -> &'static str {
     }
 }
 
+const fn layout(asked: &LayoutRequest) -> &'static str {
+    match asked {
+        LayoutRequest::Show => "Show",
+        LayoutRequest::Plan => "Plan",
+        LayoutRequest::Apply { .. } => "Apply",
+        LayoutRequest::AddNode { .. } => "AddNode",
+        LayoutRequest::Decommission { .. } => "Decommission",
+        LayoutRequest::Recommission { .. } => "Recommission",
+        LayoutRequest::Drain { .. } => "Drain",
+    }
+}
+
 const fn desk(asked: &DeskRequest) -> &'static str {
     match asked {
         DeskRequest::Report { .. } => "Report",
@@ -162,7 +176,7 @@ fn hook(asked: &HookRequest) -> String {
 }
 
 /// How many there are: raised with each that is named above.
-const REQUESTS: usize = 21 + 28 + 5 + 4 * 3 + 4;
+const REQUESTS: usize = 21 + 28 + 5 + 4 * 3 + 4 + 7;
 
 fn rows() -> Vec<(Request, Told)> {
     let (channel, number) = (ChannelId::direct(UserId::new(1), UserId::new(2)), ClientSeq::new(1));
@@ -247,6 +261,17 @@ fn rows() -> Vec<(Request, Told)> {
         (Request::Desk(DeskRequest::Ban { name: text(), banned: true, note: text() }), OPERATORS),
         (Request::Desk(DeskRequest::Audit { before: 0 }), OPERATORS),
     ];
+    let node = NodeId::new(1);
+    let layout = [
+        LayoutRequest::Show,
+        LayoutRequest::Plan,
+        LayoutRequest::Apply { version: MapEpoch::new(1) },
+        LayoutRequest::AddNode { node, address: text(), http: text(), region: RegionId::FIRST, zone: text(), host: text(), capacity: 1 },
+        LayoutRequest::Decommission { node, dry_run: true },
+        LayoutRequest::Recommission { node },
+        LayoutRequest::Drain { node, on: true },
+    ];
+    rows.extend(layout.into_iter().map(|asked| (Request::Layout(asked), OPERATORS)));
     let id = HookId::new(1);
     for (scope, told) in [(HookScope::Channel(channel), OWNERS), (HookScope::User(peer), OPERATORS_OF_USERS), (HookScope::All, OPERATORS_OF_USERS)] {
         let secret = HookKey::new(bytes::Bytes::from_static(&[1; 32]));

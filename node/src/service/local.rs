@@ -35,6 +35,7 @@ use super::{
 use crate::{
     auth::gate::Gate,
     clock::Instant,
+    cluster::{files::LayoutSettings, survey::Survey},
     hook::post::Poster,
     push::sender::Sender,
     router::{LocalOps, Router, refuse, refuse_for},
@@ -50,12 +51,23 @@ pub struct Local {
     hinted: Hinted,
     poster: Poster,
     sender: Sender,
+    survey: Survey,
+    settings: LayoutSettings,
 }
 
 impl Local {
     /// Over a router, which is told of it ([`Router::attach`]) by the composition root.
-    pub fn new(router: Router, gate: Gate, poster: Poster, sender: Sender) -> Self {
-        Self { poster, sender, home: Home { router: router.clone(), gate }, router, begun: Arc::default(), hinted: Hinted::default() }
+    pub fn new(router: Router, gate: Gate, poster: Poster, sender: Sender, survey: Survey, settings: LayoutSettings) -> Self {
+        Self {
+            poster,
+            sender,
+            survey,
+            settings,
+            home: Home { router: router.clone(), gate },
+            router,
+            begun: Arc::default(),
+            hinted: Hinted::default(),
+        }
     }
     /// Says where live hints go. Once.
     pub fn attach(&self, hints: Arc<dyn Hints>) {
@@ -113,6 +125,9 @@ impl Local {
                 channel_view(&view(&handle)?, channel, caller.user)
             }
             Request::ReplaceNode { .. } if caller.admin && group == GroupId::META => super::replace::run(&handle, request).await,
+            Request::Layout(asked) if caller.admin && group == GroupId::META => {
+                super::layout::run(&handle, &self.survey, self.settings, asked).await.map(Answer::Layout)
+            }
             Request::People(asked) => self.home.request(&handle, &caller, asked, deadline).await,
             Request::Hook(asked) => self.hook(&handle, &caller, asked).await,
             Request::Desk(asked) => super::desk::page(&handle, &caller, asked).await,

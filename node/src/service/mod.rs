@@ -16,6 +16,7 @@ pub mod desk;
 pub mod history;
 mod home;
 mod hook;
+mod layout;
 pub mod local;
 mod mutant;
 pub mod people;
@@ -35,6 +36,7 @@ use kith_wire::{
     desk::{AuditAct, AuditEntry},
     hook::HookScope,
     id::DeviceId,
+    layout::{LayoutAnswer, LayoutRequest},
     limit,
     peer::{Caller, Inner, InnerAnswer},
     people::{PeopleAnswer, PeopleRequest},
@@ -45,6 +47,7 @@ use self::{desk::Desk, history::Reads, hook::Hooks, people::People, receipt::Rec
 use crate::{
     auth::{gate::Gate, issuer::Issuers},
     clock::Instant,
+    cluster::survey::Survey,
     hook::post::Poster,
     router::{Router, refuse},
 };
@@ -60,7 +63,7 @@ pub struct Service {
     hooks: Hooks,
     typists: Typists,
     searches: Searches,
-    sessions: Arc<dyn Fn() -> u64 + std::marker::Send + Sync>,
+    survey: Survey,
 }
 
 impl fmt::Debug for Service {
@@ -70,14 +73,14 @@ impl fmt::Debug for Service {
 }
 
 impl Service {
-    /// Over a router. `hands_on_codes`: a backend of the app does so for who has lost a password; `sessions` counts those that this node holds.
+    /// Over a router. `hands_on_codes`: a backend of the app does so for who has lost a password; `survey` knows what this node tells of itself.
     pub(crate) fn new(
         router: Router,
         gate: Gate,
         (issuers, hands_on_codes): (Arc<Issuers>, bool),
         poster: Poster,
         searches: Searches,
-        sessions: Arc<dyn Fn() -> u64 + std::marker::Send + Sync>,
+        survey: Survey,
     ) -> Self {
         let (people, reads) = (People::new(router.clone(), gate.clone(), issuers, hands_on_codes), Reads::new(router.clone()));
         let desk = Desk::new(router.clone(), gate);
@@ -90,7 +93,7 @@ impl Service {
             typists: Typists::default(),
             searches,
             router,
-            sessions,
+            survey,
         }
     }
     /// The way to leaders.
@@ -103,7 +106,11 @@ impl Service {
     }
     /// Sessions that this node holds.
     pub fn sessions(&self) -> u64 {
-        (self.sessions)()
+        self.survey.own().sessions()
+    }
+    /// Whether this node gives up its sessions and leaderships.
+    pub fn drains(&self) -> bool {
+        self.survey.own().drain.is_on()
     }
     /// Sends coalesced receipts until dropped.
     pub async fn run_receipts(self) {
@@ -166,6 +173,7 @@ impl Service {
                 let entry = AuditEntry { number: dead.get(), ..entry(caller, AuditAct::ReplaceNode, None) };
                 self.desk.audited_if_possible(entry, deadline, replace::ask(router, caller, request, deadline)).await
             }
+            Request::Layout(asked) => self.layout(caller, asked, deadline).await.map(Answer::Layout),
             Request::People(asked) => self.people(caller, asked, deadline).await.map(Answer::People),
             Request::Desk(asked) => self.desk.handle(caller, asked, deadline).await.map(Answer::Desk),
             Request::Hook(asked) => self.hooks.handle(caller, asked, deadline).await.map(Answer::Hook),
@@ -173,6 +181,15 @@ impl Service {
             Request::Presence(asked) => presence::handle(router, caller, asked, deadline).await,
             Request::Push(asked) => push::handle(router, caller, asked, deadline).await,
             Request::EnsureAccount { name, key } => account::ensure(router, &name, &key, deadline).await,
+        }
+    }
+
+    /// What operators ask about nodes and groups; what changes something is logged.
+    async fn layout(&self, caller: &Caller, asked: LayoutRequest, deadline: Instant) -> Result<LayoutAnswer, Refusal> {
+        let work = layout::ask(&self.router, &self.survey, caller, asked.clone(), deadline);
+        match layout::act_of(&asked) {
+            Some((act, number)) => self.desk.audited_if_possible(AuditEntry { number, ..entry(caller, act, None) }, deadline, work).await,
+            None => work.await,
         }
     }
 
@@ -241,7 +258,12 @@ fn entry(caller: &Caller, act: AuditAct, user: Option<kith_wire::id::UserId>) ->
 fn check(caller: &Caller, request: &Request) -> Result<(), Refusal> {
     let needs_user = !matches!(
         request,
-        Request::Discover | Request::Status | Request::EnsureAccount { .. } | Request::FindUser { .. } | Request::ReplaceNode { .. }
+        Request::Discover
+            | Request::Status
+            | Request::EnsureAccount { .. }
+            | Request::FindUser { .. }
+            | Request::ReplaceNode { .. }
+            | Request::Layout(_)
     );
     let needs_user = match request {
         Request::People(PeopleRequest::ResetLink { .. } | PeopleRequest::SetAdmin { .. }) => false,
@@ -269,7 +291,9 @@ fn check(caller: &Caller, request: &Request) -> Result<(), Refusal> {
             }
             Ok(())
         }
-        Request::Status | Request::EnsureAccount { .. } | Request::ReplaceNode { .. } if !caller.admin => Err(refuse(Code::NotAdmin)),
+        Request::Status | Request::EnsureAccount { .. } | Request::ReplaceNode { .. } | Request::Layout(_) if !caller.admin => {
+            Err(refuse(Code::NotAdmin))
+        }
         Request::People(PeopleRequest::ResetLink { .. }) if !caller.admin => Err(refuse(Code::NotAdmin)),
         Request::Desk(asked) if asked.is_operators() && !caller.admin => Err(refuse(Code::NotAdmin)),
         Request::Hook(asked) if !matches!(asked.scope(), HookScope::Channel(_)) && !caller.admin => Err(refuse(Code::NotAdmin)),

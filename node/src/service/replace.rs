@@ -1,21 +1,20 @@
 //! Puts a new node in the place of one that is gone for good: rows of the map, which the groups' leaders then follow.
 //!
 //! In: an operator's request. Out: a node's row, the groups' rows with the new node where the dead one was, and the dead one as left, logged in
-//! the meta group in this order. Each leader then brings in the new replica: learner, snapshot, caught up, joint change. Invariant: every step
+//! the meta group together. Each leader then brings in the new replica: learner, snapshot, caught up, joint change. Invariant: every step
 //! may be done again; a node that has left is refused by all, whatever its disk holds.
 //! Not here: the new node's certificate and folder (`cluster::bootstrap`), the members themselves (`cluster::controller`).
 
-use kith_machine::{meta, reply::Reply};
 use kith_raft::GroupHandle;
 use kith_wire::{
     client::{Answer, Refusal, Request},
     code::Code,
     id::{BootEpoch, GroupId, NodeId},
-    log::{ClusterMap, Command, GroupRow, NodeRow, NodeState},
+    log::{ClusterMap, GroupRow, NodeRow, NodeState},
     peer::Caller,
 };
 
-use super::local::{propose, view};
+use super::layout;
 use crate::{
     clock::Instant,
     router::{Router, refuse},
@@ -41,24 +40,16 @@ pub async fn ask(router: &Router, caller: &Caller, request: Request, deadline: I
 /// # Errors
 /// The request contradicts the map.
 pub(super) async fn run(meta: &GroupHandle, request: Request) -> Result<Answer, Refusal> {
-    let reader = view(meta)?;
-    let map = meta::map(&reader).map_err(|error| {
-        tracing::error!(cause = %error, "service.replace: the map cannot be read");
-        refuse(Code::Internal)
-    })?;
-    drop(reader);
-    for command in commands(&map, request)? {
-        match propose(meta, command).await? {
-            Reply::Done => {}
-            Reply::Rejected(code) => return Err(refuse(code)),
-            _ => return Err(refuse(Code::Internal)),
-        }
-    }
+    layout::change(meta, |map| {
+        let (nodes, groups) = rows(map, &request)?;
+        Ok((nodes, groups, ()))
+    })
+    .await?;
     Ok(Answer::Done)
 }
 
-fn commands(map: &ClusterMap, request: Request) -> Result<Vec<Command>, Refusal> {
-    let Request::ReplaceNode { dead, node, address, http, zone, host, .. } = request else { return Err(refuse(Code::Unsupported)) };
+fn rows(map: &ClusterMap, request: &Request) -> Result<(Vec<NodeRow>, Vec<GroupRow>), Refusal> {
+    let Request::ReplaceNode { dead, node, address, http, zone, host, .. } = request.clone() else { return Err(refuse(Code::Unsupported)) };
     let invalid = |text: String| Err(refuse(Code::Invalid).with_text(text));
     let Some(old) = map.nodes.get(&dead) else { return invalid(format!("there is no node {dead}")) };
     if node == dead || node.get() == 0 {
@@ -86,13 +77,12 @@ fn commands(map: &ClusterMap, request: Request) -> Result<Vec<Command>, Refusal>
         swapped.retain(|one| seen.insert(*one));
         swapped
     };
-    let mut commands = vec![Command::PutNode { node: row }];
-    commands.extend(map.groups.values().filter(|group| group.replicas.contains(&dead)).map(|group| {
+    let groups = map.groups.values().filter(|group| group.replicas.contains(&dead)).map(|group| {
         let (replicas, preference) = (swap(&group.replicas), swap(&group.preference));
-        Command::PutGroup { group: GroupRow { replicas, preference, conf_epoch: group.conf_epoch + 1, ..group.clone() } }
-    }));
-    commands.push(Command::PutNode { node: NodeRow { state: NodeState::Left, ..old.clone() } });
-    Ok(commands)
+        GroupRow { replicas, preference, conf_epoch: group.conf_epoch + 1, ..group.clone() }
+    });
+    let nodes = vec![row, NodeRow { state: NodeState::Left, ..old.clone() }];
+    Ok((nodes, groups.collect()))
 }
 
 #[cfg(test)]
@@ -119,10 +109,8 @@ mod tests {
 
     #[test]
     fn the_new_node_stands_where_the_dead_one_stood() {
-        let commands = commands(&map(), request(2, 4)).unwrap();
-        let [Command::PutNode { node: new }, Command::PutGroup { group }, Command::PutNode { node: old }] = commands.as_slice() else {
-            panic!("{commands:?}")
-        };
+        let (nodes, groups) = rows(&map(), &request(2, 4)).unwrap();
+        let ([new, old], [group]) = (nodes.as_slice(), groups.as_slice()) else { panic!("{nodes:?} {groups:?}") };
         assert_eq!((new.node, new.zone.as_str(), new.state), (NodeId::new(4), "z2", NodeState::Up));
         assert_eq!((group.replicas.clone(), group.conf_epoch), ([1, 4, 3].map(NodeId::new).to_vec(), 2));
         assert_eq!((old.node, old.state), (NodeId::new(2), NodeState::Left));
@@ -130,10 +118,10 @@ mod tests {
 
     #[test]
     fn ids_are_never_used_again() {
-        assert!(commands(&map(), request(9, 4)).is_err());
-        assert!(commands(&map(), request(2, 2)).is_err());
+        assert!(rows(&map(), &request(9, 4)).is_err());
+        assert!(rows(&map(), &request(2, 2)).is_err());
         let mut left = map();
         left.nodes.get_mut(&NodeId::new(3)).unwrap().state = NodeState::Left;
-        assert!(commands(&left, request(2, 3)).is_err());
+        assert!(rows(&left, &request(2, 3)).is_err());
     }
 }

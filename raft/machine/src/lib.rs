@@ -180,7 +180,8 @@ pub fn bucket_of(command: &Command) -> Option<Bucket> {
         | Command::InitCluster { .. }
         | Command::PutNode { .. }
         | Command::PutGroup { .. }
-        | Command::PutRun { .. } => None,
+        | Command::PutRun { .. }
+        | Command::ChangeMap { .. } => None,
     }
 }
 
@@ -244,7 +245,7 @@ fn apply_item(ctx: &mut Context<'_>, item: Item) -> Result<Reply, ViewError> {
         Command::OwnBuckets { region, first, last, epoch } => own::take(ctx, region, first, last, epoch),
         // The version belongs to the group's row, which the caller holds.
         Command::RaiseVersion { .. } => Ok(Reply::Done),
-        Command::InitCluster { .. } | Command::PutNode { .. } | Command::PutGroup { .. } | Command::PutRun { .. }
+        Command::InitCluster { .. } | Command::PutNode { .. } | Command::PutGroup { .. } | Command::PutRun { .. } | Command::ChangeMap { .. }
             if ctx.meta.group != GroupId::META =>
         {
             Ok(Reply::WrongGroup)
@@ -253,5 +254,6 @@ fn apply_item(ctx: &mut Context<'_>, item: Item) -> Result<Reply, ViewError> {
         Command::PutNode { node } => meta::map::put_node(ctx, node),
         Command::PutGroup { group } => meta::map::put_group(ctx, group),
         Command::PutRun { run } => meta::map::put_run(ctx, run),
+        Command::ChangeMap { at, nodes, groups } => meta::map::change(ctx, at, nodes, groups),
     }
 }

@@ -212,6 +212,15 @@ fn command() -> BoxedStrategy<Command> {
                 ..GroupRow::default()
             }
         }),
+        (any::<u64>(), prop::collection::vec(node(), 0..3), prop::collection::vec(node(), 0..4), number()).prop_map(
+            |(at, nodes, replicas, conf_epoch)| {
+                Command::ChangeMap {
+                    at: MapEpoch::new(at % 16),
+                    nodes: nodes.into_iter().map(|node| NodeRow { node, ..NodeRow::default() }).collect(),
+                    groups: vec![GroupRow { group: GroupId::new(1), replicas, conf_epoch, ..GroupRow::default() }],
+                }
+            }
+        ),
         (run(), any::<u32>()).prop_map(|((region, first, last, epoch), group)| Command::PutRun {
             run: RunRow { region, first, last, group: GroupId::new(group % 4), epoch }
         }),

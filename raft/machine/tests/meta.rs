@@ -10,8 +10,8 @@ use kith_machine::{
 };
 use kith_wire::{
     code::Code,
-    id::{Bucket, ClusterId, GroupId, MapEpoch, NodeId, OwnerEpoch, RegionId, StoreId, Timestamp},
-    log::{Batch, Command, NodeRow},
+    id::{BootEpoch, Bucket, ClusterId, GroupId, MapEpoch, NodeId, OwnerEpoch, RegionId, StoreId, Timestamp},
+    log::{Batch, Command, GroupRow, NodeRow, NodeState},
 };
 
 fn node(id: u64) -> NodeRow {
@@ -95,6 +95,46 @@ fn a_group_changes_with_a_higher_conf_epoch_and_a_run_with_a_higher_owner_epoch(
     let after = map(&view).expect("readable");
     let owner = |index| after.group_of(Bucket { region: RegionId::FIRST, index });
     assert_eq!((owner(9), owner(10)), (Some(GroupId::new(2)), Some(GroupId::new(1))));
+}
+
+#[test]
+fn a_change_of_the_map_is_made_whole_and_only_by_who_has_seen_the_map() {
+    let mut view = MemoryView::default();
+    apply(&mut view, 1, bootstrap());
+    let before = map(&view).expect("readable");
+    let draining = NodeRow { state: NodeState::Draining, ..before.nodes[&NodeId::new(2)].clone() };
+    let mut group = before.groups[&GroupId::new(1)].clone();
+    group.replicas = vec![NodeId::new(1), NodeId::new(3), NodeId::new(4)];
+    group.preference = vec![NodeId::new(4), NodeId::new(1), NodeId::new(3)];
+    group.conf_epoch += 1;
+    let change = |at: u64, nodes: &[&NodeRow], group: &GroupRow| Command::ChangeMap {
+        at: MapEpoch::new(at),
+        nodes: nodes.iter().map(|node| (*node).clone()).collect(),
+        groups: vec![group.clone()],
+    };
+    let refused = |view: &mut MemoryView, index, command| {
+        let (replies, effects) = apply(view, index, vec![command]);
+        assert_eq!(map(view).expect("readable"), before, "nothing of it");
+        assert!(effects.is_empty());
+        replies[0].clone()
+    };
+    assert_eq!(refused(&mut view, 2, change(0, &[&draining, &node(4)], &group)), Reply::Rejected(Code::Conflict), "another map was seen");
+    assert_eq!(refused(&mut view, 3, change(1, &[&draining], &group)), Reply::Rejected(Code::NotFound), "a node that nobody knows");
+    let stale = GroupRow { conf_epoch: 1, ..group.clone() };
+    assert_eq!(refused(&mut view, 4, change(1, &[&draining, &node(4)], &stale)), Reply::Rejected(Code::Conflict), "an old row of the group");
+
+    // The second of one batch has not seen what the first has changed.
+    let twice = vec![change(1, &[&draining, &node(4)], &group), change(1, &[&node(5)], &group)];
+    assert_eq!(apply(&mut view, 5, twice).0, [Reply::Done, Reply::Rejected(Code::Conflict)]);
+    let after = map(&view).expect("readable");
+    assert_eq!((after.epoch, after.nodes.len(), after.groups[&GroupId::new(1)].clone()), (MapEpoch::new(5), 4, group));
+    assert_eq!(after.nodes[&NodeId::new(2)].state, NodeState::Draining);
+
+    // A start is noted without the state being touched, whatever its noter believed the state to be.
+    let seen = NodeRow { boot: BootEpoch::new(3), ..before.nodes[&NodeId::new(2)].clone() };
+    let noted = Command::ChangeMap { at: before.epoch, nodes: vec![seen], groups: Vec::new() };
+    assert_eq!(apply(&mut view, 6, vec![noted]).0, [Reply::Rejected(Code::Conflict)]);
+    assert_eq!(map(&view).expect("readable").nodes[&NodeId::new(2)].state, NodeState::Draining);
 }
 
 #[test]

@@ -191,6 +191,22 @@ impl Storage {
         self.local.get(&format!("{USER_VALUES}{name}"))
     }
 
+    /// Whether there are entries of a group's log, or it was purged.
+    pub fn holds(&self, group: GroupId) -> bool {
+        let bounds = self.log.bounds(group);
+        bounds.last.is_some() || bounds.purged.is_some()
+    }
+
+    /// About how many bytes a group's rows take on the disk; what is still in memory is not counted. Cheap: no row is read.
+    pub fn bytes(&self, group: GroupId) -> u64 {
+        let (from, to) = key::whole(group);
+        let of = |family| {
+            let sizes = self.databases.state.get_approximate_sizes_cf(self.databases.state_cf(family), &[rocksdb::Range::new(&from, &to)]);
+            sizes.first().copied().unwrap_or(0)
+        };
+        key::Family::ALL.into_iter().map(of).sum()
+    }
+
     /// Removes a group from this node: rows, log and vote. Blocks until that is on the disk; a crash in between is completed at the next start.
     ///
     /// # Errors

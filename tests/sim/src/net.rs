@@ -254,6 +254,7 @@ fn kind(tell: &Tell) -> u64 {
         Tell::Unregister { .. } => 6,
         Tell::RegisteredAll { .. } => 7,
         Tell::Activity { .. } => 8,
+        Tell::Confirmed { .. } => 9,
     }
 }
 

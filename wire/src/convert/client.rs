@@ -94,7 +94,7 @@ union!(Request => RequestKind {
     GetReactions: client::GetReactions { channel, seq },
     EnsureAccount: client::EnsureAccount { name, key },
     ReplaceNode: client::ReplaceNode { dead, node, address, http, zone, host, force },
-    ; holds Send, ChangeMembers, People, Act, Desk, Hook, Search, Presence, Push
+    ; holds Send, ChangeMembers, People, Act, Desk, Hook, Search, Presence, Push, Layout
     ; empty Discover, Status
 });
 
@@ -162,7 +162,8 @@ fn check_request(request: &Request) -> Result<(), DecodeError> {
         | Request::Hook(_)
         | Request::Search(_)
         | Request::Presence(_)
-        | Request::Push(_) => Ok(()),
+        | Request::Push(_)
+        | Request::Layout(_) => Ok(()),
     }
 }
 
@@ -218,7 +219,7 @@ union!(Answer => AnswerKind {
     Kept: client::Kept { id },
     Joined: client::Joined { seq },
     Seen: client::Seen { read, delivered },
-    ; holds Channel, Users, Edges, Status, People, Group, Scheduled, Reactions, Desk, Hook, Found, Presence, Push
+    ; holds Channel, Users, Edges, Status, People, Group, Scheduled, Reactions, Desk, Hook, Found, Presence, Push, Layout
     ; empty Voided, Done, Pending
 });
 wrapper!(Vec<UserView> => client::Users.users);

@@ -38,7 +38,8 @@ message!(ReportReason => log::ReportReason { by, reason });
 message!(ReportIdRow => log::ReportIdRow { id });
 numbered!(AuditState => log::AuditState { Begun, Done, Refused });
 numbered!(AuditAct => log::AuditAct {
-    Ban, Unban, CloseReport, ResetLink, MakeAdmin, EndAdmin, ReplaceNode, AddWebhook, RemoveWebhook, DisableWebhook
+    Ban, Unban, CloseReport, ResetLink, MakeAdmin, EndAdmin, ReplaceNode, AddWebhook, RemoveWebhook, DisableWebhook,
+    ApplyLayout, AddNode, Decommission, Recommission, Drain
 });
 
 wrapper!(DeskRequest => client::DeskRequest.ask check check_request);

@@ -86,6 +86,7 @@ union!(Command => CommandKind {
     PutNode: log::PutNode { node },
     PutGroup: log::PutGroup { group },
     PutRun: log::PutRun { run },
+    ChangeMap: log::ChangeMap { at, nodes, groups },
     ChannelHook: log::ChannelHook { channel, by, change },
     SetHooks: log::SetHooks { hooks },
     Hooked: log::Hooked { channel, acks },

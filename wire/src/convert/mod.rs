@@ -9,6 +9,7 @@ mod client;
 mod desk;
 mod direct;
 mod hook;
+mod layout;
 mod log;
 mod peer;
 mod people;

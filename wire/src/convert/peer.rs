@@ -105,8 +105,10 @@ union!(Ask => AskKind {
     Search: peer::SearchAsk { caller, query, parts, hidden },
     SearchScope: peer::SearchScopeAsk { group, caller, words },
     Watch: peer::WatchAsk { group, boot, watches },
+    Drain: peer::DrainAsk { on },
+    IsOut: peer::Withdraw { group },
     ; holds Heartbeats
-    ; empty NodeStatus
+    ; empty NodeStatus, Load
 });
 wrapper!(Vec<Heartbeat> => peer::Heartbeats.heartbeats);
 message!(UnderKey => peer::UnderKey { key, digest });
@@ -156,7 +158,7 @@ union!(Told => ToldKind {
     Registered: peer::Registered { group, term, sessions },
     Vote: peer::VoteTold { vote, granted, last },
     Watched: peer::Watched { group, told },
-    ; holds Answer, History, Page, Inner, Map, NodeStatus, Heartbeats, Searched, SearchScope
+    ; holds Answer, History, Page, Inner, Map, NodeStatus, Heartbeats, Searched, SearchScope, Load
     ; empty Done
 });
 wrapper!(Option<ClusterMap> => peer::MapTold.map);
@@ -227,7 +229,7 @@ union!(Tell => TellKind {
     Confirmed: peer::Confirmed { group, user, device, channel, seq },
     ; holds Append, Refs, RefsKept, Push, Beat
 });
-message!(Beat => peer::Beat { map_epoch, leads, synced_batches });
+message!(Beat => peer::Beat { map_epoch, leads, synced_batches, sessions, sessions_max, drains });
 tuple!((GroupId, Term) => peer::Lead { group group, term term });
 message!(RefFrame => peer::RefFrame { source, term, channels });
 message!(ChannelRefs => peer::ChannelRefs { home, channel, seq, refs, bodies, receipts });

@@ -45,6 +45,13 @@ impl<'a> Source<'a> {
     }
 }
 
+/// What came later is drawn where it is tested: the bytes of the others stay.
+impl Sample for Beat {
+    fn sample(source: &mut Source<'_>) -> Self {
+        Self { map_epoch: Sample::sample(source), leads: Sample::sample(source), synced_batches: Sample::sample(source), ..Self::default() }
+    }
+}
+
 /// A type of which values can be drawn.
 pub(crate) trait Sample: Sized {
     /// Draws one.
@@ -563,7 +570,6 @@ record! {
     SnapshotEnd { rows, crc }
     Registration { user, device, session, conn, new, login, issued; + away }
     RegisteredSession { user_rev, name; + pushes }
-    Beat { map_epoch, leads, synced_batches }
     RefFrame { source, term, channels }
     ChannelRefs { home, channel, seq, refs, bodies, receipts }
     LiveReceipt { user, read, delivered, recipients }

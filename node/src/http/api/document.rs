@@ -16,8 +16,8 @@ use super::{
     Api, form,
     problem::ProblemBody,
     routes::{
-        accounts, acts, bots, channels, cluster, contacts, desk, export, groups, members, messages, people, preferences, presence, push, scheduled,
-        search, updates, webhooks,
+        accounts, acts, bots, channels, cluster, contacts, desk, export, groups, layout, members, messages, people, preferences, presence, push,
+        scheduled, search, updates, webhooks,
     },
 };
 
@@ -149,6 +149,12 @@ fn cluster_routes() -> OpenApiRouter<Api> {
         .routes(all!(cluster::problem))
         .routes(all!(cluster::openapi))
         .routes(all!(cluster::status))
+        .routes(all!(layout::show))
+        .routes(all!(layout::plan))
+        .routes(all!(layout::apply))
+        .routes(all!(layout::decommission))
+        .routes(all!(layout::recommission))
+        .routes(all!(layout::drain))
         .routes(all!(desk::reports))
         .routes(all!(desk::close))
         .routes(all!(desk::ban, desk::unban))

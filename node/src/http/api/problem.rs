@@ -150,6 +150,7 @@ pub(super) const fn status(code: Code) -> StatusCode {
         | Code::LastOwner
         | Code::TooOld
         | Code::Voided
+        | Code::Outdated
         | Code::OutOfSequence => StatusCode::CONFLICT,
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::Conflict => StatusCode::UNPROCESSABLE_ENTITY,

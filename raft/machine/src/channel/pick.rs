@@ -77,7 +77,8 @@ pub fn touched(command: &Command) -> Option<(ChannelId, Touched)> {
         | Command::InitCluster { .. }
         | Command::PutNode { .. }
         | Command::PutGroup { .. }
-        | Command::PutRun { .. } => None,
+        | Command::PutRun { .. }
+        | Command::ChangeMap { .. } => None,
     }
 }
 

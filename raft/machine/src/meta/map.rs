@@ -2,7 +2,7 @@
 
 use kith_wire::{
     code::Code,
-    id::{ClusterId, GroupId, MapEpoch},
+    id::{ClusterId, GroupId, MapEpoch, NodeId},
     log::{ClusterMap, ClusterRow, GroupRow, LogId, NodeRow, RunRow},
 };
 
@@ -55,40 +55,86 @@ pub(crate) fn init(ctx: &mut Context<'_>, cluster: ClusterId) -> Result<Reply, V
 
 /// Adds a node or replaces what is known of it. Its data directory, once known, and its highest start stay.
 pub(crate) fn put_node(ctx: &mut Context<'_>, mut node: NodeRow) -> Result<Reply, ViewError> {
+    if let Some(code) = refuses_node(ctx, &mut node)? {
+        return Ok(Reply::Rejected(code));
+    }
     let key = RowKey::Node(node.node);
     let old = ctx.rows.row::<NodeRow>(&key)?;
-    if node.node.get() == 0 {
-        return Ok(Reply::Rejected(Code::Invalid));
-    }
-    if let Some(old) = &old {
-        match (old.store, node.store) {
-            (Some(old), Some(new)) if old != new => return Ok(Reply::Rejected(Code::NotAllowed)),
-            (old, None) => node.store = old,
-            _ => {}
-        }
-        node.boot = node.boot.max(old.boot);
-    }
     put(ctx, key, old.as_deref(), node)
 }
 
 /// Adds a group or changes it; a change needs a higher `conf_epoch`.
 pub(crate) fn put_group(ctx: &mut Context<'_>, mut group: GroupRow) -> Result<Reply, ViewError> {
-    group.replicas.sort();
-    group.replicas.dedup();
-    if group.replicas.is_empty() || group.preference.iter().any(|node| !group.replicas.contains(node)) {
-        return Ok(Reply::Rejected(Code::Invalid));
-    }
-    for node in &group.replicas {
-        if ctx.rows.row::<NodeRow>(&RowKey::Node(*node))?.is_none() {
-            return Ok(Reply::Rejected(Code::NotFound));
-        }
+    if let Some(code) = refuses_group(ctx, &mut group, &[])? {
+        return Ok(Reply::Rejected(code));
     }
     let key = RowKey::Group(group.group);
     let old = ctx.rows.row::<GroupRow>(&key)?;
-    if old.as_ref().is_some_and(|old| **old != group && (old.conf_epoch >= group.conf_epoch || old.region != group.region)) {
-        return Ok(Reply::Rejected(Code::Conflict));
-    }
     put(ctx, key, old.as_deref(), group)
+}
+
+/// Changes nodes and groups together: all of them, if the map still has the epoch that its proposer saw, or nothing.
+pub(crate) fn change(ctx: &mut Context<'_>, at: MapEpoch, mut nodes: Vec<NodeRow>, mut groups: Vec<GroupRow>) -> Result<Reply, ViewError> {
+    match ctx.rows.row::<ClusterRow>(&RowKey::Cluster)? {
+        None => return Ok(Reply::Rejected(Code::NotFound)),
+        Some(row) if row.epoch != at => return Ok(Reply::Rejected(Code::Conflict)),
+        Some(_) => {}
+    }
+    for node in &mut nodes {
+        if let Some(code) = refuses_node(ctx, node)? {
+            return Ok(Reply::Rejected(code));
+        }
+    }
+    let new: Vec<NodeId> = nodes.iter().map(|row| row.node).collect();
+    for group in &mut groups {
+        if let Some(code) = refuses_group(ctx, group, &new)? {
+            return Ok(Reply::Rejected(code));
+        }
+    }
+    for node in nodes {
+        let key = RowKey::Node(node.node);
+        let old = ctx.rows.row::<NodeRow>(&key)?;
+        put(ctx, key, old.as_deref(), node)?;
+    }
+    for group in groups {
+        let key = RowKey::Group(group.group);
+        let old = ctx.rows.row::<GroupRow>(&key)?;
+        put(ctx, key, old.as_deref(), group)?;
+    }
+    Ok(Reply::Done)
+}
+
+/// Why a node's row is not taken; if it is, it has what is known of the node already.
+fn refuses_node(ctx: &Context<'_>, node: &mut NodeRow) -> Result<Option<Code>, ViewError> {
+    if node.node.get() == 0 {
+        return Ok(Some(Code::Invalid));
+    }
+    if let Some(old) = ctx.rows.row::<NodeRow>(&RowKey::Node(node.node))? {
+        match (old.store, node.store) {
+            (Some(old), Some(new)) if old != new => return Ok(Some(Code::NotAllowed)),
+            (old, None) => node.store = old,
+            _ => {}
+        }
+        node.boot = node.boot.max(old.boot);
+    }
+    Ok(None)
+}
+
+/// Why a group's row is not taken; `new`: nodes that come with it.
+fn refuses_group(ctx: &Context<'_>, group: &mut GroupRow, new: &[NodeId]) -> Result<Option<Code>, ViewError> {
+    group.replicas.sort();
+    group.replicas.dedup();
+    if group.replicas.is_empty() || group.preference.iter().any(|node| !group.replicas.contains(node)) {
+        return Ok(Some(Code::Invalid));
+    }
+    for node in group.replicas.iter().filter(|node| !new.contains(node)) {
+        if ctx.rows.row::<NodeRow>(&RowKey::Node(*node))?.is_none() {
+            return Ok(Some(Code::NotFound));
+        }
+    }
+    let old = ctx.rows.row::<GroupRow>(&RowKey::Group(group.group))?;
+    let is_stale = |old: &GroupRow| *old != *group && (old.conf_epoch >= group.conf_epoch || old.region != group.region);
+    Ok(old.is_some_and(|old| is_stale(&old)).then_some(Code::Conflict))
 }
 
 /// Gives a run of buckets to a group, where no higher or equal epoch holds them.

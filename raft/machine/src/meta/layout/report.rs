@@ -191,7 +191,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Left { node } => write!(f, "node {node} has left"),
-            Self::Down { node } => write!(f, "node {node} has been silent for more than {} min", super::DOWN_AFTER_MS / 60_000),
+            Self::Down { node } => write!(f, "node {node} has been silent for too long"),
             Self::Draining { node } => write!(f, "node {node} is being emptied"),
             Self::Missing { has, wants } => write!(f, "it has {has} of {wants} replicas"),
             Self::Surplus { has, wants } => write!(f, "it has {has} replicas, {wants} are enough"),

@@ -1,0 +1,44 @@
+//! Where groups stand, over HTTP: for operators alone.
+
+use kith_tests::{Cluster, Setup, http::Caller};
+use serde_json::json;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_look_plan_and_empty_nodes_and_nobody_else_does() {
+    let c = Cluster::start_with(Setup::default().with_api()).await;
+    let (ann, operator) = (Caller::new(&c, "ann").await, Caller::with_token(&c.operator_token()));
+    for path in ["/v1/layout", "/v1/layout/plan"] {
+        assert_eq!(ann.get(&c, 1, path).await.expect(403)["name"], "NotAdmin");
+    }
+    let shown = operator.get(&c, 2, "/v1/layout").await.expect(200);
+    let nodes = shown["nodes"].as_array().expect("nodes");
+    assert_eq!(
+        nodes.iter().map(|node| (&node["node"], &node["state"])).collect::<Vec<_>>(),
+        [1, 2, 3].map(|id| (json!(id), json!("up"))).each_ref().map(|(id, state)| (id, state))
+    );
+    assert_eq!(shown["groups"].as_array().map(Vec::len), Some(3), "{shown}");
+    let plan = operator.get(&c, 3, "/v1/layout/plan").await.expect(200);
+    assert_eq!(plan["version"], shown["version"]);
+    let old = json!({ "version": 1 });
+    assert_eq!(operator.post(&c, 1, "/v1/layout/apply", old.clone()).await.expect(409)["name"], "Outdated");
+    assert_eq!(ann.post(&c, 1, "/v1/layout/apply", old).await.expect(403)["name"], "NotAdmin");
+
+    // Three nodes for three replicas: nothing could go anywhere.
+    let asked = json!({ "dry_run": false });
+    let blocked = operator.post(&c, 2, "/v1/layout/nodes/2/decommission", asked.clone()).await.expect(200);
+    assert_eq!(blocked["blocked"].as_array().map(Vec::len), Some(3), "{blocked}");
+    operator.post(&c, 2, "/v1/layout/nodes/9/decommission", asked).await.expect(400);
+    operator.post(&c, 2, "/v1/layout/nodes/2/recommission", json!({})).await.expect(200);
+
+    let drain = |on| json!({ "on": on });
+    operator.ask(&c, 1, "PUT", "/v1/layout/nodes/2/drain", &[], Some(drain(true))).await.expect(200);
+    c.wait_for("node 2 leads nothing", async || c.map().groups.keys().all(|group| c.leader_now(*group) != Some(2))).await;
+    let left = operator.ask(&c, 3, "PUT", "/v1/layout/nodes/2/drain", &[], Some(drain(false))).await.expect(200);
+    assert_eq!(left, json!({ "sessions": 0, "leads": 0 }));
+    let log = operator.get(&c, 2, "/v1/audit").await.expect(200);
+    let acts: Vec<_> = log["entries"].as_array().expect("entries").iter().map(|entry| entry["act"].clone()).collect();
+    for act in ["drain", "recommission", "decommission", "apply-layout"] {
+        assert!(acts.contains(&json!(act)), "{act}: {acts:?}");
+    }
+    c.finish().await;
+}

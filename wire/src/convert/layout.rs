@@ -1,0 +1,67 @@
+//! `kith.client.v1` and `kith.peer.v1`: where groups stand and where they should.
+
+use super::{
+    Field, at_most, message, nested, numbered, proto,
+    proto::{
+        client::v1::{self as client, layout_answer::Answer as AnswerKind, layout_request::Ask as AskKind},
+        peer::v1 as peer,
+    },
+    tuple, union, wrapper,
+};
+use crate::{
+    error::{DecodeError, Why},
+    id::NodeId,
+    layout::{Emptying, LayoutAnswer, LayoutGroup, LayoutMove, LayoutNode, LayoutPlan, LayoutRequest, LayoutView, LedGroup, NodeHealth, NodeLoad},
+    limit,
+};
+
+wrapper!(LayoutRequest => client::LayoutRequest.ask check check_request);
+nested!(LayoutRequest, client::LayoutRequest);
+union!(LayoutRequest => AskKind {
+    Apply: client::LayoutApply { version },
+    AddNode: client::AddNode { node, address, http, region, zone, host, capacity },
+    Decommission: client::Decommission { node, dry_run },
+    Recommission: client::Recommission { node },
+    Drain: client::DrainNode { node, on },
+    ; empty Show, Plan
+});
+wrapper!(LayoutAnswer => client::LayoutAnswer.answer);
+nested!(LayoutAnswer, client::LayoutAnswer);
+union!(LayoutAnswer => AnswerKind {
+    Done: client::LayoutDone { version },
+    Draining: client::NodeDraining { sessions, leads },
+    ; holds Shown, Planned, Emptying, Blocked
+});
+wrapper!(Vec<String> => client::Blockers.blockers);
+message!(LayoutView => client::LayoutView { version, balance, nodes, groups, groups_more, moved, notes } check check_view);
+message!(LayoutNode => client::LayoutNode {
+    node, address, region, zone, host, capacity, state, health, silent_ms, drains, free_bytes, sessions, replicas, leads
+});
+message!(LayoutGroup => client::LayoutGroup { group, region, replicas, preference, leader, voters, learners, bytes });
+message!(LayoutPlan => client::LayoutPlan { version, moves, moves_more, bytes, notes } check check_plan);
+message!(LayoutMove => client::LayoutMove { group, what, why, bytes });
+message!(Emptying => client::Emptying { version, replicas, bytes, eta_s });
+numbered!(NodeHealth => client::NodeHealth { Alive, Suspect, Down });
+
+message!(NodeLoad => peer::NodeLoad { free_bytes, sessions, drains, silent, led });
+tuple!((NodeId, u64) => peer::SilentNode { node node, ms ms });
+message!(LedGroup => peer::LedGroup { group, term, bytes, entries, voters, learners, settled });
+
+fn check_request(request: &LayoutRequest) -> Result<(), DecodeError> {
+    match request {
+        LayoutRequest::AddNode { address, http, zone, host, .. } => [address, http, zone, host]
+            .into_iter()
+            .try_for_each(|text| at_most(text.len(), limit::NODE_LABEL_BYTES_MAX, "label"))
+            .map_err(|error| error.within("AddNode")),
+        _ => Ok(()),
+    }
+}
+
+fn check_view(view: &LayoutView) -> Result<(), DecodeError> {
+    at_most(view.groups.len(), limit::LAYOUT_LINES_MAX, "groups")?;
+    at_most(view.moved.len(), limit::LAYOUT_LINES_MAX, "moved")
+}
+
+fn check_plan(plan: &LayoutPlan) -> Result<(), DecodeError> {
+    at_most(plan.moves.len(), limit::LAYOUT_LINES_MAX, "moves")
+}
