@@ -176,7 +176,7 @@ fn hook(asked: &HookRequest) -> String {
 }
 
 /// How many there are: raised with each that is named above.
-const REQUESTS: usize = 21 + 28 + 5 + 4 * 3 + 4 + 7;
+const REQUESTS: usize = 21 + 28 + 5 + 4 * 3 + 4 + 7 + 5;
 
 fn rows() -> Vec<(Request, Told)> {
     let (channel, number) = (ChannelId::direct(UserId::new(1), UserId::new(2)), ClientSeq::new(1));
