@@ -15,7 +15,7 @@ use std::{
 use kith_machine::mutant::Quirk;
 use kith_push::Push;
 use kith_raft::{
-    FailPoints, GroupHandle, Groups, GroupsConfig, GroupsOptions, Lanes, OpenError,
+    FailPoints, Groups, GroupsConfig, GroupsOptions, Lanes, OpenError,
     storage::{self, Storage},
 };
 use kith_wire::{hello::Features, id::NodeId};
@@ -34,7 +34,7 @@ use crate::{
         controller::{Controller, ControllerDuty},
         drain::Drain,
         files::FilesError,
-        hand::{Hands, TAKEN_MAX},
+        hand::Hands,
         load::{OwnLoad, SessionCount},
         map::{Keep, Maps},
         replica::Replicas,
@@ -322,14 +322,7 @@ impl Node {
             ending: api_tasks.cancelled(),
             options: api_options(&config.api),
         };
-        let hands = Hands {
-            peers: peers.clone(),
-            drain: load.drain.clone(),
-            clock: clock.clone(),
-            settings: files.layout,
-            metrics: metrics.layout.clone(),
-            last: Arc::default(),
-        };
+        let hands = Hands::new(peers.clone(), load.drain.clone(), clock.clone(), files.layout, metrics.layout.clone());
         let parts = SessionParts {
             identity: session::machine::Identity { cluster: files.id, node: id, features: Features::default() },
             clock: clock.clone(),
@@ -572,25 +565,8 @@ impl Node {
     /// Gives each group that this node leads to another replica that is alive. Says whether all were taken.
     async fn hand_over(&self) -> bool {
         let led = self.groups.all().into_iter().filter(|group| group.leadership().leader == Some(self.id));
-        futures_util::future::join_all(led.map(|group| self.hand_over_one(group))).await.into_iter().all(|taken| taken)
-    }
-
-    async fn hand_over_one(&self, group: GroupHandle) -> bool {
         let map = self.service.router().maps().current();
-        let others = self.hands.candidates(&group, &map);
-        let alone = others.is_empty();
-        for to in others {
-            if let Err(error) = group.transfer(to).await {
-                tracing::warn!(group = %group.id(), peer = %to, cause = %error, "node.shutdown: leadership not handed over");
-                return false;
-            }
-            let mut lead = group.leader();
-            let taken = lead.wait_for(|lead| lead.leader.is_some_and(|leader| leader != self.id));
-            if tokio::time::timeout(TAKEN_MAX, taken).await.is_ok_and(|taken| taken.is_ok()) {
-                return true;
-            }
-        }
-        alone
+        futures_util::future::join_all(led.map(|group| self.hands.leave(group, &map))).await.into_iter().all(|taken| taken)
     }
 }
 

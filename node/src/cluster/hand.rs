@@ -3,7 +3,7 @@
 //! In: a group that this node leads, the map. Out: at most one transfer of leadership at a time. Invariants: only to a voter that can be reached,
 //! does not drain, and lacks at most [`LAG_MAX`] entries; one that was not taken is not tried again for [`REST`]. To who should lead: at once when
 //! the map begins to say so, else only after all was well for long, never with `layout.balance` off. Not here: who should lead (kith-machine's
-//! `meta::layout`), the end of a node (`node`, which uses [`Hands::candidates`]).
+//! `meta::layout`), when a node ends (`node`).
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -25,7 +25,7 @@ use crate::{
 /// Entries that a successor may lack.
 const LAG_MAX: u64 = 256;
 /// For one replica to take a leadership.
-pub(crate) const TAKEN_MAX: Duration = Duration::from_secs(1);
+const TAKEN_MAX: Duration = Duration::from_secs(1);
 /// After a leadership that nobody took.
 const REST: Duration = Duration::from_secs(10);
 /// Between two leaderships that this node gives away to balance: each costs its group a moment.
@@ -34,12 +34,12 @@ const APART: Duration = Duration::from_secs(1);
 /// Hands over what this node leads. Clones are the same node's.
 #[derive(Clone)]
 pub(crate) struct Hands {
-    pub(crate) peers: Peers,
-    pub(crate) drain: Drain,
-    pub(crate) clock: SharedClock,
-    pub(crate) settings: LayoutSettings,
-    pub(crate) metrics: Arc<LayoutMetrics>,
-    pub(crate) last: Arc<Mutex<Option<Instant>>>,
+    peers: Peers,
+    drain: Drain,
+    clock: SharedClock,
+    settings: LayoutSettings,
+    metrics: Arc<LayoutMetrics>,
+    last: Arc<Mutex<Option<Instant>>>,
 }
 
 /// One leadership of this node.
@@ -62,14 +62,44 @@ enum Why {
 }
 
 impl Hands {
+    pub(crate) fn new(peers: Peers, drain: Drain, clock: SharedClock, settings: LayoutSettings, metrics: Arc<LayoutMetrics>) -> Self {
+        Self { peers, drain, clock, settings, metrics, last: Arc::default() }
+    }
+
     /// This node leads a group from now on.
     pub(crate) fn begin(&self) -> Hand {
         let now = self.clock.instant();
         Hand { hands: self.clone(), began: now, first: None, restless: now, rests_until: None }
     }
 
+    /// This node ends: gives a group away. Says whether somebody took it, or nobody is there who could.
+    pub(crate) async fn leave(&self, group: GroupHandle, map: &ClusterMap) -> bool {
+        let others = self.candidates(&group, map);
+        let is_alone = others.is_empty();
+        for to in others {
+            match self.give(&group, to).await {
+                Some(true) => return true,
+                Some(false) => {}
+                None => return false,
+            }
+        }
+        is_alone
+    }
+
+    /// Gives a group to a voter. Says whether it took it in time; `None`: the transfer was refused here.
+    async fn give(&self, group: &GroupHandle, to: NodeId) -> Option<bool> {
+        if let Err(error) = group.transfer(to).await {
+            tracing::warn!(group = %group.id(), peer = %to, cause = %error, "cluster.hand: leadership not handed over");
+            return None;
+        }
+        let me = self.peers.node();
+        let mut lead = group.leader();
+        let taken = lead.wait_for(|lead| lead.leader.is_some_and(|leader| leader != me));
+        Some(tokio::time::timeout(TAKEN_MAX, taken).await.is_ok_and(|taken| taken.is_ok()))
+    }
+
     /// Who could take a group over, best first: voters by the map's order, those that drain or are being emptied last.
-    pub(crate) fn candidates(&self, group: &GroupHandle, map: &ClusterMap) -> Vec<NodeId> {
+    fn candidates(&self, group: &GroupHandle, map: &ClusterMap) -> Vec<NodeId> {
         let Some(row) = map.groups.get(&group.id()) else { return Vec::new() };
         let voters = group.members().voters;
         let mut nodes: Vec<NodeId> = Vec::new();
@@ -108,7 +138,7 @@ impl Hand {
         }
         let Some((why, to)) = self.wanted(group, map, row, (first, now)) else { return false };
         tracing::info!(node = %me, group = %group.id(), peer = %to, ?why, "cluster.hand: leadership is handed over");
-        if self.hand_over(group, to).await {
+        if self.hands.give(group, to).await == Some(true) {
             self.hands.metrics.handed.inc();
         } else {
             self.rests_until = Some(self.hands.clock.instant() + REST);
@@ -133,16 +163,6 @@ impl Hand {
         let is_calm = now.duration_since(self.began) >= calm && now.duration_since(self.restless) >= calm;
         let is_new = wanted != first;
         (is_new || (hands.settings.balance && is_calm && hands.takes_turn(now))).then_some((Why::Preference, wanted))
-    }
-
-    async fn hand_over(&self, group: &GroupHandle, to: NodeId) -> bool {
-        if group.transfer(to).await.is_err() {
-            return false;
-        }
-        let me = self.hands.peers.node();
-        let mut lead = group.leader();
-        let taken = lead.wait_for(|lead| lead.leader.is_some_and(|leader| leader != me));
-        tokio::time::timeout(TAKEN_MAX, taken).await.is_ok_and(|taken| taken.is_ok())
     }
 }
 
