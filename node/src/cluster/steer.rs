@@ -216,7 +216,8 @@ mod tests {
                 break;
             }
             assert!(!step.is_empty() && step.groups.len() <= MOVES_AT_ONCE, "{step:?}");
-            assert!(step.moves.iter().all(|line| line.why == "node 1 is being emptied"), "{:?}", step.moves);
+            let is_due = |line: &LayoutMove| ["node 1 is being emptied", "the one that should lead cannot"].contains(&line.why.as_str());
+            assert!(step.moves.iter().all(is_due), "{:?}", step.moves);
             world.log(&step);
             world.layout = Layout::of(&world.map);
             // Half of them are there: only so many more are begun.
