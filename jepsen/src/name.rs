@@ -202,7 +202,7 @@ mod tests {
         for one in Mutant::ALL {
             assert_eq!(one.name().parse(), Ok(*one));
         }
-        assert_eq!((Nemesis::ALL.len(), Workload::ALL.len()), (32, 11), "the names that were agreed on");
+        assert_eq!((Nemesis::ALL.len(), Workload::ALL.len()), (32, 12), "the names that were agreed on");
     }
 
     #[test]
