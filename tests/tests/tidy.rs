@@ -196,7 +196,10 @@ fn shipped_binary_has_no_fail_points() {
 fn parsers(code: &str) -> Vec<String> {
     let word = |rest: &str| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
     let after = |mark: &'static str| code.split(mark).skip(1);
-    let lists = after("\ntop!(").filter_map(|rest| rest.split_once(": ")?.1.split_once(");")).flat_map(|(list, _)| list.split(", "));
+    let lists = after("\ntop!(")
+        .chain(after("\ntaken!("))
+        .filter_map(|rest| rest.split_once(": ")?.1.split_once(");"))
+        .flat_map(|(list, _)| list.split(", "));
     let mut found: Vec<String> = after("FromStr for ").map(word).chain(lists.map(word)).collect();
     let says_so =
         |name: &String| ["parse", "decode", "unhex", "from_pem", "from_hex", "from_bytes", "fold_name"].iter().any(|begin| name.starts_with(begin));
