@@ -275,6 +275,7 @@ impl GroupHandle {
     /// # Errors
     /// The group has stopped.
     pub async fn initialize(&self, initial: &Membership) -> Result<(), ProposeError> {
+        let Some(_asking) = crate::registry::asking(self) else { return Err(ProposeError::Stopped) };
         crate::registry::initialize(&self.0.raft, initial).await.map_err(|error| {
             tracing::warn!(group = %self.id(), cause = %error, "the group could not be made");
             ProposeError::Stopped
@@ -282,8 +283,12 @@ impl GroupHandle {
     }
 
     /// Whether the group has been made: its log has a membership.
-    pub async fn is_initialized(&self) -> bool {
-        self.0.raft.is_initialized().await.unwrap_or(false)
+    ///
+    /// # Errors
+    /// The group has stopped.
+    pub async fn is_initialized(&self) -> Result<bool, ProposeError> {
+        let Some(_asking) = crate::registry::asking(self) else { return Err(ProposeError::Stopped) };
+        self.0.raft.is_initialized().await.map_err(|_| ProposeError::Stopped)
     }
 
     /// Adds a replica that does not vote and waits until it is in the log, not until it has caught up.

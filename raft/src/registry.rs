@@ -462,7 +462,7 @@ struct Opened {
 }
 
 /// To be held while openraft is asked; `None`: the group stops, and nothing is to be asked any more.
-fn asking(handle: &GroupHandle) -> Option<TaskTrackerToken> {
+pub(crate) fn asking(handle: &GroupHandle) -> Option<TaskTrackerToken> {
     let token = handle.0.asks.token();
     (!handle.0.stop.is_cancelled()).then_some(token)
 }

@@ -29,11 +29,11 @@ pub struct Birth {
 }
 
 impl Birth {
-    /// Ends once the group has been made, by whomever.
+    /// Ends once the group has been made, by whomever, or this replica was closed.
     pub async fn run(self) {
         let rank = u32::try_from(self.rank).unwrap_or(u32::MAX);
         tokio::time::sleep(self.patience.saturating_mul(rank)).await;
-        while !self.handle.is_initialized().await {
+        while let Ok(false) = self.handle.is_initialized().await {
             if self.reaches_majority() {
                 if self.handle.initialize(&self.initial).await.is_err() {
                     return;

@@ -9,9 +9,7 @@ use kith_wire::{
 };
 
 /// What is said when nodes leave, or are lost: the ones that have left go on dialling until they are ended.
-/// A replica that is given up, or a node that ends, while a group is being opened: openraft says that it has stopped, and so does whoever opened it.
-const SAID: &[&str] =
-    &["peer.hello", "node.shutdown", "cluster.replica: ", "service.read: not now", "cluster.map", "raft stopped", "failed to receive from RaftCore"];
+const SAID: &[&str] = &["peer.hello", "node.shutdown", "cluster.replica: ", "service.read: not now", "cluster.map"];
 
 fn setup(balance: bool) -> Setup {
     let mut setup = Setup { groups: 4, ..Setup::default() }.purging();
