@@ -38,8 +38,8 @@ use Nemesis as N;
 
 /// The table: which loads each fault is made under.
 pub const ROWS: &[Row] = &[
-    Row { name: "none", slots: &[&[N::None]], cells: "**********o", nodes: 3, seconds: 60 },
-    Row { name: "kill", slots: &[&[N::KillLeader], &[N::KillOne], &[N::KillMinority], &[N::KillAll]], cells: "*****o*o**o", nodes: 3, seconds: 100 },
+    Row { name: "none", slots: &[&[N::None]], cells: "***********", nodes: 3, seconds: 60 },
+    Row { name: "kill", slots: &[&[N::KillLeader], &[N::KillOne], &[N::KillMinority], &[N::KillAll]], cells: "*****o*o***", nodes: 3, seconds: 100 },
     Row { name: "pause", slots: &[&[N::Pause]], cells: "**o*ooooooo", nodes: 3, seconds: 70 },
     Row {
         name: "partition",
@@ -65,7 +65,7 @@ pub const ROWS: &[Row] = &[
     Row { name: "clock", slots: &[&[N::Clock]], cells: "o*-*-*---o-", nodes: 3, seconds: 70 },
     Row { name: "resources", slots: &[&[N::Cpu], &[N::Memory]], cells: "o-o--------", nodes: 3, seconds: 90 },
     Row { name: "member", slots: &[&[N::Member], &[N::Member, N::KillOne]], cells: "*o-o*-o*oo-", nodes: 5, seconds: 110 },
-    Row { name: "rolling", slots: &[&[N::Rolling]], cells: "*-*---ooooo", nodes: 3, seconds: 80 },
+    Row { name: "rolling", slots: &[&[N::Rolling]], cells: "*-*---oooo*", nodes: 3, seconds: 80 },
     Row { name: "failpoint", slots: &[&[N::Failpoint]], cells: "**o-o-*oooo", nodes: 3, seconds: 90 },
     Row {
         name: "pairs",

@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use super::{Account, Audit, Bench, Loads, PREPARE_WITHIN, Phase, Room, reached};
+use super::{Account, Audit, Bench, Loads, PREPARE_WITHIN, Phase, Room, reached, sender, text};
 use crate::history::PushStep;
 use crate::record::{self, Voice};
 use crate::seed::Chance;
@@ -125,21 +125,22 @@ async fn run(
     let mut chance = Chance::new(bench.seed ^ (0x9054_0000 + n as u64));
     let author = bench.client(&writer, n, Backfill::Off)?.build().await?;
     let _ = timeout(Duration::from_secs(5), author.connect()).await;
+    let writing = Voice::new(&bench.recorder, &writer.name, &format!("{}-{n}", writer.name), None);
     let say = |step| person.voice.happened(record::push(&person.room.name, step));
     say(PushStep::Here(false));
     let (mut number, mut last) = (0_u64, 0_u64);
     loop {
         // Away: something is said, and read on another device now and then.
-        for _ in 0..chance.within(1, 4) {
+        for _ in 0..chance.within(1, 5) {
             number += 1;
-            if let Some(seq) = write(&author, &person, number).await {
+            if let Some(seq) = write(&author, &writing, &person, next_text(&person, number, &mut chance)).await {
                 last = last.max(seq);
                 say(PushStep::Said(seq));
             }
             if chance.within(0, 4) == 0 && last > 0 && read_elsewhere(&bench, &person, n, last).await {
                 say(PushStep::Read(last));
             }
-            let pause = bench.pause(&mut chance, 500, 6_000);
+            let pause = bench.pause(&mut chance, 500, 12_000);
             tokio::select! {
                 () = reached(&mut phase, Phase::Stopped) => {}
                 () = tokio::time::sleep(pause) => {}
@@ -149,7 +150,7 @@ async fn run(
             break;
         }
         // Here: it gets what it has missed, and is not pushed to as long as its client says that it is connected.
-        let stay = bench.pause(&mut chance, 2_000, 60_000);
+        let stay = bench.pause(&mut chance, 2_000, 40_000);
         be_here(&bench, &person, n, stay, &say, &mut phase).await?;
         say(PushStep::Here(false));
         if *phase.borrow() >= Phase::Stopped {
@@ -158,7 +159,7 @@ async fn run(
     }
     // The last word is said when nothing breaks any more.
     number += 1;
-    if let Some(seq) = write(&author, &person, number).await {
+    if let Some(seq) = write(&author, &writing, &person, next_text(&person, number, &mut chance)).await {
         say(PushStep::Said(seq));
         let deadline = Instant::now() + LATE_MAX;
         while *person.told.lock().unwrap_or_else(PoisonError::into_inner) < seq && Instant::now() < deadline {
@@ -171,11 +172,16 @@ async fn run(
     Ok(())
 }
 
+/// The name and the words of what is said to a person next.
+fn next_text(person: &Person, number: u64, chance: &mut Chance) -> (String, String) {
+    let name = format!("{}-said-{number}", person.account.name);
+    let words = text::make(&name, chance);
+    (name, words)
+}
+
 /// Says something to a person. What is not answered is not known to stand anywhere.
-async fn write(author: &Client, person: &Person, number: u64) -> Option<u64> {
-    let text = format!("push-{}-{number}", person.account.name);
-    let outgoing = author.channel(person.room.id).send(text).await.ok()?;
-    timeout(ANSWERED_WITHIN, outgoing.sent()).await.ok()?.ok().map(|sent| sent.seq().get())
+async fn write(author: &Client, writing: &Voice, person: &Person, (name, words): (String, String)) -> Option<u64> {
+    timeout(ANSWERED_WITHIN, sender::send(author, writing, &person.room, &name, words)).await.ok()?.map(|at| at.seq.get())
 }
 
 /// Another device of theirs, without a stream of its own for long, reads all.
