@@ -5,13 +5,14 @@
 #   make http-fuzz   the HTTP API against its own document, for five minutes (python3; takes schemathesis from PyPI)      (SEED=… SECONDS_MAX=…)
 #   make jepsen   real clusters hurt in every way that is there, under 25 minutes      make jepsen-nightly      make jepsen-soak      make jepsen-mutants     (root needed)
 #   make fuzz     every parser of bytes from outside, ten minutes each      (MINUTES=… FUZZ=NAME ENGINE=libfuzzer: led by coverage)
+#   make sdk-death   a client's process is killed at every step of its outbox, 200 schedules      (KITH_SEED=… for one)
 #   make bench    every row of the table of targets, three runs each, under 40 minutes      make bench-grow      make bench-check      make bench-micro
 
 SHELL       := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .SILENT:
-.PHONY: help demo http-fuzz fuzz test sim verify fix bootstrap jepsen jepsen-nightly jepsen-soak jepsen-mutants jepsen-ci jepsen-tools bench bench-grow bench-check bench-micro bench-build
+.PHONY: help demo http-fuzz sdk-death fuzz test sim verify fix bootstrap jepsen jepsen-nightly jepsen-soak jepsen-mutants jepsen-ci jepsen-tools bench bench-grow bench-check bench-micro bench-build
 
 CARGO  ?= cargo
 SAMPLE := tests/data/irc-sample.jsonl.gz
@@ -19,7 +20,7 @@ SAMPLE := tests/data/irc-sample.jsonl.gz
 DEMO   ?= --replay $(SAMPLE) --kill leader
 
 help:
-	sed -n '2,9p' Makefile
+	sed -n '2,10p' Makefile
 
 demo: bootstrap
 	stay=; if [ -t 0 ] && [ -t 1 ]; then stay=--stay; fi
@@ -52,6 +53,10 @@ http-fuzz: bootstrap
 	$(CARGO) build --locked -p kith
 	target=$${CARGO_TARGET_DIR:-target}
 	tests/schemathesis/run "$$target/debug/kith" "$$target/schemathesis"
+
+# A few of these are among the tests.
+sdk-death: bootstrap
+	KITH_DEATHS=$${DEATHS:-200} $(CARGO) test --locked -p kith-client --lib -- --nocapture testing::death::a_process_that_is_killed_sends_once_what_it_stored
 
 # tests/fuzz/run.sh says what else can be chosen, and where findings go.
 fuzz: bootstrap

@@ -153,7 +153,7 @@ impl ClientBuilder {
         let tokens = self.tokens.ok_or_else(|| Error::new(Code::Invalid, "a client needs a token provider"))?;
         let trust = self.trust.ok_or_else(|| Error::new(Code::Invalid, "a client needs to know whose certificates to believe"))?;
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::default()));
-        let failed = |error| Error::caused(Code::Internal, "opening the local store", error);
+        let failed = |error| Error::store("opening the local store", error);
         let mut snapshot = store.load().await.map_err(failed)?;
         let mut token = None;
         let user = match self.user.or_else(|| snapshot.identity.map(|identity| identity.user)) {

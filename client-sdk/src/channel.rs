@@ -192,18 +192,14 @@ impl Channel {
     /// # Errors
     /// The store failed.
     pub async fn records(&self, first: Seq, last: Seq, limit: usize) -> Result<Vec<Arc<Record>>, Error> {
-        self.client
-            .store()
-            .records(self.id, first, last, limit)
-            .await
-            .map_err(|error| Error::caused(Code::Internal, "reading the local store", error))
+        self.client.store().records(self.id, first, last, limit).await.map_err(|error| Error::store("reading the local store", error))
     }
     /// What this device holds; `None`: it knows nothing of the channel.
     ///
     /// # Errors
     /// The store failed.
     pub async fn held(&self) -> Result<Option<Cursor>, Error> {
-        self.client.store().cursor(self.id).await.map_err(|error| Error::caused(Code::Internal, "reading the local store", error))
+        self.client.store().cursor(self.id).await.map_err(|error| Error::store("reading the local store", error))
     }
     /// One page of history from the server. Go on from its `covered`.
     ///

@@ -213,7 +213,7 @@ impl Client {
     /// # Errors
     /// The store failed.
     pub async fn channels(&self) -> Result<Vec<ChannelSummary>, Error> {
-        let rows = self.shared.store.rows().await.map_err(|error| Error::caused(Code::Internal, "reading the local store", error))?;
+        let rows = self.shared.store.rows().await.map_err(|error| Error::store("reading the local store", error))?;
         Ok(rows.into_iter().map(ChannelSummary::from).collect())
     }
     /// The own account: devices, password, name.
@@ -256,6 +256,24 @@ impl Client {
             Reply::Page(page) => Ok(page),
             Reply::Answer(_) => Err(unexpected()),
         }
+    }
+    /// The app goes to the background: stores what is under way, ends the session, and lets go of every file and lock; a phone's system ends apps that
+    /// hold one while they sleep. Resolves when they are free. What is sent meanwhile is queued; each call takes the files only while it lasts.
+    ///
+    /// # Errors
+    /// `Timeout`: they are not free yet; it is gone on with. Or the store failed, or the client is closed.
+    pub async fn enter_background(&self, within: Duration) -> Result<(), Error> {
+        let (done, parked) = oneshot::channel();
+        self.command(Command::Background(done)).await?;
+        match tokio::time::timeout(within, parked).await {
+            Ok(result) => result.map_err(|_| Error::new(Code::Disconnected, "the client came back or was closed meanwhile")),
+            Err(_) => Err(Error::new(Code::Timeout, "the store was not let go of in time")),
+        }
+    }
+    /// The app is in the foreground again: takes the files, and connects if it was connected before.
+    pub async fn enter_foreground(&self) {
+        // Of no use to a closed client.
+        let _ = self.command(Command::Foreground).await;
     }
     /// The network is another: moves to a new socket (unless it is shared) and, if offline, dials now.
     pub async fn network_changed(&self) {

@@ -9,6 +9,8 @@ use kith_wire::{
 };
 use thiserror::Error;
 
+use crate::store::{StoreFailed, StoreTrouble};
+
 /// Why something did not work. Cheap to clone; numbers are the same on the wire, here and in the docs.
 #[derive(Clone, Debug, Error)]
 #[error("{code}: {text}")]
@@ -39,12 +41,21 @@ impl Error {
         let retry_after = refusal.retry_after_ms.map(|ms| Duration::from_millis(u64::from(ms)));
         Self { code: refusal.code, retry_after, request, text, source: None, expected: refusal.expected }
     }
+    pub(crate) fn store(doing: &str, failed: StoreFailed) -> Self {
+        let code = if failed.trouble == StoreTrouble::Full { Code::DiskFull } else { Code::Internal };
+        let text = format!("{doing}: {}", failed.trouble);
+        Self { source: Some(Arc::new(failed)), ..Self::new(code, text) }
+    }
     pub(crate) fn closed() -> Self {
         Self::new(Code::Disconnected, "the client is closed")
     }
     /// What to do about it. The SDK already retried what can be retried.
     pub const fn retry(&self) -> Retry {
         self.code.retry()
+    }
+    /// What is wrong with the local store, if that is why.
+    pub fn store_trouble(&self) -> Option<StoreTrouble> {
+        self.source.as_deref()?.downcast_ref::<StoreFailed>().map(|failed| failed.trouble)
     }
     /// Whether the same request can never succeed: class 3xxx (denied) or 4xxx (invalid).
     pub const fn is_final(&self) -> bool {

@@ -27,6 +27,7 @@
 
 mod account;
 mod act;
+mod amend;
 mod builder;
 mod channel;
 mod client;
@@ -49,9 +50,12 @@ mod presence;
 mod push;
 pub mod raw;
 mod search;
+mod span;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 mod status;
 pub mod store;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod token;
 
@@ -79,5 +83,9 @@ pub use crate::{
     presence::{Presence, PresenceMap},
     push::PushedMessage,
     status::{Connection, Status},
+    store::{StoreFailed, StoreTrouble},
     token::{TokenProvider, TokenReason},
 };
+
+#[cfg(feature = "sqlite")]
+pub use crate::sqlite::SqliteStore;

@@ -4,17 +4,21 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    ops::Bound::{Excluded, Unbounded},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use futures_util::future::{BoxFuture, ready};
 use kith_wire::{
-    act::{Act, Gone},
-    id::{ChannelId, Seq, UserId},
-    log::{Content, IndexRow, Position, Record},
+    id::{ChannelId, Seq},
+    log::{IndexRow, Position, Record},
 };
 
-use crate::store::{Change, Cursor, Snapshot, Store, StoreFailed, StoredWrite};
+use crate::{
+    amend::{Touches, amended, touches},
+    span::Spans,
+    store::{Change, Cursor, Snapshot, Span, Store, StoreFailed, StoredWrite},
+};
 
 /// The store in memory. Clones are the same store: keep one, and hand it to the next client of the same device.
 #[derive(Clone, Debug)]
@@ -31,6 +35,10 @@ struct Inner {
     /// Own read positions that were acked, perhaps before the row that says so has come.
     reads: HashMap<ChannelId, Position>,
     records: HashMap<ChannelId, BTreeMap<Seq, Arc<Record>>>,
+    /// Parts of histories besides the ones that grow.
+    spans: HashMap<ChannelId, Spans>,
+    /// Below it the records that grew were dropped.
+    kept: HashMap<ChannelId, Seq>,
 }
 
 impl Default for MemoryStore {
@@ -72,7 +80,7 @@ impl MemoryStore {
                 row.read = *read;
             }
         }
-        rows.sort_by_key(|row| std::cmp::Reverse(row.rev));
+        rows.sort_by_key(|row| (std::cmp::Reverse(row.rev), row.news.channel));
         rows
     }
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -108,9 +116,28 @@ impl Inner {
                     amend(held, &record);
                     held.insert(record.at.seq, record);
                 }
-                while held.len() > keep {
-                    held.pop_first();
+                self.trim(channel, keep);
+            }
+            Change::History { channel, records, span, head } => {
+                if keep == 0 {
+                    return;
                 }
+                let held = self.records.entry(channel).or_default();
+                let later: Vec<_> =
+                    held.range((Excluded(head), Unbounded)).map(|(_, by)| Arc::clone(by)).filter(|by| touches(by) != Touches::Nothing).collect();
+                for mut record in records {
+                    if held.contains_key(&record.at.seq) {
+                        continue;
+                    }
+                    for by in &later {
+                        record = amended(&record, by).unwrap_or(record);
+                    }
+                    held.insert(record.at.seq, record);
+                }
+                if let Some(dropped) = self.spans.entry(channel).or_default().add(span) {
+                    held.retain(|seq, _| !dropped.contains(*seq));
+                }
+                self.trim(channel, keep);
             }
             Change::Cursor(channel, cursor) => {
                 self.meta.cursors.insert(channel, cursor);
@@ -132,44 +159,38 @@ impl Inner {
             Change::Edges(edges) => self.meta.edges = edges,
         }
     }
-}
-
-/// What a record changes about older ones that are held: an edited or deleted text is not kept.
-fn amend(held: &mut BTreeMap<Seq, Arc<Record>>, by: &Record) {
-    let act = match &by.content {
-        Content::Act(act) => act,
-        Content::Erased { user } => return erase(held, *user, by.at.seq),
-        _ => return,
-    };
-    let (target, new) = match act {
-        Act::Edit { target, text, mentions } if !text.is_empty() => (*target, Some((text, mentions))),
-        Act::Delete { target } => (*target, None),
-        _ => return,
-    };
-    for record in held.values_mut().filter(|record| matches!(&record.content, Content::Act(Act::Edit { target: of, .. }) if *of == target)) {
-        let content = Content::Act(Act::Edit { target, text: String::new(), mentions: Vec::new() });
-        *record = Arc::new(Record { content, ..(**record).clone() });
+    /// Drops the oldest records of a channel until so many are left.
+    fn trim(&mut self, channel: ChannelId, keep: usize) {
+        let Some(held) = self.records.get_mut(&channel) else { return };
+        let mut dropped = None;
+        while held.len() > keep {
+            dropped = held.pop_first();
+        }
+        if let Some((seq, _)) = dropped {
+            let kept = self.kept.entry(channel).or_default();
+            *kept = (*kept).max(seq.next());
+            if let Some(spans) = self.spans.get_mut(&channel) {
+                spans.trim_below(seq.next());
+            }
+        }
     }
-    let Some(record) = held.get_mut(&target) else { return };
-    let Content::Text { reply_to, extra, .. } = &record.content else { return };
-    let content = match new {
-        Some((text, mentions)) => Content::Text { text: text.clone(), reply_to: *reply_to, mentions: mentions.clone(), extra: extra.clone() },
-        None => Content::Gone { why: Gone::Deleted, counted: true },
-    };
-    *record = Arc::new(Record { content, ..(**record).clone() });
+    fn spans(&self, channel: ChannelId, keep: usize) -> Vec<Span> {
+        let growing = self.meta.cursors.get(&channel).filter(|_| keep > 0).and_then(|cursor| {
+            let kept = self.kept.get(&channel).copied().unwrap_or_default();
+            Span::new(cursor.from.max(kept), cursor.max)
+        });
+        self.spans.get(&channel).cloned().unwrap_or_default().with(growing)
+    }
 }
 
-/// Drops what somebody wrote whose account has ended, copies of it, and how they reacted.
-fn erase(held: &mut BTreeMap<Seq, Arc<Record>>, user: UserId, by: Seq) {
-    let is_copy = |record: &Record| record.content.extra().and_then(|extra| extra.origin).is_some_and(|origin| origin.sender == user);
-    for record in held.range_mut(..by).map(|(_, record)| record).filter(|record| record.sender == user || is_copy(record)) {
-        let content = match &record.content {
-            Content::Act(Act::React { target, on, .. }) => Content::Act(Act::React { target: *target, emoji: String::new(), on: *on }),
-            Content::Text { .. } => Content::Gone { why: Gone::Erased, counted: true },
-            Content::Act(Act::Edit { target, .. }) => Content::Act(Act::Edit { target: *target, text: String::new(), mentions: Vec::new() }),
-            _ => continue,
-        };
-        *record = Arc::new(Record { content, ..(**record).clone() });
+/// Keeps what a record leaves of older ones.
+fn amend(held: &mut BTreeMap<Seq, Arc<Record>>, by: &Record) {
+    if touches(by) != Touches::Nothing {
+        for record in held.values_mut() {
+            if let Some(left) = amended(record, by) {
+                *record = left;
+            }
+        }
     }
 }
 
@@ -194,6 +215,9 @@ impl Store for MemoryStore {
     }
     fn rows(&self) -> BoxFuture<'_, Result<Vec<IndexRow>, StoreFailed>> {
         Box::pin(ready(Ok(self.index())))
+    }
+    fn spans(&self, channel: ChannelId) -> BoxFuture<'_, Result<Vec<Span>, StoreFailed>> {
+        Box::pin(ready(Ok(self.lock().spans(channel, self.keep))))
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::error::Error;
 
-/// Where a client stands. Reading and queueing work in each of them but `Closed`.
+/// Where a client stands, one of six. Reading and queueing work in each of them but `Closed`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Status {
@@ -16,6 +16,8 @@ pub enum Status {
     Syncing,
     /// Connected, and every channel with news is known. Their records are on their way (`Client::behind`).
     Online,
+    /// In the background: no connection, and none is tried until [`crate::Client::enter_foreground`]; no file is held open.
+    Suspended,
     /// Closed for good: by the app (`None`), or for a reason that no retry mends.
     Closed(Option<Error>),
 }

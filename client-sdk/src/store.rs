@@ -3,11 +3,11 @@
 //! In: lists of changes from the driver, each to be applied whole. Out: what the client needs to go on after a restart.
 //! Invariants: a store is a device, so it is never used by two clients at once nor copied; a number of a write is stored with
 //! its bytes before it is first sent; a cursor is stored with the records that it passes. Bound: the store's own.
-//! Not here: the store in memory (`memory`), a file (comes later).
+//! Not here: the store in memory (`memory`), the one in files (`sqlite`), what a later record makes of an older one (`amend`).
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 use kith_wire::{
     client::{Edge, Request},
     id::{ChannelId, ClientSeq, Conn, Seq, UserId, UserRev},
@@ -15,10 +15,55 @@ use kith_wire::{
 };
 use thiserror::Error;
 
+pub use crate::span::Span;
+
+/// What is wrong with a store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum StoreTrouble {
+    /// There is no room on the disk. What was stored before stands; make room, then make a client over the same store.
+    Full,
+    /// What is in its files is not what was written. Opening the store anew heals it: the outbox is kept, the rest comes from the server.
+    Corrupt,
+    /// Another client uses it, perhaps in another process.
+    InUse,
+    /// A newer version of the SDK has written it.
+    Newer,
+    /// Somebody else used it while this client had let go of it in the background: make a new client.
+    Changed,
+    /// The system refused to read or write.
+    Io,
+}
+
+impl fmt::Display for StoreTrouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "the disk is full",
+            Self::Corrupt => "its files are damaged",
+            Self::InUse => "another client uses it",
+            Self::Newer => "a newer version has written it",
+            Self::Changed => "somebody else has used it meanwhile",
+            Self::Io => "the system refused",
+        })
+    }
+}
+
 /// A store could not read or write. The client stops: nothing that is not stored may be sent.
 #[derive(Clone, Debug, Error)]
-#[error("the local store failed: {0}")]
-pub struct StoreFailed(pub String);
+#[error("the local store failed: {trouble}: {text}")]
+pub struct StoreFailed {
+    /// What to do about it hangs on this.
+    pub trouble: StoreTrouble,
+    /// For a developer; no user data.
+    pub text: String,
+}
+
+impl StoreFailed {
+    /// With what is to be said of it.
+    pub fn new(trouble: StoreTrouble, text: impl Into<String>) -> Self {
+        Self { trouble, text: text.into() }
+    }
+}
 
 /// The two facts that make a device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,6 +127,18 @@ pub enum Change {
     },
     /// Records, rising, all above what is held.
     Records(ChannelId, Vec<Arc<Record>>),
+    /// A part of the history of a channel, as it stood when the channel's head was at `head`: every record of it that the user may see. What
+    /// is held already stays as it is.
+    History {
+        /// Where.
+        channel: ChannelId,
+        /// Rising, all within the span.
+        records: Vec<Arc<Record>>,
+        /// What is known by it.
+        span: Span,
+        /// Records above it are not in this view of the older ones.
+        head: Seq,
+    },
     /// How far a channel is held.
     Cursor(ChannelId, Cursor),
     /// A row of the user's index; replaces the one of the same channel.
@@ -125,4 +182,19 @@ pub trait Store: Send + Sync + 'static {
     fn cursor(&self, channel: ChannelId) -> BoxFuture<'_, Result<Option<Cursor>, StoreFailed>>;
     /// Every row of the user's index, newest first.
     fn rows(&self) -> BoxFuture<'_, Result<Vec<IndexRow>, StoreFailed>>;
+    /// The parts of a channel's history of which every record is held that the user may see: rising, apart from each other; the last one is
+    /// the one that grows.
+    fn spans(&self, channel: ChannelId) -> BoxFuture<'_, Result<Vec<Span>, StoreFailed>>;
+    /// Lets go of every file and lock until [`Store::resume`]; a call meanwhile takes them for as long as it needs. Resolves when they are free.
+    fn park(&self) -> BoxFuture<'_, Result<(), StoreFailed>> {
+        Box::pin(ready(Ok(())))
+    }
+    /// The app is in the foreground again.
+    fn resume(&self) -> BoxFuture<'_, Result<(), StoreFailed>> {
+        Box::pin(ready(Ok(())))
+    }
+    /// The client has ended: everything is let go of. Calls after it may fail.
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreFailed>> {
+        Box::pin(ready(Ok(())))
+    }
 }

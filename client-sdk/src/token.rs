@@ -35,11 +35,27 @@ impl<F: Fn(TokenReason) -> Result<String, Error> + Send + Sync> TokenProvider fo
 
 /// The user that a token names (`"sub":"u…"`). Nothing is verified here: the edge does that.
 pub(crate) fn subject(token: &str) -> Option<UserId> {
-    let payload = base64url(token.split('.').nth(1)?)?;
-    let text = std::str::from_utf8(&payload).ok()?;
+    let text = claims(token)?;
     let value = text.split_once("\"sub\"")?.1.trim_start().strip_prefix(':')?.trim_start().strip_prefix('"')?;
     let digits = value.split_once('"')?.0.strip_prefix('u').filter(|digits| digits.len() == 16)?;
     u64::from_str_radix(digits, 16).ok().map(UserId::new)
+}
+
+/// What a token says.
+pub(crate) fn claims(token: &str) -> Option<String> {
+    String::from_utf8(base64url(token.split('.').nth(1)?)?).ok()
+}
+
+/// Without padding, as tokens have it.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) fn to_base64url(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut out = String::new();
+    for part in bytes.chunks(3) {
+        let word = part.iter().fold(0_u32, |word, byte| (word << 8) | u32::from(*byte)) << (8 * (3 - part.len()));
+        out.extend((0..=part.len()).map(|at| char::from(DIGITS[(word >> (18 - 6 * at)) as usize & 63])));
+    }
+    out
 }
 
 fn base64url(text: &str) -> Option<Vec<u8>> {
@@ -74,6 +90,13 @@ mod tests {
         // {"sub":"u00000000000000ff","name":"ann"}
         let token = "e30.eyJzdWIiOiJ1MDAwMDAwMDAwMDAwMDBmZiIsIm5hbWUiOiJhbm4ifQ.c2ln";
         assert_eq!(subject(token), Some(UserId::new(255)));
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for text in ["", "a", "ab", "abc", "abcd", "~~~???"] {
+            assert_eq!(base64url(&to_base64url(text.as_bytes())).as_deref(), Some(text.as_bytes()));
+        }
     }
 
     #[test]

@@ -6,6 +6,8 @@
 
 mod ask;
 mod cursor;
+#[cfg(test)]
+mod death;
 mod dial;
 #[cfg(test)]
 pub(crate) mod fake_server;

@@ -68,6 +68,9 @@ pub(crate) enum Command {
     /// Whether what this device holds is told to the edge: a device that is pushed to is not pushed what it has.
     Confirm(bool),
     NetworkChanged,
+    /// Answered when no file is held any more.
+    Background(oneshot::Sender<()>),
+    Foreground,
     Close,
 }
 
@@ -108,7 +111,25 @@ pub(crate) struct Driver {
     /// Writes that wait for the store.
     stored: Vec<(oneshot::Sender<Outgoing>, Outgoing)>,
     confirms: bool,
+    life: Life,
     rng: SmallRng,
+}
+
+/// Whether the app is before its user's eyes.
+enum Life {
+    Foreground,
+    /// The store is to be let go of; then these are told.
+    Leaving {
+        waiting: Vec<oneshot::Sender<()>>,
+        was_idle: bool,
+    },
+    Background {
+        was_idle: bool,
+    },
+    /// The store is to be taken again.
+    Returning {
+        was_idle: bool,
+    },
 }
 
 enum Phase {
@@ -147,6 +168,7 @@ impl Driver {
             writes: HashMap::new(),
             stored: Vec::new(),
             confirms: false,
+            life: Life::Foreground,
             rng,
         }
     }
@@ -179,6 +201,9 @@ impl Driver {
         };
         if let Phase::Up(link) = &self.phase {
             link.close();
+        }
+        if let Err(error) = self.parts.store.close().await {
+            tracing::warn!(%error, "the store did not close");
         }
         if self.parts.owns_endpoint {
             // So that a process that ends now still tells the edge; else the session would linger there for its idle time.
@@ -278,11 +303,19 @@ impl Driver {
     }
     fn command(&mut self, now: Instant, command: Command) {
         match command {
-            Command::Connect => {
-                if matches!(self.phase, Phase::Idle) {
-                    self.phase = Phase::Down;
+            Command::Connect => match &mut self.life {
+                Life::Foreground => {
+                    if matches!(self.phase, Phase::Idle) {
+                        self.phase = Phase::Down;
+                    }
                 }
-            }
+                Life::Leaving { was_idle, .. } | Life::Background { was_idle } | Life::Returning { was_idle } => *was_idle = false,
+            },
+            Command::Background(done) => self.leave(done),
+            Command::Foreground => match self.life {
+                Life::Foreground | Life::Returning { .. } => {}
+                Life::Leaving { was_idle, .. } | Life::Background { was_idle } => self.life = Life::Returning { was_idle },
+            },
             Command::Write { channel, make, room, done } => self.write(channel, make, room, done),
             Command::Ask { what, within, room, done } => {
                 let tag = self.parts.core.handle_ask(now, what, within);
@@ -302,6 +335,46 @@ impl Driver {
             Command::Close => {}
         }
     }
+    fn leave(&mut self, done: oneshot::Sender<()>) {
+        match &mut self.life {
+            Life::Leaving { waiting, .. } => waiting.push(done),
+            Life::Background { was_idle } | Life::Returning { was_idle } => self.life = Life::Leaving { waiting: vec![done], was_idle: *was_idle },
+            Life::Foreground => {
+                let before = std::mem::replace(&mut self.phase, Phase::Idle);
+                if let Phase::Up(link) = &before {
+                    link.close();
+                }
+                self.life = Life::Leaving { waiting: vec![done], was_idle: matches!(before, Phase::Idle) };
+                self.leave_at = None;
+                self.pulls.clear();
+                self.parts.core.handle_disconnected();
+                self.parts.status.send_replace(Status::Suspended);
+            }
+        }
+    }
+    /// Lets go of the store, or takes it again, once all is stored.
+    async fn live(&mut self) -> Result<(), Error> {
+        match std::mem::replace(&mut self.life, Life::Foreground) {
+            Life::Leaving { waiting, was_idle } => {
+                self.parts.store.park().await.map_err(|error| Error::store("letting go of the local store", error))?;
+                self.life = Life::Background { was_idle };
+                // Who went away needs no answer.
+                for done in waiting {
+                    let _ = done.send(());
+                }
+            }
+            Life::Returning { was_idle } => {
+                self.parts.store.resume().await.map_err(|error| Error::store("taking the local store again", error))?;
+                self.parts.status.send_replace(Status::Offline);
+                if !was_idle {
+                    self.parts.dial.reset();
+                    self.phase = Phase::Down;
+                }
+            }
+            life => self.life = life,
+        }
+        Ok(())
+    }
     fn write(
         &mut self,
         channel: ChannelId,
@@ -320,7 +393,7 @@ impl Driver {
         loop {
             let now = clock::now();
             if let Some(changes) = self.parts.core.poll_changes() {
-                self.parts.store.commit(changes).await.map_err(|error| Error::caused(Code::Internal, "writing to the local store", error))?;
+                self.parts.store.commit(changes).await.map_err(|error| Error::store("writing to the local store", error))?;
                 for (done, outgoing) in self.stored.drain(..) {
                     // A caller that went away loses the handle only.
                     let _ = done.send(outgoing);
@@ -332,6 +405,7 @@ impl Driver {
                 break;
             }
         }
+        self.live().await?;
         let behind = self.parts.core.behind();
         self.parts.behind.send_if_modified(|value| std::mem::replace(value, behind) != behind);
         Ok(())

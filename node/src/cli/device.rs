@@ -16,7 +16,7 @@ use std::{
 use futures_util::future::BoxFuture;
 use kith_client::{
     MemoryStore,
-    store::{Change, Cursor, Identity, Numbers, Snapshot, Store, StoreFailed, StoredWrite},
+    store::{Change, Cursor, Identity, Numbers, Snapshot, Span, Store, StoreFailed, StoreTrouble, StoredWrite},
     wire::{
         client::{Request, ToEdge},
         id::{ChannelId, ClientSeq, Conn, RequestId, Seq, UserId},
@@ -128,7 +128,9 @@ impl DeviceFile {
         changes.iter().for_each(|change| next.apply(change));
         if next != *kept {
             let bytes = serde_json::to_vec(&next).map_err(io::Error::from);
-            bytes.and_then(|bytes| replace(&self.path, &bytes)).map_err(|error| StoreFailed(format!("writing {}: {error}", self.path.display())))?;
+            bytes
+                .and_then(|bytes| replace(&self.path, &bytes))
+                .map_err(|error| refused(&error, format!("writing {}: {error}", self.path.display())))?;
             *kept = next;
         }
         Ok(())
@@ -185,7 +187,9 @@ impl Store for DeviceFile {
     fn load(&self) -> BoxFuture<'_, Result<Snapshot, StoreFailed>> {
         Box::pin(async {
             let mut snapshot = self.rest.load().await?;
-            self.lock().fill(&mut snapshot).ok_or_else(|| StoreFailed(format!("{} is malformed: move it away", self.path.display())))?;
+            self.lock()
+                .fill(&mut snapshot)
+                .ok_or_else(|| StoreFailed::new(StoreTrouble::Corrupt, format!("{} is malformed: move it away", self.path.display())))?;
             Ok(snapshot)
         })
     }
@@ -205,6 +209,14 @@ impl Store for DeviceFile {
     fn rows(&self) -> BoxFuture<'_, Result<Vec<IndexRow>, StoreFailed>> {
         self.rest.rows()
     }
+    fn spans(&self, channel: ChannelId) -> BoxFuture<'_, Result<Vec<Span>, StoreFailed>> {
+        self.rest.spans(channel)
+    }
+}
+
+fn refused(error: &io::Error, text: String) -> StoreFailed {
+    let trouble = if error.kind() == io::ErrorKind::StorageFull { StoreTrouble::Full } else { StoreTrouble::Io };
+    StoreFailed::new(trouble, text)
 }
 
 /// Writes a new file, for its owner only, and moves it over the old one: at any moment, and after the loss of power, one of them is there and whole.

@@ -1,4 +1,4 @@
-//! A device without IO for simulations: the real core and the real store in memory. Only with the feature `testing`.
+//! A device without IO for simulations: the real core and the real store in memory.
 //!
 //! In: what happened on a connection, and the time. Out: frames, pulls, records shown, in the driver's order: changes are stored before
 //! anything else is taken out. Invariant: as of `core`. Not here: connections and their loss, which edge comes next (whoever simulates).

@@ -1,0 +1,189 @@
+//! An app against the fake server: its faults, its clock, its tokens; the life of a phone over a store in files.
+
+use std::{
+    os::unix::fs::FileExt,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use kith_wire::{
+    code::Code,
+    id::{ChannelId, Seq, UserId},
+};
+use tempfile::tempdir;
+
+use super::{FakeServer, Fault};
+use crate::{
+    Backfill, Client, Event, SqliteStore, Status, StoreTrouble, TokenReason,
+    sqlite::tests::{is_free, limit_pages},
+    store::Store,
+};
+
+fn people(server: &FakeServer) -> (UserId, UserId, ChannelId) {
+    let (ann, ben) = (server.user("ann"), server.user("ben"));
+    (ann, ben, ChannelId::direct(ann, ben))
+}
+
+async fn all_held(client: &Client) {
+    client.behind().wait_for(|behind| *behind == 0).await.expect("an open client");
+}
+
+#[tokio::test]
+async fn two_apps_talk() {
+    let server = FakeServer::start().expect("a server");
+    let (ann, ben, room) = people(&server);
+    let anns = server.client(ann).build().await.expect("a client");
+    let bens = server.client(ben).build().await.expect("a client");
+    anns.connect().await.expect("online");
+    bens.connect().await.expect("online");
+    let mut events = bens.events();
+    anns.direct("ben").await.expect("found").send("hello").await.expect("stored").sent().await.expect("sent");
+    loop {
+        if let Some(Event::Record { channel, record }) = events.next().await {
+            assert_eq!((channel, record.content.text(), record.sender), (room, Some("hello"), ann));
+            break;
+        }
+    }
+    bens.channel(room).mark_read(Seq::new(1)).await.expect("it is held");
+    bens.channel(room).edit(Seq::new(1), "mine").await.expect("stored").sent().await.expect_err("it is ann's");
+    anns.channel(room).edit(Seq::new(1), "hello ben").await.expect("stored").sent().await.expect("edited");
+    assert_eq!(server.texts(room), ["hello ben"]);
+}
+
+#[tokio::test]
+async fn faults_come_in_their_order_and_each_once() {
+    let server = FakeServer::start().expect("a server");
+    let (ann, _, room) = people(&server);
+    let app = server.client(ann).build().await.expect("a client");
+    app.connect().await.expect("online");
+    let room_of_app = app.channel(room);
+    server.next(Fault::LoseRequest);
+    server.next(Fault::LoseAnswer);
+    server.next(Fault::Refuse(Code::Busy, Some(Duration::from_millis(5))));
+    room_of_app.send("one").await.expect("stored").sent().await.expect("sent in the end");
+    room_of_app.send("two").await.expect("stored").sent().await.expect("sent in the end");
+    server.next(Fault::Refuse(Code::NotAllowed, None));
+    let refused = room_of_app.send("three").await.expect("stored").sent().await.expect_err("refused");
+    assert_eq!(refused.code, Code::NotAllowed);
+    room_of_app.send("four").await.expect("stored").sent().await.expect("sent");
+    assert_eq!(server.texts(room), ["one", "two", "four"]);
+}
+
+#[tokio::test]
+async fn tokens_that_expire_are_asked_for_anew_with_the_reason() {
+    let server = FakeServer::start().expect("a server");
+    let (ann, ..) = people(&server);
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let (seen, first) = (Arc::clone(&asked), server.token(ann));
+    let fresh = Arc::new(Mutex::new(first));
+    let given = Arc::clone(&fresh);
+    let tokens = move |why: TokenReason| -> Result<String, crate::Error> {
+        seen.lock().expect("no panic").push(why);
+        Ok(given.lock().expect("no panic").clone())
+    };
+    let app = server.client(ann).tokens(tokens).build().await.expect("a client");
+    app.connect().await.expect("online");
+    let mut status = app.status();
+    server.expire_tokens();
+    *fresh.lock().expect("no panic") = server.token(ann);
+    status.wait_for(|status| !status.is_online()).await.expect("the session ends");
+    status.wait_for(Status::is_online).await.expect("online again");
+    assert_eq!(*asked.lock().expect("no panic"), [TokenReason::First, TokenReason::Refused]);
+}
+
+#[tokio::test]
+async fn a_tunnel_ends_and_nothing_is_lost() {
+    let server = FakeServer::start().expect("a server");
+    let (ann, ben, room) = people(&server);
+    let app = server.client(ann).backfill(Backfill::All).build().await.expect("a client");
+    app.connect().await.expect("online");
+    let mut status = app.status();
+    server.set_reachable(false);
+    status.wait_for(|status| !status.is_online()).await.expect("it notices");
+    server.say(room, ben, "where are you?");
+    let sent = app.channel(room).send("in a tunnel").await.expect("stored");
+    server.set_reachable(true);
+    app.network_changed().await;
+    sent.sent().await.expect("sent");
+    status.wait_for(Status::is_online).await.expect("online again");
+    all_held(&app).await;
+    let held = app.channel(room).records(Seq::new(1), Seq::new(9), 9).await.expect("the store");
+    assert_eq!(held.iter().filter_map(|record| record.content.text()).collect::<Vec<_>>(), ["where are you?", "in a tunnel"]);
+}
+
+#[tokio::test]
+async fn in_the_background_no_file_is_held_and_what_is_sent_waits() {
+    let server = FakeServer::start().expect("a server");
+    let (ann, _, room) = people(&server);
+    let folder = tempdir().expect("a folder");
+    let store = SqliteStore::open(folder.path()).await.expect("a store");
+    let app = server.client(ann).store(store.clone()).build().await.expect("a client");
+    app.connect().await.expect("online");
+    app.channel(room).send("one").await.expect("stored").sent().await.expect("sent");
+    app.enter_background(Duration::from_secs(30)).await.expect("let go of");
+    assert!(is_free(folder.path()));
+    assert!(matches!(app.status().get(), Status::Suspended));
+    let two = app.channel(room).send("two").await.expect("stored");
+    store.park().await.expect("waits for the thread");
+    assert!(is_free(folder.path()));
+    assert_eq!(server.texts(room), ["one"]);
+    app.enter_foreground().await;
+    two.sent().await.expect("sent");
+    assert_eq!(server.texts(room), ["one", "two"]);
+    app.close().await;
+    assert!(is_free(folder.path()));
+}
+
+#[tokio::test]
+async fn a_full_disk_closes_the_client_and_the_next_one_sends_what_was_stored() {
+    let server = FakeServer::start().expect("a server");
+    let (ann, _, room) = people(&server);
+    let folder = tempdir().expect("a folder");
+    let store = SqliteStore::open(folder.path()).await.expect("a store");
+    let app = server.client(ann).store(store.clone()).build().await.expect("a client");
+    app.channel(room).send("stored").await.expect("stored");
+    limit_pages(&store, 0).await;
+    let error = app.channel(room).send("x".repeat(30_000)).await.map(drop).expect_err("no room");
+    assert_eq!((error.code, error.store_trouble()), (Code::DiskFull, Some(StoreTrouble::Full)));
+    assert!(matches!(app.status().get(), Status::Closed(Some(_))));
+    drop((app, store));
+    // Room was made.
+    let store = SqliteStore::open(folder.path()).await.expect("a store");
+    let app = server.client(ann).store(store).build().await.expect("a client");
+    app.connect().await.expect("online");
+    app.channel(room).send("after").await.expect("stored").sent().await.expect("sent");
+    assert_eq!(server.texts(room), ["stored", "after"]);
+}
+
+#[tokio::test]
+async fn a_damaged_store_is_healed_by_a_new_sync_and_queued_sends_stand_once() {
+    let server = FakeServer::start().expect("a server");
+    let (ann, ben, room) = people(&server);
+    let folder = tempdir().expect("a folder");
+    let open = async || SqliteStore::open(folder.path()).await.expect("a store");
+    let app = server.client(ann).backfill(Backfill::All).store(open().await).build().await.expect("a client");
+    app.connect().await.expect("online");
+    for number in 0..20 {
+        server.say(room, ben, &format!("said {number}"));
+    }
+    app.channel(room).send("sent").await.expect("stored").sent().await.expect("sent");
+    app.enter_background(Duration::from_secs(30)).await.expect("let go of");
+    app.channel(room).send("queued").await.expect("stored");
+    app.close().await;
+    let file = std::fs::OpenOptions::new().write(true).open(folder.path().join("history.db")).expect("the history");
+    file.write_all_at(&[0xff; 4_096], 0).expect("damaged");
+    let store = open().await;
+    assert!(store.salvage().expect("it is noticed").history_lost);
+    let app = server.client(ann).backfill(Backfill::All).store(store).build().await.expect("a client");
+    app.connect().await.expect("online");
+    app.channel(room).send("last").await.expect("stored").sent().await.expect("sent");
+    app.behind().wait_for(|behind| *behind == 0).await.expect("an open client");
+    let log = server.texts(room);
+    assert_eq!(log[20..], ["sent", "queued", "last"]);
+    let until = app.channel(room);
+    while until.held().await.expect("the store").is_none_or(|cursor| cursor.max < Seq::new(23)) {
+        tokio::task::yield_now().await;
+    }
+    let held = until.records(Seq::new(1), Seq::new(99), 99).await.expect("the store");
+    assert_eq!(held.iter().filter_map(|record| record.content.text()).collect::<Vec<_>>(), log);
+}
