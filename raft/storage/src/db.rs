@@ -160,15 +160,18 @@ impl Databases {
         }
     }
 
-    /// Opens both for reading only, as the offline check does. What is in the log's WAL is seen, nothing is changed.
+    /// Opens both for reading only, as the offline check does. What is in the log's WAL is seen, nothing is changed: column families that the build which wrote
+    /// them did not have are not made, and are empty.
     pub(crate) fn open_read_only(dir: &Path, options: &Options) -> Result<Self, OpenError> {
         let lock = lock(dir)?;
         let cache = Cache::new_lru_cache(options.block_cache_bytes);
         let buffers = WriteBufferManager::new_write_buffer_manager_with_cache(options.write_buffers_bytes, false, cache.clone());
         let log = DB::open_cf_descriptors_read_only(&log_options(&buffers, options.quirk), dir.join("log"), log_families(options, &cache), false)
             .map_err(|source| OpenError::Database { database: "log", source })?;
-        let state = DB::open_cf_descriptors_read_only(&state_options(&buffers), dir.join("state"), state_families(options, &cache), false)
-            .map_err(|source| OpenError::Database { database: "state", source })?;
+        let refused = |source| OpenError::Database { database: "state", source };
+        let there = DB::list_cf(&state_options(&buffers), dir.join("state")).map_err(refused)?;
+        let families = state_families(options, &cache).into_iter().filter(|family| there.iter().any(|name| name == family.name()));
+        let state = DB::open_cf_descriptors_read_only(&state_options(&buffers), dir.join("state"), families, false).map_err(refused)?;
         Ok(Self {
             log,
             state,
@@ -193,7 +196,9 @@ impl Databases {
     }
 
     pub(crate) fn state_cf(&self, family: Family) -> &ColumnFamily {
-        self.state.cf_handle(family.name()).expect("every column family of `state_families` was opened")
+        let none = || self.state.cf_handle(rocksdb::DEFAULT_COLUMN_FAMILY_NAME).filter(|_| self.witness.is_none());
+        // For reading only, one that is missing is empty: as the default one is, into which nothing is ever written.
+        self.state.cf_handle(family.name()).or_else(none).expect("every column family of `state_families` was opened")
     }
 
     pub(crate) fn applied_cf(&self) -> &ColumnFamily {

@@ -18,7 +18,7 @@ use kith_machine::{
 use kith_storage::{Options, Storage, check::check};
 use kith_wire::{
     id::{ChannelId, GroupId, LogIndex, Seq, Term, UserId},
-    log::{Applied, ChannelRow, Entry, LogId, Payload},
+    log::{Applied, ChannelRow, Entry, LogId, Payload, PushDueRow},
 };
 
 fn id(index: u64) -> LogId {
@@ -58,6 +58,45 @@ fn appended_and_committed_is_there_after_a_restart() {
     assert_eq!(state.applied().last, Some(id(9)));
     assert_eq!(state.scan(&Scan::Dirty(None), false, 10).unwrap().len(), 1);
     assert!(state.get(&RowKey::Record(channel, Seq::new(1))).unwrap().is_none());
+}
+
+#[test]
+fn a_folder_of_an_older_build_that_lacks_a_column_family_opens_and_works() {
+    let dir = tempfile::tempdir().unwrap();
+    let group = GroupId::new(3);
+    let (user, channel) = (UserId::new(1), ChannelId::direct(UserId::new(1), UserId::new(2)));
+    let put = |store: &Storage, index, key: RowKey, row: Row| {
+        let mut writes = WriteSet::default();
+        writes.rows.insert(key, Some(Arc::new(row)));
+        store.state().group(group).commit(writes, applied(index)).unwrap();
+    };
+    let store = Storage::open(dir.path(), Options::default()).unwrap();
+    put(&store, 1, RowKey::Channel(channel), Row::Channel(ChannelRow::default()));
+    store.close().unwrap();
+    drop(store);
+    let found = || format!("{:?}", check(dir.path()).unwrap().problems);
+    let before = found();
+    // As builds before pushes left it.
+    let (path, options) = (dir.path().join("state"), rocksdb::Options::default());
+    let families = rocksdb::DB::list_cf(&options, &path).unwrap();
+    let mut database = rocksdb::DB::open_cf(&options, &path, &families).unwrap();
+    database.drop_cf("push").unwrap();
+    drop(database);
+    assert!(!rocksdb::DB::list_cf(&options, &path).unwrap().contains(&"push".to_owned()));
+
+    // The offline check reads it as it is, and leaves it so.
+    assert_eq!(found(), before);
+    assert!(!rocksdb::DB::list_cf(&options, &path).unwrap().contains(&"push".to_owned()));
+    for index in [2, 3] {
+        let store = Storage::open(dir.path(), Options::default()).unwrap();
+        let state = store.state().group(group);
+        assert_eq!(state.applied().last, Some(id(index - 1)), "nothing was put aside");
+        assert!(state.get(&RowKey::Channel(channel)).unwrap().is_some());
+        assert_eq!(state.scan(&Scan::PushesDue(None), false, 10).unwrap().len(), usize::from(index == 3));
+        put(&store, index, RowKey::PushDue(user, channel), Row::PushDue(PushDueRow::default()));
+        assert_eq!(state.scan(&Scan::PushesDue(None), false, 10).unwrap().len(), 1);
+        store.close().unwrap();
+    }
 }
 
 const CHILD_DIR: &str = "KITH_STORAGE_TEST_CHILD_DIR";
