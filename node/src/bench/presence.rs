@@ -57,7 +57,14 @@ pub struct Outcome {
     pub cheaper_by: f64,
     /// Renewals of subscriptions that a node takes for each processor second.
     pub renewals_per_cpu_s: f64,
+    /// Processor microseconds of a second in which nobody changes and all is renewed in time, all homes together, without the renewals themselves.
+    pub quiet_second_us: f64,
+    /// Subscriptions that are looked at in such a second.
+    pub quiet_second_looks: f64,
 }
+
+/// Seconds that go by quietly, five renewals of each subscription among them.
+const QUIET_SECONDS: u64 = 300;
 
 /// Who is a contact of whom: of the neighbours on a ring, strewn over it so that they are at home everywhere.
 struct Circle {
@@ -134,6 +141,7 @@ pub fn run(sessions: u64, contacts: u64, seconds: u64) -> Result<Outcome, BenchE
     let cpu = self::cpu();
     let renewals = cluster.renew()?;
     let renewals_per_cpu_s = super::rate::share(renewals as f64, self::cpu() - cpu);
+    let (quiet_cpu_s, looks) = cluster.quiet()?;
     let cheaper_by = super::rate::share(delivered.per_cpu_s, naive.per_cpu_s);
     Ok(Outcome {
         sessions,
@@ -146,6 +154,8 @@ pub fn run(sessions: u64, contacts: u64, seconds: u64) -> Result<Outcome, BenchE
         naive,
         cheaper_by,
         renewals_per_cpu_s,
+        quiet_second_us: quiet_cpu_s * 1e6 / QUIET_SECONDS as f64,
+        quiet_second_looks: looks as f64 / QUIET_SECONDS as f64,
     })
 }
 
@@ -230,6 +240,25 @@ impl Cluster {
             }
         }
     }
+    /// Seconds go by in which nobody changes. Gives the processor time that they took beside renewals, and how many subscriptions were looked at.
+    fn quiet(&mut self) -> Result<(f64, u64), BenchError> {
+        let looked = |homes: &BTreeMap<GroupId, Home>| homes.values().map(Home::looked).sum::<u64>();
+        let (from, nodes) = (looked(&self.homes), (1..=NODES).map(NodeId::new).collect::<Vec<_>>());
+        let mut cpu_s = 0.0;
+        for second in 0..QUIET_SECONDS {
+            self.now += Duration::from_secs(1);
+            let cpu = self::cpu();
+            for home in self.homes.values_mut() {
+                home.handle_heard(&nodes, self.now);
+                home.handle_timeout(Timestamp::new(1), self.now);
+            }
+            cpu_s += self::cpu() - cpu;
+            if second % 60 == 0 {
+                self.exchange()?;
+            }
+        }
+        Ok((cpu_s, looked(&self.homes) - from))
+    }
     /// A minute later each subscription is renewed.
     fn renew(&mut self) -> Result<u64, BenchError> {
         self.now += Duration::from_secs(61);
@@ -281,5 +310,7 @@ mod tests {
         assert_eq!(cluster.delivered, 10 * CHANGES);
         assert!(cluster.messages <= NODES * NODES, "one message from each home to each edge: {}", cluster.messages);
         assert_eq!(naive(&cluster.circle, 1).unwrap(), 10);
+        let (_, looked) = cluster.quiet().unwrap();
+        assert!(looked <= 600 * NODES * 3, "each subscription once in 150 s: {looked}");
     }
 }

@@ -233,6 +233,51 @@ fn another_leader_makes_no_storm_and_nobody_offline() {
 }
 
 #[test]
+fn a_second_in_which_nothing_happens_looks_at_no_subscription() {
+    const USERS: u64 = 1_000;
+    let mut now = secs(100);
+    let mut home = warm(3, now);
+    let users: Vec<UserId> = (1..=USERS).map(UserId::new).collect();
+    let watch = |user: &UserId, all| {
+        let (known, rights) = Default::default();
+        PresenceWatch { user: *user, known, rights, watchers: vec![UserId::new(2_000)], all, ended: false }
+    };
+    let watches = |all| users.iter().map(|user| watch(user, all)).collect::<Vec<_>>();
+    let edges = [NodeId::new(1), NodeId::new(2)];
+    for edge in edges {
+        home.handle_watches(edge, &watches(true), &Open, now).unwrap();
+    }
+    let subscribed = 2 * USERS;
+    assert_eq!(home.subscriptions() as u64, subscribed);
+    for _ in 0..149 {
+        now += secs(1);
+        home.handle_heard(&edges, now);
+    }
+    assert_eq!(home.looked(), 0, "nothing has to be renewed yet");
+    // For an hour both renew every minute: each is looked at once in as long as it lasts.
+    for second in 0..3_600 {
+        if second % 60 == 0 {
+            edges.iter().for_each(|edge| drop(home.handle_watches(*edge, &watches(false), &Open, now).unwrap()));
+        }
+        now += secs(1);
+        home.handle_heard(&edges, now);
+    }
+    assert_eq!(home.subscriptions() as u64, subscribed);
+    assert!(home.looked() <= subscribed * (3_600 / 90 + 1), "{} looks for {subscribed} subscriptions", home.looked());
+    // One ends in order, one goes: neither is looked at again. What is not renewed ends in time.
+    home.handle_watches(edges[0], &[PresenceWatch { ended: true, ..watch(&users[0], false) }], &Open, now).unwrap();
+    home.handle_edge_gone(edges[1], now);
+    assert_eq!(home.subscriptions() as u64, USERS - 1);
+    let looked = home.looked();
+    for _ in 0..151 {
+        now += secs(1);
+        home.handle_heard(&edges[..1], now);
+    }
+    assert_eq!((home.subscriptions(), home.poll_timeout()), (0, None));
+    assert!(home.looked() - looked <= 2 * (USERS - 1));
+}
+
+#[test]
 fn who_was_here_when_the_leader_was_lost_is_given_the_grace_to_come_back() {
     struct WasHere;
     impl Rows for WasHere {

@@ -6,7 +6,7 @@
 //! Bounds: an entry for each user who is here, left within the grace or is looked at; of each user one change in [`super::CALM`].
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     time::Duration,
 };
 
@@ -29,8 +29,11 @@ pub struct Home {
     warm: Option<Duration>,
     reported: BTreeSet<NodeId>,
     users: BTreeMap<UserId, Known>,
-    /// The subscriptions of each edge, and when each was renewed.
-    edges: BTreeMap<NodeId, BTreeMap<UserId, Duration>>,
+    /// The subscriptions of each edge.
+    edges: BTreeMap<NodeId, BTreeMap<UserId, Renewed>>,
+    /// Each subscription once: when it is looked at whether it was renewed. A renewal does not move it.
+    ends: BTreeSet<(Duration, NodeId, UserId)>,
+    looked: u64,
     due: BTreeSet<(Duration, UserId)>,
     writes: BTreeMap<UserId, Seen>,
     pushes: BTreeMap<NodeId, Pending>,
@@ -43,6 +46,15 @@ pub struct Seen {
     pub here: bool,
     /// When.
     pub at: Timestamp,
+}
+
+/// A subscription.
+#[derive(Clone, Copy, Debug)]
+struct Renewed {
+    /// When it last was.
+    at: Duration,
+    /// Its place in `ends`.
+    look_at: Duration,
 }
 
 #[derive(Debug)]
@@ -82,6 +94,8 @@ impl Home {
             reported: BTreeSet::new(),
             users: BTreeMap::new(),
             edges: BTreeMap::new(),
+            ends: BTreeSet::new(),
+            looked: 0,
             due: BTreeSet::new(),
             writes: BTreeMap::new(),
             pushes: BTreeMap::new(),
@@ -94,6 +108,11 @@ impl Home {
     /// Subscriptions, of all edges.
     pub fn subscriptions(&self) -> usize {
         self.edges.values().map(BTreeMap::len).sum()
+    }
+
+    /// Subscriptions that were looked at, ever, for whether they have ended: what a second in which nothing happens costs.
+    pub const fn looked(&self) -> u64 {
+        self.looked
     }
 
     // ---- inputs
@@ -109,11 +128,16 @@ impl Home {
             let users: Vec<UserId> = self.users.keys().copied().collect();
             users.into_iter().for_each(|user| self.settle(user, now));
         }
-        let is_over = |renewed: &Duration| now >= *renewed + RENEWED_WITHIN;
-        let over: Vec<(NodeId, UserId)> =
-            self.edges.iter().flat_map(|(edge, users)| users.iter().filter(|(_, at)| is_over(at)).map(|(user, _)| (*edge, *user))).collect();
-        for (edge, user) in over {
-            self.unsubscribe(edge, user, now);
+        while let Some((_, edge, user)) = self.ends.first().copied().filter(|(at, ..)| *at <= now) {
+            self.ends.pop_first();
+            self.looked += 1;
+            match self.edges.get_mut(&edge).and_then(|users| users.get_mut(&user)) {
+                Some(renewed) if now < renewed.at + RENEWED_WITHIN => {
+                    renewed.look_at = renewed.at + RENEWED_WITHIN;
+                    self.ends.insert((renewed.look_at, edge, user));
+                }
+                _ => self.unsubscribe(edge, user, now),
+            }
         }
     }
     /// What rows say of a user who comes or is looked at. Of one who is known already only whether they hide: the rest is known better here.
@@ -208,7 +232,7 @@ impl Home {
             if !self.users.contains_key(&user) {
                 self.handle_facts(user, rows.facts(user)?, now);
             }
-            self.edges.entry(edge).or_default().insert(user, now);
+            self.renew(edge, user, now);
             let Some(known) = self.users.get_mut(&user) else { continue };
             known.edges.insert(edge);
             if !watch.all && watch.rights < (PresenceAt { term: self.term, version: known.rights }) && known.rights > 0 {
@@ -228,16 +252,12 @@ impl Home {
     pub fn handle_edge_gone(&mut self, edge: NodeId, now: Duration) {
         self.pushes.remove(&edge);
         self.reported.remove(&edge);
-        for user in self.edges.remove(&edge).unwrap_or_default().into_keys() {
-            self.leave(edge, user, now);
-        }
+        self.end_all(edge, now);
     }
     /// What was pushed to an edge may be lost: it is to tell all that it looks at anew.
     pub fn handle_unsure(&mut self, edge: NodeId, now: Duration) {
         let had = self.edges.get(&edge).is_some_and(|users| !users.is_empty());
-        for user in self.edges.remove(&edge).unwrap_or_default().into_keys() {
-            self.leave(edge, user, now);
-        }
+        self.end_all(edge, now);
         self.pushes.remove(&edge);
         if had {
             self.pushes.entry(edge).or_default().again = true;
@@ -397,14 +417,32 @@ impl Home {
             self.schedule(user, at);
         }
     }
+    fn renew(&mut self, edge: NodeId, user: UserId, now: Duration) {
+        let look_at = now + RENEWED_WITHIN;
+        match self.edges.entry(edge).or_default().entry(user) {
+            Entry::Occupied(mut held) => held.get_mut().at = now,
+            Entry::Vacant(none) => {
+                none.insert(Renewed { at: now, look_at });
+                self.ends.insert((look_at, edge, user));
+            }
+        }
+    }
     fn unsubscribe(&mut self, edge: NodeId, user: UserId, now: Duration) {
         if let Some(users) = self.edges.get_mut(&edge) {
-            users.remove(&user);
+            if let Some(renewed) = users.remove(&user) {
+                self.ends.remove(&(renewed.look_at, edge, user));
+            }
             if users.is_empty() {
                 self.edges.remove(&edge);
             }
         }
         self.leave(edge, user, now);
+    }
+    fn end_all(&mut self, edge: NodeId, now: Duration) {
+        for (user, renewed) in self.edges.remove(&edge).unwrap_or_default() {
+            self.ends.remove(&(renewed.look_at, edge, user));
+            self.leave(edge, user, now);
+        }
     }
     fn leave(&mut self, edge: NodeId, user: UserId, now: Duration) {
         if let Some(known) = self.users.get_mut(&user) {
