@@ -24,7 +24,6 @@ pub mod leadership;
 mod metrics;
 pub mod node;
 pub mod operator;
-pub mod outbound;
 pub mod outbox;
 pub mod peer;
 pub mod push;

@@ -5,7 +5,7 @@ use kith_wire::id::Timestamp;
 
 use crate::{
     Outcome,
-    http::Answer,
+    outbound::Answer,
     provider::{apns, fcm, web_push, webhook},
 };
 

@@ -4,16 +4,16 @@
 //! attempt ([`Push::send`]); when the next one is ([`Schedule`], pure). Invariants: by default a push says nothing but where there is something new; tokens and
 //! keys stand in no log and no `Debug`; nothing is sent to an address that is not public on a device's word. Bounds: a deadline for each request, so many at once and
 //! a second for each provider and host ([`Limits`]). Not here: which pushes there are, their rows, who sends them (the node); what an app does with one (the
-//! SDK); the payload's layout (kith-wire's `push`).
+//! SDK); the payload's layout (kith-wire's `push`). [`outbound`] is also how a node asks other servers for anything else.
 
 mod credential;
 #[doc(hidden)]
 pub mod fuzz;
 mod gate;
-mod http;
 mod jwt;
 mod metrics;
 mod notification;
+pub mod outbound;
 mod outcome;
 mod provider;
 mod push;
@@ -30,9 +30,9 @@ use prometheus_client::encoding::EncodeLabelValue;
 pub use self::{
     credential::{CREDENTIAL_BYTES_MAX, CredentialCause, CredentialError, KEYS_MAX, ReadEnv, Reloaded, Standing},
     gate::{Gate, Limits, PAUSES_MAX},
-    http::RootsError,
     metrics::PushMetrics,
     notification::{CollapseKey, KEPT_SECONDS_MAX, Notification, NotificationId, SHOWN_BYTES_MAX, Shown, ShownError, Shows, Urgency},
+    outbound::RootsError,
     outcome::{Fault, Outcome, Reason},
     push::{OpenError, Permit, Push, ServerKey, WITHIN},
     retry::{Attempted, GiveUp, Next, RETRY_AFTER_MAX, Schedule},

@@ -16,8 +16,8 @@ use crate::{
     Notification, Outcome, Provider, PushMetrics, Settings, Standing, Target, TargetError,
     credential::{Keyring, ReadEnv, Reloaded},
     gate::{Gate, Limits},
-    http::{Client, Reach, RootsError},
     metrics::Stopwatch,
+    outbound::{Client, Reach, RootsError},
     provider::{
         Verdict,
         apns::{self, Apns},
@@ -112,7 +112,7 @@ impl Push {
         let topic = settings.apns.as_ref().and_then(|apns| apns.topic.as_deref()).map(parse_topic).transpose().map_err(OpenError::Topic)?;
         let apns = Apns::new(url("apns.url", own, apns::PRODUCTION)?, url("apns.url", own, apns::SANDBOX)?, topic);
         let fcm = Fcm::new(url("fcm.url", settings.fcm.as_ref().and_then(|fcm| fcm.url.as_deref()), fcm::GOOGLE)?);
-        let reach = if settings.allow_private { Reach::Anywhere } else { Reach::Public };
+        let reach = Reach::private(settings.allow_private);
         let client = Client::new(settings.ca_file.as_deref(), within)?;
         let gates = Provider::ALL.map(|provider| Arc::new(Mutex::new(Gate::new(limits(provider)))));
         let is_any = settings.apns.is_some() || settings.fcm.is_some() || settings.web_push.is_some();

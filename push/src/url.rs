@@ -1,7 +1,7 @@
-//! An address that somebody else named: of a push service, or of a webhook.
+//! An address that somebody else named: of a push service, of a webhook, of an issuer's keys.
 //!
 //! In: text. Out: host, port and path. Invariants: nothing of it but its origin is shown, since whoever knows the whole of it may post there; no user name or
-//! password is in it. Bounds: [`URL_BYTES_MAX`]. Not here: whether its host may be connected to ([`crate::http`] asks that of the address itself).
+//! password is in it. Bounds: [`URL_BYTES_MAX`]. Not here: whether its host may be connected to ([`crate::outbound`] asks that of the address itself).
 
 use std::fmt;
 
@@ -20,15 +20,21 @@ pub struct Url {
     is_tls: bool,
 }
 
-/// A text is no URL that can be posted to.
+/// A text is no URL that can be asked, or that may be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum UrlError {
     /// It cannot be read.
-    #[error("a URL to post to has the form https://host/path")]
+    #[error("a URL has the form https://host/path")]
     Malformed,
     /// Nothing is that long.
-    #[error("a URL to post to has at most {URL_BYTES_MAX} bytes")]
+    #[error("a URL has at most {URL_BYTES_MAX} bytes")]
     TooLong,
+    /// Not encrypted.
+    #[error("the URL begins with https://")]
+    Plain,
+    /// It names an address that is not public.
+    #[error("the URL names no private address")]
+    Private,
 }
 
 impl Url {

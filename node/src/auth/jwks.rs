@@ -7,16 +7,20 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use bytes::Bytes;
 use jsonwebtoken::jwk::JwkSet;
+use kith_push::{
+    Fault, Url,
+    outbound::{Asked, Client, Reach, Speaks, Unanswered},
+};
+use kith_wire::id::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-
-use crate::outbound::{Asked, Outbound, Unanswered};
 
 /// A set of keys is at most so long.
 pub const BYTES_MAX: usize = 256 * 1024;
@@ -103,7 +107,10 @@ pub(super) enum Unread {
     Malformed(#[from] serde_json::Error),
     /// The server cannot be asked.
     #[error("the server cannot be asked: {0}")]
-    Unanswered(&'static str),
+    Unanswered(Fault),
+    /// Its URL is none.
+    #[error("the URL cannot be read")]
+    Url,
     /// The server gave none.
     #[error("the server answered {0}")]
     Status(u16),
@@ -113,7 +120,7 @@ pub(super) enum Unread {
 #[derive(Debug)]
 pub(super) enum Source {
     File(PathBuf),
-    Url(String, Outbound),
+    Url(String, Arc<Client>),
 }
 
 impl Source {
@@ -121,14 +128,14 @@ impl Source {
     pub(super) fn new(at: &KeysAt, ca_file: Option<&Path>) -> Self {
         match at {
             KeysAt::File(path) => Self::File(path.clone()),
-            KeysAt::Url(url) => Self::Url(url.clone(), Outbound::new(true, ca_file)),
+            KeysAt::Url(url) => Self::Url(url.clone(), Arc::new(Client::lenient(ca_file, WITHIN))),
         }
     }
     /// Reads them once.
     pub(super) async fn read(&self) -> Result<JwkSet, Unread> {
         let bytes = match self {
             Self::File(path) => Bytes::from(tokio::fs::read(path).await?),
-            Self::Url(url, outbound) => fetch(url, outbound).await?,
+            Self::Url(url, client) => fetch(url, client).await?,
         };
         if bytes.len() > BYTES_MAX {
             return Err(Unread::TooLong);
@@ -137,15 +144,19 @@ impl Source {
     }
 }
 
-async fn fetch(url: &str, outbound: &Outbound) -> Result<Bytes, Unread> {
+async fn fetch(url: &str, client: &Client) -> Result<Bytes, Unread> {
+    let url = Url::parse(url).map_err(|_| Unread::Url)?;
     let mut headers = HeaderMap::new();
     headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, application/jwk-set+json"));
-    let asked = Asked { method: Method::GET, headers, body: Bytes::new(), wanted: BYTES_MAX };
-    match outbound.ask(url, asked, WITHIN).await {
-        Ok(answered) if answered.status == 200 => Ok(answered.body),
-        Ok(answered) => Err(Unread::Status(answered.status)),
-        Err(Unanswered::Forbidden) => Err(Unread::Unanswered("its URL cannot be read")),
-        Err(Unanswered::Failed(why)) => Err(Unread::Unanswered(why)),
+    // One byte more than a set may have: what is longer is seen to be.
+    let (method, body, wanted) = (Method::GET, Bytes::new(), BYTES_MAX + 1);
+    let asked = Asked { method, url, headers, body, reach: Reach::Anywhere, speaks: Speaks::Http1, credential: 0, wanted };
+    // Nothing is kept whose age the time would tell.
+    match client.ask(&asked, Timestamp::default()).await {
+        Ok(answer) if answer.status == 200 => Ok(answer.body),
+        Ok(answer) => Err(Unread::Status(answer.status.as_u16())),
+        Err(Unanswered::Forbidden) => Err(Unread::Url),
+        Err(Unanswered::Fault(fault)) => Err(Unread::Unanswered(fault)),
     }
 }
 

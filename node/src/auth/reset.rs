@@ -40,7 +40,6 @@ use crate::{
         sign,
     },
     leadership::{Duty, PerGroup},
-    outbound::Outbound,
     router::Router,
     supervise::Tasks,
 };
@@ -102,7 +101,7 @@ impl Backend {
     /// # Errors
     /// See [`ResetError`].
     pub fn new(config: &ResetConfig, allow_plain: bool) -> Result<Self, ResetError> {
-        let poster = Poster::to(Outbound::new(true, config.ca_file.as_deref()));
+        let poster = Poster::anywhere(config.ca_file.as_deref());
         let is_fit = poster.check(&config.url).is_ok() && (allow_plain || config.url.to_ascii_lowercase().starts_with("https://"));
         if !is_fit {
             return Err(ResetError::Url);

@@ -264,13 +264,14 @@ impl Fanout {
     fn inbox(&self, group: GroupId) -> Option<mpsc::Sender<Waiting>> {
         self.leads().get(&group).map(|led| led.inbox.clone())
     }
-    async fn register_here(&self, from: NodeId, group: GroupId, boot: BootEpoch, sessions: Vec<Registration>) -> RegisterOutcome {
-        tracing::debug!(node = %self.node, group = %group, peer = %from, sessions = sessions.len(), "fanout.register");
+    /// Asks the duty of a group that this node leads.
+    async fn ask_lead<T>(&self, group: GroupId, message: impl FnOnce(oneshot::Sender<Result<T, Refusal>>) -> Message) -> Result<T, Refusal> {
         let not_leader =
             || Refusal { leader: self.homes.leader(group).map(|(node, _)| node).filter(|node| *node != self.node), ..refuse(Code::NotLeader) };
-        let Some(inbox) = self.leads().get(&group).map(|led| led.inbox.clone()) else { return Err(not_leader()) };
+        let Some(inbox) = self.inbox(group) else { return Err(not_leader()) };
         let (answer, answered) = oneshot::channel();
-        match inbox.try_send((self.clock.instant(), Message::Register { from, boot, sessions, answer })) {
+        let waiting: Waiting = (self.clock.instant(), message(answer));
+        match inbox.try_send(waiting) {
             Ok(()) => {
                 self.metrics.inbox_depth.inc();
             }
@@ -281,6 +282,10 @@ impl Fanout {
             Err(mpsc::error::TrySendError::Closed(_)) => return Err(not_leader()),
         }
         answered.await.unwrap_or_else(|_| Err(not_leader()))
+    }
+    async fn register_here(&self, from: NodeId, group: GroupId, boot: BootEpoch, sessions: Vec<Registration>) -> RegisterOutcome {
+        tracing::debug!(node = %self.node, group = %group, peer = %from, sessions = sessions.len(), "fanout.register");
+        self.ask_lead(group, |answer| Message::Register { from, boot, sessions, answer }).await
     }
     async fn ask_register(&self, to: NodeId, group: GroupId, sessions: Vec<Registration>) -> RegisterOutcome {
         if to == self.node {

@@ -23,27 +23,21 @@ use kith_machine::{
 use kith_raft::transport::TransportError;
 use kith_wire::{
     client::{Event, Refusal},
-    code::Code,
     id::{BootEpoch, ChannelId, DeviceId, GroupId, MapEpoch, NodeId, Seq, SessionId, Term, Timestamp, UserId},
     limit,
     peer::{Ask, Tell, Told},
     presence::{PresencePush, PresenceRequest, PresenceTold, PresenceView, PresenceWatch},
 };
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, oneshot};
 
 use super::{
     Fanout, LOOK_EVERY, REGISTER_WITHIN,
     dispatch::Homes,
-    lead::{Message, Waiting},
-    metrics::{FanoutMetrics, FanoutReject},
+    lead::Message,
+    metrics::FanoutMetrics,
     near::{self, Found},
 };
-use crate::{
-    clock::Instant,
-    outbox::Pushed,
-    router::{refuse, refuse_for},
-    session::codec,
-};
+use crate::{clock::Instant, outbox::Pushed, session::codec};
 
 /// Views that found no room in an outbox are tried again so often.
 const LATE_EVERY: Duration = Duration::from_secs(1);
@@ -292,24 +286,6 @@ impl Fanout {
         }
     }
 
-    async fn ask_lead<T>(&self, group: GroupId, message: impl FnOnce(oneshot::Sender<Result<T, Refusal>>) -> Message) -> Result<T, Refusal> {
-        let not_leader =
-            || Refusal { leader: self.homes.leader(group).map(|(node, _)| node).filter(|node| *node != self.node), ..refuse(Code::NotLeader) };
-        let Some(inbox) = self.inbox(group) else { return Err(not_leader()) };
-        let (answer, answered) = oneshot::channel();
-        let waiting: Waiting = (self.clock.instant(), message(answer));
-        match inbox.try_send(waiting) {
-            Ok(()) => {
-                self.metrics.inbox_depth.inc();
-            }
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                self.metrics.reject(FanoutReject::InboxFull);
-                return Err(refuse_for(Code::Busy, 200));
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => return Err(not_leader()),
-        }
-        answered.await.unwrap_or_else(|_| Err(not_leader()))
-    }
     /// Puts views into outboxes.
     fn show(&self, all: Vec<(SessionId, Vec<PresenceView>)>, now: Instant) {
         for (session, views) in all {

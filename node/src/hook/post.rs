@@ -1,20 +1,20 @@
 //! One post of a webhook: signed, sent, answered.
 //!
-//! In: a URL, a key, a body. Out: the status that the other side gave, or why there is none. Invariants: those of `outbound`; nothing of the answer
-//! but its status is kept. Bound: [`WITHIN`] for all of it. Not here: retries and order (`hook`).
+//! In: a URL, a key, a body. Out: the status that the other side gave, or why there is none. Invariants: those of kith-push's `outbound`; nothing of
+//! the answer but its status is kept. Bound: [`WITHIN`] for all of it. Not here: retries and order (`hook`).
 
-use std::time::Duration;
+use std::{path::Path, sync::Arc, time::Duration};
 
-use axum::http::{HeaderMap, HeaderValue, Method, header};
-use bytes::Bytes;
+use axum::http::{HeaderMap, HeaderValue, header};
+pub use kith_push::UrlError;
+use kith_push::{
+    Fault, Url,
+    outbound::{Asked, Client, Reach, Speaks, Unanswered},
+};
 use kith_wire::id::Timestamp;
 
 use super::sign;
-pub use crate::outbound::UrlError;
-use crate::{
-    config::HooksConfig,
-    outbound::{Asked, Outbound, Unanswered},
-};
+use crate::config::HooksConfig;
 
 /// For all of a post: a receiver that needs longer puts it into a queue of its own.
 pub const WITHIN: Duration = Duration::from_secs(10);
@@ -27,21 +27,24 @@ pub enum Posted {
     /// It may not be posted to.
     Forbidden,
     /// It could not be reached, or did not answer in time.
-    Failed(&'static str),
+    Failed(Fault),
 }
 
 /// Posts. Clones share everything.
 #[derive(Clone, Debug)]
-pub struct Poster(Outbound);
+pub struct Poster {
+    client: Arc<Client>,
+    reach: Reach,
+}
 
 impl Poster {
     /// By the operator's settings.
     pub fn new(config: &HooksConfig) -> Self {
-        Self(Outbound::new(config.allow_private, config.ca_file.as_deref()))
+        Self { client: Arc::new(Client::lenient(config.ca_file.as_deref(), WITHIN)), reach: Reach::private(config.allow_private) }
     }
     /// To a server that the operator's settings name, wherever it is.
-    pub const fn to(outbound: Outbound) -> Self {
-        Self(outbound)
+    pub fn anywhere(ca_file: Option<&Path>) -> Self {
+        Self { client: Arc::new(Client::lenient(ca_file, WITHIN)), reach: Reach::Anywhere }
     }
 
     /// Why a URL is not registered: what can be said without looking anything up.
@@ -49,7 +52,7 @@ impl Poster {
     /// # Errors
     /// See there.
     pub fn check(&self, url: &str) -> Result<(), UrlError> {
-        self.0.check(url)
+        self.reach.check(&Url::parse(url)?)
     }
 
     /// Posts a body once.
@@ -61,11 +64,12 @@ impl Poster {
             let Ok(value) = HeaderValue::from_str(&value) else { return Posted::Forbidden };
             headers.insert(name, value);
         }
-        let asked = Asked { method: Method::POST, headers, body: Bytes::copy_from_slice(body.as_bytes()), wanted: 0 };
-        match self.0.ask(url, asked, WITHIN).await {
-            Ok(answered) => Posted::Status(answered.status),
+        let Ok(url) = Url::parse(url) else { return Posted::Forbidden };
+        let asked = Asked { reach: self.reach, speaks: Speaks::Http1, wanted: 0, ..Asked::post(url, headers, body.to_owned()) };
+        match self.client.ask(&asked, now).await {
+            Ok(answer) => Posted::Status(answer.status.as_u16()),
             Err(Unanswered::Forbidden) => Posted::Forbidden,
-            Err(Unanswered::Failed(why)) => Posted::Failed(why),
+            Err(Unanswered::Fault(fault)) => Posted::Failed(fault),
         }
     }
 }
@@ -73,6 +77,20 @@ impl Poster {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn urls_are_encrypted_and_name_nothing_private() {
+        let of = |allow_private| Poster::new(&HooksConfig { allow_private, ca_file: None });
+        let strict = of(false);
+        assert_eq!(strict.check("https://example.com/a?b=c"), Ok(()));
+        assert_eq!(strict.check("http://example.com/"), Err(UrlError::Plain));
+        assert_eq!(strict.check("https://127.0.0.1/"), Err(UrlError::Private));
+        assert_eq!(strict.check("https://[::1]:8443/"), Err(UrlError::Private));
+        for url in ["", "example.com", "ftp://example.com/", "https:///x", "https://ann:secret@example.com/", "/x"] {
+            assert_eq!(strict.check(url), Err(UrlError::Malformed), "{url}");
+        }
+        assert_eq!(of(true).check("http://127.0.0.1:9/x"), Ok(()));
+    }
 
     #[tokio::test]
     async fn a_name_that_leads_to_a_private_address_is_not_posted_to() {

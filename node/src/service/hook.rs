@@ -189,7 +189,7 @@ async fn tried(poster: &Poster, hook: &Hook, now: Timestamp) -> Result<HookAnswe
     match poster.post(&hook.url, hook.secret.reveal(), &id, now, &event::test(now)).await {
         Posted::Status(status) => Ok(HookAnswer::Tested(u32::from(status))),
         Posted::Forbidden => Err(refuse(Code::NotAllowed).with_text("its address is not one that may be posted to")),
-        Posted::Failed(why) => Err(refuse(Code::Invalid).with_text(why)),
+        Posted::Failed(why) => Err(refuse(Code::Invalid).with_text(why.to_string())),
     }
 }
 

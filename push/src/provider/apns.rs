@@ -15,8 +15,8 @@ use super::{Verdict, aps, by_status, put, secret, unsendable};
 use crate::{
     Fault, Notification, Outcome, Reason, Urgency,
     credential::ApnsKey,
-    http::{Answer, Client, Post, Reach, Speaks},
     jwt::{self, Signer},
+    outbound::{Answer, Asked, Client, Speaks},
     target::{ApnsTarget, ApnsWorld},
     url::Url,
 };
@@ -55,8 +55,8 @@ impl Apns {
         let mut is_again = false;
         loop {
             let Some((token, made)) = self.token(key, now) else { return unsendable() };
-            let post = self.post(key, target, topic, token, notification);
-            let answer = match client.post(&post, now).await {
+            let asked = self.asked(key, target, topic, token, notification);
+            let answer = match client.ask(&asked, now).await {
                 Ok(answer) => answer,
                 Err(error) => return error.into(),
             };
@@ -72,7 +72,7 @@ impl Apns {
             is_again = true;
         }
     }
-    fn post(&self, key: &ApnsKey, target: &ApnsTarget, topic: &str, token: HeaderValue, notification: &Notification) -> Post {
+    fn asked(&self, key: &ApnsKey, target: &ApnsTarget, topic: &str, token: HeaderValue, notification: &Notification) -> Asked {
         let base = if target.world == ApnsWorld::Sandbox { &self.sandbox } else { &self.production };
         let (aps, is_background) = aps(notification);
         let mut headers = HeaderMap::new();
@@ -86,14 +86,8 @@ impl Apns {
             put(&mut headers, "apns-collapse-id", &collapse.to_text());
         }
         let body = json!({ "aps": aps, PUSH_FIELD: notification.payload.to_text() });
-        Post {
-            url: base.with_path(format!("/3/device/{}", target.token.reveal())),
-            headers,
-            body: body.to_string().into(),
-            reach: Reach::Anywhere,
-            speaks: Speaks::Http2,
-            credential: key.version,
-        }
+        let url = base.with_path(format!("/3/device/{}", target.token.reveal()));
+        Asked { speaks: Speaks::Http2, credential: key.version, ..Asked::post(url, headers, body.to_string()) }
     }
     /// The token of now, and when it was made.
     fn token(&self, key: &ApnsKey, now: Timestamp) -> Option<(HeaderValue, Timestamp)> {

@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use hyper::{
     HeaderMap,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
@@ -24,8 +23,8 @@ use super::{Verdict, aps, by_status, cut_off, secret, unsendable};
 use crate::{
     Fault, Notification, Outcome, Reason, Shows, Urgency,
     credential::Account,
-    http::{Answer, Client, Post, Reach, Speaks},
     jwt::{self, Signer},
+    outbound::{Answer, Asked, Client},
     target::FcmTarget,
     url::Url,
 };
@@ -78,15 +77,9 @@ impl Fcm {
             let mut headers = HeaderMap::new();
             headers.insert(AUTHORIZATION, token.clone());
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            let post = Post {
-                url: self.base.with_path(format!("/v1/projects/{}/messages:send", account.project)),
-                headers,
-                body: message(target, notification, seconds).to_string().into(),
-                reach: Reach::Anywhere,
-                speaks: Speaks::Either,
-                credential: account.version,
-            };
-            let answer = match client.post(&post, now).await {
+            let url = self.base.with_path(format!("/v1/projects/{}/messages:send", account.project));
+            let asked = Asked { credential: account.version, ..Asked::post(url, headers, message(target, notification, seconds).to_string()) };
+            let answer = match client.ask(&asked, now).await {
                 Ok(answer) => answer,
                 Err(error) => return error.into(),
             };
@@ -131,8 +124,8 @@ impl Fcm {
 
 /// A new token.
 async fn had(client: &Client, account: &Account, now: Timestamp) -> Result<Token, Verdict> {
-    let post = ask(account, now).ok_or_else(unsendable)?;
-    let answer = client.post(&post, now).await.map_err(Verdict::from)?;
+    let asked = ask(account, now).ok_or_else(unsendable)?;
+    let answer = client.ask(&asked, now).await.map_err(Verdict::from)?;
     let granted = judge_token(&answer, now)?;
     let header = secret(&format!("Bearer {}", granted.token.reveal())).ok_or_else(unsendable)?;
     let until = Timestamp::new(now.get().saturating_add(granted.seconds.saturating_mul(1_000)));
@@ -140,7 +133,7 @@ async fn had(client: &Client, account: &Account, now: Timestamp) -> Result<Token
 }
 
 /// Asks for an access token.
-fn ask(account: &Account, now: Timestamp) -> Option<Post> {
+fn ask(account: &Account, now: Timestamp) -> Option<Asked> {
     let seconds = now.get() / 1_000;
     let claims = json!({ "iss": account.email, "scope": SCOPE, "aud": account.audience, "iat": seconds, "exp": seconds + ASSERTED_SECONDS });
     let assertion = jwt::sign(&Signer::Rs256(&account.pair), Some(&account.key_id), &claims).ok()?;
@@ -148,7 +141,7 @@ fn ask(account: &Account, now: Timestamp) -> Option<Post> {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
     let body = format!("grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion={}", assertion.reveal());
     let url = account.token_url.clone();
-    Some(Post { url, headers, body: Bytes::from(body), reach: Reach::Anywhere, speaks: Speaks::Either, credential: account.version })
+    Some(Asked { credential: account.version, ..Asked::post(url, headers, body) })
 }
 
 /// The request's JSON.

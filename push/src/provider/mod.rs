@@ -1,7 +1,7 @@
 //! The providers: how each is asked, and what its answers mean.
 //!
 //! In: a notification, the provider's credential, the time. Out: a [`Verdict`]. What an answer means is a pure function of its status, headers and body
-//! (`judge` in each), so that any answer can be tried. Not here: connections ([`crate::http`]), places ([`crate::gate`]), when to try again ([`crate::retry`]).
+//! (`judge` in each), so that any answer can be tried. Not here: connections ([`crate::outbound`]), places ([`crate::gate`]), when to try again ([`crate::retry`]).
 
 pub(crate) mod apns;
 pub(crate) mod fcm;
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Fault, Notification, Outcome, Shows,
-    http::{Answer, PostError},
+    outbound::{Answer, Unanswered},
     retry::RETRY_AFTER_MAX,
 };
 
@@ -39,11 +39,11 @@ impl From<Outcome> for Verdict {
     }
 }
 
-impl From<PostError> for Verdict {
-    fn from(error: PostError) -> Self {
+impl From<Unanswered> for Verdict {
+    fn from(error: Unanswered) -> Self {
         match error {
-            PostError::Forbidden => Outcome::never("forbidden address"),
-            PostError::Fault(fault) => Outcome::Transient(fault),
+            Unanswered::Forbidden => Outcome::never("forbidden address"),
+            Unanswered::Fault(fault) => Outcome::Transient(fault),
         }
         .into()
     }

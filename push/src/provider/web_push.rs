@@ -19,8 +19,8 @@ use super::{Verdict, by_status, put, secret, unsendable};
 use crate::{
     Notification, Outcome, Reason, Shows,
     credential::{VapidKey, VapidKeys},
-    http::{Answer, Client, Post, Reach, Speaks},
     jwt::{self, Signer},
+    outbound::{Answer, Asked, Client, Reach},
     seal,
     target::{ServerKeyId, WebPushTarget},
 };
@@ -74,8 +74,8 @@ impl WebPush {
             put(&mut headers, "topic", &collapse.to_text());
         }
         let url = target.endpoint.clone();
-        let post = Post { url, headers, body: body.into(), reach: self.reach, speaks: Speaks::Either, credential: 0 };
-        match client.post(&post, now).await {
+        let asked = Asked { reach: self.reach, ..Asked::post(url, headers, body) };
+        match client.ask(&asked, now).await {
             Ok(answer) => judge(&answer, now),
             Err(error) => error.into(),
         }

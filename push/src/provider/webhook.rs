@@ -16,7 +16,7 @@ use serde_json::json;
 use super::{Verdict, by_status, put, secret, unsendable};
 use crate::{
     Notification, Outcome, Shows,
-    http::{Answer, Client, Post, Reach, Speaks},
+    outbound::{Answer, Asked, Client, Reach},
     target::WebhookTarget,
 };
 
@@ -29,8 +29,8 @@ pub(crate) async fn send(client: &Client, reach: Reach, target: &WebhookTarget, 
     put(&mut headers, "webhook-timestamp", &signed.timestamp);
     let Some(signature) = secret(&signed.signature) else { return unsendable() };
     headers.insert("webhook-signature", signature);
-    let post = Post { url: target.url.clone(), headers, body: body.into(), reach, speaks: Speaks::Either, credential: 0 };
-    match client.post(&post, now).await {
+    let asked = Asked { reach, ..Asked::post(target.url.clone(), headers, body) };
+    match client.ask(&asked, now).await {
         Ok(answer) => judge(&answer, now),
         Err(error) => error.into(),
     }

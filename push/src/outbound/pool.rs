@@ -11,11 +11,13 @@ use std::{
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::client::conn::{http1, http2};
+use hyper_util::rt::TokioIo;
 use kith_wire::id::Timestamp;
 
-use super::{HEAD_BYTES_MAX, Post, Reach, Speaks, Tasks};
+use super::{Asked, HEAD_BYTES_MAX, Reach, Speaks, Tasks, connect::Stream};
 
-pub(super) type Http1 = http1::SendRequest<Full<Bytes>>;
+/// Not spoken on yet.
+pub(super) type Http1 = TokioIo<Box<dyn Stream>>;
 pub(super) type Http2 = http2::SendRequest<Full<Bytes>>;
 
 pub(super) fn http1() -> http1::Builder {
@@ -42,9 +44,9 @@ pub(super) struct Key {
 }
 
 impl Key {
-    pub(super) fn of(post: &Post) -> Self {
-        let (reach, speaks, credential) = (post.reach, post.speaks, post.credential);
-        Self { host: post.url.host().to_owned(), port: post.url.port(), is_tls: post.url.is_tls(), reach, speaks, credential }
+    pub(super) fn of(asked: &Asked) -> Self {
+        let (reach, speaks, credential) = (asked.reach, asked.speaks, asked.credential);
+        Self { host: asked.url.host().to_owned(), port: asked.url.port(), is_tls: asked.url.is_tls(), reach, speaks, credential }
     }
 }
 

@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::{PostError, Reach, Speaks};
+use super::{Reach, Speaks, Unanswered};
 use crate::{Fault, url::Url};
 
 /// Where systems keep the certificates of public authorities.
@@ -45,13 +45,14 @@ pub(super) enum Connected {
 }
 
 pub(super) struct Connector {
+    http1: TlsConnector,
     http2: TlsConnector,
     either: TlsConnector,
 }
 
 impl Connector {
-    pub(super) fn new(ca_file: Option<&Path>) -> Result<Self, RootsError> {
-        let roots = Arc::new(roots(ca_file)?);
+    pub(super) fn new(roots: RootCertStore) -> Self {
+        let roots = Arc::new(roots);
         let tls = |names: &[&[u8]]| {
             let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
             let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
@@ -59,9 +60,9 @@ impl Connector {
             config.alpn_protocols = names.iter().map(|name| name.to_vec()).collect();
             TlsConnector::from(Arc::new(config))
         };
-        Ok(Self { http2: tls(&[b"h2"]), either: tls(&[b"h2", b"http/1.1"]) })
+        Self { http1: tls(&[b"http/1.1"]), http2: tls(&[b"h2"]), either: tls(&[b"h2", b"http/1.1"]) }
     }
-    pub(super) async fn connect(&self, url: &Url, reach: Reach, speaks: Speaks) -> Result<Connected, PostError> {
+    pub(super) async fn connect(&self, url: &Url, reach: Reach, speaks: Speaks) -> Result<Connected, Unanswered> {
         let addresses = resolve(url, reach).await?;
         let stream = dial(&addresses).await.ok_or(Fault::Unreachable)?;
         // Small requests, each of which is waited for: a stream that does not know it is only slower.
@@ -69,19 +70,23 @@ impl Connector {
         if !url.is_tls() {
             return Ok(Connected::Http1(TokioIo::new(Box::new(stream))));
         }
-        let name = ServerName::try_from(url.host().to_owned()).map_err(|_| PostError::Forbidden)?;
-        let connector = if speaks == Speaks::Http2 { &self.http2 } else { &self.either };
+        let name = ServerName::try_from(url.host().to_owned()).map_err(|_| Unanswered::Forbidden)?;
+        let connector = match speaks {
+            Speaks::Http1 => &self.http1,
+            Speaks::Http2 => &self.http2,
+            Speaks::Either => &self.either,
+        };
         let stream = connector.connect(name, stream).await.map_err(|error| fault(&error))?;
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         match (is_http2, speaks) {
             (true, _) => Ok(Connected::Http2(TokioIo::new(Box::new(stream)))),
-            (false, Speaks::Either) => Ok(Connected::Http1(TokioIo::new(Box::new(stream)))),
+            (false, Speaks::Http1 | Speaks::Either) => Ok(Connected::Http1(TokioIo::new(Box::new(stream)))),
             (false, Speaks::Http2) => Err(Fault::Protocol.into()),
         }
     }
 }
 
-fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, RootsError> {
+pub(super) fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, RootsError> {
     let of_system = ROOTS.iter().map(Path::new);
     let files: Vec<&Path> = ca_file.map_or_else(|| of_system.collect(), |file| vec![file]);
     let mut roots = RootCertStore::empty();
@@ -105,7 +110,7 @@ fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, RootsError> {
 }
 
 /// The addresses of a host that may be connected to.
-async fn resolve(url: &Url, reach: Reach) -> Result<Vec<SocketAddr>, PostError> {
+async fn resolve(url: &Url, reach: Reach) -> Result<Vec<SocketAddr>, Unanswered> {
     let found: Vec<SocketAddr> = match url.host().parse::<IpAddr>() {
         Ok(address) => vec![SocketAddr::new(address, url.port())],
         Err(_) => tokio::net::lookup_host((url.host(), url.port())).await.map_err(|_| Fault::Unresolved)?.collect(),
@@ -114,7 +119,7 @@ async fn resolve(url: &Url, reach: Reach) -> Result<Vec<SocketAddr>, PostError> 
         return Err(Fault::Unresolved.into());
     }
     let allowed: Vec<SocketAddr> = found.into_iter().filter(|address| reach == Reach::Anywhere || is_public(address.ip())).collect();
-    if allowed.is_empty() { Err(PostError::Forbidden) } else { Ok(allowed) }
+    if allowed.is_empty() { Err(Unanswered::Forbidden) } else { Ok(allowed) }
 }
 
 async fn dial(addresses: &[SocketAddr]) -> Option<TcpStream> {
@@ -126,7 +131,7 @@ async fn dial(addresses: &[SocketAddr]) -> Option<TcpStream> {
     None
 }
 
-fn fault(error: &std::io::Error) -> PostError {
+fn fault(error: &std::io::Error) -> Unanswered {
     let tls = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
     match tls {
         Some(rustls::Error::InvalidCertificate(_)) => Fault::Certificate.into(),
