@@ -83,18 +83,14 @@ impl Client {
         }
     }
     /// The message that a push is about: connects if need be, and waits until this device holds it, so long at most. `payload` is what stands under `kith` in what the provider
-    /// delivered, as text or as bytes. `None`: there is nothing to show, since it was read elsewhere, is a test, or did not come in time; the app syncs all the same.
+    /// delivered, as text or as bytes. `None`: there is nothing to show, since it was read elsewhere
+    /// ([`Client::taken_back`] says of which conversation), is a test, or did not come in time; the app syncs all the same.
     /// Cancel safe.
     ///
     /// # Errors
     /// `Invalid`: it is no push of this cluster, or of another user. The client was closed; its store failed.
     pub async fn open_push(&self, payload: &[u8], within: Duration) -> Result<Option<PushedMessage>, Error> {
-        let text = std::str::from_utf8(payload).ok().map(str::trim);
-        let decoded = text.and_then(|text| PushPayload::decode_text(text).ok()).map_or_else(|| PushPayload::decode(payload), Ok);
-        let payload = decoded.map_err(|error| Error::caused(Code::Invalid, "reading a push", error))?;
-        if payload.user != self.me() {
-            return Err(Error::new(Code::Invalid, "this push is for another user"));
-        }
+        let payload = self.payload_of_mine(payload)?;
         let PushAbout::Grown { channel, seq, is_mention } = payload.about else { return Ok(None) };
         let found = tokio::time::timeout(within, async {
             if let Some(record) = self.held_record(channel, seq).await? {
@@ -114,6 +110,27 @@ impl Client {
         Ok(record.filter(|_| !is_read).map(|record| PushedMessage { channel, record, is_mention, badge: payload.badge }))
     }
 
+    /// What a push takes back: the conversation, and up to which record the user has read it on another device. The app removes what it shows of it, and sets the badge.
+    /// `None`: it is a push about something new, or a test. Asks nobody.
+    ///
+    /// # Errors
+    /// `Invalid`: it is no push of this cluster, or of another user.
+    pub fn taken_back(&self, payload: &[u8]) -> Result<Option<(ChannelId, Seq)>, Error> {
+        Ok(match self.payload_of_mine(payload)?.about {
+            PushAbout::Read { channel, seq } => Some((channel, seq)),
+            PushAbout::Grown { .. } | PushAbout::Test { .. } => None,
+        })
+    }
+
+    fn payload_of_mine(&self, payload: &[u8]) -> Result<PushPayload, Error> {
+        let text = std::str::from_utf8(payload).ok().map(str::trim);
+        let decoded = text.and_then(|text| PushPayload::decode_text(text).ok()).map_or_else(|| PushPayload::decode(payload), Ok);
+        let payload = decoded.map_err(|error| Error::caused(Code::Invalid, "reading a push", error))?;
+        if payload.user != self.me() {
+            return Err(Error::new(Code::Invalid, "this push is for another user"));
+        }
+        Ok(payload)
+    }
     async fn held_record(&self, channel: ChannelId, seq: Seq) -> Result<Option<Arc<Record>>, Error> {
         Ok(self.channel(channel).records(seq, seq, 1).await?.into_iter().next())
     }

@@ -39,7 +39,11 @@ fn failure(source: &mut Source<'_>) -> Option<PushFailure> {
     source.below(2).eq(&1).then(|| PushFailure { at: Sample::sample(source), reason: Sample::sample(source), count: Sample::sample(source) })
 }
 fn sent(source: &mut Source<'_>) -> Vec<PushSent> {
-    (0..source.below(3)).map(|_| PushSent { device: Sample::sample(source), seq: Sample::sample(source), at: Sample::sample(source) }).collect()
+    let sent = |source: &mut Source<'_>| {
+        let (device, seq, at) = (Sample::sample(source), Sample::sample(source), Sample::sample(source));
+        PushSent { device, seq, at, is_read: false }
+    };
+    (0..source.below(3)).map(|_| sent(source)).collect()
 }
 
 fn requests(source: &mut Source<'_>) -> Vec<ToEdge> {
@@ -90,7 +94,7 @@ fn changes(source: &mut Source<'_>) -> Vec<Item> {
         PushChange::Unregister { device: Sample::sample(source), registered: Sample::sample(source) },
         PushChange::Quiet { quiet: quiet(source) },
         PushChange::Sent { channel: Sample::sample(source), sent: sent(source) },
-        PushChange::Settled { channels: vec![PushSettled { channel: Sample::sample(source), seq: Sample::sample(source) }] },
+        PushChange::Settled { channels: vec![PushSettled { channel: Sample::sample(source), seq: Sample::sample(source), is_read: false }] },
         PushChange::Failed { device: Sample::sample(source), registered: Sample::sample(source), reason: Sample::sample(source) },
     ]);
     changes.into_iter().map(|change| Item { bucket: Some(user.bucket()), command: UserChange::Push(change).of(user) }).collect()
@@ -103,6 +107,13 @@ fn pushes(source: &mut Source<'_>) -> PushesRow {
 }
 fn account(source: &mut Source<'_>) -> UserRow {
     UserRow { pushes: Sample::sample(source), ..Sample::sample(source) }
+}
+
+/// What says that everything was read.
+fn read() -> [PushChange; 2] {
+    let (channel, seq) = (ChannelId::direct(UserId::new(7), UserId::new(8)), Seq::new(9));
+    let sent = PushSent { device: DeviceId::new(4), seq, at: Timestamp::new(5), is_read: true };
+    [PushChange::Sent { channel, sent: vec![sent] }, PushChange::Settled { channels: vec![PushSettled { channel, seq, is_read: true }] }]
 }
 
 #[test]
@@ -121,6 +132,10 @@ fn pushes_have_the_bytes_they_always_had() {
         add(format!("due row {start}"), PushDueRow { since: Sample::sample(source) }.encode());
         add(format!("sent row {start}"), PushSentRow { sent: sent(source) }.encode());
         add(format!("account {start}"), account(source).encode());
+    }
+    for change in read() {
+        let name = if matches!(change, PushChange::Sent { .. }) { "taken back" } else { "settled as read" };
+        lines.push((name.to_owned(), hex(&Item { bucket: None, command: UserChange::Push(change).of(UserId::new(7)) }.encode())));
     }
     golden::check("pushes.txt", &lines);
 }
@@ -141,7 +156,8 @@ proptest! {
         for frame in from_peer(source) {
             prop_assert_eq!(FromPeer::decode(&frame.encode()).unwrap(), frame);
         }
-        for change in changes(source) {
+        let read = read().map(|change| Item { bucket: None, command: UserChange::Push(change).of(UserId::new(7)) });
+        for change in changes(source).into_iter().chain(read) {
             prop_assert_eq!(Item::decode(&change.encode()).unwrap(), change);
         }
         let (row, sent, account) = (pushes(source), PushSentRow { sent: sent(source) }, account(source));

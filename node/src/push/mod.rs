@@ -29,7 +29,7 @@ use kith_machine::{
 use kith_push::{Attempted, Next, Outcome, Push, Schedule};
 use kith_raft::{FailPoints, FeedError, GroupHandle, failpoint::point};
 use kith_wire::{
-    id::{DeviceId, GroupId, Seq, Term, Timestamp, UserId, hash},
+    id::{DeviceId, GroupId, Term, Timestamp, UserId, hash},
     limit,
     log::{PushChange, PushDevice, PushSent, PushSettled, PushesRow, UserChange},
 };
@@ -40,7 +40,7 @@ use prometheus_client::{
 
 use self::{
     plan::{Key, Plan, Tried},
-    sender::{News, Sender, target_of},
+    sender::{About, News, Sender, target_of},
 };
 use crate::{
     clock::{Instant, SharedClock},
@@ -74,6 +74,7 @@ pub(crate) struct WorkerMetrics {
     settled: Counter,
     given_up: Counter,
     dead: Counter,
+    taken_back: Counter,
 }
 
 impl WorkerMetrics {
@@ -88,6 +89,7 @@ impl WorkerMetrics {
             "Devices that were forgotten because their provider does not know them, or they did not register for long",
             self.dead.clone(),
         );
+        registry.register("taken_back", "Pushes that took back what a device showed, since it was read on another", self.taken_back.clone());
     }
 }
 
@@ -131,12 +133,15 @@ impl Duty for PushDuty {
 struct Came {
     key: Key,
     device: PushDevice,
-    seq: Seq,
+    about: About,
     outcome: Outcome,
     /// It is delivered, and that is noted.
     is_noted: bool,
     at: Timestamp,
 }
+
+/// A push that may go: whom to, how it is reached, leave to send, what it says.
+type Sending = (PushDevice, kith_push::Target, kith_push::Permit, About);
 
 /// One conversation at one look.
 struct Look {
@@ -252,11 +257,10 @@ impl Worker {
             }
             pending.insert(look.key, sends.len());
             let badge = handle.reader().and_then(|view| rows::badge(&view, look.key.0, self.clock.now())).unwrap_or_default();
-            for (device, target, permit, is_mention) in sends {
+            for (device, target, permit, about) in sends {
                 let (user, channel) = look.key;
                 let expires = Timestamp::new(look.due.since.get().saturating_add(limit::PUSH_KEPT_MS));
-                let seq = look.due.index.news.head.seq;
-                let news = News { user, device: device.device, channel, seq, is_mention, badge, expires };
+                let news = News { user, device: device.device, channel, about, badge, expires };
                 running.push(Box::pin(self.clone().send(handle.clone(), device, target, permit, news)));
             }
         }
@@ -271,7 +275,7 @@ impl Worker {
     }
 
     /// What is to be done about one conversation: devices to push to now, each with its leave. None: the plan knows what else.
-    fn look(&self, plan: &mut Plan, look: &Look, near: Vec<Found>, left: &mut Left) -> Vec<(PushDevice, kith_push::Target, kith_push::Permit, bool)> {
+    fn look(&self, plan: &mut Plan, look: &Look, near: Vec<Found>, left: &mut Left) -> Vec<Sending> {
         let (key, now, wall) = (look.key, self.now(), self.clock.now());
         let mut due = look.due.clone();
         plan.with_unnoted(&key, &mut due.sent);
@@ -288,9 +292,15 @@ impl Worker {
                 Verdict::Settled => {}
                 Verdict::Wait(until) => wait_for(later(until)),
                 Verdict::Expired => left.expired.push((key.0, device.device, device.registered)),
-                Verdict::Send { is_mention } => match target_of(&device.target) {
+                verdict @ (Verdict::Send { .. } | Verdict::TakeBack) => match target_of(&device.target) {
                     Ok(target) => match self.sender.admit(&target) {
-                        Ok(permit) => sends.push((device.clone(), target, permit, is_mention)),
+                        Ok(permit) => {
+                            let about = match verdict {
+                                Verdict::Send { is_mention } => About::Grown(head, is_mention),
+                                _ => About::Read(head),
+                            };
+                            sends.push((device.clone(), target, permit, about));
+                        }
                         Err(wait) => wait_for(now + wait),
                     },
                     // It was looked at when it was registered: another build did.
@@ -306,7 +316,7 @@ impl Worker {
                 plan.wait(key, now + AGAIN);
             }
             None => {
-                left.settled.entry(key.0).or_default().push(PushSettled { channel: key.1, seq: head });
+                left.settled.entry(key.0).or_default().push(PushSettled { channel: key.1, seq: head, is_read: due.is_read() });
                 plan.done(key, now);
             }
         }
@@ -317,7 +327,7 @@ impl Worker {
     async fn send(self, handle: GroupHandle, device: PushDevice, target: kith_push::Target, permit: kith_push::Permit, news: News) -> Came {
         let key = (news.user, news.channel);
         let at = self.clock.now();
-        let lost = |outcome, device, is_noted| Came { key, device, seq: news.seq, outcome, is_noted, at };
+        let lost = |outcome, device, is_noted| Came { key, device, about: news.about, outcome, is_noted, at };
         if self.fail_points.hit(point::PUSH_DECIDED).await.is_err() {
             return lost(Outcome::Transient(kith_push::Fault::Reset), device, false);
         }
@@ -328,7 +338,10 @@ impl Worker {
         if self.fail_points.hit(point::PUSH_SENT).await.is_err() {
             return lost(outcome, device, false);
         }
-        let sent = vec![PushSent { device: device.device, seq: news.seq, at: self.clock.now() }];
+        if matches!(news.about, About::Read(_)) {
+            self.metrics.taken_back.inc();
+        }
+        let sent = vec![sent(&device, news.about, self.clock.now())];
         let change = UserChange::Push(PushChange::Sent { channel: news.channel, sent });
         let is_noted = handle.propose(kith_machine::item(change.of(news.user))).await.is_ok();
         let _ = self.fail_points.hit(point::PUSH_NOTED).await;
@@ -337,12 +350,12 @@ impl Worker {
 
     /// Takes what came of a push.
     async fn came(&self, handle: &GroupHandle, plan: &mut Plan, pending: &mut HashMap<Key, usize>, came: Came) {
-        let Came { key, device, seq, outcome, is_noted, at } = came;
+        let Came { key, device, about, outcome, is_noted, at } = came;
         let (now, wall) = (self.now(), self.clock.now());
         let known = plan.get(&key).and_then(|held| held.tries.get(&device.device).copied());
         let attempts = known.map_or(1, |tried| tried.attempts + 1);
         let begun = known.map_or(at, |tried| tried.begun);
-        let seed = hash(&[&key.0.get().to_be_bytes(), &device.device.get().to_be_bytes(), key.1.as_bytes(), &seq.get().to_be_bytes()]);
+        let seed = hash(&[&key.0.get().to_be_bytes(), &device.device.get().to_be_bytes(), key.1.as_bytes(), &about.seq().get().to_be_bytes()]);
         let expires = Timestamp::new(begun.get().saturating_add(limit::PUSH_KEPT_MS));
         let next = match Schedule::default().next(&outcome, &Attempted { attempts, begun, expires, seed }, wall) {
             // It says so of an older registration than this one: perhaps it does not know yet.
@@ -356,7 +369,7 @@ impl Worker {
             Next::Done if is_noted => None,
             Next::Done => {
                 // This leader knows it. The next one, should this one die now, sends it once more.
-                let sent = PushSent { device: device.device, seq, at };
+                let sent = sent(&device, about, at);
                 unnoted = Some(sent);
                 Some(PushChange::Sent { channel: key.1, sent: vec![sent] })
             }
@@ -368,7 +381,7 @@ impl Worker {
             Next::GiveUp(_) => {
                 self.metrics.given_up.inc();
                 // As if it had been sent: nothing is tried again before there is something new.
-                let sent = PushSent { device: device.device, seq, at };
+                let sent = sent(&device, about, at);
                 unnoted = Some(sent);
                 self.propose(handle, key.0, failed(outcome.to_string())).await;
                 Some(PushChange::Sent { channel: key.1, sent: vec![sent] })
@@ -441,6 +454,11 @@ pub(crate) async fn reload(push: Arc<Push>) {
         // What changed is logged there.
         push.reload().await;
     }
+}
+
+/// What is noted of a push.
+fn sent(device: &PushDevice, about: About, at: Timestamp) -> PushSent {
+    PushSent { device: device.device, seq: about.seq(), at, is_read: matches!(about, About::Read(_)) }
 }
 
 fn plus(at: Timestamp, wait: Duration) -> Timestamp {

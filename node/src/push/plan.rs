@@ -133,7 +133,7 @@ impl Plan {
     pub(super) fn with_unnoted(&self, key: &Key, row: &mut PushSentRow) {
         for sent in self.held.get(key).into_iter().flat_map(|held| &held.unnoted) {
             match row.sent.iter_mut().find(|known| known.device == sent.device) {
-                Some(known) if known.seq < sent.seq => *known = *sent,
+                Some(known) if (known.seq, known.is_read) < (sent.seq, sent.is_read) => *known = *sent,
                 Some(_) => {}
                 None => row.sent.push(*sent),
             }
@@ -170,7 +170,7 @@ mod tests {
     fn what_was_sent_and_not_noted_is_remembered_and_a_conversation_that_stands_is_known_to() {
         let (mut plan, now) = (Plan::default(), Instant::now());
         plan.note(key(1), now);
-        let sent = |seq| PushSent { device: DeviceId::new(3), seq: Seq::new(seq), at: Timestamp::new(seq) };
+        let sent = |seq| PushSent { device: DeviceId::new(3), seq: Seq::new(seq), at: Timestamp::new(seq), is_read: false };
         plan.get_mut(&key(1)).unwrap().unnoted = vec![sent(4)];
         let mut row = PushSentRow { sent: vec![sent(2)] };
         plan.with_unnoted(&key(1), &mut row);

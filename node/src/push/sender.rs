@@ -44,14 +44,30 @@ pub struct News {
     pub device: DeviceId,
     /// Of which conversation.
     pub channel: ChannelId,
-    /// There is something up to there.
-    pub seq: Seq,
-    /// And something of it mentions them.
-    pub is_mention: bool,
+    /// What about it.
+    pub about: About,
     /// Sum of unread.
     pub badge: u32,
     /// Of no use from then on.
     pub expires: Timestamp,
+}
+
+/// What a device is to be told of a conversation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum About {
+    /// There is something up to there; something of it mentions the user.
+    Grown(Seq, bool),
+    /// All up to there is read: what is shown of it is taken back, silently.
+    Read(Seq),
+}
+
+impl About {
+    /// Up to which record.
+    pub const fn seq(self) -> Seq {
+        match self {
+            Self::Grown(seq, _) | Self::Read(seq) => seq,
+        }
+    }
 }
 
 impl Sender {
@@ -72,16 +88,20 @@ impl Sender {
     }
     /// Tries once.
     pub async fn send(&self, permit: Permit, target: Target, news: &News) -> Outcome {
-        let News { user, device, channel, seq, is_mention, badge, expires } = *news;
-        let parts: [&[u8]; 5] =
-            [b"kith/push/id/1", &user.get().to_be_bytes(), &device.get().to_be_bytes(), channel.as_bytes(), &seq.get().to_be_bytes()];
+        let News { user, device, channel, about, badge, expires } = *news;
+        let (name, about, shows, urgency): (&[u8], _, _, _) = match about {
+            About::Grown(seq, is_mention) => (b"kith/push/id/1", PushAbout::Grown { channel, seq, is_mention }, Shows::default(), Urgency::default()),
+            About::Read(seq) => (b"kith/push/read/1", PushAbout::Read { channel, seq }, Shows::Nothing, Urgency::Normal),
+        };
+        let seq = news.about.seq();
+        let parts: [&[u8]; 5] = [name, &user.get().to_be_bytes(), &device.get().to_be_bytes(), channel.as_bytes(), &seq.get().to_be_bytes()];
         let notification = Notification {
             target,
             id: id_of(&digest(&parts)),
-            payload: PushPayload { user, badge, about: PushAbout::Grown { channel, seq, is_mention } },
-            shows: Shows::default(),
+            payload: PushPayload { user, badge, about },
+            shows,
             collapse: Some(CollapseKey::of(user, &channel)),
-            urgency: Urgency::default(),
+            urgency,
             expires,
         };
         self.push.send(permit, &notification, self.clock.now()).await

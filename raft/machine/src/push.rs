@@ -2,7 +2,8 @@
 //!
 //! In: rows (what is new, what was read, what was sent, what the user wants), whether the device is near, the time. Out: a [`Verdict`]. Invariants: nothing is sent to a
 //! device that is connected, nor within [`limit::PUSH_EVERY_MS`] of the last push about the same conversation, nor about what was read or confirmed; what
-//! cannot be known yet is waited for; who mentions somebody is heard in spite of mute and quiet hours. Bounds: a verdict costs one pass over 100 mentions. Not
+//! cannot be known yet is waited for; who mentions somebody is heard in spite of mute and quiet hours; what a device shows of what was read on another is taken back,
+//! once, by the same rules. Bounds: a verdict costs one pass over 100 mentions. Not
 //! here: the rows ([`crate::user::push`]), who is near (the node's registry), the push itself (kith-push).
 
 use std::time::Duration;
@@ -13,7 +14,7 @@ use kith_wire::{
     log::{PushDevice, QuietHours},
 };
 
-use crate::user::push::{Due, has_news};
+use crate::user::push::Due;
 
 /// A device that stays connected for so long after something was said has it: its session would have ended by then, were nobody there.
 pub const STEADY: Duration = Duration::from_secs(90);
@@ -62,6 +63,8 @@ pub enum Verdict {
         /// Something that was not pushed yet mentions the user.
         is_mention: bool,
     },
+    /// Push, now, that everything is read: the device shows something that is not new any more.
+    TakeBack,
     /// The device has not registered for so long that it is gone.
     Expired,
 }
@@ -73,8 +76,11 @@ pub fn decide(due: &Due, device: &PushDevice, quiet: Option<QuietHours>, beside:
         return Verdict::Expired;
     }
     let sent = due.sent.sent.iter().find(|sent| sent.device == device.device);
+    if due.is_read() {
+        return take_back(due, device, beside, now);
+    }
     let has_it = beside.confirmed.is_some_and(|seq| seq >= head) || sent.is_some_and(|sent| sent.seq >= head);
-    if !has_news(row) || has_it || now >= after(due.since, limit::PUSH_KEPT_MS) {
+    if has_it || now >= after(due.since, limit::PUSH_KEPT_MS) {
         return Verdict::Settled;
     }
     let known = sent.map_or(row.read.seq, |sent| sent.seq.max(row.read.seq)).max(beside.confirmed.unwrap_or(Seq::ZERO));
@@ -84,20 +90,47 @@ pub fn decide(due: &Due, device: &PushDevice, quiet: Option<QuietHours>, beside:
     }
     let quiet_until = quiet.filter(|_| !is_mention).and_then(|quiet| quiet.until(now));
     let pushed_again = sent.map(|sent| after(sent.at, limit::PUSH_EVERY_MS));
-    let gone = |absent: Duration, least: Duration| (absent < least).then(|| plus(now, least.saturating_sub(absent)));
-    let wait = Duration::from_millis(limit::PUSH_WAIT_MS);
     let near = match beside.near {
-        Near::Unknown => Some(plus(now, LOOK_AGAIN)),
         Near::Here(lasted) if lasted.min(beside.steady).min(since(due.since, now)) < STEADY => Some(plus(now, HERE_AGAIN)),
         Near::Here(_) => return Verdict::Settled,
-        Near::Gone(absent) => gone(absent, wait),
-        Near::Lost(absent) => gone(absent, wait.max(beside.grace)),
+        near => away(near, beside.grace, now),
     };
     let waits = [Some(after(due.since, limit::PUSH_WAIT_MS)), quiet_until, pushed_again, beside.not_before, near];
-    match waits.into_iter().flatten().max().filter(|until| *until > now) {
-        Some(until) => Verdict::Wait(until),
-        None => Verdict::Send { is_mention },
+    once(waits, now, Verdict::Send { is_mention })
+}
+
+/// Decides of a conversation all of which is read. A device that is here sees that by itself; nobody hears it, so that quiet hours do not count.
+fn take_back(due: &Due, device: &PushDevice, beside: &Beside, now: Timestamp) -> Verdict {
+    let shown = due.sent.sent.iter().find(|sent| sent.device == device.device && !sent.is_read);
+    let Some(shown) = shown.filter(|_| device.target.takes_back()) else { return Verdict::Settled };
+    if matches!(beside.near, Near::Here(_)) || now >= after(due.since, limit::PUSH_KEPT_MS) {
+        return Verdict::Settled;
     }
+    let waits = [
+        Some(after(due.since, limit::PUSH_WAIT_MS)),
+        Some(after(shown.at, limit::PUSH_EVERY_MS)),
+        beside.not_before,
+        away(beside.near, beside.grace, now),
+    ];
+    once(waits, now, Verdict::TakeBack)
+}
+
+/// Until when a device that has no session may still come back.
+fn away(near: Near, grace: Duration, now: Timestamp) -> Option<Timestamp> {
+    let wait = Duration::from_millis(limit::PUSH_WAIT_MS);
+    let gone = |absent: Duration, least: Duration| (absent < least).then(|| plus(now, least.saturating_sub(absent)));
+    match near {
+        Near::Unknown => Some(plus(now, LOOK_AGAIN)),
+        Near::Here(_) => None,
+        Near::Gone(absent) => gone(absent, wait),
+        Near::Lost(absent) => gone(absent, wait.max(grace)),
+    }
+}
+
+/// That verdict, once nothing has to be waited for.
+fn once<const N: usize>(waits: [Option<Timestamp>; N], now: Timestamp, verdict: Verdict) -> Verdict {
+    let until = waits.into_iter().flatten().max().filter(|until| *until > now);
+    until.map_or(verdict, Verdict::Wait)
 }
 
 fn after(at: Timestamp, ms: u64) -> Timestamp {

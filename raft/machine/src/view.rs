@@ -74,9 +74,9 @@ pub enum RowKey {
     HomeCall(UserId, CallKey),
     /// [`Row::Pushes`]
     Pushes(UserId),
-    /// [`Row::PushSent`]: there while the conversation is not read and some device was pushed to.
+    /// [`Row::PushSent`]: there while the conversation is not read and some device was pushed to, and until that may be pushed to again.
     PushSent(UserId, ChannelId),
-    /// [`Row::PushDue`]: there while some device may have to be pushed to.
+    /// [`Row::PushDue`]: there while some device may have to be pushed to, or what it shows taken back.
     PushDue(UserId, ChannelId),
     /// [`Row::Name`], by folded name.
     Name(String),

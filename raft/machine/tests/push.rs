@@ -95,12 +95,18 @@ impl World {
         due(&self.script.view, None, 99).expect("readable")
     }
     fn sent(&mut self, device: DeviceId, seq: u64) {
+        self.told(device, seq, false);
+    }
+    fn told(&mut self, device: DeviceId, seq: u64, is_read: bool) {
         let at = Timestamp::new(self.now);
-        let sent = vec![PushSent { device, seq: Seq::new(seq), at }];
+        let sent = vec![PushSent { device, seq: Seq::new(seq), at, is_read }];
         assert_eq!(self.push(PushChange::Sent { channel: channel(), sent }), Reply::Done);
     }
     fn settled(&mut self, seq: u64) {
-        let channels = vec![PushSettled { channel: channel(), seq: Seq::new(seq) }];
+        self.settled_as(seq, false);
+    }
+    fn settled_as(&mut self, seq: u64, is_read: bool) {
+        let channels = vec![PushSettled { channel: channel(), seq: Seq::new(seq), is_read }];
         assert_eq!(self.push(PushChange::Settled { channels }), Reply::Done);
     }
     fn decide_with(&self, beside: Beside) -> Option<Verdict> {
@@ -191,11 +197,12 @@ fn a_read_on_another_device_cancels_and_does_not_open_the_minute() {
     world.now += limit::PUSH_WAIT_MS;
     world.sent(PHONE, 1);
     world.read(1);
-    assert!(world.due().is_empty());
     world.grow(2, &[]);
     world.now += limit::PUSH_WAIT_MS;
     assert!(matches!(world.decide(Near::Gone(FAR)), Some(Verdict::Wait(_))), "within a minute of the last one");
     world.read(2);
+    world.told(PHONE, 2, true);
+    world.settled_as(2, true);
     assert_eq!(world.decide(Near::Gone(FAR)), None);
     world.now += limit::PUSH_EVERY_MS;
     world.grow(3, &[]);
@@ -203,6 +210,95 @@ fn a_read_on_another_device_cancels_and_does_not_open_the_minute() {
     world.grow(4, &[]);
     world.now += limit::PUSH_WAIT_MS;
     assert_eq!(world.decide(Near::Gone(FAR)), SEND, "the old push is forgotten");
+}
+
+#[test]
+fn what_a_device_shows_is_taken_back_once_after_it_was_read_on_another() {
+    let mut world = World::with_phone();
+    world.grow(1, &[]);
+    world.read(1);
+    assert!(world.due().is_empty(), "nothing was shown");
+    world.grow(2, &[]);
+    world.now += limit::PUSH_WAIT_MS;
+    world.sent(PHONE, 2);
+    let minute = Timestamp::new(world.now + limit::PUSH_EVERY_MS);
+    world.now += 1_000;
+    world.read(2);
+    assert_eq!(world.due(), [(ANN, channel())]);
+    assert!(world.effects.contains(&Effect::Pushable { user: ANN, channel: channel() }));
+    assert_eq!(world.decide(Near::Gone(FAR)), Some(Verdict::Wait(minute)), "it is a push as any other");
+    // Settled as it stood before it was read: it stays due.
+    world.settled(2);
+    assert_eq!(world.due().len(), 1);
+    world.now = minute.get();
+    assert_eq!(world.push(PushChange::Quiet { quiet: Some(QuietHours { from: 0, to: 1_439 }) }), Reply::Done);
+    assert_eq!(world.decide(Near::Here(Duration::ZERO)), Some(Verdict::Settled), "who is here knows");
+    assert!(matches!(world.decide(Near::Lost(Duration::ZERO)), Some(Verdict::Wait(_))));
+    assert_eq!(world.decide(Near::Gone(FAR)), Some(Verdict::TakeBack), "nobody hears it");
+    world.told(PHONE, 2, true);
+    assert_eq!(world.decide(Near::Gone(FAR)), Some(Verdict::Settled), "once");
+    world.settled_as(2, true);
+    assert!(world.due().is_empty());
+    // What comes within the minute waits for it.
+    world.push(PushChange::Quiet { quiet: None });
+    world.grow(3, &[]);
+    assert_eq!(world.decide(Near::Gone(FAR)), Some(Verdict::Wait(world.ms(limit::PUSH_EVERY_MS))));
+    world.read(3);
+    assert!(world.due().is_empty(), "nothing is shown any more");
+}
+
+#[test]
+fn what_was_read_while_its_push_was_under_way_is_taken_back() {
+    let mut world = World::with_phone();
+    world.grow(1, &[]);
+    world.now += limit::PUSH_WAIT_MS;
+    world.read(1);
+    assert!(world.due().is_empty());
+    world.sent(PHONE, 1);
+    assert_eq!(world.due().len(), 1);
+    world.now += limit::PUSH_EVERY_MS;
+    assert_eq!(world.decide(Near::Gone(FAR)), Some(Verdict::TakeBack));
+}
+
+#[test]
+fn a_take_back_gives_way_to_news_and_is_given_up_after_a_day_or_where_the_device_is_here() {
+    let mut world = World::with_phone();
+    let shown_and_read = |world: &mut World, seq| {
+        world.grow(seq, &[]);
+        world.now += limit::PUSH_WAIT_MS;
+        world.sent(PHONE, seq);
+        world.now += limit::PUSH_EVERY_MS;
+        world.read(seq);
+    };
+    shown_and_read(&mut world, 1);
+    world.grow(2, &[]);
+    world.settled_as(1, true);
+    assert_eq!(world.due().len(), 1, "it has grown since");
+    world.now += limit::PUSH_WAIT_MS;
+    assert_eq!(world.decide(Near::Gone(FAR)), SEND);
+    world.sent(PHONE, 2);
+    world.read(2);
+    world.now += limit::PUSH_KEPT_MS;
+    assert_eq!(world.decide(Near::Gone(FAR)), Some(Verdict::Settled));
+    world.settled_as(2, true);
+    // What was settled so is not shown any more, as far as this goes.
+    world.grow(3, &[]);
+    world.read(3);
+    assert!(world.due().is_empty());
+}
+
+#[test]
+fn browsers_are_not_pushed_to_without_something_to_show() {
+    let mut world = World::new();
+    let secret = |text: &str| Secret::new(text.to_owned());
+    let target = PushTarget::WebPush { endpoint: secret("https://push.example/x"), p256dh: secret("p"), auth: secret("a"), server: None };
+    world.push(PushChange::Register { device: PHONE, target });
+    world.grow(1, &[]);
+    world.now += limit::PUSH_WAIT_MS;
+    world.sent(PHONE, 1);
+    world.now += limit::PUSH_EVERY_MS;
+    world.read(1);
+    assert!(world.due().is_empty());
 }
 
 #[test]
@@ -289,7 +385,7 @@ proptest! {
         texts in prop::collection::btree_set(0_u64..3_600, 1..60), reads in prop::collection::btree_set(0_u64..3_600, 0..6)
     ) {
         let mut world = World::with_phone();
-        let (begun, mut seq, mut read, mut pushed) = (world.now, 0, 0, Vec::<(u64, u64)>::new());
+        let (begun, mut seq, mut read, mut pushed) = (world.now, 0, 0, Vec::<(u64, u64, bool)>::new());
         for second in 0..3_800 {
             world.now = begun + second * 1_000;
             if texts.contains(&second) {
@@ -304,19 +400,26 @@ proptest! {
                 match world.decide(Near::Gone(FAR)) {
                     Some(Verdict::Send { .. }) => {
                         prop_assert!(seq > read, "what was read is not pushed");
-                        pushed.push((world.now, seq));
+                        pushed.push((world.now, seq, false));
                         world.sent(PHONE, seq);
                     }
-                    Some(Verdict::Settled) => world.settled(seq),
+                    Some(Verdict::TakeBack) => {
+                        prop_assert!(seq == read, "what is new is not taken back");
+                        prop_assert!(pushed.last().is_some_and(|(_, _, is_read)| !is_read), "nothing is shown");
+                        pushed.push((world.now, seq, true));
+                        world.told(PHONE, seq, true);
+                    }
+                    Some(Verdict::Settled) => world.settled_as(seq, seq == read),
                     Some(Verdict::Wait(until)) => prop_assert!(until.get() > world.now),
                     Some(Verdict::Expired) | None => {}
                 }
             }
         }
         for pair in pushed.windows(2) {
-            prop_assert!(pair[1].0 >= pair[0].0 + limit::PUSH_EVERY_MS && pair[1].1 > pair[0].1, "{pushed:?}");
+            prop_assert!(pair[1].0 >= pair[0].0 + limit::PUSH_EVERY_MS && (pair[1].1, pair[1].2) > (pair[0].1, pair[0].2), "{pushed:?}");
         }
-        prop_assert!(seq == read || pushed.last().is_some_and(|(_, last)| *last == seq), "lost: {seq} {read} {pushed:?}");
+        prop_assert!(seq == read || pushed.last().is_some_and(|(_, last, is_read)| *last == seq && !is_read), "lost: {seq} {read} {pushed:?}");
+        prop_assert!(seq != read || pushed.last().is_none_or(|(_, _, is_read)| *is_read), "still shown: {seq} {read} {pushed:?}");
         prop_assert!(world.due().is_empty());
     }
 }

@@ -40,8 +40,8 @@ union!(PushChange => ChangeKind {
     Settled: log::PushesSettled { channels },
     Failed: log::PushFailed { device, registered, reason },
 });
-message!(PushSent => log::PushSent { device, seq, at });
-message!(PushSettled => log::PushSettled { channel, seq });
+message!(PushSent => log::PushSent { device, seq, at, is_read });
+message!(PushSettled => log::PushSettled { channel, seq, is_read });
 message!(PushesRow => log::PushesRow { devices, quiet });
 message!(PushDevice => log::PushDevice { device, target, registered, failure });
 message!(PushFailure => log::PushFailure { at, reason, count });

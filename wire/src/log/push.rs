@@ -23,6 +23,13 @@ pub enum PushTarget {
 }
 
 impl PushTarget {
+    /// Whether what was shown can be taken back by a push that shows nothing: browsers end a subscription over which such come.
+    pub const fn takes_back(&self) -> bool {
+        match self {
+            Self::Apns { .. } | Self::Fcm { .. } | Self::Webhook { .. } => true,
+            Self::WebPush { .. } => false,
+        }
+    }
     /// About how much room it takes, in bytes.
     pub fn bytes(&self) -> usize {
         match self {
@@ -92,6 +99,8 @@ pub struct PushSent {
     pub seq: Seq,
     /// When.
     pub at: Timestamp,
+    /// It says that everything is read up to there: what was shown is taken back.
+    pub is_read: bool,
 }
 
 /// A conversation is settled up to a record.
@@ -101,6 +110,8 @@ pub struct PushSettled {
     pub channel: ChannelId,
     /// Up to there.
     pub seq: Seq,
+    /// Everything was read: what was shown of it is taken back, or nobody has to.
+    pub is_read: bool,
 }
 
 /// Where a user's devices are reached.
@@ -136,14 +147,14 @@ pub struct PushFailure {
     pub count: u32,
 }
 
-/// A conversation of a user is to be looked at: some device may have to be pushed to.
+/// A conversation of a user is to be looked at: some device may have to be pushed to, of what is new or of what was read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct PushDueRow {
     /// Since when.
     pub since: Timestamp,
 }
 
-/// Which devices were sent a push about a conversation that is not read yet.
+/// Which devices were sent a push about a conversation, until all of it is read and taken back.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct PushSentRow {
     /// The last one of each, rising by device.

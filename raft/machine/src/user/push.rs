@@ -1,8 +1,8 @@
 //! What a user's home keeps of pushes: where devices are reached, which conversations are due to be looked at, what was sent.
 //!
 //! In: changes of registrations, moves of the index, what the home's leader has sent or settled. Out: rows, and [`Effect::Pushable`], a wake-up. Invariants: a
-//! conversation with news for a user who is pushed to has a `PushDue` row until the leader has settled it as far as it had grown, or it was read; what
-//! was sent is never forgotten within the time in which it may not be sent again. Bounds: a row of devices a user, [`limit::DEVICES_MAX`] in it; two rows a
+//! conversation with news for a user who is pushed to has a `PushDue` row until the leader has settled it as far as it had grown, or it was read; one that was
+//! read while a device shows a push of it has one until the leader has settled that; what was sent is never forgotten within the time in which it may not be sent again. Bounds: a row of devices a user, [`limit::DEVICES_MAX`] in it; two rows a
 //! conversation at most. For who is pushed to nowhere nothing is read or written. Not here: when to push ([`crate::push`]), who does (the node).
 
 use std::sync::Arc;
@@ -92,29 +92,45 @@ pub(crate) fn note(ctx: &mut Context<'_>, account: &UserRow, user: UserId, old: 
     let is_new = old.is_none_or(|old| new.news.head.cnt > old.news.head.cnt || new.unread_mentions() > old.unread_mentions());
     let key = RowKey::PushDue(user, new.news.channel);
     if is_new && ctx.rows.get(&key)?.is_none() {
-        ctx.rows.put(key, PushDueRow { since: ctx.now });
-        ctx.effects.push(Effect::Pushable { user, channel: new.news.channel });
+        make_due(ctx, user, new.news.channel);
     }
     Ok(())
 }
 
-/// The index has moved: what was read is pushed no more.
+/// The index has moved: what was read is pushed no more, and what a device shows of it is to be taken back.
 pub(crate) fn read(ctx: &mut Context<'_>, account: &UserRow, user: UserId, rows: &[Arc<IndexRow>]) -> Result<(), ViewError> {
     if account.pushes == 0 {
         return Ok(());
     }
     for row in rows.iter().filter(|row| !has_news(row)) {
-        let due = RowKey::PushDue(user, row.news.channel);
+        let channel = row.news.channel;
+        let (due, key, now) = (RowKey::PushDue(user, channel), RowKey::PushSent(user, channel), ctx.now);
+        let sent = ctx.rows.row::<PushSentRow>(&key)?.map(|row| row.clone());
+        if let Some(sent) = &sent
+            && is_shown(&held(ctx, user)?, sent)
+        {
+            make_due(ctx, user, channel);
+            continue;
+        }
         if ctx.rows.get(&due)?.is_some() {
             ctx.rows.delete(due);
         }
-        let (sent, now) = (RowKey::PushSent(user, row.news.channel), ctx.now);
-        let is_long_ago = |row: Held<PushSentRow>| row.sent.iter().all(|sent| now.get() >= sent.at.get().saturating_add(limit::PUSH_EVERY_MS));
-        if ctx.rows.row::<PushSentRow>(&sent)?.is_some_and(is_long_ago) {
-            ctx.rows.delete(sent);
+        if sent.is_some_and(|row| row.sent.iter().all(|sent| now.get() >= sent.at.get().saturating_add(limit::PUSH_EVERY_MS))) {
+            ctx.rows.delete(key);
         }
     }
     Ok(())
+}
+
+/// Whether a device shows a push that can be taken back.
+fn is_shown(pushes: &PushesRow, sent: &PushSentRow) -> bool {
+    let takes_back = |device| pushes.devices.iter().any(|known| known.device == device && known.target.takes_back());
+    sent.sent.iter().any(|sent| !sent.is_read && takes_back(sent.device))
+}
+
+fn make_due(ctx: &mut Context<'_>, user: UserId, channel: ChannelId) {
+    ctx.rows.put(RowKey::PushDue(user, channel), PushDueRow { since: ctx.now });
+    ctx.effects.push(Effect::Pushable { user, channel });
 }
 
 /// The index forgets a conversation.
@@ -137,16 +153,24 @@ fn note_sent(ctx: &mut Context<'_>, user: UserId, channel: ChannelId, new: Vec<P
     let mut pushes = held(ctx, user)?;
     let mut row = ctx.rows.row::<PushSentRow>(&key)?.map(|row| row.clone()).unwrap_or_default();
     let mut is_well = false;
-    for PushSent { device, seq, at } in new.into_iter().take(limit::DEVICES_MAX) {
+    for PushSent { device, seq, at, is_read } in new.into_iter().take(limit::DEVICES_MAX) {
         let Some(known) = pushes.devices.iter_mut().find(|known| known.device == device) else { continue };
         is_well |= known.failure.take().is_some();
-        let sent = PushSent { device, seq, at: at.min(ctx.now) };
+        let sent = PushSent { device, seq, at: at.min(ctx.now), is_read };
         match row.sent.binary_search_by_key(&device, |sent| sent.device) {
-            Ok(held) => row.sent[held] = PushSent { device, seq: seq.max(row.sent[held].seq), at: sent.at.max(row.sent[held].at) },
+            Ok(held) => {
+                let known = row.sent[held];
+                let (seq, is_read) = (seq, is_read).max((known.seq, known.is_read));
+                row.sent[held] = PushSent { device, seq, at: sent.at.max(known.at), is_read };
+            }
             Err(at) => row.sent.insert(at, sent),
         }
     }
     row.sent.retain(|sent| pushes.devices.iter().any(|known| known.device == sent.device));
+    // It was read while the push was under way.
+    if is_shown(&pushes, &row) && !is_news(ctx, user, channel)? && ctx.rows.get(&RowKey::PushDue(user, channel))?.is_none() {
+        make_due(ctx, user, channel);
+    }
     if is_well {
         ctx.rows.put(RowKey::Pushes(user), pushes);
     }
@@ -154,19 +178,31 @@ fn note_sent(ctx: &mut Context<'_>, user: UserId, channel: ChannelId, new: Vec<P
     Ok(())
 }
 
-/// What was settled as far as it has grown is due no more; what has grown since is looked at anew.
+fn is_news(ctx: &Context<'_>, user: UserId, channel: ChannelId) -> Result<bool, ViewError> {
+    Ok(ctx.rows.row::<IndexRow>(&RowKey::Index(user, channel))?.is_some_and(|row| has_news(&row)))
+}
+
+/// What was settled as far as it has grown, or was read, is due no more; what has changed since is looked at anew.
 fn settle(ctx: &mut Context<'_>, user: UserId, channels: &[PushSettled]) -> Result<(), ViewError> {
-    for PushSettled { channel, seq } in channels.iter().take(limit::PUSH_SETTLED_MAX) {
-        let due = RowKey::PushDue(user, *channel);
+    for PushSettled { channel, seq, is_read } in channels.iter().take(limit::PUSH_SETTLED_MAX).copied() {
+        let (due, key) = (RowKey::PushDue(user, channel), RowKey::PushSent(user, channel));
         if ctx.rows.get(&due)?.is_none() {
             continue;
         }
-        let has_grown = ctx.rows.row::<IndexRow>(&RowKey::Index(user, *channel))?.is_some_and(|row| row.news.head.seq > *seq && has_news(&row));
-        if has_grown {
-            ctx.rows.put(due, PushDueRow { since: ctx.now });
-            ctx.effects.push(Effect::Pushable { user, channel: *channel });
-        } else {
-            ctx.rows.delete(due);
+        let sent = ctx.rows.row::<PushSentRow>(&key)?.map(|row| row.clone()).unwrap_or_default();
+        let has_changed = match ctx.rows.row::<IndexRow>(&RowKey::Index(user, channel))?.filter(|row| has_news(row)) {
+            Some(row) => row.news.head.seq > seq,
+            None => !is_read && is_shown(&held(ctx, user)?, &sent),
+        };
+        if has_changed {
+            make_due(ctx, user, channel);
+            continue;
+        }
+        ctx.rows.delete(due);
+        if is_read && sent.sent.iter().any(|sent| !sent.is_read && sent.seq <= seq) {
+            // Who was not sent one is here and knows, cannot be reached, or shows it for ever.
+            let sent = sent.sent.into_iter().map(|sent| PushSent { is_read: sent.is_read || sent.seq <= seq, ..sent }).collect();
+            ctx.rows.put(key, PushSentRow { sent });
         }
     }
     Ok(())
@@ -224,6 +260,13 @@ pub struct Due {
     pub index: IndexRow,
     /// What was sent of it.
     pub sent: PushSentRow,
+}
+
+impl Due {
+    /// Nothing of it is new: what is shown is to be taken back.
+    pub fn is_read(&self) -> bool {
+        !has_news(&self.index)
+    }
 }
 
 /// What is known of a conversation that is due; `None`: it is not (any more).
