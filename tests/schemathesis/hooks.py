@@ -5,6 +5,7 @@ formed hangs on the time, or on what is there: such values are moved to where th
 there too. In the end it is said which operations were never done."""
 
 import atexit
+import base64
 import collections
 import os
 import sys
@@ -21,7 +22,7 @@ TEXTS = range(2, 42)
 OTHERS = range(42, 47)
 AN_HOUR_MS = 3_600_000
 # Parts of paths that are set for every request, wrong ones too: see `schemathesis.toml`.
-SET = {"channel", "user", "link", "name", "webhook", "report", "bot"}
+SET = {"channel", "user", "link", "name", "webhook", "report", "bot", "node"}
 # Ends what it is asked with, so that somebody asks who does nothing else.
 LEAVES = {"endDevice", "deleteAccount", "changePassword", "newRecoveryCode"}
 
@@ -47,6 +48,27 @@ schemathesis.openapi.format("shown-line", line)
 schemathesis.openapi.format("shown-text", st.lists(line, max_size=3).map("\n".join))
 schemathesis.openapi.format("picture-url", line.map("https://{}".format) | st.just(""))
 schemathesis.openapi.format("webhook-url", st.from_regex(r"https://[a-z]{1,12}\.(invalid|example)(:[1-9][0-9]{0,3})?(/[a-z0-9/?=]{0,12})?", fullmatch=True))
+
+
+def points():
+    """Some of the curve P-256, as browsers name their keys: what is not on it is refused."""
+    p = 2**256 - 2**224 + 2**192 + 2**96 - 1
+    b = 0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B
+    for x in range(1, 40):
+        square = (x**3 - 3 * x + b) % p
+        y = pow(square, (p + 1) // 4, p)
+        if y * y % p == square:
+            yield b"\4" + x.to_bytes(32, "big") + y.to_bytes(32, "big")
+
+
+def in_text(raw):
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+schemathesis.openapi.format("push-endpoint", st.from_regex(r"https://[a-z]{1,12}\.(invalid|example)(:[1-9][0-9]{0,3})?(/[A-Za-z0-9/_=-]{0,24})?", fullmatch=True))
+schemathesis.openapi.format("push-key", st.sampled_from([in_text(point) for point in points()]))
+schemathesis.openapi.format("push-auth", st.binary(min_size=16, max_size=16).map(in_text))
+schemathesis.openapi.format("push-hook-key", st.binary(min_size=24, max_size=64).map(in_text))
 
 
 def fresh_key():
@@ -105,6 +127,17 @@ def settle(operation, case):
         body["retention_ms"] += 24 * AN_HOUR_MS
     if operation == "forward":
         body.update({"from": os.environ["KITH_CHANNEL"], "seq": of(TEXTS, body["seq"])})
+    if operation == "drainNode":
+        # There is one node, which is to go on.
+        body["on"] = False
+    if operation == "decommissionNode":
+        body["dry_run"] = True
+    if operation == "applyLayout":
+        body["version"] = int(os.environ["KITH_LAYOUT"])
+    quiet = body.get("quiet")
+    if operation == "setQuietHours" and quiet and quiet["from"] == quiet["to"]:
+        # No time at all.
+        quiet["to"] = (quiet["from"] + 1) % 1_440
     position = body if operation in ("markRead", "markDelivered") else body.get("cleared")
     if isinstance(position, dict):
         # No record has a count above its place.

@@ -7,6 +7,7 @@ use utoipa::{
     openapi::{
         Components, ContentBuilder, HeaderBuilder, Ref, RefOr, ResponseBuilder,
         path::{Operation, ParameterBuilder, ParameterIn},
+        schema::{AdditionalProperties, Schema},
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
@@ -176,6 +177,7 @@ impl Modify for Common {
         let components = document.components.get_or_insert_with(Components::new);
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").description(Some("An access token")).build();
         components.add_security_scheme("token", SecurityScheme::Http(scheme));
+        components.schemas.get_mut("PushTarget").into_iter().for_each(close_variants);
         for item in document.paths.paths.values_mut() {
             let writes = [&mut item.post, &mut item.put, &mut item.delete];
             writes.into_iter().flatten().filter(|operation| takes_key(operation)).for_each(add_key);
@@ -184,6 +186,16 @@ impl Modify for Common {
                 form::of_path(operation);
                 add_problem(operation);
             });
+        }
+    }
+}
+
+/// In a body nothing is taken that is not known: of a struct the document says so by itself, of an enum it does not.
+fn close_variants(schema: &mut RefOr<Schema>) {
+    let RefOr::T(Schema::OneOf(one_of)) = schema else { return };
+    for variant in &mut one_of.items {
+        if let RefOr::T(Schema::Object(object)) = variant {
+            object.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
         }
     }
 }

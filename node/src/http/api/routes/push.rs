@@ -3,6 +3,7 @@
 use axum::{Json, extract::State, http::StatusCode, response::Response};
 use kith_wire::{
     client::{Answer, Request},
+    code::Code,
     log::{PushTarget, QuietHours as WireQuiet},
     push_device::{PushAnswer, PushDeviceView, PushRequest, PushTested as WireTested},
     secret::Secret,
@@ -73,19 +74,29 @@ pub(in super::super) enum Target {
 }
 
 impl Target {
-    fn wire(self) -> PushTarget {
-        match self {
+    /// # Errors
+    /// What is not what it should be and would be taken for something that is absent.
+    fn wire(self) -> Result<PushTarget, Problem> {
+        Ok(match self {
+            Self::Apns { topic: Some(topic), .. } if topic.is_empty() => return Err(Problem::new(Code::Invalid, "leave out a topic that is empty")),
             Self::Apns { token, topic, sandbox } => PushTarget::Apns { token: Secret::new(token), topic: topic.unwrap_or_default(), sandbox },
             Self::Fcm { token } => PushTarget::Fcm { token: Secret::new(token) },
             Self::WebPush { endpoint, p256dh, auth, server } => PushTarget::WebPush {
                 endpoint: Secret::new(endpoint),
                 p256dh: Secret::new(p256dh),
                 auth: Secret::new(auth),
-                server: server.as_deref().and_then(|id| u64::from_str_radix(id, 16).ok()).map(u64::to_be_bytes),
+                server: server.as_deref().map(server_key).transpose()?,
             },
             Self::Webhook { url, key } => PushTarget::Webhook { url: Secret::new(url), key: Secret::new(key) },
-        }
+        })
     }
+}
+
+/// The id of a server key.
+fn server_key(text: &str) -> Result<[u8; 8], Problem> {
+    let is_id = text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let id = u64::from_str_radix(text, 16).ok().filter(|_| is_id);
+    id.map(u64::to_be_bytes).ok_or_else(|| Problem::new(Code::Invalid, "the id of a server key is 16 hexadecimal digits in lower case"))
 }
 
 /// When only mentions are pushed: minutes of the day, UTC.
@@ -188,7 +199,7 @@ impl From<WireTested> for PushTest {
     responses((status = 200, description = "It is so", body = Done)),
 )]
 pub(in super::super) async fn register(State(api): State<Api>, who: Who, key: Option<Key>, body: Body<Target>) -> Result<Response, Problem> {
-    let asked = PushRequest::Register { target: body.value.wire() };
+    let asked = PushRequest::Register { target: body.value.wire()? };
     done(&api, &who, key, body.digest, asked).await
 }
 
@@ -251,4 +262,22 @@ pub(in super::super) async fn quiet(State(api): State<Api>, who: Who, key: Optio
 async fn done(api: &Api, who: &Who, key: Option<Key>, digest: u64, asked: PushRequest) -> Result<Response, Problem> {
     let asked = Request::Push(asked);
     once(api, who.caller.user, key, digest, async { api.ask(&who.caller, asked).await.map(|_| (StatusCode::OK, Done {})) }).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_and_wrong_is_not_taken_for_absent() {
+        let of = |text: &str| serde_json::from_str::<Target>(text).unwrap().wire().map_err(|problem| problem.code);
+        let browser = |server: &str| format!(r#"{{"via": "web_push", "endpoint": "https://x", "p256dh": "", "auth": "", "server": {server}}}"#);
+        assert!(matches!(of(&browser("null")), Ok(PushTarget::WebPush { server: None, .. })));
+        assert!(matches!(of(&browser("\"00000000000000fe\"")), Ok(PushTarget::WebPush { server: Some([0, 0, 0, 0, 0, 0, 0, 0xfe]), .. })));
+        for server in ["\"\"", "\"fe\"", "\"00000000000000FE\"", "\"+0000000000000fe\"", "\"0000000000000000fe\""] {
+            assert_eq!(of(&browser(server)), Err(Code::Invalid), "{server}");
+        }
+        assert_eq!(of(r#"{"via": "apns", "token": "ab", "topic": ""}"#), Err(Code::Invalid));
+        assert!(of(r#"{"via": "apns", "token": "ab"}"#).is_ok());
+    }
 }
