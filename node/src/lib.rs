@@ -13,6 +13,7 @@ pub mod cluster;
 pub mod config;
 mod debt;
 pub mod demo;
+pub mod disk;
 pub mod edge;
 pub mod fanout;
 #[doc(hidden)]
@@ -26,6 +27,7 @@ pub mod node;
 pub mod operator;
 pub mod outbox;
 pub mod peer;
+pub mod pulse;
 pub mod push;
 pub mod rate;
 pub mod router;

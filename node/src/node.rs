@@ -21,7 +21,7 @@ use kith_raft::{
 use kith_wire::{hello::Features, id::NodeId};
 use prometheus_client::registry::Registry;
 use thiserror::Error;
-use tokio::{net::TcpListener, runtime::Handle, sync::watch, task::JoinError};
+use tokio::{runtime::Handle, sync::watch, task::JoinError};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -41,31 +41,35 @@ use crate::{
         steward::Steward,
         survey::Survey,
     },
-    config::{ApiConfig, Config},
+    config::{Config, Setting},
     debt::DebtDuty,
+    disk::{self, Disk},
     edge::{Edge, HANDSHAKE_WITHIN, admission::AdmissionOptions},
     fanout::{Fanout, FanoutOptions, FanoutParts, LocalSessions, seat::FanoutDuty},
     hook::{HookDuty, post::Poster},
     http::{
-        self,
-        api::{ApiOptions, ApiParts, Rates},
+        self, Health,
+        api::ApiParts,
         listen::ListenParts,
-        ready::NodeReady,
+        open,
+        ready::{self, NodeReady},
     },
     inbound::Dispatch,
     leadership::Duty,
     metrics::AllMetrics,
     peer::{
         AllLinks, Known, LinkPolicy, Me, Peers, PeersOptions, endpoint,
+        renew::Renewal,
         tls::{self, Identity, TlsError},
     },
+    pulse::Pulse,
     push::{self, PushDuty, sender::Sender},
     router::{LocalOps, Router},
     search::{Search, SearchOptions},
     service::{Service, desk::Desk, local::Local, search::Searches},
     session::{self, Door, Sessions, Tokens, driver::SessionParts},
     supervise::Tasks,
-    telemetry::{NodeMetrics, live_bytes, rss_bytes},
+    telemetry::Log,
     timer::TimerDuty,
 };
 
@@ -87,6 +91,12 @@ pub struct NodeOptions {
     pub quirk: Quirk,
     /// The bound socket, when the starter has one; else the configured address is bound.
     pub socket: Option<UdpSocket>,
+    /// How room on the disk is asked for.
+    pub probe: disk::Probe,
+    /// Logging of the process, where this node is all of it.
+    pub log: Option<Log>,
+    /// Its settings with where each is from, for who supports it.
+    pub settings: Vec<Setting>,
 }
 
 impl NodeOptions {
@@ -101,6 +111,9 @@ impl NodeOptions {
             failpoints: Default::default(),
             quirk: Quirk::default(),
             socket: None,
+            probe: disk::probe(),
+            log: None,
+            settings: Vec::new(),
         }
     }
 }
@@ -180,6 +193,8 @@ pub struct Node {
     registry: Arc<Registry>,
     token_key: TokenKey,
     hands: Hands,
+    health: Arc<NodeReady>,
+    renew: Arc<tokio::sync::Notify>,
     _ops: Arc<dyn LocalOps>,
 }
 
@@ -196,14 +211,14 @@ impl Node {
     /// See [`StartError`].
     pub async fn start(options: NodeOptions) -> Result<Self, StartError> {
         let election_max = options.groups.timers.election_max;
-        let NodeOptions { config, clock, links, groups: groups_config, mut store, failpoints, quirk, socket } = options;
+        let NodeOptions { config, clock, links, groups: groups_config, mut store, failpoints, quirk, socket, probe, log, settings } = options;
         store.quirk = quirk;
         store.steps = failpoints.steps();
         let files = ClusterFiles::load(&config.cluster.folder)?;
         let id = NodeId::new(config.node.id);
         let first_map = files.first_map();
         let key = read(&config.node.key)?;
-        let identity = Identity::from_pem(&files.ca_pem, &read(&config.node.cert)?, &key)?;
+        let identity = Arc::new(Identity::from_pem(&files.ca_pem, &read(&config.node.cert)?, &key)?);
         let (server, dialler) = (identity.server()?, identity.dialler()?);
         let https = Arc::new(identity.https()?);
 
@@ -221,13 +236,18 @@ impl Node {
         );
         let lane = lanes.handle(lanes.of_number(0)).clone();
         let tasks = Tasks::new(lane.clone());
+        let metrics = AllMetrics::default();
+        let disk = Disk::new(config.node.data.clone(), config.disk, clock.clone(), probe, metrics.disk.clone());
+        let pulse = Pulse::start(&lanes, clock.clone(), &tasks);
+        let renewal_clock = clock.clone();
+        let seen = disk.clone();
+        tokio::task::spawn_blocking(move || seen.look()).await?;
         let admission = tasks.child();
 
         let endpoint = open_endpoint(&config, socket, server, key, &lane).await?;
         let client_addr = endpoint.local_addr().map_err(|source| StartError::Listen { address: config.node.listen, source })?;
         let maps = Maps::new(first_map.clone(), local(&storage, MAP_KEY).as_deref(), keeper(&storage, MAP_KEY));
         let store_identity = storage.identity();
-        let metrics = AllMetrics::default();
         let registry = Arc::new(metrics.registry(&storage));
         let peers = Peers::new(PeersOptions {
             me: Me { node: id, cluster: files.id, store: store_identity.store, boot: store_identity.boot },
@@ -273,7 +293,8 @@ impl Node {
         let poster = Poster::new(&config.hooks);
         let providers = Arc::new(Push::open(config.push.clone(), Arc::new(|name| std::env::var(name).ok()), metrics.push.clone()).await?);
         let sender = Sender::new(providers.clone(), clock.clone());
-        let local_ops = Local::new(router.clone(), gate.clone(), poster.clone(), sender.clone(), survey.clone(), files.layout);
+        let settled = (survey.clone(), files.layout);
+        let local_ops = Local::new(router.clone(), gate.clone(), poster.clone(), sender.clone(), settled, disk.clone());
         let ops: Arc<dyn LocalOps> = Arc::new(local_ops.clone());
         router.attach(&ops);
         let fanout = Fanout::new(FanoutParts {
@@ -320,7 +341,7 @@ impl Node {
             gate: gate.clone(),
             secret: files.token_key.derive(&[b"kith/http-api/1"]),
             ending: api_tasks.cancelled(),
-            options: api_options(&config.api),
+            options: open::api_options(&config.api),
         };
         let hands = Hands::new(peers.clone(), load.drain.clone(), clock.clone(), files.layout, metrics.layout.clone());
         let parts = SessionParts {
@@ -400,16 +421,27 @@ impl Node {
         tasks.spawn("cluster.drain", load.drain.clone().follow(id, maps.clone()));
         tasks.spawn("edge.empty", edge.clone().empty_while(load.drain.watch(), files.layout.move_within()));
         tasks.spawn("service.receipts", service.clone().run_receipts());
-        tasks.spawn("telemetry.node", show(metrics.node, service.clone()));
+        let renewal = Renewal {
+            whose: (id, files.id),
+            files: (config.node.cert.clone(), config.node.key.clone()),
+            identity,
+            clock: renewal_clock,
+            ends: metrics.node.certificate_end_seconds.clone(),
+        };
+        let renew = Arc::new(tokio::sync::Notify::new());
+        tasks.on(&Handle::current()).spawn("peer.renew", renewal.run(renew.clone()));
+        let health = Arc::new(NodeReady { service: service.clone(), disk: disk.clone(), pulse });
+        tasks.on(&Handle::current()).spawn("disk.watch", disk.watch());
+        tasks.spawn("telemetry.node", ready::show(metrics.node, health.clone()));
         tasks.spawn("fanout.keep_looking", fanout.clone().keep_looking());
         tasks.spawn("fanout.keep_registered", fanout.keep_registered());
         admission.spawn("edge.accept", accept(endpoint.clone(), peers.clone(), edge.clone(), tasks.clone(), lanes.clone()));
 
+        let listen = |(address, source)| StartError::Listen { address, source };
         let http_tasks = Tasks::new(Handle::current());
-        let http_addr = match config.node.http {
-            Some(address) => Some(serve_http(address, &service, &registry, &http_tasks).await?),
-            None => None,
-        };
+        let http_addr = open::health(config.node.http, health.clone(), registry.clone(), &http_tasks).await.map_err(listen)?;
+        let face = http::local::Local { health: health.clone(), registry: registry.clone(), service: service.clone(), log, settings };
+        open::local(&config.node.data, face, &http_tasks);
         let routes = http::api::router(api);
         let api_face = |tls| ListenParts {
             tls,
@@ -418,8 +450,8 @@ impl Node {
             metrics: metrics.api.clone(),
             tasks: api_tasks.clone(),
         };
-        let api_addr = serve_api(config.api.listen, api_face(Some(https))).await?;
-        let api_plain_addr = serve_api(config.api.plain, api_face(None)).await?;
+        let api_addr = open::api(config.api.listen, api_face(Some(https))).await.map_err(listen)?;
+        let api_plain_addr = open::api(config.api.plain, api_face(None)).await.map_err(listen)?;
         let search_tasks = Tasks::new(Handle::current());
         search.start(&search_tasks);
         tracing::info!(node = %id, cluster = %files.id, address = %client_addr, "node started");
@@ -447,6 +479,8 @@ impl Node {
             registry,
             token_key: files.token_key,
             hands,
+            health,
+            renew,
             _ops: ops,
         })
     }
@@ -490,6 +524,14 @@ impl Node {
     /// Becomes `Some` when a peer has refused this node's data directory as another one than this node had: it must stop.
     pub fn refused(&self) -> watch::Receiver<Option<String>> {
         self.peers.refused()
+    }
+    /// Has the node read its certificate again, if its files have changed; it does so within seconds by itself.
+    pub fn renew_certificate(&self) {
+        self.renew.notify_one();
+    }
+    /// What `/livez` and `/readyz` say.
+    pub fn health(&self) -> Arc<dyn Health> {
+        self.health.clone()
     }
     /// Its metrics.
     pub fn registry(&self) -> &Arc<Registry> {
@@ -645,46 +687,6 @@ async fn accept(endpoint: quinn::Endpoint, peers: Peers, edge: Arc<Edge>, tasks:
         };
         placed.spawn("edge.handshake", shake.instrument(span));
     }
-}
-
-async fn show(metrics: NodeMetrics, service: Service) {
-    let as_gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-    let mut ticks = tokio::time::interval(Duration::from_secs(1));
-    loop {
-        ticks.tick().await;
-        metrics.map_epoch.set(as_gauge(service.router().maps().current().epoch.get()));
-        metrics.rss_bytes.set(as_gauge(rss_bytes().unwrap_or_default()));
-        metrics.live_bytes.set(as_gauge(live_bytes().unwrap_or_default()));
-    }
-}
-
-fn api_options(config: &ApiConfig) -> ApiOptions {
-    let rates = Rates { user: config.user_per_s, device: config.device_per_s, address: config.address_per_s };
-    ApiOptions { rates, streams_max: config.streams_max, origins: config.origins.clone() }
-}
-
-/// Serves the API at an address, if there is one; gives the address that is bound.
-async fn serve_api(address: Option<SocketAddr>, parts: ListenParts) -> Result<Option<SocketAddr>, StartError> {
-    let Some(address) = address else { return Ok(None) };
-    let listen = |source| StartError::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(listen)?;
-    let bound = listener.local_addr().map_err(listen)?;
-    let tasks = parts.tasks.clone();
-    tasks.spawn_finishing("http.accept", http::listen::accept(listener, parts));
-    Ok(Some(bound))
-}
-
-async fn serve_http(address: SocketAddr, service: &Service, registry: &Arc<Registry>, tasks: &Tasks) -> Result<SocketAddr, StartError> {
-    let listen = |source| StartError::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(listen)?;
-    let bound = listener.local_addr().map_err(listen)?;
-    let (health, registry, cancel) = (Arc::new(NodeReady(service.clone())), registry.clone(), tasks.cancelled());
-    tasks.spawn_finishing("http.serve", async move {
-        if let Err(error) = http::serve(listener, health, registry, cancel).await {
-            tracing::error!(cause = %error, "http.serve failed");
-        }
-    });
-    Ok(bound)
 }
 
 /// Key of the kept map.

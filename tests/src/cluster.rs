@@ -9,7 +9,10 @@ use std::{
     fmt::Write as _,
     net::{SocketAddr, UdpSocket},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -24,6 +27,7 @@ use kith::{
         map::Located,
     },
     config::Config,
+    disk::Room,
 };
 use kith_client::{Backfill, Client, Door, Login, Trust};
 use kith_raft::FailPoints;
@@ -566,6 +570,7 @@ impl Cluster {
         config.hooks.allow_private = true;
         config.push.allow_private = true;
         config.search.commit_interval_ms = 500;
+        config.disk.ballast_mb = 0;
         config.limits.sessions_max = self.setup.sessions_max;
         config.auth.issuers.clone_from(&self.setup.issuers);
         config.auth.reset.clone_from(&self.setup.reset);
@@ -583,6 +588,9 @@ impl Cluster {
         options.store = self.setup.store.clone();
         options.failpoints = place.failpoints.clone();
         options.socket = socket;
+        // How full this machine's disk is, is nobody's business here.
+        let free = self.setup.free_bytes.clone().unwrap_or_else(|| Arc::new(AtomicU64::new(Setup::DISK_BYTES / 2)));
+        options.probe = Arc::new(move |_| Some(Room { free: free.load(Relaxed), total: Setup::DISK_BYTES }));
         place.node = Some(Node::start(options).await.unwrap_or_else(|error| panic!("node {id} does not start: {error:?}")));
     }
 

@@ -1,6 +1,10 @@
 //! What a scenario's cluster is like: how many nodes and groups, how short its timers, how small its bounds.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use kith::{
     auth::{issuer::IssuerConfig, reset::ResetConfig},
@@ -35,6 +39,8 @@ pub struct Setup {
     pub presence: PresenceSettings,
     /// What the cluster moves by itself; nothing is balanced unless a scenario says so.
     pub layout: LayoutSettings,
+    /// Bytes that the nodes' disks say are free, of [`Setup::DISK_BYTES`]; half of it unless given.
+    pub free_bytes: Option<Arc<AtomicU64>>,
 }
 
 impl Default for Setup {
@@ -53,11 +59,15 @@ impl Default for Setup {
             reset: None,
             presence: PresenceSettings { grace_s: 4, ..PresenceSettings::default() },
             layout: LayoutSettings { balance: false, move_within_s: 1, ..LayoutSettings::default() },
+            free_bytes: None,
         }
     }
 }
 
 impl Setup {
+    /// Size of a disk whose free room a scenario says.
+    pub const DISK_BYTES: u64 = 100 << 30;
+
     /// As the default, with so many nodes.
     pub fn nodes(nodes: u64) -> Self {
         Self { nodes, ..Self::default() }

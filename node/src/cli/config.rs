@@ -86,7 +86,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
 }
 
 /// What the settings name and is not as it must be.
-fn faults(config: &Config) -> Vec<String> {
+pub(super) fn faults(config: &Config) -> Vec<String> {
     let mut faults = Vec::new();
     let mut note = |key: &str, path: &Path, why: io::Error| faults.push(format!("{key}: {}: {why}", path.display()));
     for (key, path) in [("node.cert", &config.node.cert), ("node.key", &config.node.key)] {

@@ -13,20 +13,25 @@ mod check;
 mod cluster;
 mod config;
 mod contact;
+mod debug;
 mod demo;
 mod desk;
 mod device;
+mod doctor;
 mod export;
 mod failure;
 pub(crate) mod fuzz;
+mod generate;
 mod group;
 mod history;
 mod layout;
 mod list;
+mod local;
 mod login;
 mod make;
 mod message;
 mod node;
+mod notify;
 mod presence;
 mod push;
 mod record;
@@ -37,6 +42,7 @@ mod shown;
 mod start;
 mod status;
 mod tail;
+mod tar;
 mod token;
 mod webhook;
 
@@ -98,6 +104,9 @@ enum Verb {
     Check(check::Args),
     Cluster(make::Args),
     Config(config::Args),
+    Doctor(doctor::Args),
+    Debug(debug::Args),
+    Generate(generate::Args),
     Node(node::Args),
     Layout(layout::Args),
 }
@@ -154,7 +163,15 @@ impl Cli {
 
     fn cluster(&self) -> Option<ClusterArgs> {
         match &self.verb {
-            Verb::Start(_) | Verb::Demo(_) | Verb::Bench(_) | Verb::Check(_) | Verb::Cluster(_) | Verb::Config(_) => None,
+            Verb::Start(_)
+            | Verb::Demo(_)
+            | Verb::Bench(_)
+            | Verb::Check(_)
+            | Verb::Cluster(_)
+            | Verb::Config(_)
+            | Verb::Doctor(_)
+            | Verb::Debug(_)
+            | Verb::Generate(_) => None,
             Verb::Token(args) => Some(args.cluster.clone()),
             Verb::Account(args) => Some(args.cluster.clone()),
             Verb::Bot(args) => Some(args.cluster.clone()),
@@ -187,6 +204,9 @@ impl Cli {
             Verb::Check(args) => args.json,
             Verb::Cluster(args) => args.json,
             Verb::Config(args) => args.json,
+            Verb::Doctor(args) => args.json,
+            Verb::Debug(args) => args.json,
+            Verb::Generate(args) => args.json,
             _ => self.cluster().is_some_and(|cluster| cluster.json),
         }
     }
@@ -201,6 +221,9 @@ impl Verb {
             Self::Check(args) => check::run(args).await,
             Self::Cluster(args) => make::run(&args),
             Self::Config(args) => config::run(&args),
+            Self::Generate(args) => generate::run(&args),
+            Self::Doctor(args) => until(stop, doctor::run(&args)).await,
+            Self::Debug(args) => until(stop, debug::run(&args)).await,
             Self::Token(args) => until(stop, token::run(args)).await,
             Self::Account(args) => until(stop, account::run(args)).await,
             Self::Bot(args) => until(stop, bot::run(args)).await,

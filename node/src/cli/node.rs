@@ -1,6 +1,9 @@
 //! `kith node`: nodes come and go: one more, one in the place of another, one that is emptied for good or for a while.
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use kith_client::wire::{
     client::{ClusterStatus, ReplicaCondition, Request},
@@ -18,6 +21,8 @@ use super::{
 };
 use crate::{
     cluster::{NodeSpec, add_node},
+    config::Config,
+    disk,
     operator::{self, missing},
 };
 
@@ -58,6 +63,14 @@ enum Act {
     ///
     /// Its replicas stay, and it takes part in quorums. It takes sessions again when it is started anew, or with `--undo`.
     Drain(DrainArgs),
+    /// Give up the room that was set aside on this machine's disk, when it is full: with the node running or not
+    ///
+    /// Then make more room: the node sets it aside again when there is plenty.
+    FreeBallast {
+        /// The node's settings
+        #[arg(long, value_name = "FILE", default_value = "node.toml")]
+        config: PathBuf,
+    },
 }
 
 #[derive(clap::Args, Debug)]
@@ -150,11 +163,24 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
             Ok(Exit::Done)
         }
         Act::Drain(asked) => drain(&args.cluster, asked).await,
+        Act::FreeBallast { config } => free_ballast(&args.cluster, &config),
     }
 }
 
 fn say(cluster: &ClusterArgs, value: serde_json::Value, text: String) {
     println!("{}", if cluster.json { value.to_string() } else { text });
+}
+
+fn free_ballast(cluster: &ClusterArgs, file: &Path) -> Result<Exit, Failure> {
+    let config = Config::load(file).map_err(|error| Failure::local("reading the settings", &error, "give those of the node: --config FILE"))?;
+    let hint = "run this as the node's user";
+    let bytes = disk::free_ballast(&config.node.data).map_err(|error| Failure::local("giving up the ballast", &error, hint))?;
+    let text = match bytes {
+        0 => "there was no ballast: make room in another way".to_owned(),
+        bytes => format!("{} are free now; make more room, or it is full again soon", layout::bytes(bytes)),
+    };
+    say(cluster, json!({ "freed_bytes": bytes }), text);
+    Ok(Exit::Done)
 }
 
 async fn add_one(cluster: &ClusterArgs, add: Add) -> Result<Exit, Failure> {

@@ -11,12 +11,13 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Faults,
     failure::{Exit, Failure},
+    notify::Manager,
 };
 use crate::{
     Node, NodeOptions,
     cluster::{ClusterSpec, NodeSpec, bootstrap},
     config::Config,
-    telemetry,
+    telemetry::{self, Log},
 };
 
 /// Groups of a single node: they spread over others as it grows.
@@ -64,26 +65,52 @@ pub(super) async fn run(args: Args, stop: CancellationToken, faults: Faults) -> 
     };
     let mut overrides = args.overrides.iter().map(|text| parse_override(text)).collect::<Result<Vec<_>, _>>()?;
     overrides.extend(args.api_plain.map(|address| ("api.plain".to_owned(), address.to_string())));
-    let config = Config::load_with(&file, &overrides)
+    let (config, settings) = Config::explain(&file, &overrides)
         .map_err(|error| Failure::local("reading the settings", &error, "correct the file; the message names the keys there are"))?;
-    telemetry::start(&config.log);
+    let log = telemetry::start(&config.log);
     let Faults { quirk, failpoints } = faults;
-    let node = Node::start(NodeOptions { quirk, failpoints, ..NodeOptions::new(config) }).await.map_err(|error| {
+    let options = NodeOptions { quirk, failpoints, log: Some(log.clone()), settings, ..NodeOptions::new(config) };
+    let node = Node::start(options).await.map_err(|error| {
         Failure::local("starting the node", &error, "see that no other process uses its data or its addresses, and that its folder is whole")
     })?;
     tell(&args, &node);
+    let manager = Manager::of_environment();
+    manager.started();
     let (mut failed, mut refused) = (node.failed(), node.refused());
     let end = tokio::select! {
         () = stop.cancelled() => Ok(Exit::Done),
         () = stdin_closed(), if args.until_stdin_closes => Ok(Exit::Done),
+        error = reload_on_hangup(&file, &overrides, (&log, &node)) => Err(error),
+        () = manager.watch(&node) => Ok(Exit::Done),
         Ok(reason) = refused.wait_for(Option::is_some) => Err(Failure::fenced(reason.as_deref().unwrap_or_default())),
         Ok(reason) = failed.wait_for(Option::is_some) => {
             let reason = std::io::Error::other(reason.clone().unwrap_or_default());
             Err(Failure::local("the node's disk failed, so it stopped", &reason, "see to the disk; the other replicas have taken over; then start it again"))
         }
     };
+    manager.ending();
     node.shutdown().await;
     end
+}
+
+/// Reads the settings anew at each SIGHUP, and uses those that can change while a node runs: the filter of the log, the certificate. Ends only if it
+/// cannot listen.
+async fn reload_on_hangup(file: &Path, overrides: &[(String, String)], (log, node): (&Log, &Node)) -> Failure {
+    let mut hangups = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) {
+        Ok(hangups) => hangups,
+        Err(error) => return Failure::local("listening for signals", &error, "this should not happen; please report it"),
+    };
+    loop {
+        if hangups.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+        node.renew_certificate();
+        let read = Config::load_with(file, overrides);
+        match read.map_err(anyhow::Error::from).and_then(|config| Ok(log.set_level(&config.log.level)?)) {
+            Ok(()) => tracing::info!(level = log.level(), "start.reload: the settings were read again"),
+            Err(error) => tracing::warn!(cause = format!("{error:#}"), "start.reload: the settings cannot be used; those before stay"),
+        }
+    }
 }
 
 fn tell(args: &Args, node: &Node) {

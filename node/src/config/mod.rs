@@ -49,6 +49,9 @@ pub struct Config {
     /// Search for messages.
     #[serde(default)]
     pub search: SearchConfig,
+    /// Room on the disk.
+    #[serde(default)]
+    pub disk: DiskConfig,
     /// What the node writes of itself.
     #[serde(default)]
     pub log: LogConfig,
@@ -240,6 +243,25 @@ const WRITER_MB_MIN: usize = 15;
 const WRITER_MB_MAX: usize = 2_048;
 /// More often, a node would write little else.
 const COMMIT_INTERVAL_MIN_MS: u64 = 100;
+
+/// `[disk]`: of the file system that holds the data.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DiskConfig {
+    /// With fewer megabytes free, or less than a tenth of a small disk, the node says that room is low.
+    pub warn_free_mb: u64,
+    /// With fewer megabytes free, or less than a twenty-fifth of a small disk, writes of clients are refused with `DiskFull` until there is a quarter
+    /// more. Reads, log-ins, deletions, operators and the replication of other nodes' writes go on, so some must be left.
+    pub refuse_free_mb: u64,
+    /// Megabytes that are set aside, at most a fiftieth of the disk, to be given up by `kith node free-ballast` when nothing else can be; 0: none.
+    pub ballast_mb: u64,
+}
+
+impl Default for DiskConfig {
+    fn default() -> Self {
+        Self { warn_free_mb: 4_096, refuse_free_mb: 1_024, ballast_mb: 64 }
+    }
+}
 
 /// `[log]`
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -21,6 +21,45 @@ pub struct Setting {
     pub origin: Origin,
 }
 
+impl Setting {
+    /// As somebody else may see it: without what stands before the host of a URL, and without values of keys that could be a secret. Settings name
+    /// files and variables that hold secrets; this is for who wrote one where a name belongs.
+    #[must_use]
+    pub fn redacted(&self) -> Self {
+        let last = self.key.rsplit('.').next().unwrap_or_default();
+        let value = if is_secret(last) { toml::Value::String(HIDDEN.to_owned()) } else { hide(&self.value) };
+        Self { value, ..self.clone() }
+    }
+}
+
+fn hide(value: &toml::Value) -> toml::Value {
+    match value {
+        toml::Value::String(text) => toml::Value::String(without_user(text)),
+        toml::Value::Array(values) => toml::Value::Array(values.iter().map(hide).collect()),
+        toml::Value::Table(keys) => {
+            let shown = |(key, value): (&String, &toml::Value)| {
+                let value = if is_secret(key) { toml::Value::String(HIDDEN.to_owned()) } else { hide(value) };
+                (key.clone(), value)
+            };
+            toml::Value::Table(keys.iter().map(shown).collect())
+        }
+        other => other.clone(),
+    }
+}
+
+fn is_secret(key: &str) -> bool {
+    SECRETS.iter().any(|word| key.contains(word)) && !key.ends_with("_file") && !key.ends_with("_env")
+}
+
+fn without_user(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest[..end].rfind('@') {
+        Some(at) => format!("{scheme}://{HIDDEN}@{}", &rest[at + 1..]),
+        None => text.to_owned(),
+    }
+}
+
 /// Who said what a setting is; each wins over those before it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -102,7 +141,27 @@ pub(super) fn suggestion(error: &str) -> Option<String> {
     quoted.filter(|known| near(known) >= ALIKE).max_by(|a, b| near(a).total_cmp(&near(b))).map(str::to_owned)
 }
 
+/// In the place of what is not shown.
+const HIDDEN: &str = "(hidden)";
+/// Parts of the names of keys whose values are not shown.
+const SECRETS: &[&str] = &["secret", "token", "password"];
 /// What `config` calls the environment.
 const ENVIRONMENT: &str = "the environment";
 /// As alike as a slip of the finger leaves two words.
 const ALIKE: f64 = 0.8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_be_a_secret_is_not_shown_to_others() {
+        let setting = |key: &str, value: &str| Setting { key: key.into(), value: value.parse().unwrap(), origin: Origin::File };
+        let shown = |key: &str, value: &str| setting(key, value).redacted().value.to_string();
+        assert_eq!(shown("auth.client_secret", "'canary'"), "\"(hidden)\"");
+        assert_eq!(shown("auth.reset", "{ url = 'https://ann:canary@host/x', key = 'reset.key' }").matches("canary").count(), 0);
+        assert!(shown("auth.issuers", "[{ token = 'canary', issuer = 'https://host/a@b' }]").contains("https://host/a@b"));
+        assert_eq!(shown("push.apns", "{ key_file = 'p8' }"), "{ key_file = \"p8\" }");
+        assert_eq!(shown("node.id", "4"), "4");
+    }
+}

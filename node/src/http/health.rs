@@ -21,7 +21,7 @@ pub struct Check {
     pub name: &'static str,
     /// How it stands.
     pub outcome: Outcome,
-    /// For a person; empty for a pass.
+    /// For a person; mostly empty for a pass.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub detail: String,
 }
@@ -42,6 +42,10 @@ impl Check {
     /// A check that passed.
     pub const fn pass(name: &'static str) -> Self {
         Self { name, outcome: Outcome::Pass, detail: String::new() }
+    }
+    /// A check that passed, and what somebody should know all the same.
+    pub fn note(name: &'static str, detail: impl Into<String>) -> Self {
+        Self { name, outcome: Outcome::Pass, detail: detail.into() }
     }
     /// A check that failed, and why.
     pub fn fail(name: &'static str, detail: impl Into<String>) -> Self {

@@ -13,6 +13,7 @@ pub mod known;
 pub mod link;
 pub mod metrics;
 pub mod queue;
+pub mod renew;
 pub mod snapshot;
 pub mod stream;
 pub mod tls;

@@ -2,19 +2,23 @@
 //!
 //! In: the cluster's CA, the node's certificate and key. Out: QUIC configurations; the identity that a peer's certificate proves.
 //! Invariant: on ALPN `kith-peer/1` both sides show a certificate of the cluster's CA that names their node and cluster; on `kith/1`
-//! only the server does. Not here: who made the certificates (`cluster::authority`).
+//! only the server does. The certificate may be renewed while the node runs: connections that there are go on, new ones are shown the new one.
+//! Not here: who made the certificates (`cluster::authority`), when files are read again ([`super::renew`]).
 
 use std::{sync::Arc, time::Duration};
 
-use kith_wire::id::{ClusterId, NodeId};
+use arc_swap::ArcSwap;
+use kith_wire::id::{ClusterId, NodeId, Timestamp};
 use quinn::{
     IdleTimeout, TransportConfig, VarInt,
     crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig},
 };
 use rustls::{
-    RootCertStore,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    server::{VerifierBuilderError, WebPkiClientVerifier},
+    RootCertStore, SignatureScheme,
+    client::{ResolvesClientCert, WebPkiServerVerifier, danger::ServerCertVerifier as _},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    server::{ClientHello, ResolvesServerCert, VerifierBuilderError, WebPkiClientVerifier},
+    sign::CertifiedKey,
 };
 use thiserror::Error;
 
@@ -26,8 +30,26 @@ pub const ALPN_PEER: &[u8] = b"kith-peer/1";
 /// What a node shows and whom it trusts; from PEM files.
 pub struct Identity {
     roots: Arc<RootCertStore>,
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
+    shown: Shown,
+}
+
+/// The certificate that every new connection is shown, with its key.
+#[derive(Clone, Debug)]
+struct Shown(Arc<ArcSwap<CertifiedKey>>);
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load_full())
+    }
+}
+
+impl ResolvesClientCert for Shown {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load_full())
+    }
+    fn has_certs(&self) -> bool {
+        true
+    }
 }
 
 impl std::fmt::Debug for Identity {
@@ -56,6 +78,14 @@ pub enum TlsError {
     /// No cipher suite for QUIC.
     #[error("no cipher suite for quic")]
     Suite(#[from] NoInitialCipherSuite),
+    /// A renewed certificate that peers would not take for this node's.
+    #[error("the cluster's ca does not prove this certificate for {name}")]
+    Unproven {
+        /// Whose it must be.
+        name: String,
+        /// Why not.
+        source: rustls::Error,
+    },
 }
 
 impl Identity {
@@ -68,11 +98,34 @@ impl Identity {
         for der in CertificateDer::pem_slice_iter(ca.as_bytes()) {
             roots.add(der.map_err(|source| TlsError::Pem { what: "the cluster's ca", source })?)?;
         }
-        let chain = CertificateDer::pem_slice_iter(cert.as_bytes())
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|source| TlsError::Pem { what: "the node's certificate", source })?;
-        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|source| TlsError::Pem { what: "the node's key", source })?;
-        Ok(Self { roots: Arc::new(roots), chain, key })
+        Ok(Self { roots: Arc::new(roots), shown: Shown(Arc::new(ArcSwap::from_pointee(certified(cert, key)?))) })
+    }
+
+    /// Shows another certificate from now on.
+    ///
+    /// # Errors
+    /// It is not PEM, does not fit its key, or the cluster's CA does not prove that it is this node's at this time; then the old one stays.
+    pub fn renew(&self, (node, cluster): (NodeId, ClusterId), cert: &str, key: &str, now: Timestamp) -> Result<(), TlsError> {
+        let new = certified(cert, key)?;
+        let name = node_name(node, cluster);
+        let proven = || {
+            let (first, rest) = new.cert.split_first().ok_or(rustls::Error::NoCertificatesPresented)?;
+            let server = ServerName::try_from(name.as_str()).map_err(|_| rustls::Error::General("a node's name is no name".to_owned()))?;
+            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+            let verifier = WebPkiServerVerifier::builder_with_provider(self.roots.clone(), provider).build();
+            let verifier = verifier.map_err(|error| rustls::Error::General(error.to_string()))?;
+            verifier.verify_server_cert(first, rest, &server, &[], UnixTime::since_unix_epoch(Duration::from_millis(now.get())))
+        };
+        proven().map_err(|source| TlsError::Unproven { name: name.clone(), source })?;
+        self.shown.0.store(Arc::new(new));
+        Ok(())
+    }
+
+    /// When the certificate ends, in seconds since 1970; 0 if it does not say.
+    pub fn end_s(&self) -> i64 {
+        let shown = self.shown.0.load();
+        let first = shown.cert.first().and_then(|der| x509_parser::parse_x509_certificate(der).ok());
+        first.map_or(0, |(_, certificate)| certificate.validity().not_after.timestamp())
     }
 
     /// For the listener: both ALPNs; a client certificate is optional here and demanded by the peer side.
@@ -85,7 +138,7 @@ impl Identity {
         let mut tls = rustls::ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_client_cert_verifier(verifier)
-            .with_single_cert(self.chain.clone(), self.key.clone_key())?;
+            .with_cert_resolver(Arc::new(self.shown.clone()));
         tls.alpn_protocols = vec![ALPN_CLIENT.to_vec(), ALPN_PEER.to_vec()];
         tls.max_early_data_size = 0;
         let mut config = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
@@ -103,7 +156,7 @@ impl Identity {
         let mut tls = rustls::ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_no_client_auth()
-            .with_single_cert(self.chain.clone(), self.key.clone_key())?;
+            .with_cert_resolver(Arc::new(self.shown.clone()));
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(tls)
     }
@@ -117,12 +170,21 @@ impl Identity {
         let mut tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_root_certificates(self.roots.clone())
-            .with_client_auth_cert(self.chain.clone(), self.key.clone_key())?;
+            .with_client_cert_resolver(Arc::new(self.shown.clone()));
         tls.alpn_protocols = vec![ALPN_PEER.to_vec()];
         let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
         config.transport_config(Arc::new(peer_transport()));
         Ok(config)
     }
+}
+
+/// A certificate with its key, which fit each other.
+fn certified(cert: &str, key: &str) -> Result<CertifiedKey, TlsError> {
+    let chain = CertificateDer::pem_slice_iter(cert.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|source| TlsError::Pem { what: "the node's certificate", source })?;
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|source| TlsError::Pem { what: "the node's key", source })?;
+    Ok(CertifiedKey::from_der(chain, key, &rustls::crypto::aws_lc_rs::default_provider())?)
 }
 
 /// The name that a node's certificate carries: `node-<id>.<cluster, hex>.kith`.
@@ -216,6 +278,32 @@ const INCOMING_BYTES_TOTAL: u64 = 16 * 1024 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        clock::{Clock as _, SystemClock},
+        cluster::authority::Authority,
+    };
+
+    #[test]
+    fn only_a_certificate_of_this_node_by_this_authority_takes_the_place_of_the_one_before() {
+        let (cluster, node) = (ClusterId::new([1; 16]), NodeId::new(1));
+        let (ours, others) = (Authority::create(cluster).unwrap(), Authority::create(cluster).unwrap());
+        let (cert, key) = ours.issue(node, cluster, &[]).unwrap();
+        let identity = Identity::from_pem(ours.cert_pem(), &cert, &key).unwrap();
+        let shown = || identity.shown.0.load().cert[0].clone();
+        let (first, now) = (shown(), SystemClock.now());
+
+        let renew = |(cert, key): (String, String)| identity.renew((node, cluster), &cert, &key, now);
+        assert!(matches!(renew(others.issue(node, cluster, &[]).unwrap()), Err(TlsError::Unproven { .. })), "of another authority");
+        assert!(matches!(renew(ours.issue(NodeId::new(2), cluster, &[]).unwrap()), Err(TlsError::Unproven { .. })), "of another node");
+        let (cert, _) = ours.issue(node, cluster, &[]).unwrap();
+        assert!(matches!(renew((cert.clone(), key)), Err(TlsError::Rustls(_))), "with another key");
+        assert!(renew((cert, String::new())).is_err());
+        assert_eq!(shown(), first, "what was refused is not shown");
+        assert!(identity.end_s() > i64::try_from(now.get() / 1_000).unwrap());
+
+        renew(ours.issue(node, cluster, &[]).unwrap()).unwrap();
+        assert_ne!(shown(), first);
+    }
 
     #[test]
     fn node_name_is_read_back() {

@@ -30,12 +30,14 @@ use super::{
     chat::{act_reply, content_of},
     history::Reads,
     home::{self, Home},
+    room,
     typing::{Hinted, Hints},
 };
 use crate::{
     auth::gate::Gate,
     clock::Instant,
     cluster::{files::LayoutSettings, survey::Survey},
+    disk::Disk,
     hook::post::Poster,
     push::sender::Sender,
     router::{LocalOps, Router, refuse, refuse_for},
@@ -53,16 +55,18 @@ pub struct Local {
     sender: Sender,
     survey: Survey,
     settings: LayoutSettings,
+    disk: Disk,
 }
 
 impl Local {
     /// Over a router, which is told of it ([`Router::attach`]) by the composition root.
-    pub fn new(router: Router, gate: Gate, poster: Poster, sender: Sender, survey: Survey, settings: LayoutSettings) -> Self {
+    pub fn new(router: Router, gate: Gate, poster: Poster, sender: Sender, (survey, settings): (Survey, LayoutSettings), disk: Disk) -> Self {
         Self {
             poster,
             sender,
             survey,
             settings,
+            disk,
             home: Home { router: router.clone(), gate },
             router,
             begun: Arc::default(),
@@ -82,6 +86,9 @@ impl Local {
 
     async fn request(self, group: GroupId, caller: Caller, request: Request, deadline: Instant) -> Result<Answer, Refusal> {
         let handle = self.group(group)?;
+        if room::grows(&request) {
+            self.disk.admit()?;
+        }
         match request {
             Request::Send(send) => self.send(&handle, &caller, send, deadline).await,
             Request::ChangeMembers(change) => {
@@ -206,6 +213,9 @@ impl Local {
 
     async fn inner_op(self, group: GroupId, inner: Inner) -> Result<InnerAnswer, Refusal> {
         let handle = self.group(group)?;
+        if room::inner_grows(&inner) {
+            self.disk.admit()?;
+        }
         match inner {
             Inner::CheckPeer { user, .. } => {
                 handle.read_barrier().await.map_err(not_proposed)?;

@@ -24,6 +24,7 @@ mod presence;
 mod push;
 pub mod receipt;
 pub mod replace;
+mod room;
 pub(crate) mod search;
 pub mod status;
 pub mod typing;

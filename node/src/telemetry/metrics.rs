@@ -11,6 +11,14 @@ pub struct NodeMetrics {
     pub rss_bytes: Gauge,
     /// Memory that is allocated and not freed, without RocksDB's.
     pub live_bytes: Gauge,
+    /// 1 while it should get clients.
+    pub ready: Gauge,
+    /// 1 while it works at all.
+    pub live: Gauge,
+    /// Since its start.
+    pub uptime_seconds: Gauge,
+    /// When the certificate that it shows ends, in seconds since 1970.
+    pub certificate_end_seconds: Gauge,
 }
 
 impl NodeMetrics {
@@ -20,5 +28,9 @@ impl NodeMetrics {
         node.register("map_epoch", "Version of the cluster map", self.map_epoch.clone());
         node.register("rss_bytes", "Resident memory", self.rss_bytes.clone());
         node.register("live_bytes", "Memory allocated and not freed, without RocksDB's", self.live_bytes.clone());
+        node.register("ready", "1 while every check of /readyz passes, else 0", self.ready.clone());
+        node.register("live", "1 while every check of /livez passes, else 0", self.live.clone());
+        node.register("uptime_seconds", "Since the start of the node", self.uptime_seconds.clone());
+        node.register("certificate_end_seconds", "When the node's certificate ends, since 1970; 0: not known", self.certificate_end_seconds.clone());
     }
 }

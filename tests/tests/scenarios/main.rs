@@ -10,6 +10,7 @@ mod crash;
 mod erase;
 #[cfg(feature = "failpoint")]
 mod failpoint;
+mod health;
 mod hook;
 mod hostile;
 mod http;
