@@ -6,13 +6,15 @@
 #   make jepsen   real clusters hurt in every way that is there, under 25 minutes      make jepsen-nightly      make jepsen-soak      make jepsen-mutants     (root needed)
 #   make fuzz     every parser of bytes from outside, ten minutes each      (MINUTES=… FUZZ=NAME ENGINE=libfuzzer: led by coverage)
 #   make sdk-death   a client's process is killed at every step of its outbox, 200 schedules      (KITH_SEED=… for one)
+#   make alerts   the alert rules, each with what makes it fire and what does not (promtool)
+#   make package  tarball, .deb, SBOM and checksums in target/package (PROFILE=dev: quickly)      make package-check   tries them
 #   make bench    every row of the table of targets, three runs each, under 40 minutes      make bench-grow      make bench-check      make bench-micro
 
 SHELL       := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .SILENT:
-.PHONY: help demo http-fuzz sdk-death fuzz test sim verify fix bootstrap jepsen jepsen-nightly jepsen-soak jepsen-mutants jepsen-ci jepsen-tools bench bench-grow bench-check bench-micro bench-build
+.PHONY: help demo http-fuzz sdk-death fuzz test sim verify fix bootstrap jepsen jepsen-nightly jepsen-soak jepsen-mutants jepsen-ci jepsen-tools bench bench-grow bench-check bench-micro bench-build alerts package package-check
 
 CARGO  ?= cargo
 SAMPLE := tests/data/irc-sample.jsonl.gz
@@ -20,7 +22,7 @@ SAMPLE := tests/data/irc-sample.jsonl.gz
 DEMO   ?= --replay $(SAMPLE) --kill leader
 
 help:
-	sed -n '2,10p' Makefile
+	sed -n '2,12p' Makefile
 
 demo: bootstrap
 	stay=; if [ -t 0 ] && [ -t 1 ]; then stay=--stay; fi
@@ -61,6 +63,18 @@ sdk-death: bootstrap
 # tests/fuzz/run.sh says what else can be chosen, and where findings go.
 fuzz: bootstrap
 	CARGO="$(CARGO)" tests/fuzz/run.sh
+
+# Debian has promtool in the package of Prometheus, which is unpacked and not installed: its service is not wanted here.
+alerts:
+	target=$${CARGO_TARGET_DIR:-target}; promtool=$$(command -v promtool || echo "$$target/promtool/usr/bin/promtool")
+	if ! [ -x "$$promtool" ]; then
+	  mkdir -p "$$target/promtool"; cd "$$target/promtool"
+	  { apt-get download -q prometheus || { apt-get update -q && apt-get download -q prometheus; }; } >&2 && dpkg -x prometheus_*.deb . || {
+	    echo "install promtool by hand (https://prometheus.io/download), then run this again" >&2; exit 1; }
+	  cd - >/dev/null
+	fi
+	"$$promtool" check rules docs/monitoring/alerts.yml
+	"$$promtool" test rules docs/monitoring/alerts_test.yml
 
 JEPSEN_OUT ?= jepsen-runs
 # The same program with fail points and mutants, beside kith.
@@ -110,6 +124,19 @@ bench-check: bench-build
 	"$$target/release/kith" bench check --accepted tests/bench/accepted.json --stores "$$target/bench/stores"
 bench-micro: bootstrap
 	$(CARGO) bench --locked -p kith-wire -p kith-machine -p kith-storage -p kith --bench frame --bench apply --bench log --bench hot
+
+# What is shipped. KITH=PROGRAM packs one that is built already.
+PROFILE ?= release
+package: bootstrap
+	target=$${CARGO_TARGET_DIR:-target}; kith=$${KITH:-}
+	if [ -z "$$kith" ]; then
+	  $(CARGO) build --locked --profile $(PROFILE) -p kith
+	  folder=$(PROFILE); [ $(PROFILE) != dev ] || folder=debug
+	  kith=$$target/$$folder/kith
+	fi
+	CARGO="$(CARGO)" packaging/make "$$kith" "$$target/package"
+package-check: package
+	packaging/check "$${CARGO_TARGET_DIR:-target}/package"
 
 # A failing seed prints the command that repeats it.
 sim: bootstrap
