@@ -7,13 +7,14 @@ use std::{
 
 use kith_wire::{
     code::Code,
-    id::{ClusterId, UserId},
+    id::{ClusterId, DeviceId, UserId},
 };
 use rand::RngExt;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
+    board::Boards,
     client::{Client, Shared},
     clock,
     core::{Backfill, Config, Core, Dial, RetryPolicy},
@@ -191,6 +192,7 @@ impl ClientBuilder {
             patience: self.patience,
             seed: rand::rng().random(),
         };
+        let boards = Arc::new(Boards::new(DeviceId::from_nonce(identity.user, &identity.nonce), &snapshot.writes));
         let core = Core::new(config, snapshot, clock::now());
         let feed = Arc::new(Feed::default());
         let screens = Arc::<Screens>::default();
@@ -209,6 +211,7 @@ impl ClientBuilder {
             server_name: self.server_name,
             token,
             feed: Arc::clone(&feed),
+            boards: Arc::clone(&boards),
             screens: Arc::clone(&screens),
             status,
             connection,
@@ -222,6 +225,7 @@ impl ClientBuilder {
             commands,
             store,
             feed,
+            boards,
             screens,
             status: status_seen,
             connection: connection_seen,

@@ -18,6 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     account::Account,
+    board::Boards,
     builder::ClientBuilder,
     channel::Channel,
     contact::Contacts,
@@ -25,11 +26,13 @@ use crate::{
     driver::Command,
     error::Error,
     feed::{Events, Feed},
+    list::LiveList,
     live::Live,
     outgoing::Outgoing,
     presence::Screens,
     status::{Connection, Status},
     store::Store,
+    timeline::Echo,
 };
 
 /// One account on one device. Cheap to clone; the session ends with the last clone.
@@ -43,6 +46,7 @@ pub(crate) struct Shared {
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) feed: Arc<Feed>,
+    pub(crate) boards: Arc<Boards>,
     pub(crate) screens: Arc<Screens>,
     pub(crate) status: watch::Receiver<Status>,
     pub(crate) connection: watch::Receiver<Connection>,
@@ -170,6 +174,10 @@ impl Client {
     pub fn events(&self) -> Events {
         self.shared.feed.reader(None)
     }
+    /// What is stored and has no final answer yet, over all channels, in the order in which it was sent; live.
+    pub fn outbox(&self) -> LiveList<Echo> {
+        self.shared.boards.outbox()
+    }
     /// A channel by id. No IO.
     pub fn channel(&self, id: ChannelId) -> Channel {
         Channel::new(self.clone(), id)
@@ -292,6 +300,9 @@ impl Client {
         let (done, outgoing) = oneshot::channel();
         self.command(Command::Write { channel, make, room, done }).await?;
         outgoing.await.map_err(|_| self.closed())
+    }
+    pub(crate) fn boards(&self) -> &Boards {
+        &self.shared.boards
     }
     pub(crate) fn screens(&self) -> &Arc<Screens> {
         &self.shared.screens

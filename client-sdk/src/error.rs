@@ -53,6 +53,10 @@ impl Error {
     pub const fn retry(&self) -> Retry {
         self.code.retry()
     }
+    /// The section about its code in `docs/sdk/errors.md`.
+    pub fn section(&self) -> String {
+        format!("docs/sdk/errors.md#{}-{}", self.code.number(), self.code.name().to_lowercase())
+    }
     /// What is wrong with the local store, if that is why.
     pub fn store_trouble(&self) -> Option<StoreTrouble> {
         self.source.as_deref()?.downcast_ref::<StoreFailed>().map(|failed| failed.trouble)
@@ -60,5 +64,17 @@ impl Error {
     /// Whether the same request can never succeed: class 3xxx (denied) or 4xxx (invalid).
     pub const fn is_final(&self) -> bool {
         matches!(self.code.number() / 1000, 3 | 4)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_a_section() {
+        let page = include_str!("../../docs/sdk/errors.md");
+        let missing: Vec<_> = Code::ALL.iter().filter(|code| !page.contains(&format!("### {} {}\n", code.number(), code.name()))).collect();
+        assert!(missing.is_empty(), "add to docs/sdk/errors.md: {missing:?}");
     }
 }

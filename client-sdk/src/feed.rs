@@ -10,7 +10,7 @@ use std::{
 };
 
 use kith_wire::{
-    id::{ChannelId, UserId},
+    id::{ChannelId, Seq, UserId},
     log::{IndexRow, Position, Record},
 };
 use tokio::sync::Notify;
@@ -46,6 +46,17 @@ pub enum Event {
         /// Who.
         user: UserId,
     },
+    /// Records that exist and are not shown: this user may not see them, or the channel keeps them no longer. A hint: dropped when the app lags.
+    Gap {
+        /// Where.
+        channel: ChannelId,
+        /// First of them.
+        first: Seq,
+        /// Last of them.
+        last: Seq,
+    },
+    /// The cluster could not go on from what this device has: its list of channels is walked anew. Nothing is shown twice. A hint.
+    Resync,
     /// The server knows this device's numbers otherwise than its store: the store is a copy or an old one. Use a new store.
     StoreReplaced,
 }
@@ -199,9 +210,9 @@ impl Event {
     /// The channel that it is about.
     pub fn channel(&self) -> Option<ChannelId> {
         match self {
-            Self::Record { channel, .. } | Self::Receipt { channel, .. } | Self::Typing { channel, .. } => Some(*channel),
+            Self::Record { channel, .. } | Self::Receipt { channel, .. } | Self::Typing { channel, .. } | Self::Gap { channel, .. } => Some(*channel),
             Self::Channel(row) => Some(row.news.channel),
-            Self::StoreReplaced => None,
+            Self::Resync | Self::StoreReplaced => None,
         }
     }
 }

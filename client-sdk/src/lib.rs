@@ -28,6 +28,7 @@
 mod account;
 mod act;
 mod amend;
+mod board;
 mod builder;
 mod channel;
 mod client;
@@ -41,6 +42,7 @@ mod error;
 mod export;
 mod feed;
 mod hook;
+mod list;
 mod live;
 mod login;
 mod memory;
@@ -55,8 +57,10 @@ mod span;
 pub mod sqlite;
 mod status;
 pub mod store;
+mod summaries;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod timeline;
 mod token;
 
 pub use kith_wire as wire;
@@ -75,6 +79,7 @@ pub use crate::{
     export::{Export, ExportCursor, ExportItem},
     feed::{Event, Events},
     hook::Hooks,
+    list::{LiveList, Vector, VectorDiff},
     live::Live,
     login::{Door, Entered, Keeper, Login, SavedLogin},
     memory::MemoryStore,
@@ -84,6 +89,8 @@ pub use crate::{
     push::PushedMessage,
     status::{Connection, Status},
     store::{StoreFailed, StoreTrouble},
+    summaries::UnreadTotals,
+    timeline::{Anchor, Echo, LocalId, More, Timeline, TimelineItem},
     token::{TokenProvider, TokenReason},
 };
 

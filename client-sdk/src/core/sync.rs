@@ -22,7 +22,11 @@ use super::{
     backoff,
     cursor::{Interval, Live},
 };
-use crate::{error::Error, store::Change, store::Cursor};
+use crate::{
+    error::Error,
+    span::Span,
+    store::{Change, Cursor},
+};
 
 /// How much of a channel that this device has never seen is fetched by itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,6 +84,10 @@ pub(crate) enum Purpose {
 pub(crate) enum Show {
     Records(ChannelId, Vec<Arc<Record>>),
     Row(Box<IndexRow>),
+    /// Records that this user is not to see.
+    Gap(ChannelId, Span),
+    /// The index is walked anew.
+    Resync,
 }
 
 /// Outputs of one input: what to store, then what to show.
@@ -266,6 +274,7 @@ impl Sync {
                 self.user_rev = UserRev::ZERO;
                 self.channels.values_mut().for_each(|channel| channel.rev = UserRev::ZERO);
                 step.changes.push(Change::UserRev(UserRev::ZERO));
+                step.shows.push(Show::Resync);
             }
             (Purpose::Index, _) => {
                 self.walk_in_flight = false;
@@ -369,12 +378,16 @@ impl Sync {
         };
         let Some(channel) = self.channels.get_mut(&id) else { return };
         let had_hole = channel.interval.has_hole();
+        let max = channel.interval.cursor().max;
         let result = channel.interval.handle_page(page.records, &page.withheld, covered);
         let has_hole = channel.interval.has_hole();
         self.count(had_hole, has_hole);
         match result {
             Ok(records) => {
                 self.show(id, records, step);
+                // Those that are news; the rest was told with an earlier page.
+                let gaps = page.withheld.iter().filter_map(|(first, last)| Span::new((*first).max(max.next()), *last));
+                step.shows.extend(gaps.map(|span| Show::Gap(id, span)));
                 if let Some(channel) = self.channels.get_mut(&id) {
                     channel.in_flight = false;
                     channel.attempts = 0;

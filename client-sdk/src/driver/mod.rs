@@ -29,6 +29,7 @@ use tokio::{
 
 use self::link::Link;
 use crate::{
+    board::Boards,
     clock,
     core::{Core, Dial, Fate, Output, PullId, Reply, Show, Tag, What},
     endpoint::{Endpoint, Trust},
@@ -37,7 +38,7 @@ use crate::{
     outgoing::{Delivery, MessageRef, Outgoing},
     presence::Screens,
     status::{Connection, Status},
-    store::Store,
+    store::{Change, Store},
     token::{TokenProvider, TokenReason},
 };
 
@@ -86,6 +87,7 @@ pub(crate) struct Parts {
     pub(crate) server_name: Option<Arc<str>>,
     pub(crate) token: Option<String>,
     pub(crate) feed: Arc<Feed>,
+    pub(crate) boards: Arc<Boards>,
     pub(crate) screens: Arc<Screens>,
     pub(crate) status: watch::Sender<Status>,
     pub(crate) connection: watch::Sender<Connection>,
@@ -393,7 +395,10 @@ impl Driver {
         loop {
             let now = clock::now();
             if let Some(changes) = self.parts.core.poll_changes() {
+                let written = |change: &Change| if let Change::Write(write) = change { Some(write.clone()) } else { None };
+                let written: Vec<_> = changes.iter().filter_map(written).collect();
                 self.parts.store.commit(changes).await.map_err(|error| Error::store("writing to the local store", error))?;
+                written.iter().for_each(|write| self.parts.boards.handle_stored(write));
                 for (done, outgoing) in self.stored.drain(..) {
                     // A caller that went away loses the handle only.
                     let _ = done.send(outgoing);
@@ -440,9 +445,15 @@ impl Driver {
                     if let Some(last) = records.last().filter(|_| self.confirms) {
                         held.insert(channel, last.at);
                     }
+                    self.parts.boards.handle_records(channel, &records);
                     events.extend(records.into_iter().map(|record| Event::Record { channel, record }));
                 }
-                Output::Show(Show::Row(row)) => events.push(Event::Channel(row)),
+                Output::Show(Show::Row(row)) => {
+                    self.parts.boards.handle_row(&row);
+                    events.push(Event::Channel(row));
+                }
+                Output::Show(Show::Gap(channel, span)) => events.push(Event::Gap { channel, first: span.first, last: span.last }),
+                Output::Show(Show::Resync) => events.push(Event::Resync),
                 Output::Typing { channel, user } => events.push(Event::Typing { channel, user }),
                 Output::Presence(views) => self.parts.screens.take(views),
                 Output::Receipt { channel, user, read, delivered } => events.push(Event::Receipt { channel, user, read, delivered }),
@@ -454,17 +465,20 @@ impl Driver {
                     }
                 }
                 Output::Sending(channel, client_seq) => {
+                    self.parts.boards.handle_state(channel, client_seq, &Delivery::Sending);
                     if let Some((state, _)) = self.writes.get(&(channel, client_seq)) {
                         state.send_replace(Delivery::Sending);
                     }
                 }
                 Output::Settled(channel, client_seq, fate) => {
+                    let end = match fate {
+                        Fate::Sent { at, ts } => Delivery::Sent(MessageRef { channel, at, ts }),
+                        Fate::Kept { id } => Delivery::Kept(id),
+                        Fate::Failed(error) => Delivery::Failed(error),
+                    };
+                    self.parts.boards.handle_state(channel, client_seq, &end);
                     if let Some((state, _room)) = self.writes.remove(&(channel, client_seq)) {
-                        state.send_replace(match fate {
-                            Fate::Sent { at, ts } => Delivery::Sent(MessageRef { channel, at, ts }),
-                            Fate::Kept { id } => Delivery::Kept(id),
-                            Fate::Failed(error) => Delivery::Failed(error),
-                        });
+                        state.send_replace(end);
                     }
                 }
                 Output::Edges(edges) => self.parts.dial.learn(edges.into_iter().map(|edge| edge.address)),

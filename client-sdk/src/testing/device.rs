@@ -127,7 +127,7 @@ impl Device {
                     Output::Show(Show::Records(channel, records)) => does.push_back(Does::Show(channel, records)),
                     Output::Lost(error) => does.push_back(Does::Lost(error.code)),
                     Output::GoAway(within) => does.push_back(Does::GoAway(within)),
-                    Output::Show(Show::Row(_))
+                    Output::Show(Show::Row(_) | Show::Gap(..) | Show::Resync)
                     | Output::Receipt { .. }
                     | Output::Typing { .. }
                     | Output::Presence(_)

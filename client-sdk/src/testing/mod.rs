@@ -8,6 +8,8 @@ mod death;
 mod device;
 mod fake_server;
 #[cfg(all(test, feature = "sqlite"))]
+mod lists;
+#[cfg(all(test, feature = "sqlite"))]
 mod tests;
 mod town;
 
