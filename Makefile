@@ -3,6 +3,7 @@
 #   make test     every test          make verify   what a change must pass; edits nothing          make fix   edits what it can
 #   make sim      10,000 seeds of a simulated cluster, on all cores, at most an hour      (SEED=… SEEDS=… for others)
 #   make http-fuzz   the HTTP API against its own document, for five minutes (python3; takes schemathesis from PyPI)      (SEED=… SECONDS_MAX=…)
+#   make restart-clients   all nodes restarted, one after another, under 2,000 clients (CLIENTS=…)      make push-crowd   100,000 devices away from busy groups (AWAY=…)      make push-minutes   a push taken back
 #   make jepsen   real clusters hurt in every way that is there, under 25 minutes      make jepsen-nightly      make jepsen-soak      make jepsen-mutants     (root needed)
 #   make fuzz     every parser of bytes from outside, ten minutes each      (MINUTES=… FUZZ=NAME ENGINE=libfuzzer: led by coverage)
 #   make sdk-death   a client's process is killed at every step of its outbox, 200 schedules      (KITH_SEED=… for one)
@@ -14,7 +15,7 @@ SHELL       := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .SILENT:
-.PHONY: help demo http-fuzz sdk-death fuzz test sim verify fix bootstrap jepsen jepsen-nightly jepsen-soak jepsen-mutants jepsen-ci jepsen-tools bench bench-grow bench-check bench-micro bench-build alerts package package-check
+.PHONY: help demo http-fuzz sdk-death fuzz restart-clients push-crowd push-minutes test sim verify fix bootstrap jepsen jepsen-nightly jepsen-soak jepsen-mutants jepsen-ci jepsen-tools bench bench-grow bench-check bench-micro bench-build alerts package package-check
 
 CARGO  ?= cargo
 SAMPLE := tests/data/irc-sample.jsonl.gz
@@ -22,7 +23,7 @@ SAMPLE := tests/data/irc-sample.jsonl.gz
 DEMO   ?= --replay $(SAMPLE) --kill leader
 
 help:
-	sed -n '2,12p' Makefile
+	sed -n '2,13p' Makefile
 
 demo: bootstrap
 	stay=; if [ -t 0 ] && [ -t 1 ]; then stay=--stay; fi
@@ -59,6 +60,16 @@ http-fuzz: bootstrap
 # A few of these are among the tests.
 sdk-death: bootstrap
 	KITH_DEATHS=$${DEATHS:-200} $(CARGO) test --locked -p kith-client --lib -- --nocapture testing::death::a_process_that_is_killed_sends_once_what_it_stored
+
+# One scenario each: all nodes restarted one after another under so many clients, each of whom a friend looks at; so many devices that are away from busy groups of 100; a push that
+# is taken back a minute later. They end in time or fail.
+MANY = timeout $(1) $(CARGO) test --locked -p kith-tests --test scenarios -- --exact --nocapture push_many::$(2)
+restart-clients: bootstrap
+	KITH_CLIENTS=$(or $(CLIENTS),2000) $(call MANY,1200,a_restart_of_every_node_one_after_another_shows_nobody_gone_and_pushes_to_nobody_who_is_here)
+push-crowd: bootstrap
+	KITH_AWAY=$(or $(AWAY),100000) $(call MANY,1800,many_who_are_away_from_busy_groups_get_no_more_pushes_than_one_a_minute)
+push-minutes: bootstrap
+	KITH_MINUTES=2 $(call MANY,300,what_a_device_shows_is_taken_back_after_it_was_read_on_another)
 
 # tests/fuzz/run.sh says what else can be chosen, and where findings go.
 fuzz: bootstrap

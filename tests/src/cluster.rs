@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{StreamExt, stream};
 use kith::{
     Node, NodeOptions,
     auth::{Claims, token::mint},
@@ -44,6 +45,8 @@ use crate::{book::Book, device::Device, links::Links, logs::Logs, setup::Setup};
 
 /// Longest wait of a scenario for anything.
 pub const PATIENCE: Duration = Duration::from_secs(45);
+/// Clients that are closed at once in the end.
+const CLOSED_AT_ONCE: usize = 64;
 /// Of those who sign up.
 pub const PASSWORD: &str = "correct horse";
 /// Between two looks at a condition.
@@ -458,6 +461,11 @@ impl Cluster {
         &self.book
     }
 
+    /// How this scenario's cluster is set up.
+    pub(crate) const fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
     pub(crate) fn addresses(&self) -> Vec<String> {
         self.nodes.values().map(|place| place.address.clone()).collect()
     }
@@ -472,14 +480,22 @@ impl Cluster {
     ///
     /// # Panics
     /// It does not within [`PATIENCE`]; the text says what was waited for, and what each node knows.
-    pub async fn wait_for(&self, reason: &str, mut holds: impl AsyncFnMut() -> bool) {
+    pub async fn wait_for(&self, reason: &str, holds: impl AsyncFnMut() -> bool) {
+        self.wait_within(PATIENCE, reason, holds).await;
+    }
+
+    /// As [`Cluster::wait_for`], for what takes its time.
+    ///
+    /// # Panics
+    /// It does not hold within that.
+    pub async fn wait_within(&self, patience: Duration, reason: &str, mut holds: impl AsyncFnMut() -> bool) {
         let looking = async {
             while !holds().await {
                 sleep(LOOK).await;
             }
         };
-        if timeout(PATIENCE, looking).await.is_err() {
-            panic!("waited {PATIENCE:?} for: {reason}\n{}", self.states());
+        if timeout(patience, looking).await.is_err() {
+            panic!("waited {patience:?} for: {reason}\n{}", self.states());
         }
     }
 
@@ -556,9 +572,11 @@ impl Cluster {
     pub async fn finish(mut self) {
         let unexpected = self.logs.unexpected(&self.allowed);
         let clients = std::mem::take(&mut *self.clients.lock().unwrap_or_else(PoisonError::into_inner));
-        for client in clients {
-            client.close().await;
-        }
+        stream::iter(clients)
+            .for_each_concurrent(CLOSED_AT_ONCE, |client| async move {
+                client.close().await;
+            })
+            .await;
         self.kill_all().await;
         assert!(unexpected.is_empty(), "lines that nobody expected:\n{}", unexpected.join("\n"));
     }

@@ -33,7 +33,7 @@ pub struct Device {
 impl Device {
     pub(crate) async fn make(cluster: &Cluster, name: &str, user: UserId, addresses: Vec<String>) -> Self {
         let (token, trust, store) = (cluster.token(name, user), cluster.trust(), MemoryStore::new(usize::MAX));
-        let client = build(&addresses, &token, &trust, &store).await;
+        let client = build(&addresses, &token, &trust, &store, cluster.setup().quick_clients).await;
         cluster.keep(client.clone());
         Self { name: name.to_owned(), user, token, trust, addresses, store, client, book: cluster.book().clone() }
     }
@@ -71,7 +71,7 @@ impl Device {
 
     /// The app is started again, with what the device held.
     pub async fn go_online(&mut self, cluster: &Cluster) {
-        self.client = build(&self.addresses, &self.token, &self.trust, &self.store).await;
+        self.client = build(&self.addresses, &self.token, &self.trust, &self.store, cluster.setup().quick_clients).await;
         cluster.keep(self.client.clone());
         self.connect().await;
     }
@@ -165,10 +165,11 @@ pub fn text_of(record: &Record) -> Option<&str> {
     }
 }
 
-async fn build(addresses: &[String], token: &str, trust: &Trust, store: &MemoryStore) -> Client {
+async fn build(addresses: &[String], token: &str, trust: &Trust, store: &MemoryStore, is_quick: bool) -> Client {
     let retry = RetryPolicy { min: Duration::from_millis(50), max: Duration::from_millis(500) };
     let builder = Client::builder(&addresses[0]).seeds(&addresses[1..]).tokens(token.to_owned()).trust(trust.clone());
     let builder = builder.store(store.clone()).backfill(Backfill::All).retry(retry);
-    let builder = builder.heartbeat(Duration::from_secs(1)).patience(Duration::from_millis(500)).request_timeout(PATIENCE);
+    let builder = builder.request_timeout(PATIENCE);
+    let builder = if is_quick { builder.heartbeat(Duration::from_secs(1)).patience(Duration::from_millis(500)) } else { builder };
     builder.build().await.unwrap_or_else(|error| panic!("no client: {error}"))
 }

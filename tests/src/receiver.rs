@@ -38,6 +38,8 @@ pub struct Post {
     pub data: Value,
     /// Whether its signature is right.
     pub is_signed: bool,
+    /// When it was sent, in seconds since 1970, as it says.
+    pub sent_s: u64,
 }
 
 /// Takes posts in, and refuses each so many first.
@@ -84,6 +86,10 @@ impl Receiver {
     /// How many it has refused.
     pub fn refused(&self) -> usize {
         self.refused.load(Ordering::SeqCst)
+    }
+    /// How many came.
+    pub fn count(&self) -> usize {
+        self.posts.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
     /// Where to post.
     pub fn url(&self) -> String {
@@ -139,6 +145,7 @@ fn post_of(key: &[u8], head: &str, body: &str) -> Option<Post> {
         kind: told["type"].as_str()?.to_owned(),
         text: told["data"]["text"].as_str().map(str::to_owned),
         data: told["data"].clone(),
+        sent_s: timestamp.parse().ok()?,
         is_signed: header(head, "webhook-signature") == Some(signed.signature.as_str()),
     })
 }

@@ -27,6 +27,8 @@ pub struct Setup {
     pub store: storage::Options,
     /// Sessions of one node.
     pub sessions_max: usize,
+    /// Whether clients look for their node as often as a scenario wants that is to see its loss soon; else as an app does.
+    pub quick_clients: bool,
     /// Whether the nodes serve the HTTP API.
     pub api: bool,
     /// Requests of one user a second over HTTP; the usual number unless given.
@@ -53,6 +55,7 @@ impl Default for Setup {
             raft,
             store: store(),
             sessions_max: 1_000,
+            quick_clients: true,
             api: false,
             user_per_s: None,
             issuers: Vec::new(),

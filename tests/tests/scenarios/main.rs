@@ -32,6 +32,7 @@ mod partition;
 mod people;
 mod presence;
 mod push;
+mod push_many;
 mod repair;
 mod reset;
 mod search;

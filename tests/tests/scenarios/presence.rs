@@ -22,7 +22,7 @@ fn state(live: &Live<PresenceMap>, user: UserId) -> PresenceState {
     live.get().get(&user).map_or(PresenceState::Unknown, |view| view.state)
 }
 
-async fn become_contacts(c: &Cluster, one: &Device, other: &Device) {
+pub(super) async fn become_contacts(c: &Cluster, one: &Device, other: &Device) {
     one.client().contacts().request(other.user()).await.expect("asked");
     other.client().contacts().request(one.user()).await.expect("asked");
     for (who, of) in [(one, other), (other, one)] {
@@ -35,13 +35,13 @@ async fn become_contacts(c: &Cluster, one: &Device, other: &Device) {
 }
 
 /// Everything that a device is shown of a user, for those who look for a word that was never to be said.
-struct Seen {
+pub(super) struct Seen {
     all: Arc<Mutex<Vec<PresenceState>>>,
     tasks: JoinSet<()>,
 }
 
 impl Seen {
-    fn of(device: &Device, user: UserId) -> Self {
+    pub(super) fn of(device: &Device, user: UserId) -> Self {
         let (all, mut tasks) = (Arc::<Mutex<Vec<PresenceState>>>::default(), JoinSet::new());
         let (told, mut live) = (all.clone(), device.client().presence(&[user]));
         tasks.spawn(async move {
@@ -53,7 +53,7 @@ impl Seen {
         });
         Self { all, tasks }
     }
-    fn states(mut self) -> Vec<PresenceState> {
+    pub(super) fn states(mut self) -> Vec<PresenceState> {
         self.tasks.abort_all();
         self.all.lock().expect("whole").clone()
     }

@@ -15,26 +15,26 @@ use kith_wire::{
 };
 use serde_json::json;
 
-const KEY: &[u8] = b"a key of at least 24 bytes";
+pub(super) const KEY: &[u8] = b"a key of at least 24 bytes";
 
-fn target(receiver: &Receiver) -> PushTarget {
+pub(super) fn target(receiver: &Receiver) -> PushTarget {
     PushTarget::Webhook { url: Secret::new(receiver.url()), key: Secret::new(base64::write_url(KEY)) }
 }
 
 /// What came to a receiver, each as its app would read it.
-fn pushed(receiver: &Receiver) -> Vec<PushPayload> {
+pub(super) fn pushed(receiver: &Receiver) -> Vec<PushPayload> {
     let posts = receiver.posts();
     assert!(posts.iter().all(|post| post.is_signed && post.kind == "push"), "{posts:?}");
     posts.iter().map(|post| PushPayload::decode_text(post.data["kith"].as_str().expect("a payload")).expect("a push")).collect()
 }
 
 /// How often each conversation of a user was pushed, by seq.
-fn grown(receiver: &Receiver, user: UserId) -> Vec<(ChannelId, u64)> {
+pub(super) fn grown(receiver: &Receiver, user: UserId) -> Vec<(ChannelId, u64)> {
     let mine = pushed(receiver).into_iter().filter(|push| push.user == user);
     mine.filter_map(|push| if let PushAbout::Grown { channel, seq, .. } = push.about { Some((channel, seq.get())) } else { None }).collect()
 }
 
-async fn register(device: &Device, receiver: &Receiver) {
+pub(super) async fn register(device: &Device, receiver: &Receiver) {
     device.client().register_push(target(receiver)).await.expect("registered");
 }
 
