@@ -111,6 +111,19 @@ fn read_in_the_end(from: &[(&str, &str)], nodes: usize) -> Verdict {
 }
 
 #[test]
+fn what_a_load_does_after_its_time_says_nothing_about_rate_and_silence() {
+    let history = br#"{"process":1,"type":"invoke","f":"send","channel":"c","client_msg_id":"a","value":"x","time":1}
+{"process":1,"type":"ok","f":"send","channel":"c","client_msg_id":"a","seq":1,"time":1000000000}
+{"process":1,"type":"invoke","f":"send","channel":"c","client_msg_id":"b","value":"x","time":60000000000}
+{"process":1,"type":"ok","f":"send","channel":"c","client_msg_id":"b","seq":2,"time":61000000000}
+"#;
+    let judge = |load| check(Reader::new(&history[..], Path::new("h")), &[], &Expect { load, ..Expect::default() }).figures;
+    let (whole, loaded) = (judge(None), judge(Some(std::time::Duration::from_secs(10))));
+    assert_eq!((whole.silence_max_ms, loaded.silence_max_ms), (60_000, 0));
+    assert!(whole.acked_per_second < 0.1 && loaded.acked_per_second > 0.9, "{} and {}", whole.acked_per_second, loaded.acked_per_second);
+}
+
+#[test]
 fn a_replica_that_never_answered_for_a_channel_is_noticed() {
     let verdict = read_in_the_end(&[("a", "n1"), ("a", "n2"), ("a", "n3"), ("b", "n1"), ("b", "n2")], 3);
     assert_eq!(verdict.valid, Answer::Unknown, "{verdict}");

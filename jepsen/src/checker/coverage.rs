@@ -67,7 +67,8 @@ impl Coverage {
     }
 
     pub(super) fn observe(&mut self, fact: &Fact<'_>) {
-        self.first.get_or_insert(fact.at);
+        let first = *self.first.get_or_insert(fact.at);
+        let is_load = self.expect.load.is_none_or(|load| fact.at.saturating_sub(first) <= load.as_nanos() as u64);
         // What is asked when the load is over is no load.
         let is_asked_last = match &fact.what {
             What::Read { is_final, .. } | What::Edited { is_final, .. } => *is_final,
@@ -78,19 +79,22 @@ impl Coverage {
         if is_asked_last {
             return;
         }
-        if fact.outcome == Outcome::Invoke {
+        if fact.outcome == Outcome::Invoke && is_load {
             self.last_load = fact.at;
         }
         if fact.outcome != Outcome::Ok {
             return;
         }
-        self.last_load = fact.at;
         if matches!(fact.what, What::Send { .. }) {
             while self.heals.get(self.awaited).is_some_and(|heal| *heal <= fact.at) {
                 self.recoveries.push((fact.at - self.heals[self.awaited]) / 1_000_000);
                 self.awaited += 1;
             }
         }
+        if !is_load {
+            return;
+        }
+        self.last_load = fact.at;
         let before = self.last_ack.replace(fact.at).unwrap_or(fact.at);
         let is_out = |from: Nanos, to: Nanos| self.outages.iter().any(|(begin, end)| from <= *end && to >= *begin);
         if !is_out(fact.at, fact.at) {

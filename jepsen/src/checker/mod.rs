@@ -57,6 +57,8 @@ pub struct Expect {
     pub nodes: Option<usize>,
     /// Acked operations per second outside total outages, below which the run shows nothing.
     pub acked_per_second_min: f64,
+    /// How long the load was to last, from the first operation: what single loads do after it to end well says nothing about rate and silence.
+    pub load: Option<Duration>,
     /// Operations of unknown fate in a thousand, above which the run shows nothing.
     pub unknown_per_mille_max: u64,
     /// How soon after heal a channel that is tried must ack.
@@ -83,6 +85,7 @@ impl Default for Expect {
             required: Vec::new(),
             nodes: None,
             acked_per_second_min: 0.0,
+            load: None,
             unknown_per_mille_max: 900,
             ack_within: Duration::from_secs(15),
             equal_within: Duration::from_secs(60),
@@ -103,6 +106,7 @@ impl Expect {
             required: plan.required(),
             nodes: Some(usize::from(plan.request.nodes)),
             acked_per_second_min: 50.0,
+            load: Some(Duration::from_secs(plan.request.seconds)),
             snapshots: plan.request.workloads.contains(&Workload::Snapshot),
             ..Self::default()
         }

@@ -135,8 +135,28 @@ async fn leave(lab: &Arc<Lab>, at: usize) -> anyhow::Result<Evidence> {
         node.become_member(new, &lab.cluster());
     }
     node.start()?;
-    let note = format!("node {old} {}, {moved} replicas moved off it; node {new} was added", if has_left { "left" } else { "did NOT leave" });
+    let given = if has_left { spread(lab).await? } else { 0 };
+    let note = format!(
+        "node {old} {}, {moved} replicas moved off it; node {new} was added, and {given} moved to where the plan has them",
+        if has_left { "left" } else { "did NOT leave" }
+    );
     Ok(super::bit(u64::from(has_left), &note))
+}
+
+/// Has the cluster move what its plan says, as an operator does who lets nothing move by itself: the new node holds nothing yet. Gives the lines of the plan.
+async fn spread(lab: &Arc<Lab>) -> anyhow::Result<u64> {
+    let until = Instant::now() + REPLACED_WITHIN;
+    loop {
+        let plan = retried(lab, &["layout", "plan"], REPLACED_WITHIN).await?;
+        let version = plan.get("version").and_then(serde_json::Value::as_u64).context("the version of a plan")?.to_string();
+        let moves = plan.get("moves").and_then(serde_json::Value::as_array).map_or(0, Vec::len) as u64;
+        // A plan is of one map: when that has changed, the next look has another.
+        match lab.kith(&["layout", "apply", "--version", &version], REPLACED_WITHIN).await {
+            Ok(_) => return Ok(moves),
+            Err(error) if Instant::now() > until => return Err(error.context("carrying a plan out")),
+            Err(_) => tokio::time::sleep(LOOK).await,
+        }
+    }
 }
 
 /// A command that a cluster in trouble may refuse for a moment.

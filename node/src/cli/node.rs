@@ -6,7 +6,7 @@ use std::{
 };
 
 use kith_client::wire::{
-    client::{ClusterStatus, ReplicaCondition, Request},
+    client::{ClusterStatus, GroupStatus, ReplicaCondition, ReplicaStatus, Request},
     code::Code,
     id::{NodeId, RegionId},
     layout::{Emptying, LayoutAnswer, LayoutRequest},
@@ -325,7 +325,10 @@ async fn put_in_place(cluster: &ClusterArgs, replace: Replace) -> Result<Exit, F
 async fn wait(admin: &kith_client::Client, node: NodeId, within: Duration) -> Result<bool, Failure> {
     let looking = async {
         loop {
-            if operator::status(admin).await.is_ok_and(|status| has_caught_up(&status, node)) {
+            if let Ok(LayoutAnswer::Shown(view)) = layout::ask(admin, LayoutRequest::Show).await
+                && let Some(own) = view.nodes.iter().find(|one| one.node == node)
+                && operator::status(admin).await.is_ok_and(|status| has_caught_up(&status, node, own.replicas))
+            {
                 return;
             }
             tokio::time::sleep(LOOK_EVERY).await;
@@ -337,18 +340,46 @@ async fn wait(admin: &kith_client::Client, node: NodeId, within: Duration) -> Re
     }
 }
 
-/// Whether it has replicas, and each is sound and has applied what its leader had.
-fn has_caught_up(status: &ClusterStatus, node: NodeId) -> bool {
-    let own = |group: &kith_client::wire::client::GroupStatus| group.replicas.iter().find(|replica| replica.node == node).cloned();
-    let mut replicas = status.groups.iter().filter_map(|group| Some((group, own(group)?))).peekable();
-    replicas.peek().is_some()
-        && replicas.all(|(group, replica)| {
-            let applied = group.replicas.iter().map(|other| other.applied).max().unwrap_or_default();
-            replica.condition == ReplicaCondition::Sound && group.leader.is_some() && replica.applied + LAG_MAX >= applied
-        })
+/// Whether it has as many replicas as the map gives it, be it none, and each is sound and has applied what its leader had.
+fn has_caught_up(status: &ClusterStatus, node: NodeId, wanted: u64) -> bool {
+    let is_whole = |group: &GroupStatus, replica: &ReplicaStatus| {
+        let applied = group.replicas.iter().map(|other| other.applied).max().unwrap_or_default();
+        replica.condition == ReplicaCondition::Sound && group.leader.is_some() && replica.applied + LAG_MAX >= applied
+    };
+    let mut whole = status.groups.iter().filter_map(|group| {
+        let own = group.replicas.iter().find(|replica| replica.node == node)?;
+        Some(is_whole(group, own))
+    });
+    let mut count = 0;
+    whole.all(|is_whole| {
+        count += 1;
+        is_whole
+    }) && count >= wanted
 }
 
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Entries that a replica under load may be behind.
 const LAG_MAX: u64 = 256;
+
+#[cfg(test)]
+mod tests {
+    use kith_client::wire::id::ClusterId;
+
+    use super::*;
+
+    #[test]
+    fn a_node_has_caught_up_with_all_that_the_map_gives_it() {
+        let replica =
+            |node: u64, applied| ReplicaStatus { node: NodeId::new(node), last: applied, applied, digest: 0, condition: ReplicaCondition::Sound };
+        let group = |group, replicas| GroupStatus { group, leader: Some(NodeId::new(1)), term: 1, replicas };
+        let status = |groups| ClusterStatus { cluster: ClusterId::new([1; 16]), map_epoch: 1, nodes: Vec::new(), groups };
+        let has = |status: &ClusterStatus, wanted| has_caught_up(status, NodeId::new(4), wanted);
+        let two = status(vec![group(1, vec![replica(1, 900), replica(4, 900)]), group(2, vec![replica(1, 900), replica(4, 700)])]);
+        assert!(has(&two, 2));
+        assert!(!has(&two, 3), "one is still to come");
+        assert!(!has(&status(vec![group(1, vec![replica(1, 900), replica(4, 600)])]), 1), "it is behind");
+        assert!(!has(&status(vec![GroupStatus { leader: None, ..group(1, vec![replica(4, 9)]) }]), 1), "nobody leads");
+        assert!(has(&status(vec![group(1, vec![replica(1, 900)])]), 0), "who stood there had none");
+    }
+}
