@@ -87,13 +87,15 @@ pub struct Retention {
     pub flush_interval: Duration,
     /// Entries kept in each log behind the flushed state, for followers that come back.
     pub keep_entries: u64,
+    /// Bytes of them in the log's files, about: long texts leave fewer entries.
+    pub keep_bytes: u64,
     /// Fewest entries worth a purge.
     pub purge_entries_min: u64,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { flush_interval: Duration::from_secs(30), keep_entries: 20_000, purge_entries_min: 2_000 }
+        Self { flush_interval: Duration::from_secs(30), keep_entries: 20_000, keep_bytes: 256 << 20, purge_entries_min: 2_000 }
     }
 }
 

@@ -95,6 +95,10 @@ pub trait LogDisk: Send + Sync {
     /// # Errors
     /// An entry is damaged or missing.
     fn read(&self, group: GroupId, indexes: RangeInclusive<LogIndex>, bytes_max: usize) -> Result<Vec<Entry>, ReadError>;
+    /// About how many bytes entries of the range take in the log's files; what is only in memory is not counted.
+    fn bytes(&self, _group: GroupId, _indexes: RangeInclusive<LogIndex>) -> u64 {
+        0
+    }
     /// Appends entries: readable on return, `done` is told once they are synced.
     fn append(&self, group: GroupId, entries: Vec<Entry>, done: Done);
     /// Saves a vote; `done` is told once it is synced.
@@ -260,6 +264,9 @@ impl LogDisk for LogDb {
     }
     fn read(&self, group: GroupId, indexes: RangeInclusive<LogIndex>, bytes_max: usize) -> Result<Vec<Entry>, ReadError> {
         self.read(group, indexes, bytes_max)
+    }
+    fn bytes(&self, group: GroupId, indexes: RangeInclusive<LogIndex>) -> u64 {
+        self.bytes(group, indexes)
     }
     fn append(&self, group: GroupId, entries: Vec<Entry>, done: Done) {
         self.append(group, entries, done);

@@ -3,6 +3,8 @@
 #[allow(dead_code, reason = "the other tests use the rest")]
 mod common;
 
+use std::time::Duration;
+
 use common::{Cluster, Writer, config, group, is_busy, item, node, purging};
 use futures_util::future::join_all;
 use kith_machine::{
@@ -10,10 +12,11 @@ use kith_machine::{
     view::{Row, RowKey, StateView},
 };
 use kith_raft::{
-    FeedError, ProposeError, ProposerLimits,
+    FeedError, GroupsConfig, ProposeError, ProposerLimits, Retention,
     failpoint::{Action, point},
 };
 use kith_wire::id::{ChannelId, NodeId, Seq};
+use tokio::time::timeout;
 
 fn head(cluster: &Cluster, at: NodeId, of: u32, channel: ChannelId) -> u64 {
     let reader = cluster.handle(at, group(of)).reader().expect("serving");
@@ -180,6 +183,42 @@ async fn a_follower_that_was_away_catches_up_by_snapshot_after_a_purge() {
     cluster.start_node(away).await;
     cluster.converged(group(1)).await;
     assert_eq!(head(&cluster, away, 1, writer.channel), 73);
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_of_long_texts_keeps_fewer_entries_behind() {
+    let retention = Retention { flush_interval: Duration::from_secs(3_600), keep_entries: 20_000, keep_bytes: 1 << 20, purge_entries_min: 10 };
+    let mut cluster = Cluster::start(1, GroupsConfig { retention, ..config() }).await;
+    let mut writer = Writer::new(1);
+    write(&cluster, 1, &mut writer, 50).await;
+    let long = "long ".repeat(20_000);
+    for _ in 0..40 {
+        cluster.propose(group(1), writer.text(&long)).await;
+    }
+    // What was only in the memory of the log's database is in files after a restart, and so has a weight.
+    for id in (1..=3).map(node) {
+        cluster.stop_node(id).await;
+    }
+    for id in (1..=3).map(node) {
+        cluster.start_node(id).await;
+    }
+    write(&cluster, 1, &mut writer, 1).await;
+    cluster.converged(group(1)).await;
+    for node in cluster.nodes.values() {
+        let bounds = || node.storage.log().bounds(group(1));
+        let purged = || bounds().purged.map_or(0, |id| id.index.get()) >= 70;
+        // The second round purges what the first one's pointer covers.
+        for _ in 0..50 {
+            node.groups.flush().await;
+            if timeout(Duration::from_millis(200), cluster.wait_for("a purge", purged)).await.is_ok() {
+                break;
+            }
+        }
+        assert!(purged(), "{:?} is still kept", bounds());
+        let kept = bounds().last.map_or(0, |id| id.index.get()) - bounds().purged.map_or(0, |id| id.index.get());
+        assert!(kept >= 5, "a megabyte of texts of a tenth of it, not {kept}");
+    }
     cluster.shutdown().await;
 }
 

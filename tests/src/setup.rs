@@ -85,7 +85,8 @@ impl Setup {
     /// Flushes often and keeps next to nothing of the log: who was away for long gets a snapshot.
     #[must_use]
     pub fn purging(mut self) -> Self {
-        self.raft.retention = Retention { flush_interval: Duration::from_millis(200), keep_entries: 10, purge_entries_min: 10 };
+        self.raft.retention =
+            Retention { flush_interval: Duration::from_millis(200), keep_entries: 10, keep_bytes: 256 << 20, purge_entries_min: 10 };
         self
     }
 

@@ -161,6 +161,8 @@ pub struct RaftConfig {
     pub flush_interval_ms: u64,
     /// Entries that each group's log keeps behind the flushed state. A replica that was away for longer is sent a snapshot of the whole group.
     pub keep_entries: u64,
+    /// Bytes of them that each group's log keeps in its files, about: many long texts leave fewer entries.
+    pub keep_bytes: u64,
     /// Fewest entries that are dropped from a log at once; dropping costs a synced write.
     pub purge_entries_min: u64,
 }
@@ -169,7 +171,12 @@ impl Default for RaftConfig {
     fn default() -> Self {
         let retention = Retention::default();
         let flush_interval_ms = u64::try_from(retention.flush_interval.as_millis()).unwrap_or(u64::MAX);
-        Self { flush_interval_ms, keep_entries: retention.keep_entries, purge_entries_min: retention.purge_entries_min }
+        Self {
+            flush_interval_ms,
+            keep_entries: retention.keep_entries,
+            keep_bytes: retention.keep_bytes,
+            purge_entries_min: retention.purge_entries_min,
+        }
     }
 }
 
@@ -179,6 +186,7 @@ impl RaftConfig {
         Retention {
             flush_interval: Duration::from_millis(self.flush_interval_ms.max(FLUSH_INTERVAL_MIN_MS)),
             keep_entries: self.keep_entries,
+            keep_bytes: self.keep_bytes,
             purge_entries_min: self.purge_entries_min,
         }
     }

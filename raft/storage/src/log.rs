@@ -326,6 +326,14 @@ impl LogDb {
         self.read_unreported(group, indexes, bytes_max).inspect_err(|error| self.damage.report(group, error))
     }
 
+    /// About how many bytes entries of the range take in the database's files; what is only in memory is not counted. Cheap: no entry is read.
+    pub fn bytes(&self, group: GroupId, indexes: RangeInclusive<LogIndex>) -> u64 {
+        let (from, to) = (entry_key(group, indexes.start().get()), entry_key(group, indexes.end().get().saturating_add(1)));
+        let databases = &self.databases;
+        let sizes = databases.log.get_approximate_sizes_cf(databases.log_cf(CF_LOG), &[rocksdb::Range::new(&from, &to)]);
+        sizes.first().copied().unwrap_or(0)
+    }
+
     /// Index of a group's first entry, or where the next one goes; `None` while any may come.
     pub(crate) fn first(&self, group: GroupId) -> Option<u64> {
         read(&self.groups).get(&group).and_then(|log| lock(log).first)

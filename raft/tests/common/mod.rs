@@ -57,7 +57,10 @@ pub(crate) fn config() -> GroupsConfig {
 
 /// Keeps next to nothing of the log, and flushes only when told to.
 pub(crate) fn purging() -> GroupsConfig {
-    GroupsConfig { retention: Retention { flush_interval: Duration::from_secs(3_600), keep_entries: 1, purge_entries_min: 1 }, ..config() }
+    GroupsConfig {
+        retention: Retention { flush_interval: Duration::from_secs(3_600), keep_entries: 1, keep_bytes: 256 << 20, purge_entries_min: 1 },
+        ..config()
+    }
 }
 
 impl Cluster {

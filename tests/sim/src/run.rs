@@ -79,6 +79,7 @@ async fn simulate(seed: u64, mutant: Option<Mutant>, verbose: bool, mut random: 
     let retention = Retention {
         flush_interval: Duration::from_millis(random.of(200..5_000)),
         keep_entries: random.of(0..40),
+        keep_bytes: u64::MAX,
         purge_entries_min: random.of(1..20),
     };
     let shape = Shape { groups: random.of(1..4) as u32, retention, mutant };
