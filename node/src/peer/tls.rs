@@ -10,12 +10,19 @@ use std::{sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use kith_wire::id::{ClusterId, NodeId, Timestamp};
 use quinn::{
-    IdleTimeout, TransportConfig, VarInt,
+    IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt,
     crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig},
 };
 use rustls::{
     RootCertStore, SignatureScheme,
     client::{ResolvesClientCert, WebPkiServerVerifier, danger::ServerCertVerifier as _},
+    crypto::{
+        CryptoProvider,
+        aws_lc_rs::{
+            cipher_suite::{TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256},
+            default_provider,
+        },
+    },
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
     server::{ClientHello, ResolvesServerCert, VerifierBuilderError, WebPkiClientVerifier},
     sign::CertifiedKey,
@@ -111,7 +118,7 @@ impl Identity {
         let proven = || {
             let (first, rest) = new.cert.split_first().ok_or(rustls::Error::NoCertificatesPresented)?;
             let server = ServerName::try_from(name.as_str()).map_err(|_| rustls::Error::General("a node's name is no name".to_owned()))?;
-            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+            let provider = Arc::new(provider());
             let verifier = WebPkiServerVerifier::builder_with_provider(self.roots.clone(), provider).build();
             let verifier = verifier.map_err(|error| rustls::Error::General(error.to_string()))?;
             verifier.verify_server_cert(first, rest, &server, &[], UnixTime::since_unix_epoch(Duration::from_millis(now.get())))
@@ -133,7 +140,7 @@ impl Identity {
     /// # Errors
     /// Key and certificate do not fit.
     pub fn server(&self) -> Result<quinn::ServerConfig, TlsError> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let provider = Arc::new(provider());
         let verifier = WebPkiClientVerifier::builder_with_provider(self.roots.clone(), provider.clone()).allow_unauthenticated().build()?;
         let mut tls = rustls::ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])?
@@ -152,7 +159,7 @@ impl Identity {
     /// # Errors
     /// Key and certificate do not fit.
     pub fn https(&self) -> Result<rustls::ServerConfig, TlsError> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let provider = Arc::new(provider());
         let mut tls = rustls::ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_no_client_auth()
@@ -166,7 +173,7 @@ impl Identity {
     /// # Errors
     /// Key and certificate do not fit.
     pub fn dialler(&self) -> Result<quinn::ClientConfig, TlsError> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let provider = Arc::new(provider());
         let mut tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_root_certificates(self.roots.clone())
@@ -184,7 +191,7 @@ fn certified(cert: &str, key: &str) -> Result<CertifiedKey, TlsError> {
         .collect::<Result<Vec<_>, _>>()
         .map_err(|source| TlsError::Pem { what: "the node's certificate", source })?;
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|source| TlsError::Pem { what: "the node's key", source })?;
-    Ok(CertifiedKey::from_der(chain, key, &rustls::crypto::aws_lc_rs::default_provider())?)
+    Ok(CertifiedKey::from_der(chain, key, &provider())?)
 }
 
 /// The name that a node's certificate carries: `node-<id>.<cluster, hex>.kith`.
@@ -216,6 +223,12 @@ pub(crate) fn parse_node_name(name: &str) -> Option<(NodeId, String)> {
     Some((NodeId::new(id), cluster.to_owned()))
 }
 
+/// SHA-256 first: processors have instructions for it and often none for SHA-384, and a handshake derives a dozen keys.
+fn provider() -> CryptoProvider {
+    let cipher_suites = vec![TLS13_AES_128_GCM_SHA256, TLS13_CHACHA20_POLY1305_SHA256, TLS13_AES_256_GCM_SHA384];
+    CryptoProvider { cipher_suites, ..default_provider() }
+}
+
 /// What an accepted connection gets before it is known whether it is a client or a peer. Streams cost memory while idle (42 B each),
 /// windows do not; the connection's window bounds a client, and a peer's is raised once it is proven to be one.
 fn listener_transport() -> TransportConfig {
@@ -227,9 +240,22 @@ fn listener_transport() -> TransportConfig {
         .receive_window(VarInt::from_u32(CLIENT_WINDOW))
         .send_window(CLIENT_SEND_WINDOW)
         .datagram_receive_buffer_size(None)
+        .mtu_discovery_config(Some(one_probe()))
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(CLIENT_IDLE_MS))));
     transport
 }
+
+/// One datagram tells whether the path carries [`DATAGRAM_MAX`]; quinn's search to the byte takes four, which a short session never earns back.
+fn one_probe() -> MtuDiscoveryConfig {
+    let mut search = MtuDiscoveryConfig::default();
+    search.upper_bound(DATAGRAM_MAX).minimum_change((DATAGRAM_MAX - DATAGRAM_MIN) / 2 + 1);
+    search
+}
+
+/// What every path carries, as quinn and RFC 9000 have it.
+const DATAGRAM_MIN: u16 = 1_200;
+/// What a path of 1,400 bytes carries with IPv6: the least of common tunnels and carriers.
+const DATAGRAM_MAX: u16 = 1_352;
 
 /// Between nodes: a dead one is noticed in seconds, and windows fit a raft batch over a wide link.
 fn peer_transport() -> TransportConfig {
