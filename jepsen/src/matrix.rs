@@ -65,7 +65,7 @@ pub const ROWS: &[Row] = &[
     Row { name: "clock", slots: &[&[N::Clock]], cells: "o*-*-*---o-", nodes: 3, seconds: 70 },
     Row { name: "resources", slots: &[&[N::Cpu], &[N::Memory]], cells: "o-o--------", nodes: 3, seconds: 90 },
     Row { name: "member", slots: &[&[N::Member], &[N::Member, N::KillOne]], cells: "*o-o*-o*oo-", nodes: 5, seconds: 110 },
-    Row { name: "rolling", slots: &[&[N::Rolling]], cells: "*-*---oooo*", nodes: 3, seconds: 80 },
+    Row { name: "rolling", slots: &[&[N::Rolling]], cells: "*-*---ooooo", nodes: 3, seconds: 80 },
     Row { name: "failpoint", slots: &[&[N::Failpoint]], cells: "**o-o-*oooo", nodes: 3, seconds: 90 },
     Row {
         name: "pairs",
