@@ -182,8 +182,8 @@ impl ClientBuilder {
             Some(endpoint) => endpoint,
             None => Endpoint::bind()?,
         };
-        let found = snapshot.edges.iter().map(|edge| edge.address.clone()).collect::<Vec<_>>();
-        let dial = Dial::new(self.retry, self.addresses.into_iter().chain(found));
+        let mut dial = Dial::new(self.retry, self.addresses);
+        dial.rank(snapshot.edges.iter().map(|edge| edge.address.clone()));
         let config = Config {
             identity,
             cluster: self.cluster,

@@ -3,7 +3,7 @@
 //! Bounds: `PULLS_OPEN_MAX` pulls over all clients of an endpoint, so that a fleet that resumes at once stays small.
 
 use std::{
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
@@ -24,7 +24,7 @@ use rustls::{
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::Semaphore;
 
-use crate::error::Error;
+use crate::{error::Error, probe::Probes};
 
 /// Socket buffers, in bytes. With the system's default 208 KiB, 512 connections lost datagrams by the ten thousand.
 const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
@@ -45,6 +45,7 @@ const FAREWELL_WITHIN: Duration = Duration::from_millis(500);
 pub struct Endpoint {
     pub(crate) quic: quinn::Endpoint,
     pub(crate) pulls: Arc<Semaphore>,
+    probes: Arc<Probes>,
 }
 
 impl Endpoint {
@@ -53,16 +54,31 @@ impl Endpoint {
     /// # Errors
     /// No socket can be bound.
     pub fn bind() -> Result<Self, Error> {
-        let socket = bind_to(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))).or_else(|_| bind_to(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))));
+        Self::over(bind_to(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))).or_else(|_| bind_to(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))))
+    }
+    /// As [`Endpoint::bind`], at one address of this machine.
+    ///
+    /// # Errors
+    /// The address is none of this machine's.
+    pub fn bind_at(address: IpAddr) -> Result<Self, Error> {
+        Self::over(bind_to(SocketAddr::new(address, 0)))
+    }
+    fn over(socket: std::io::Result<std::net::UdpSocket>) -> Result<Self, Error> {
         let socket = socket.map_err(|error| Error::caused(Code::Disconnected, "binding a UDP socket", error))?;
         let quic = quinn::Endpoint::new(quinn::EndpointConfig::default(), None, socket, Arc::new(quinn::TokioRuntime))
             .map_err(|error| Error::caused(Code::Disconnected, "starting the QUIC endpoint", error))?;
-        Ok(Self { quic, pulls: Arc::new(Semaphore::new(PULLS_OPEN_MAX)) })
+        Ok(Self { quic, pulls: Arc::new(Semaphore::new(PULLS_OPEN_MAX)), probes: Arc::default() })
     }
     /// Ends all connections of all its clients, and waits until the edges were told, at most for a moment: for a process that ends now.
     pub async fn close(&self) {
         self.quic.close(VarInt::from_u32(0), b"closed by the app");
         let _ = tokio::time::timeout(FAREWELL_WITHIN, self.quic.wait_idle()).await;
+    }
+    /// How long a datagram takes to each `host:port` and back, from here; `None`: no answer. What was measured less than `newer_than` ago by any
+    /// client of this endpoint is not measured again.
+    pub async fn measure(&self, addresses: &[String], newer_than: Duration) -> Vec<Option<Duration>> {
+        let from = self.quic.local_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |local| local.ip());
+        self.probes.measure(from, addresses, newer_than).await
     }
     /// Moves to a new socket, after a change of network: connections go on.
     pub(crate) fn rebind(&self) -> std::io::Result<()> {
@@ -71,7 +87,7 @@ impl Endpoint {
     }
 }
 
-fn bind_to(address: SocketAddr) -> std::io::Result<std::net::UdpSocket> {
+pub(crate) fn bind_to(address: SocketAddr) -> std::io::Result<std::net::UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(false)?;

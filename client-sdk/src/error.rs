@@ -26,12 +26,14 @@ pub struct Error {
     #[source]
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
     pub(crate) expected: Option<ClientSeq>,
+    /// Where to go instead.
+    pub(crate) elsewhere: Vec<String>,
 }
 
 impl Error {
     /// For a [`crate::TokenProvider`] or another part of the app that must say why it failed.
     pub fn new(code: Code, text: impl Into<String>) -> Self {
-        Self { code, retry_after: None, request: None, text: text.into(), source: None, expected: None }
+        Self { code, retry_after: None, request: None, text: text.into(), source: None, expected: None, elsewhere: Vec::new() }
     }
     pub(crate) fn caused(code: Code, text: &str, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self { source: Some(Arc::new(source)), ..Self::new(code, text) }
@@ -39,7 +41,7 @@ impl Error {
     pub(crate) fn refused(refusal: Refusal, request: Option<RequestId>) -> Self {
         let text = if refusal.text.is_empty() { refusal.code.text().to_owned() } else { refusal.text };
         let retry_after = refusal.retry_after_ms.map(|ms| Duration::from_millis(u64::from(ms)));
-        Self { code: refusal.code, retry_after, request, text, source: None, expected: refusal.expected }
+        Self { code: refusal.code, retry_after, request, text, source: None, expected: refusal.expected, elsewhere: refusal.alternates }
     }
     pub(crate) fn store(doing: &str, failed: StoreFailed) -> Self {
         let code = if failed.trouble == StoreTrouble::Full { Code::DiskFull } else { Code::Internal };

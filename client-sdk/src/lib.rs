@@ -49,6 +49,7 @@ mod memory;
 mod outgoing;
 mod preferences;
 mod presence;
+mod probe;
 mod push;
 pub mod raw;
 mod search;

@@ -31,8 +31,6 @@ pub(crate) struct Dispatch {
     pub(crate) fanout: Arc<Fanout>,
     pub(crate) search: Search,
     pub(crate) load: OwnLoad,
-    /// Sessions that this node can hold.
-    pub(crate) sessions_max: u64,
     pub(crate) tasks: Tasks,
 }
 
@@ -135,7 +133,7 @@ impl Inbound for Dispatch {
             leads: leads.collect(),
             synced_batches: self.service.router().peers().synced(),
             sessions: self.load.sessions(),
-            sessions_max: self.sessions_max,
+            sessions_max: self.load.sessions_max,
             drains: self.load.drain.is_on(),
         }
     }

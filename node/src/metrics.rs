@@ -20,6 +20,7 @@ use crate::{
     peer::metrics::PeerMetrics,
     push::WorkerMetrics,
     search::SearchMetrics,
+    service::nearest::NearestMetrics,
     session::metrics::{OutboxMetrics, SessionMetrics},
     telemetry::NodeMetrics,
     timer::TimerMetrics,
@@ -32,6 +33,7 @@ pub(crate) struct AllMetrics {
     pub(crate) raft: Arc<RaftMetrics>,
     pub(crate) peer: Arc<PeerMetrics>,
     pub(crate) edge: Arc<EdgeMetrics>,
+    pub(crate) nearest: Arc<NearestMetrics>,
     pub(crate) session: Arc<SessionMetrics>,
     pub(crate) outbox: Arc<OutboxMetrics>,
     pub(crate) fanout: Arc<FanoutMetrics>,
@@ -54,6 +56,7 @@ impl AllMetrics {
         self.node.register(&mut registry);
         self.peer.register(&mut registry);
         self.edge.register(&mut registry);
+        self.nearest.register(&mut registry);
         self.session.register(&mut registry);
         self.outbox.register(&mut registry);
         self.fanout.register(&mut registry);

@@ -23,7 +23,6 @@ use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::{runtime::Handle, sync::watch, task::JoinError};
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
 
 use crate::{
     adapt::{AddressDoor, ClusterTokens, RouterHomes, ServiceRequests, TypingHints},
@@ -44,7 +43,7 @@ use crate::{
     config::{Config, Setting},
     debt::DebtDuty,
     disk::{self, Disk},
-    edge::{Edge, HANDSHAKE_WITHIN, admission::AdmissionOptions},
+    edge::{Edge, accept, admission::AdmissionOptions},
     fanout::{Fanout, FanoutOptions, FanoutParts, LocalSessions, seat::FanoutDuty},
     hook::{HookDuty, post::Poster},
     http::{
@@ -60,7 +59,7 @@ use crate::{
     peer::{
         AllLinks, Known, LinkPolicy, Me, Peers, PeersOptions, endpoint,
         renew::Renewal,
-        tls::{self, Identity, TlsError},
+        tls::{Identity, TlsError},
     },
     pulse::Pulse,
     push::{self, PushDuty, sender::Sender},
@@ -286,6 +285,7 @@ impl Node {
             peers: peers.clone(),
             drain: Drain::default(),
             data: config.node.data.clone(),
+            sessions_max: config.limits.sessions_max as u64,
             sessions: Arc::default(),
         };
         let survey = Survey::new(load.clone(), clock.clone(), files.layout.down_after());
@@ -325,7 +325,8 @@ impl Node {
         let searches = Searches::new(router.clone(), search.clone(), metrics.search.clone());
         let issuers = Arc::new(Issuers::new(config.auth.issuers.clone(), clock.clone(), tasks.on(&Handle::current()), &metrics.auth));
         let backend = config.auth.reset.as_ref().map(|reset| reset::Backend::new(reset, config.hooks.allow_private)).transpose()?;
-        let service = Service::new(router.clone(), gate.clone(), (issuers, backend.is_some()), poster.clone(), searches, survey.clone());
+        let told = (survey.clone(), metrics.nearest.clone());
+        let service = Service::new(router.clone(), gate.clone(), (issuers, backend.is_some()), poster.clone(), searches, told);
         let door: Arc<dyn Door> = Arc::new(AddressDoor::new(clock.clone()));
         let tokens: Arc<dyn Tokens> = Arc::new(ClusterTokens { key: files.token_key.clone(), cluster: files.id, clock: clock.clone() });
         let local_sessions: Arc<dyn Sessions> = Arc::new(LocalSessions(fanout.clone()));
@@ -360,7 +361,8 @@ impl Node {
             connections_max: config.limits.sessions_max,
             ..AdmissionOptions::default()
         };
-        let edge = Arc::new(Edge::new(admitted, parts, store_identity.boot, tasks.child(), metrics.edge.clone()));
+        let edge = Edge::new(admitted, parts, store_identity.boot, tasks.child(), metrics.edge.clone());
+        let edge = Arc::new(edge.with_elsewhere(service.nearest().clone()));
 
         peers.start(Arc::new(Dispatch {
             groups: groups.clone(),
@@ -369,7 +371,6 @@ impl Node {
             fanout: fanout.clone(),
             search: search.clone(),
             load: load.clone(),
-            sessions_max: config.limits.sessions_max as u64,
             tasks: tasks.clone(),
         }));
         let controller = Controller {
@@ -435,7 +436,7 @@ impl Node {
         tasks.spawn("telemetry.node", ready::show(metrics.node, health.clone()));
         tasks.spawn("fanout.keep_looking", fanout.clone().keep_looking());
         tasks.spawn("fanout.keep_registered", fanout.keep_registered());
-        admission.spawn("edge.accept", accept(endpoint.clone(), peers.clone(), edge.clone(), tasks.clone(), lanes.clone()));
+        admission.spawn("edge.accept", accept::run(endpoint.clone(), peers.clone(), edge.clone(), tasks.clone(), lanes.clone()));
 
         let listen = |(address, source)| StartError::Listen { address, source };
         let http_tasks = Tasks::new(Handle::current());
@@ -645,7 +646,8 @@ async fn open_endpoint(
         None => endpoint::bind_socket(address).map_err(listen)?,
     };
     // Its driver runs where it is made.
-    lane.spawn(async move { endpoint::open(socket, server, secret.as_bytes()) }).await?.map_err(listen)
+    let distances = config.demo.distances();
+    lane.spawn(async move { endpoint::open(socket, server, secret.as_bytes(), distances) }).await?.map_err(listen)
 }
 
 fn local(storage: &Storage, key: &str) -> Option<Vec<u8>> {
@@ -662,31 +664,6 @@ fn keeper(storage: &Arc<Storage>, key: &'static str) -> Keep {
             tracing::error!(key, cause = %error, "node: a value cannot be kept");
         }
     })
-}
-
-/// Accepts connections until cancelled, places each on a lane in turn, and gives it to its side by ALPN.
-async fn accept(endpoint: quinn::Endpoint, peers: Peers, edge: Arc<Edge>, tasks: Tasks, lanes: Arc<Lanes>) {
-    let mut number = 0;
-    while let Some(incoming) = endpoint.accept().await {
-        let Some((incoming, handshake)) = edge.admit(incoming) else { continue };
-        let lane = lanes.handle(lanes.of_number(number)).clone();
-        let placed = tasks.on(&lane);
-        number += 1;
-        let (peers, edge) = (peers.clone(), edge.clone());
-        let span = tracing::debug_span!("edge.accept", node = %peers.node());
-        let shake = async move {
-            // Its driver runs where it is accepted.
-            let Ok(connecting) = incoming.accept() else { return };
-            match tokio::time::timeout(HANDSHAKE_WITHIN, connecting).await {
-                Ok(Ok(connection)) if tls::alpn(&connection).as_deref() == Some(tls::ALPN_PEER) => peers.accept(connection, &lane),
-                Ok(Ok(connection)) => edge.serve(connection, &lane),
-                Ok(Err(error)) => tracing::debug!(cause = %error, "edge.handshake failed"),
-                Err(_) => tracing::debug!("edge.handshake took too long"),
-            }
-            drop(handshake);
-        };
-        placed.spawn("edge.handshake", shake.instrument(span));
-    }
 }
 
 /// Key of the kept map.

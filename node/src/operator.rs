@@ -95,6 +95,14 @@ impl Operator {
         self.begin(user, name, false, first)
     }
 
+    /// As [`Operator::client`], of one who knows a single node.
+    ///
+    /// # Errors
+    /// As [`Operator::token`].
+    pub fn client_at(&self, user: UserId, name: &str, address: &str) -> Result<ClientBuilder, Error> {
+        Ok(self.begin_at(user, name, false, address, &[]))
+    }
+
     /// Where strangers of this cluster ask to be let in.
     pub fn door(&self) -> Door {
         let addresses: Vec<&str> = self.files.spec.nodes.iter().map(|node| node.address.as_str()).collect();
@@ -117,16 +125,28 @@ impl Operator {
         self.begin(UserId::default(), "operator", true, 0)?.backfill(Backfill::Off).build().await
     }
 
+    /// As [`Operator::admin`], at one node.
+    ///
+    /// # Errors
+    /// As [`Operator::token`].
+    pub async fn admin_at(&self, address: &str) -> Result<Client, Error> {
+        self.begin_at(UserId::default(), "operator", true, address, &[]).backfill(Backfill::Off).build().await
+    }
+
     fn begin(&self, user: UserId, name: &str, admin: bool, first: usize) -> Result<ClientBuilder, Error> {
-        let tokens = {
-            let (operator, name) = (self.clone(), name.to_owned());
-            move |_| operator.mint(user, &name, admin, TOKEN_TTL)
-        };
         let mut addresses: Vec<&str> = self.files.spec.nodes.iter().map(|node| node.address.as_str()).collect();
         let turn = first % addresses.len().max(1);
         addresses.rotate_left(turn);
         let (head, rest) = addresses.split_first().ok_or_else(|| missing("a node in the cluster's file"))?;
-        Ok(Client::builder(head)
+        Ok(self.begin_at(user, name, admin, head, rest))
+    }
+
+    fn begin_at(&self, user: UserId, name: &str, admin: bool, head: &str, rest: &[&str]) -> ClientBuilder {
+        let tokens = {
+            let (operator, name) = (self.clone(), name.to_owned());
+            move |_| operator.mint(user, &name, admin, TOKEN_TTL)
+        };
+        Client::builder(head)
             .seeds(rest)
             .user(user)
             .cluster(self.files.id)
@@ -135,7 +155,7 @@ impl Operator {
             .endpoint(self.endpoint.clone())
             .heartbeat(HEARTBEAT)
             .patience(PATIENCE)
-            .retry(RetryPolicy { min: Duration::from_millis(200), max: Duration::from_secs(3) }))
+            .retry(RetryPolicy { min: Duration::from_millis(200), max: Duration::from_secs(3) })
     }
 
     fn mint(&self, user: UserId, name: &str, admin: bool, ttl: Duration) -> Result<String, Error> {

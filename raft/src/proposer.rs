@@ -295,9 +295,10 @@ fn weight(item: &Item) -> usize {
         Command::MergeRefs { refs, .. } => refs.iter().map(|r| FLAT + r.title.len() + r.preview.len() + 10 * r.mentions.len()).sum(),
         Command::PutNode { node } => labels(node),
         Command::PutGroup { group } => 20 * group.replicas.len(),
-        Command::ChangeMap { nodes, groups, .. } => {
+        Command::ChangeMap { nodes, groups, moves, .. } => {
             let groups = groups.iter().map(|group| FLAT + 20 * group.replicas.len());
-            nodes.iter().map(|node| FLAT + labels(node)).chain(groups).sum()
+            let moves = moves.iter().map(|one| FLAT + one.what.len() + one.why.len());
+            nodes.iter().map(|node| FLAT + labels(node)).chain(groups).chain(moves).sum()
         }
         Command::CreateUser { name, .. }
         | Command::ReserveName { name, .. }

@@ -484,5 +484,5 @@ fn stopped(group: GroupId) -> Refusal {
 }
 
 pub(crate) fn refusal(code: Code, text: String) -> Refusal {
-    Refusal { code, retry_after_ms: None, expected: None, leader: None, text }
+    Refusal { text, ..Refusal::new(code) }
 }

@@ -28,6 +28,7 @@ use kith::{
         map::Located,
     },
     config::Config,
+    demo::regions,
     disk::Room,
 };
 use kith_client::{Backfill, Client, Door, Login, Trust};
@@ -86,7 +87,8 @@ impl Cluster {
     pub async fn start_with(setup: Setup) -> Self {
         let logs = Logs::collect();
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let sockets: BTreeMap<u64, UdpSocket> = (1..=setup.nodes).map(|id| (id, UdpSocket::bind("127.0.0.1:0").expect("a free port"))).collect();
+        let sockets: BTreeMap<u64, UdpSocket> =
+            (1..=setup.nodes).map(|id| (id, UdpSocket::bind((regions::node_address(setup.region_of(id), 1), 0)).expect("a free port"))).collect();
         let address = |socket: &UdpSocket| socket.local_addr().expect("a bound socket").to_string();
         let spec = ClusterSpec {
             groups: setup.groups,
@@ -96,7 +98,7 @@ impl Cluster {
                     id: *id,
                     address: address(socket),
                     http: String::new(),
-                    region: 0,
+                    region: setup.region_of(*id),
                     zone: format!("zone-{id}"),
                     host: String::new(),
                 })
@@ -590,6 +592,9 @@ impl Cluster {
         config.search.commit_interval_ms = 500;
         config.disk.ballast_mb = 0;
         config.limits.sessions_max = self.setup.sessions_max;
+        if self.setup.regions > 1 {
+            config.demo.regions_ms = regions::distances(self.setup.region_of(id), self.setup.regions);
+        }
         config.auth.issuers.clone_from(&self.setup.issuers);
         config.auth.reset.clone_from(&self.setup.reset);
         config.api.plain = self.setup.api.then(|| SocketAddr::from(([127, 0, 0, 1], 0)));

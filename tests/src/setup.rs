@@ -17,8 +17,10 @@ use kith_raft::{GroupsConfig, Retention, Timers, storage};
 pub struct Setup {
     /// Nodes, each in a zone of its own.
     pub nodes: u64,
-    /// Groups that hold data, besides the meta group.
+    /// Groups that hold data, besides the meta group; of each region.
     pub groups: u32,
+    /// Regions, far from each other; nodes are in them by turns.
+    pub regions: u8,
     /// Threads of each node's hot path.
     pub lanes: usize,
     /// Timers and bounds of the groups.
@@ -51,6 +53,7 @@ impl Default for Setup {
         Self {
             nodes: 3,
             groups: 2,
+            regions: 1,
             lanes: 1,
             raft,
             store: store(),
@@ -70,6 +73,11 @@ impl Default for Setup {
 impl Setup {
     /// Size of a disk whose free room a scenario says.
     pub const DISK_BYTES: u64 = 100 << 30;
+
+    /// Where a node stands.
+    pub fn region_of(&self, node: u64) -> u8 {
+        u8::try_from((node - 1) % u64::from(self.regions.max(1))).unwrap_or_default()
+    }
 
     /// As the default, with so many nodes.
     pub fn nodes(nodes: u64) -> Self {

@@ -106,6 +106,8 @@ pub struct Refusal {
     pub leader: Option<NodeId>,
     /// For a person; no user data.
     pub text: String,
+    /// Of a node that takes no session: where to go instead, `host:port`, best first.
+    pub alternates: Vec<String>,
 }
 
 /// A request on the chat stream.
@@ -143,8 +145,9 @@ pub enum Request {
     FindUser { name: String },
     /// Names of users.
     GetUsers { users: Vec<UserId> },
-    /// Where else a session can be held.
-    Discover,
+    /// Where a session is held best: for who measured so many milliseconds, there and back, to nodes, and is thought to be in this region as
+    /// long as it has measured none.
+    Discover { measured: Vec<(NodeId, u32)>, region: Option<RegionId> },
     /// The state of the cluster; needs an operator's token.
     Status,
     /// Makes an account for a name, or finds it; needs an operator's token. `key` is the secret sign-up key for a new one.

@@ -230,12 +230,18 @@ pub const PUSH_BADGE_ROWS_MAX: usize = 1_000;
 pub const PUSH_SETTLED_MAX: usize = 64;
 /// Why a device was not reached, in Unicode scalar values; the rest is cut off.
 pub const PUSH_REASON_CHARS_MAX: usize = 120;
-/// Edges of one `Discover` answer.
+/// Edges of one `Discover` answer, and of those that a refusal names.
 pub const EDGES_MAX: usize = 8;
+/// Nodes whose distance one `Discover` tells: a few rounds of answers. More is `TooLarge`.
+pub const MEASURED_MAX: usize = 64;
 /// Groups, moves, or lines of a plan in one answer to an operator. The rest is counted.
 pub const LAYOUT_LINES_MAX: usize = 400;
 /// An address or a label of a node, in bytes.
 pub const NODE_LABEL_BYTES_MAX: usize = 256;
+/// Moves that the map keeps the reasons of. The oldest makes room.
+pub const MOVES_KEPT: usize = 100;
+/// What was moved, or why, in bytes.
+pub const MOVE_TEXT_BYTES_MAX: usize = 512;
 /// Nodes and groups that one command changes together. The rest goes into the next one.
 pub const MAP_CHANGE_ROWS_MAX: usize = 1_000;
 /// Refs of one pending set before it is proposed early.

@@ -21,6 +21,7 @@ use crate::{
         BootEpoch, Bucket, CallKey, ChannelId, ClientSeq, ClusterId, DeviceId, GroupId, Incarnation, LogIndex, MapEpoch, NodeId, OwnerEpoch,
         RegionId, Seq, StoreId, Term, Timestamp, UserId, UserRev,
     },
+    layout::LayoutMove,
 };
 
 pub use self::{
@@ -212,7 +213,8 @@ pub enum Command {
     /// Gives a run of buckets to a group.
     PutRun { run: RunRow },
     /// Changes nodes and groups together, if the map has this epoch: who proposes it has seen all that it changes.
-    ChangeMap { at: MapEpoch, nodes: Vec<NodeRow>, groups: Vec<GroupRow> },
+    /// `moves` say what of it is moved, and why, in the order in which that was decided.
+    ChangeMap { at: MapEpoch, nodes: Vec<NodeRow>, groups: Vec<GroupRow>, moves: Vec<LayoutMove> },
 }
 
 /// What the leader learnt from the other side's home before a direct channel's first record.
@@ -562,6 +564,8 @@ pub struct ClusterRow {
     pub cluster: ClusterId,
     /// Log index of the last visible change.
     pub epoch: MapEpoch,
+    /// What was moved last and why, newest first; at most `limit::MOVES_KEPT`.
+    pub moves: Vec<LayoutMove>,
 }
 
 /// Where a node stands in its life. The number is stored.

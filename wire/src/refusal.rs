@@ -14,7 +14,7 @@ use crate::{
 impl Refusal {
     /// A refusal without hints, with the code's own text.
     pub fn new(code: Code) -> Self {
-        Self { code, retry_after_ms: None, expected: None, leader: None, text: code.text().to_owned() }
+        Self { code, retry_after_ms: None, expected: None, leader: None, text: code.text().to_owned(), alternates: Vec::new() }
     }
     /// Too busy: come again after so many milliseconds.
     pub fn busy(retry_after_ms: u32) -> Self {
@@ -32,6 +32,11 @@ impl Refusal {
     #[must_use]
     pub fn with_text(self, text: impl Into<String>) -> Self {
         Self { text: text.into(), ..self }
+    }
+    /// The same with places to go to instead.
+    #[must_use]
+    pub fn or_at(self, alternates: Vec<String>) -> Self {
+        Self { alternates, ..self }
     }
     /// The same with a delay.
     #[must_use]

@@ -9,7 +9,7 @@ use kith_wire::{
     id::*,
     layout::*,
     limit,
-    log::{Command, Item, NodeState},
+    log::{ClusterRow, Command, Item, NodeState},
     peer::{Ask, Beat, FromPeer, Tell, ToPeer, Told},
 };
 use proptest::prelude::*;
@@ -139,7 +139,8 @@ fn load(source: &mut Source<'_>) -> FromPeer {
 }
 
 fn change(source: &mut Source<'_>) -> Item {
-    let command = Command::ChangeMap { at: Sample::sample(source), nodes: few(source, Sample::sample), groups: few(source, Sample::sample) };
+    let command =
+        Command::ChangeMap { at: Sample::sample(source), nodes: few(source, Sample::sample), groups: few(source, Sample::sample), moves: Vec::new() };
     Item { bucket: None, command }
 }
 
@@ -205,4 +206,14 @@ fn answers_and_labels_have_bounds() {
     };
     assert!(Request::Layout(add("z".repeat(limit::NODE_LABEL_BYTES_MAX))).checked().is_ok());
     assert!(Request::Layout(add("z".repeat(limit::NODE_LABEL_BYTES_MAX + 1))).checked().is_err());
+}
+
+#[test]
+fn reasons_of_moves_are_kept_with_the_map() {
+    let line = |bytes| LayoutMove { group: GroupId::new(3), what: "what".to_owned(), why: "why".to_owned(), bytes };
+    let command = Command::ChangeMap { at: MapEpoch::new(5), nodes: Vec::new(), groups: Vec::new(), moves: vec![line(7)] };
+    let item = Item { bucket: None, command };
+    assert_eq!(Item::decode(&item.encode()).unwrap(), item);
+    let row = ClusterRow { cluster: ClusterId::new([7; 16]), epoch: MapEpoch::new(5), moves: vec![line(1), line(2)] };
+    assert_eq!(ClusterRow::decode(&row.encode()).unwrap(), row);
 }

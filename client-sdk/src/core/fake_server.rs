@@ -123,7 +123,7 @@ impl Server {
         let answer = match request {
             Request::Send(send) => self.send(send, faults),
             Request::Void { channel, device, client_seq, .. } => self.void(channel, device, client_seq),
-            Request::Discover => Ok(Answer::Edges(Vec::new())),
+            Request::Discover { .. } => Ok(Answer::Edges(Vec::new())),
             _ => Err(refusal(Code::Unsupported)),
         };
         self.out.push(ToClient::Answer { id, answer });
@@ -236,5 +236,5 @@ pub(crate) fn is_withheld(record: &Record) -> bool {
 }
 
 fn refusal(code: Code) -> Refusal {
-    Refusal { code, retry_after_ms: None, expected: None, leader: None, text: String::new() }
+    Refusal { code, retry_after_ms: None, expected: None, leader: None, text: String::new(), alternates: Vec::new() }
 }

@@ -12,6 +12,7 @@ mod dial;
 #[cfg(test)]
 pub(crate) mod fake_server;
 mod looking;
+mod near;
 mod outbox;
 mod sync;
 #[cfg(test)]
@@ -26,7 +27,7 @@ use kith_wire::{
     client::{Answer, Edge, Event, Hello, Page, Pull, Refusal, Request, ToClient, ToEdge, Welcome},
     code::Code,
     hello::{CURRENT, Features},
-    id::{ChannelId, ClientSeq, ClusterId, Conn, DeviceId, RequestId, Seq, UserId},
+    id::{ChannelId, ClientSeq, ClusterId, Conn, DeviceId, NodeId, RequestId, Seq, UserId},
     limit::{SESSION_PULLS_MAX, SESSION_REQUESTS_MAX},
     log::Position,
     presence::PresenceView,
@@ -42,6 +43,7 @@ use self::{
 pub(crate) use self::{
     ask::{Reply, Tag, What},
     dial::Dial,
+    near::{Near, Want},
     outbox::Fate,
     sync::Show,
 };
@@ -72,7 +74,7 @@ pub(crate) struct PullId(u64);
 #[derive(Clone, Debug)]
 pub(crate) enum Output {
     /// The edge took the session.
-    Welcomed,
+    Welcomed(NodeId),
     /// Every row of the index that was known at the start is held.
     Reconciled,
     Show(Show),
@@ -126,6 +128,8 @@ pub(crate) struct Core {
     patience: Duration,
     beat_due: bool,
     discover_due: bool,
+    /// How far edges are.
+    measured: Vec<(NodeId, u32)>,
     reconciled: bool,
     rng: SmallRng,
 }
@@ -182,6 +186,7 @@ impl Core {
             patience: config.patience,
             beat_due: false,
             discover_due: false,
+            measured: Vec::new(),
             reconciled: false,
             rng: SmallRng::seed_from_u64(config.seed),
             config,
@@ -255,6 +260,11 @@ impl Core {
     /// Whether somebody sits before this device.
     pub(crate) fn handle_activity(&mut self, active: bool) {
         self.looking.handle_activity(active);
+    }
+    /// How far edges are; the ranking is asked for again.
+    pub(crate) fn handle_measured(&mut self, measured: Vec<(NodeId, u32)>) {
+        self.measured = measured;
+        self.discover_due = true;
     }
     /// A pull ended.
     pub(crate) fn handle_page(&mut self, now: Instant, id: PullId, page: Result<Page, Error>) {
@@ -415,7 +425,7 @@ impl Core {
         self.discover_due = true;
         self.sync.handle_connected(welcome.user_rev);
         self.looking.handle_connected();
-        self.outputs.push_back(Output::Welcomed);
+        self.outputs.push_back(Output::Welcomed(welcome.node));
         self.check_reconciled();
     }
     fn answer(&mut self, now: Instant, id: RequestId, answer: Result<Answer, Error>) {
@@ -484,7 +494,11 @@ impl Core {
             Event::Receipt { channel, user, read, delivered } => self.outputs.push_back(Output::Receipt { channel, user, read, delivered }),
             Event::Typing { channel, user } => self.outputs.push_back(Output::Typing { channel, user }),
             Event::Presence(views) => self.outputs.push_back(Output::Presence(views)),
-            Event::GoAway { after_ms } => self.outputs.push_back(Output::GoAway(Duration::from_millis(u64::from(after_ms)))),
+            Event::GoAway { after_ms } => {
+                // Where to, as things stand now.
+                self.discover_due = true;
+                self.outputs.push_back(Output::GoAway(Duration::from_millis(u64::from(after_ms))));
+            }
         }
     }
     fn step(&mut self, step: Step) {
@@ -504,7 +518,7 @@ impl Core {
     fn next_request(&mut self, now: Instant) -> Option<(Waiting, Request)> {
         if self.discover_due {
             self.discover_due = false;
-            return Some((Waiting::Discover, Request::Discover));
+            return Some((Waiting::Discover, Request::Discover { measured: self.measured.clone(), region: None }));
         }
         if self.requests.len() >= REQUESTS_MAX {
             return None;
@@ -546,7 +560,7 @@ fn backoff(min: Duration, max: Duration, attempts: u32, spread: f64) -> Duration
 }
 
 fn fault(text: &str) -> Refusal {
-    Refusal { code: Code::BadFrame, retry_after_ms: None, expected: None, leader: None, text: text.to_owned() }
+    Refusal { code: Code::BadFrame, retry_after_ms: None, expected: None, leader: None, text: text.to_owned(), alternates: Vec::new() }
 }
 
 /// Unanswered requests of one session, of the server's `SESSION_REQUESTS_MAX`: the rest waits here.

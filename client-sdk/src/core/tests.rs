@@ -442,7 +442,8 @@ fn a_silent_edge_is_given_up() {
 #[test]
 fn a_questions_time_ends_without_a_connection() {
     let mut world = World::new();
-    let tag = world.core.handle_ask(world.now, super::What::Request(Request::Discover), Duration::from_secs(3));
+    let tag =
+        world.core.handle_ask(world.now, super::What::Request(Request::Discover { measured: Vec::new(), region: None }), Duration::from_secs(3));
     let end = world.core.poll_timeout().expect("its end");
     assert_eq!(end, world.now + Duration::from_secs(3));
     world.core.handle_timeout(end);

@@ -162,6 +162,13 @@ async fn fetch(connection: quinn::Connection, request: BytesMut) -> Result<Page,
 
 /// What the end of a connection means: an edge closes with the number of its reason.
 fn lost(error: &ConnectionError) -> Error {
+    if let ConnectionError::ApplicationClosed(close) = error
+        && let Ok(ToClient::Bye(refusal)) = ToClient::decode(&close.reason)
+        && u64::from(refusal.code.number()) == close.error_code.into_inner()
+    {
+        // One that takes no session says where to go.
+        return Error::refused(refusal, None);
+    }
     let code = match error {
         ConnectionError::ApplicationClosed(close) => match u16::try_from(close.error_code.into_inner()).ok().map(Code::from_number) {
             Some(code) if code.number() >= 1_000 => code,

@@ -18,7 +18,7 @@ use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnord
 use kith_wire::{
     client::{Page, Request},
     code::{Code, Retry},
-    id::{ChannelId, ClientSeq},
+    id::{ChannelId, ClientSeq, NodeId},
     log::Position,
 };
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
@@ -31,7 +31,7 @@ use self::link::Link;
 use crate::{
     board::Boards,
     clock,
-    core::{Core, Dial, Fate, Output, PullId, Reply, Show, Tag, What},
+    core::{Core, Dial, Fate, Near, Output, PullId, Reply, Show, Tag, Want, What},
     endpoint::{Endpoint, Trust},
     error::Error,
     feed::{Event, Feed},
@@ -95,6 +95,8 @@ pub(crate) struct Parts {
     pub(crate) seed: u64,
 }
 
+/// Until a session has left for a nearer edge.
+const MOVE_WITHIN: Duration = Duration::from_secs(2);
 /// For a confirmation to be taken.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(5);
 
@@ -102,8 +104,10 @@ pub(crate) struct Driver {
     parts: Parts,
     phase: Phase,
     address: String,
-    /// When to leave the edge, at its wish.
+    /// When to leave the edge, at its wish or for a nearer one.
     leave_at: Option<Instant>,
+    near: Near,
+    measuring: Option<BoxFuture<'static, Vec<Measured>>>,
     why_token: TokenReason,
     auth_failures: u32,
     connect_failures: u32,
@@ -143,12 +147,16 @@ enum Phase {
     Up(Box<Link>),
 }
 
+/// An edge, and how far it is: `None` when it did not answer.
+type Measured = (NodeId, String, Option<Duration>);
+
 /// The one thing that happened.
 enum Happened {
     Command(Option<Command>),
     Dialed(Option<String>, Result<Link, Error>),
     Moved(Result<(), Error>),
     Pulled(PullId, Result<Page, Error>),
+    Measured(Vec<Measured>),
     Drained,
     Stirred,
     Time,
@@ -162,6 +170,8 @@ impl Driver {
             phase: Phase::Idle,
             address: String::new(),
             leave_at: None,
+            near: Near::default(),
+            measuring: None,
             why_token: TokenReason::First,
             auth_failures: 0,
             connect_failures: 0,
@@ -222,7 +232,7 @@ impl Driver {
             Phase::Down => Some(self.parts.dial.not_before().unwrap_or(now)),
             _ => None,
         };
-        let due = [self.parts.core.poll_timeout(), dial_at, self.leave_at].into_iter().flatten().min();
+        let due = [self.parts.core.poll_timeout(), dial_at, self.leave_at, self.near.poll_timeout()].into_iter().flatten().min();
         let phase = &mut self.phase;
         let io = async {
             match phase {
@@ -232,6 +242,13 @@ impl Driver {
                     Happened::Dialed(token, result)
                 }
                 Phase::Up(link) => Happened::Moved(link.poll().await),
+            }
+        };
+        let measuring = &mut self.measuring;
+        let measured = async {
+            match measuring {
+                Some(measuring) => measuring.await,
+                None => std::future::pending().await,
             }
         };
         let timer = async {
@@ -247,6 +264,7 @@ impl Driver {
             happened = io => happened,
             Some((id, page)) = self.pulls.next(), if !self.pulls.is_empty() => Happened::Pulled(id, page),
             command = commands.recv() => Happened::Command(command),
+            found = measured => Happened::Measured(found),
             () = self.parts.feed.drained.notified() => Happened::Drained,
             () = self.parts.screens.stirred.notified() => Happened::Stirred,
             () = timer => Happened::Time,
@@ -283,9 +301,12 @@ impl Driver {
             Happened::Pulled(id, page) => self.parts.core.handle_page(now, id, page),
             Happened::Stirred => self.parts.core.handle_wanted(self.parts.screens.wanted()),
             Happened::Drained => self.parts.core.handle_paused(self.parts.feed.is_full()),
+            Happened::Measured(found) => self.measured(now, found),
             Happened::Time => {}
         }
         self.parts.core.handle_timeout(now);
+        self.near.handle_timeout(now);
+        self.approach(now);
         if self.leave_at.is_some_and(|at| at <= now) {
             let mut error = Error::new(Code::Draining, Code::Draining.text());
             error.retry_after = Some(Duration::ZERO);
@@ -348,6 +369,8 @@ impl Driver {
                 }
                 self.life = Life::Leaving { waiting: vec![done], was_idle: matches!(before, Phase::Idle) };
                 self.leave_at = None;
+                self.measuring = None;
+                self.near.handle_disconnected();
                 self.pulls.clear();
                 self.parts.core.handle_disconnected();
                 self.parts.status.send_replace(Status::Suspended);
@@ -433,7 +456,8 @@ impl Driver {
         let mut lost = None;
         while let Some(output) = self.parts.core.poll_output() {
             match output {
-                Output::Welcomed => {
+                Output::Welcomed(node) => {
+                    self.near.handle_welcomed(node, &self.address);
                     self.auth_failures = 0;
                     self.parts.dial.handle_connected(&self.address);
                     self.parts.status.send_replace(Status::Syncing);
@@ -481,8 +505,12 @@ impl Driver {
                         state.send_replace(end);
                     }
                 }
-                Output::Edges(edges) => self.parts.dial.learn(edges.into_iter().map(|edge| edge.address)),
-                Output::GoAway(after) => self.leave_at = Some(now + after.mul_f64(self.rng.random::<f64>())),
+                Output::Edges(edges) => {
+                    self.near.handle_edges(now, self.rng.random(), &edges);
+                    self.parts.dial.rank(edges.into_iter().map(|edge| edge.address));
+                }
+                // The edge has spread its sessions over the time.
+                Output::GoAway(after) => self.leave_at = Some(now + after.mul_f64(1.0 - self.rng.random::<f64>() / 10.0)),
                 Output::Lost(error) => lost = lost.or(Some(error)),
             }
         }
@@ -494,7 +522,40 @@ impl Driver {
             let is_full = self.parts.feed.publish(events);
             self.parts.core.handle_paused(is_full);
         }
+        self.approach(now);
         lost.map_or(Ok(()), |error| self.down(now, error))
+    }
+
+    fn measured(&mut self, now: Instant, found: Vec<Measured>) {
+        self.measuring = None;
+        for (_, address, _) in found.iter().filter(|(.., rtt)| rtt.is_some()) {
+            self.parts.dial.forgive(address);
+        }
+        let ms = |rtt: Duration| u32::try_from(rtt.as_millis()).unwrap_or(u32::MAX);
+        let found: Vec<_> = found.into_iter().map(|(node, _, rtt)| (node, rtt.map(ms))).collect();
+        self.near.handle_measured(now, self.rng.random(), &found);
+    }
+    /// Does what it takes to be near.
+    fn approach(&mut self, now: Instant) {
+        while let Some(want) = self.near.poll_want() {
+            match want {
+                Want::Ask(measured) => self.parts.core.handle_measured(measured),
+                Want::Measure { edges, newer_than } => {
+                    let endpoint = self.parts.endpoint.clone();
+                    self.measuring = Some(Box::pin(async move {
+                        let (nodes, addresses): (Vec<NodeId>, Vec<String>) = edges.into_iter().unzip();
+                        let rtts = endpoint.measure(&addresses, newer_than).await;
+                        nodes.into_iter().zip(addresses).zip(rtts).map(|((node, address), rtt)| (node, address, rtt)).collect()
+                    }));
+                }
+                Want::Move(address) => {
+                    tracing::debug!(from = %self.address, to = %address, "moving to a nearer edge");
+                    self.parts.dial.forgive(&address);
+                    let leave_at = now + MOVE_WITHIN.mul_f64(self.rng.random::<f64>());
+                    self.leave_at = Some(self.leave_at.map_or(leave_at, |at| at.min(leave_at)));
+                }
+            }
+        }
     }
 
     /// The connection is gone, or never came. An error: the client can't go on.
@@ -506,6 +567,8 @@ impl Driver {
             Phase::Up(link) => link.close(),
         }
         self.leave_at = None;
+        self.measuring = None;
+        self.near.handle_disconnected();
         self.pulls.clear();
         self.parts.core.handle_disconnected();
         if matches!(error.code, Code::Replaced | Code::Revoked | Code::LoginNeeded | Code::VersionMismatch | Code::WrongCluster) {
@@ -520,7 +583,7 @@ impl Driver {
             }
         }
         tracing::debug!(%error, edge = %self.address, "the session ended, will resume");
-        self.parts.dial.handle_failed(now, self.rng.random(), &self.address, error.retry_after);
+        self.parts.dial.handle_failed(now, self.rng.random(), &self.address, error.retry_after, error.elsewhere);
         let next_try = Some(self.parts.dial.not_before().unwrap_or(now));
         self.parts.connection.send_replace(Connection { edge: self.address.clone(), next_try });
         self.parts.status.send_replace(Status::Offline);

@@ -112,7 +112,14 @@ async fn session(connection: quinn::Connection, server: Arc<Mutex<Server>>, mut 
             if matches!(frame, ToEdge::Hello(_))
                 && let Some(code) = refuse.lock().expect("no panic").pop()
             {
-                out.push(ToClient::Bye(Refusal { code, retry_after_ms: None, expected: None, leader: None, text: String::new() }));
+                out.push(ToClient::Bye(Refusal {
+                    code,
+                    retry_after_ms: None,
+                    expected: None,
+                    leader: None,
+                    text: String::new(),
+                    alternates: Vec::new(),
+                }));
             } else {
                 server.lock().expect("no panic").handle(frame, Faults::default());
             }

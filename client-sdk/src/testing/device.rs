@@ -122,7 +122,7 @@ impl Device {
             }
             while let Some(output) = self.core.poll_output() {
                 match output {
-                    Output::Welcomed => does.push_back(Does::Welcomed),
+                    Output::Welcomed(_) => does.push_back(Does::Welcomed),
                     Output::Reconciled => does.push_back(Does::Reconciled),
                     Output::Show(Show::Records(channel, records)) => does.push_back(Does::Show(channel, records)),
                     Output::Lost(error) => does.push_back(Does::Lost(error.code)),
@@ -171,4 +171,9 @@ impl Device {
         let DeviceOptions { identity, backfill, heartbeat, patience, seed } = options.clone();
         Core::new(Config { identity, cluster: None, backfill, heartbeat, patience, seed }, store.snapshot(), now)
     }
+}
+
+/// What an answer to a probe names.
+pub fn echo(bytes: &[u8]) -> Option<[u8; 16]> {
+    crate::probe::parse_echo(bytes)
 }

@@ -14,7 +14,7 @@ mod tests;
 mod town;
 
 pub use self::{
-    device::{Device, DeviceOptions, Does, Pulls},
+    device::{Device, DeviceOptions, Does, Pulls, echo},
     fake_server::FakeServer,
     town::{Fault, WriteStep},
 };

@@ -164,7 +164,7 @@ impl Town {
         let is_write = matches!(request, Request::Send(_) | Request::ChangeMembers(_) | Request::Act(_));
         self.reached(WriteStep::Arrived, is_write);
         // What the SDK asks by itself is no prey for a script.
-        let fault = if matches!(request, Request::Discover | Request::Delivered { .. }) { None } else { self.faults.pop_front() };
+        let fault = if matches!(request, Request::Discover { .. } | Request::Delivered { .. }) { None } else { self.faults.pop_front() };
         if fault == Some(Fault::LoseRequest) {
             return After::Ends;
         }
@@ -213,7 +213,7 @@ impl Town {
             }
             _ if refused.is_some() => Err(refused.unwrap_or_else(|| refusal(Code::Internal))),
             Request::Void { channel, device, client_seq, .. } => self.void(channel, device, client_seq),
-            Request::Discover => Ok(Answer::Edges(Vec::new())),
+            Request::Discover { .. } => Ok(Answer::Edges(Vec::new())),
             Request::FindUser { name } => {
                 let found = self.names.iter().filter(|(_, known)| **known == name).map(|(user, name)| UserView { user: *user, name: name.clone() });
                 let users: Vec<_> = found.collect();
@@ -488,5 +488,5 @@ impl Conversation {
 }
 
 fn refusal(code: Code) -> Refusal {
-    Refusal { code, retry_after_ms: None, expected: None, leader: None, text: String::new() }
+    Refusal { code, retry_after_ms: None, expected: None, leader: None, text: String::new(), alternates: Vec::new() }
 }

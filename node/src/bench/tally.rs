@@ -193,7 +193,7 @@ fn lost(acks: &[(Seq, u64)], log: &BTreeMap<Seq, u64>) -> u64 {
 /// The stamps of the log's texts, by seq.
 async fn read(session: &mut Session, channel: ChannelId, first: Seq, last: Seq) -> Result<BTreeMap<Seq, u64>, BenchError> {
     // The session may have been told many things meanwhile, which its stream must be rid of.
-    ask(session, 1, Request::Discover).await?;
+    ask(session, 1, Request::Discover { measured: Vec::new(), region: None }).await?;
     let (mut found, mut from) = (BTreeMap::new(), first);
     while from <= last {
         let page = match session.pull(&history(channel, from, last)).await? {

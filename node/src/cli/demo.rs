@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::failure::{Exit, Failure};
 use crate::demo::{
     chaos::{Chaos, Whom},
+    regions::WorldReport,
     report::{MemoryOfNode, Report},
     run::{DemoError, End, Options, Replay, Voice, run as run_demo},
 };
@@ -21,6 +22,9 @@ pub(super) struct Args {
     /// Nodes, spread over three zones
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=99))]
     nodes: u64,
+    /// Regions, far from each other; in each as many nodes and groups. Says for people of each where they were let in
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "replay", value_parser = clap::value_parser!(u8).range(1..=16))]
+    regions: u8,
     /// Raft groups that hold conversations; one for each node unless given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     groups: Option<u32>,
@@ -64,7 +68,9 @@ pub(super) async fn run(args: Args, stop: CancellationToken) -> Result<Exit, Fai
         data: args.data,
         nodes,
         groups: args.groups.unwrap_or_else(|| u32::try_from(nodes).unwrap_or(u32::MAX)),
-        stay: args.stay || args.replay.is_none(),
+        regions: args.regions,
+        // Who reads the result as JSON waits for its end.
+        stay: args.stay || (args.replay.is_none() && !(args.regions > 1 && args.json)),
         replay: args.replay.map(|file| Replay { file, limit: args.limit.and_then(|limit| usize::try_from(limit).ok()), rate: args.rate }),
         chaos,
     };
@@ -100,6 +106,17 @@ impl Voice for Screen {
             eprintln!("{line}");
         } else {
             println!("{line}");
+        }
+    }
+    fn world(&self, report: &WorldReport) {
+        if self.json {
+            eprintln!("{}", report.table());
+            match serde_json::to_string(report) {
+                Ok(line) => println!("{line}"),
+                Err(error) => eprintln!("error: the report cannot be written: {error}"),
+            }
+        } else {
+            println!("{}", report.table());
         }
     }
     fn report(&self, report: &Report, memory: &[MemoryOfNode], is_good: bool) {

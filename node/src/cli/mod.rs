@@ -17,6 +17,7 @@ mod debug;
 mod demo;
 mod desk;
 mod device;
+mod discover;
 mod doctor;
 mod export;
 mod failure;
@@ -101,6 +102,7 @@ enum Verb {
     Search(search::Args),
     Chat(chat::Args),
     Status(status::Args),
+    Discover(discover::Args),
     Check(check::Args),
     Cluster(make::Args),
     Config(config::Args),
@@ -191,6 +193,7 @@ impl Cli {
             Verb::Search(args) => Some(args.cluster.clone()),
             Verb::Chat(args) => Some(args.cluster.clone()),
             Verb::Status(args) => Some(args.cluster.clone()),
+            Verb::Discover(args) => Some(args.cluster.clone()),
             Verb::Node(args) => Some(args.cluster.clone()),
             Verb::Layout(args) => Some(args.cluster.clone()),
         }
@@ -243,6 +246,7 @@ impl Verb {
             Self::Search(args) => until(stop, search::run(args)).await,
             Self::Chat(args) => Box::pin(chat::run(args, stop)).await,
             Self::Status(args) => until(stop, status::run(args)).await,
+            Self::Discover(args) => until(stop, discover::run(args)).await,
             Self::Node(args) => until(stop, node::run(args)).await,
             Self::Layout(args) => until(stop, layout::run(args)).await,
         }

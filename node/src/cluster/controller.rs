@@ -142,7 +142,7 @@ impl Controller {
             (!known).then(|| NodeRow { store: Some(store), boot, ..row.clone() })
         };
         let nodes: Vec<NodeRow> = map.nodes.values().filter_map(news).take(limit::MAP_CHANGE_ROWS_MAX).collect();
-        (!nodes.is_empty()).then(|| Command::ChangeMap { at: map.epoch, nodes, groups: Vec::new() })
+        (!nodes.is_empty()).then(|| Command::ChangeMap { at: map.epoch, nodes, groups: Vec::new(), moves: Vec::new() })
     }
 
     /// Runs while this node leads a group of data: takes the buckets that the map gives it.

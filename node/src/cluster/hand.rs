@@ -132,7 +132,7 @@ impl Hand {
         if !map.nodes.keys().all(is_there) {
             self.restless = now;
         }
-        let first = *self.first.get_or_insert(row.preference.first().copied().unwrap_or(me));
+        let first = *self.first.get_or_insert_with(|| row.preference.first().copied().unwrap_or(me));
         if self.rests_until.is_some_and(|until| now < until) {
             return false;
         }

@@ -29,6 +29,8 @@ pub struct OwnLoad {
     pub(crate) drain: Drain,
     /// Where its data lies.
     pub(crate) data: PathBuf,
+    /// How many it can hold.
+    pub(crate) sessions_max: u64,
     /// Set once, when the part that knows it is there.
     pub(crate) sessions: Arc<OnceLock<SessionCount>>,
 }

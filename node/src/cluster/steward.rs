@@ -10,6 +10,7 @@ use kith_machine::{meta, reply::Reply};
 use kith_raft::GroupHandle;
 use kith_wire::{
     id::{GroupId, MapEpoch},
+    layout::LayoutMove,
     limit,
     log::{ClusterMap, Command, GroupRow, NodeRow},
 };
@@ -79,7 +80,7 @@ impl Steward {
                 continue;
             }
             let groups = step.groups.len() as u64;
-            match change(&meta, map.epoch, step.nodes.clone(), step.groups).await {
+            match change(&meta, map.epoch, (step.nodes.clone(), step.groups, &step.moves)).await {
                 Ok(_) => {
                     for node in &step.nodes {
                         tracing::info!(node = %node.node, state = ?node.state, "cluster.steward: a node is empty and has left");
@@ -88,7 +89,7 @@ impl Steward {
                         tracing::info!(group = %line.group, what = line.what, why = line.why, bytes = line.bytes, "cluster.steward");
                     }
                     self.metrics.moves.inc_by(groups);
-                    self.survey.note_moved(step.moves, step.rest);
+                    self.survey.note_moved(step.rest);
                 }
                 Err(error) => tracing::debug!(cause = %error, "cluster.steward: not changed; it is planned anew"),
             }
@@ -125,15 +126,22 @@ pub(crate) enum ChangeError {
     Propose(#[from] kith_raft::ProposeError),
 }
 
-/// Logs a change of nodes and groups, in pieces where it is large; of what somebody else changed meanwhile the rows' own epochs refuse what is
-/// left. Gives the version of the map then.
-pub(crate) async fn change(meta: &GroupHandle, at: MapEpoch, mut nodes: Vec<NodeRow>, mut groups: Vec<GroupRow>) -> Result<MapEpoch, ChangeError> {
+/// Logs a change of nodes and groups, with what of it is moved and why, in pieces where it is large; of what somebody else changed meanwhile the
+/// rows' own epochs refuse what is left. Gives the version of the map then.
+pub(crate) async fn change(
+    meta: &GroupHandle,
+    at: MapEpoch,
+    (mut nodes, mut groups, moves): (Vec<NodeRow>, Vec<GroupRow>, &[LayoutMove]),
+) -> Result<MapEpoch, ChangeError> {
     let mut at = at;
+    // More would not be kept.
+    let mut moves: Vec<LayoutMove> = moves[moves.len().saturating_sub(limit::MOVES_KEPT)..].iter().map(kept).collect();
     while !nodes.is_empty() || !groups.is_empty() {
         let some_nodes: Vec<_> = nodes.drain(..nodes.len().min(limit::MAP_CHANGE_ROWS_MAX)).collect();
         let room = limit::MAP_CHANGE_ROWS_MAX - some_nodes.len();
         let some_groups: Vec<_> = groups.drain(..groups.len().min(room)).collect();
-        match meta.propose(kith_machine::item(Command::ChangeMap { at, nodes: some_nodes, groups: some_groups })).await? {
+        let moves = std::mem::take(&mut moves);
+        match meta.propose(kith_machine::item(Command::ChangeMap { at, nodes: some_nodes, groups: some_groups, moves })).await? {
             Reply::Done => {}
             Reply::Rejected(code) => return Err(ChangeError::Rejected(code)),
             _ => return Err(ChangeError::Rejected(kith_wire::code::Code::Internal)),
@@ -142,6 +150,12 @@ pub(crate) async fn change(meta: &GroupHandle, at: MapEpoch, mut nodes: Vec<Node
         at = read(meta).map_or(at, |map| map.epoch);
     }
     Ok(at)
+}
+
+/// As the map keeps it.
+fn kept(one: &LayoutMove) -> LayoutMove {
+    let cut = |text: &str| text[..text.floor_char_boundary(limit::MOVE_TEXT_BYTES_MAX)].to_owned();
+    LayoutMove { what: cut(&one.what), why: cut(&one.why), ..*one }
 }
 
 /// The map as this replica's rows have it, empty before the cluster is made; `None` when they cannot be read now.

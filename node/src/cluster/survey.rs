@@ -2,11 +2,11 @@
 //!
 //! In: the [`NodeLoad`] of every node, asked for every few seconds. Out: a [`Layout`] for the planner, the members that each group really has.
 //! Invariants: a node is silent only if it does not answer and at least two others, or all, do not hear it; a group of which no leader tells is not
-//! touched. Soft state: a new leader of the meta group asks anew. Bounds: one entry for each node and group, [`MOVED_MAX`] lines of what was moved.
-//! Not here: what is to be done (`steer`), who does it (`steward`).
+//! touched. Soft state: a new leader of the meta group asks anew. Bounds: one entry for each node and group.
+//! Not here: what is to be done (`steer`), who does it (`steward`), what was moved and why (the map keeps it).
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -15,7 +15,7 @@ use futures_util::future::join_all;
 use kith_machine::meta::layout::{DOWN_AFTER_MS, Layout};
 use kith_wire::{
     id::{GroupId, NodeId, Timestamp},
-    layout::{LayoutMove, LedGroup, NodeLoad},
+    layout::{LedGroup, NodeLoad},
     log::{ClusterMap, NodeState},
     peer::{Ask, Told},
 };
@@ -23,8 +23,6 @@ use kith_wire::{
 use super::load::OwnLoad;
 use crate::clock::{Instant, SharedClock};
 
-/// Lines of what was moved that are kept.
-pub const MOVED_MAX: usize = 100;
 /// For a node to tell.
 const ASK_MAX: Duration = Duration::from_secs(2);
 /// What a group is taken to do besides what it is seen to do: idle ones are spread by their number.
@@ -49,7 +47,6 @@ struct Known {
     groups: BTreeMap<GroupId, (NodeId, LedGroup)>,
     rates: BTreeMap<GroupId, Rate>,
     moved_at: BTreeMap<GroupId, Timestamp>,
-    moved: VecDeque<LayoutMove>,
     restless: Option<Instant>,
 }
 
@@ -163,20 +160,10 @@ impl Survey {
         known.restless.map_or(Duration::ZERO, |at| self.clock.instant().duration_since(at))
     }
 
-    /// Something was begun.
-    pub(crate) fn note_moved(&self, lines: Vec<LayoutMove>, rest: impl IntoIterator<Item = GroupId>) {
+    /// Something was begun with these groups.
+    pub(crate) fn note_moved(&self, groups: impl IntoIterator<Item = GroupId>) {
         let now = self.clock.now();
-        let mut known = self.known();
-        known.moved_at.extend(rest.into_iter().map(|group| (group, now)));
-        for line in lines {
-            known.moved.push_front(line);
-        }
-        known.moved.truncate(MOVED_MAX);
-    }
-
-    /// What the cluster moved by itself, newest first.
-    pub fn moved(&self) -> Vec<LayoutMove> {
-        self.known().moved.iter().cloned().collect()
+        self.known().moved_at.extend(groups.into_iter().map(|group| (group, now)));
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -192,8 +179,7 @@ impl Known {
             let (group, entries) = (*group, led.entries);
             let rate = self.rates.entry(group).or_insert(Rate { at: now, entries, per_s: 0 });
             let ms = u64::try_from(now.duration_since(rate.at).as_millis()).unwrap_or(u64::MAX);
-            if ms > 0 {
-                let seen = entries.saturating_sub(rate.entries).saturating_mul(1_000_000) / ms;
+            if let Some(seen) = entries.saturating_sub(rate.entries).saturating_mul(1_000_000).checked_div(ms) {
                 *rate = Rate { at: now, entries, per_s: (rate.per_s * KEPT + seen) / (KEPT + 1) };
             }
         }
@@ -221,7 +207,7 @@ fn silences(map: &ClusterMap, loads: &BTreeMap<NodeId, NodeLoad>) -> BTreeMap<No
         let mut said: Vec<u64> = said.collect();
         said.sort_unstable_by_key(|ms| std::cmp::Reverse(*ms));
         if said.len() >= 2 || (!said.is_empty() && said.len() == loads.len()) {
-            silent.insert(row.node, said.get(1).or(said.first()).copied().unwrap_or(0));
+            silent.insert(row.node, said.get(1).or_else(|| said.first()).copied().unwrap_or(0));
         }
     }
     silent

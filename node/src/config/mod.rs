@@ -24,6 +24,7 @@ pub use origin::{Origin, Setting};
 use crate::{
     auth::{issuer::IssuerConfig, reset::ResetConfig},
     cluster::NodeSpec,
+    peer::delay::Distances,
 };
 
 /// All settings of a node.
@@ -61,6 +62,25 @@ pub struct Config {
     /// Pushes to devices that are away.
     #[serde(default)]
     pub push: kith_push::Settings,
+    /// For demonstrations.
+    #[serde(default)]
+    pub demo: DemoConfig,
+}
+
+/// `[demo]`: for demonstrations on one machine only.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DemoConfig {
+    /// How far regions are made to be from this node: milliseconds there and back, by number of the region. The third part of a loopback address is
+    /// its region: nodes are at 127.0.R.*, clients at 127.1.R.*. Default: nobody is far.
+    pub regions_ms: Vec<u64>,
+}
+
+impl DemoConfig {
+    /// As the node's socket takes it.
+    pub fn distances(&self) -> Distances {
+        Distances(self.regions_ms.iter().copied().map(Duration::from_millis).collect())
+    }
 }
 
 /// `[node]`

@@ -7,6 +7,7 @@
 pub mod chaos;
 pub mod driver;
 pub mod nodes;
+pub mod regions;
 pub mod replay;
 pub mod report;
 pub mod run;

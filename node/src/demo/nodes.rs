@@ -24,6 +24,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
+use super::regions::{distances, node_address};
 use crate::cluster::{ClusterFiles, ClusterSpec, NodeSpec, bootstrap, bootstrap::BootstrapError, files::FilesError};
 use crate::usage::resident_bytes;
 
@@ -97,10 +98,24 @@ impl Nodes {
     /// # Errors
     /// There are no free ports, or the folder cannot be written or read.
     pub fn prepare(folder: &Path, nodes: usize, groups: u32) -> Result<Self, NodesError> {
+        Self::prepare_in(folder, nodes, groups, 1)
+    }
+
+    /// As [`Nodes::prepare`]; with several regions there are so many nodes and groups in each of them, and they are far from each other.
+    ///
+    /// # Errors
+    /// As [`Nodes::prepare`].
+    pub fn prepare_in(folder: &Path, nodes: usize, groups: u32, regions: u8) -> Result<Self, NodesError> {
         let shared = folder.join("cluster");
         if !shared.join("cluster.toml").exists() {
-            let nodes = specs(nodes).map_err(|source| NodesError::Io { what: "looking for free ports".into(), source })?;
-            bootstrap(folder, &ClusterSpec { groups, nodes })?;
+            let specs = specs(nodes, regions).map_err(|source| NodesError::Io { what: "looking for free ports".into(), source })?;
+            bootstrap(folder, &ClusterSpec { groups, nodes: specs.clone() })?;
+            for spec in specs.iter().filter(|_| regions > 1) {
+                let path = folder.join(format!("node-{}/node.toml", spec.id));
+                let far = format!("\n[demo]\nregions_ms = {:?}\n", distances(spec.region, regions));
+                let written = fs::read_to_string(&path).and_then(|text| fs::write(&path, text + &far));
+                written.map_err(|source| NodesError::Io { what: format!("writing {}", path.display()), source })?;
+            }
         }
         let spec = ClusterFiles::load(&shared)?.spec;
         let binary = std::env::current_exe().map_err(|source| NodesError::Io { what: "finding this program's own file".into(), source })?;
@@ -265,22 +280,25 @@ impl Nodes {
     }
 }
 
-/// Nodes on loopback with free ports, in three zones by turns.
-fn specs(nodes: usize) -> io::Result<Vec<NodeSpec>> {
+/// Nodes on loopback with free ports: so many in each region, in three zones by turns.
+fn specs(nodes: usize, regions: u8) -> io::Result<Vec<NodeSpec>> {
     const ZONES: [&str; 3] = ["a", "b", "c"];
     let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
     // All are held until all are drawn, so that none is drawn twice.
     let mut held = Vec::new();
-    for _ in 0..nodes {
-        held.push((client_port(any)?, TcpListener::bind(any)?));
+    for region in 0..regions.max(1) {
+        for at in 0..nodes {
+            let address = if regions > 1 { node_address(region, u8::try_from(at + 1).unwrap_or(u8::MAX)) } else { any.ip() };
+            held.push((client_port((address, 0).into())?, TcpListener::bind(any)?));
+        }
     }
     let spec = |(at, ((quic, _), http)): (usize, &((UdpSocket, TcpListener), TcpListener))| {
         Ok(NodeSpec {
             id: at as u64 + 1,
             address: quic.local_addr()?.to_string(),
             http: http.local_addr()?.to_string(),
-            region: 0,
-            zone: ZONES[at % ZONES.len()].to_owned(),
+            region: u8::try_from(at / nodes.max(1)).unwrap_or_default(),
+            zone: ZONES[at % nodes.max(1) % ZONES.len()].to_owned(),
             host: String::new(),
         })
     };
@@ -321,9 +339,15 @@ mod tests {
 
     #[test]
     fn nodes_get_different_ports_and_three_zones() {
-        let nodes = specs(5).unwrap();
+        let nodes = specs(5, 1).unwrap();
         assert_eq!(nodes.iter().map(|node| node.zone.as_str()).collect::<Vec<_>>(), ["a", "b", "c", "a", "b"]);
         assert_eq!(nodes.iter().map(|node| &node.address).collect::<HashSet<_>>().len(), 5);
         assert_eq!(nodes.iter().map(|node| node.id).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+        let nodes = specs(2, 3).unwrap();
+        assert_eq!(
+            nodes.iter().map(|node| (node.region, node.zone.as_str())).collect::<Vec<_>>(),
+            [(0, "a"), (0, "b"), (1, "a"), (1, "b"), (2, "a"), (2, "b")]
+        );
+        assert!(nodes[3].address.starts_with("127.0.1.2:"), "{nodes:?}");
     }
 }

@@ -22,6 +22,7 @@ use super::{
     chaos::{Chaos, Kill, resume_max},
     driver::{Driver, Played, Progress},
     nodes::{Nodes, NodesError},
+    regions::{self, WorldReport},
     replay::{Plan, ReplayError},
     report::{MemoryOfNode, Report},
 };
@@ -43,6 +44,8 @@ pub struct Options {
     pub nodes: usize,
     /// How many Raft groups hold conversations.
     pub groups: u32,
+    /// How many regions, each with as many nodes and groups.
+    pub regions: u8,
     /// What to replay.
     pub replay: Option<Replay>,
     /// Whom to kill meanwhile.
@@ -68,6 +71,8 @@ pub trait Voice: Send + Sync {
     fn say(&self, line: &str);
     /// The result of a replay.
     fn report(&self, report: &Report, memory: &[MemoryOfNode], is_good: bool);
+    /// Where people of several regions were let in.
+    fn world(&self, report: &WorldReport);
 }
 
 /// How a run ended.
@@ -111,7 +116,7 @@ pub async fn run(options: Options, voice: Arc<dyn Voice>, stop: CancellationToke
         None => None,
     };
     let folder = Folder::make(options.data.as_deref()).map_err(DemoError::Folder)?;
-    let nodes = Nodes::prepare(folder.path(), options.nodes, options.groups)?;
+    let nodes = Nodes::prepare_in(folder.path(), options.nodes, options.groups, options.regions)?;
     let end = tokio::select! {
         biased;
         () = stop.cancelled() => Ok(End::Interrupted),
@@ -132,6 +137,17 @@ async fn work(
     voice.say(&format!("starting {} nodes in {} ...", nodes.spec().nodes.len(), folder.path().display()));
     nodes.start_all().await?;
     let mut end = End::Good;
+    if options.regions > 1 {
+        voice.say("people of all regions begin at some node ...");
+        let report = regions::play(&Operator::open(folder.path())?, nodes).await?;
+        voice.world(&report);
+        if !report.is_good() {
+            end = End::Faulty;
+        }
+        if !options.stay {
+            return Ok(end);
+        }
+    }
     if let (Some(plan), Some(replay)) = (plan, &options.replay) {
         let (report, memory, is_good) = play(options, replay, plan, folder, nodes, &voice).await?;
         voice.report(&report, &memory, is_good);

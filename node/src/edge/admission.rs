@@ -31,12 +31,23 @@ pub struct AdmissionOptions {
     pub burst: u32,
     /// Attempts of one address a second, for long. Default 100.
     pub per_second: u32,
+    /// Attempts a second that a node which holds all its clients lets in to say where to go, and so many in one go; the others are refused
+    /// before the handshake. Default 50.
+    pub told_per_second: u32,
     /// Whether this machine's own addresses are counted too. Default no: demo, tests and proxies come from there.
     pub count_loopback: bool,
 }
 impl Default for AdmissionOptions {
     fn default() -> Self {
-        Self { handshakes_soft: 256, handshakes_max: 2_048, connections_max: 100_000, burst: 1_000, per_second: 100, count_loopback: false }
+        Self {
+            handshakes_soft: 256,
+            handshakes_max: 2_048,
+            connections_max: 100_000,
+            burst: 1_000,
+            per_second: 100,
+            told_per_second: 50,
+            count_loopback: false,
+        }
     }
 }
 
@@ -60,6 +71,7 @@ pub struct Admission {
     handshakes: AtomicUsize,
     connections: AtomicUsize,
     attempts: Rates,
+    told: Rates,
     metrics: Arc<EdgeMetrics>,
 }
 
@@ -67,10 +79,12 @@ impl Admission {
     /// Nobody is in.
     pub fn new(options: AdmissionOptions, metrics: Arc<EdgeMetrics>) -> Self {
         let attempts = Rates::new(Rate { burst: options.burst, per_second: f64::from(options.per_second.max(1)) });
-        Self { options, handshakes: AtomicUsize::new(0), connections: AtomicUsize::new(0), attempts, metrics }
+        let told = options.told_per_second.max(1);
+        let told = Rates::new(Rate { burst: told, per_second: f64::from(told) });
+        Self { options, handshakes: AtomicUsize::new(0), connections: AtomicUsize::new(0), attempts, told, metrics }
     }
-    /// Decides over an attempt from this address. `proven`: it has shown that it receives what is sent there.
-    pub fn admit(self: &Arc<Self>, from: IpAddr, proven: bool, now: Instant) -> Decision {
+    /// Decides over an attempt from this address. `proven`: it has shown that it receives what is sent there; `is_peer`: a node may come from there.
+    pub fn admit(self: &Arc<Self>, from: IpAddr, proven: bool, is_peer: bool, now: Instant) -> Decision {
         let in_flight = self.handshakes.load(Ordering::Relaxed);
         if !proven && in_flight >= self.options.handshakes_soft {
             self.metrics.reject(EdgeReject::Retry);
@@ -81,7 +95,11 @@ impl Admission {
             self.metrics.reject(EdgeReject::Address);
             return Decision::Refuse;
         }
-        // A node that holds all its clients still shakes hands: with its peers, and with the next client, to tell it so.
+        // A node that holds all its clients still shakes hands: with its peers, and with some of the clients, to tell them where to go.
+        if !is_peer && self.connections.load(Ordering::Relaxed) >= self.options.connections_max && self.told.take(0, now).is_err() {
+            self.metrics.reject(EdgeReject::Crowd);
+            return Decision::Refuse;
+        }
         if in_flight >= self.options.handshakes_max {
             self.metrics.reject(EdgeReject::Full);
             return Decision::Refuse;
@@ -140,7 +158,7 @@ mod tests {
     fn an_address_has_its_burst_and_then_its_rate() {
         let now = Instant::now();
         let admission = admission(AdmissionOptions { burst: 3, per_second: 2, ..AdmissionOptions::default() });
-        let accepted = |from, at| matches!(admission.admit(from, true, at), Decision::Accept(_));
+        let accepted = |from, at| matches!(admission.admit(from, true, false, at), Decision::Accept(_));
         assert_eq!((0..5).filter(|_| accepted(ip(1), now)).count(), 3);
         assert!(accepted(ip(2), now), "another address has its own");
         assert_eq!((0..5).filter(|_| accepted(ip(1), now + Duration::from_secs(1))).count(), 2);
@@ -150,12 +168,12 @@ mod tests {
     fn beyond_the_soft_limit_an_address_must_be_proven_and_beyond_the_hard_one_nobody_gets_in() {
         let now = Instant::now();
         let admission = admission(AdmissionOptions { handshakes_soft: 1, handshakes_max: 2, ..AdmissionOptions::default() });
-        let Decision::Accept(first) = admission.admit(ip(1), false, now) else { panic!("the first is let in") };
-        assert!(matches!(admission.admit(ip(2), false, now), Decision::Retry));
-        let Decision::Accept(_second) = admission.admit(ip(2), true, now) else { panic!("a proven one is let in") };
-        assert!(matches!(admission.admit(ip(3), true, now), Decision::Refuse));
+        let Decision::Accept(first) = admission.admit(ip(1), false, false, now) else { panic!("the first is let in") };
+        assert!(matches!(admission.admit(ip(2), false, false, now), Decision::Retry));
+        let Decision::Accept(_second) = admission.admit(ip(2), true, false, now) else { panic!("a proven one is let in") };
+        assert!(matches!(admission.admit(ip(3), true, false, now), Decision::Refuse));
         drop(first);
-        assert!(matches!(admission.admit(ip(3), true, now), Decision::Accept(_)));
+        assert!(matches!(admission.admit(ip(3), true, false, now), Decision::Accept(_)));
     }
 
     #[test]
@@ -169,9 +187,15 @@ mod tests {
     }
 
     #[test]
-    fn node_that_holds_all_its_clients_still_shakes_hands_with_its_peers() {
-        let admission = admission(AdmissionOptions { connections_max: 1, ..AdmissionOptions::default() });
-        let _slot = admission.take_slot().unwrap();
-        assert!(matches!(admission.admit(ip(1), true, Instant::now()), Decision::Accept(_)));
+    fn full_node_shakes_hands_with_its_peers_and_tells_some_clients_where_to_go() {
+        let now = Instant::now();
+        let admission = admission(AdmissionOptions { connections_max: 1, told_per_second: 2, ..AdmissionOptions::default() });
+        let slot = admission.take_slot().unwrap();
+        let admitted = |is_peer, at| matches!(admission.admit(ip(1), true, is_peer, at), Decision::Accept(_));
+        assert_eq!((0..5).filter(|_| admitted(false, now)).count(), 2);
+        assert!((0..5).all(|_| admitted(true, now)));
+        assert!(admitted(false, now + Duration::from_secs(1)));
+        drop(slot);
+        assert!((0..5).all(|_| admitted(false, now)), "there is room again");
     }
 }

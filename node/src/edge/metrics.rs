@@ -26,6 +26,8 @@ pub enum EdgeReject {
     Address,
     /// All places are taken.
     Full,
+    /// All places are taken, and many others were told so lately.
+    Crowd,
 }
 
 /// Label of [`EdgeMetrics::rejects`].
@@ -42,7 +44,7 @@ impl EdgeMetrics {
     }
     /// Puts all into a registry, as `kith_edge_*`.
     pub fn register(&self, registry: &mut Registry) {
-        for reason in [EdgeReject::Retry, EdgeReject::Address, EdgeReject::Full] {
+        for reason in [EdgeReject::Retry, EdgeReject::Address, EdgeReject::Full, EdgeReject::Crowd] {
             drop(self.rejects.get_or_create(&EdgeRejectLabel { reason }));
         }
         let registry = registry.sub_registry_with_prefix("kith_edge");

@@ -4,6 +4,7 @@
 //! run until they end. On drain: sessions are told to move, spread over the time, then ended with a reason. Bounds: [`admission`].
 //! Not here: the UDP endpoint and TLS (`peer`, which shares the port), the session itself (`session`).
 
+pub(crate) mod accept;
 pub mod admission;
 pub mod metrics;
 
@@ -16,7 +17,11 @@ use std::{
     time::Duration,
 };
 
-use kith_wire::{code::Code, id::BootEpoch};
+use kith_wire::{
+    client::{Refusal, ToClient},
+    code::Code,
+    id::BootEpoch,
+};
 use quinn::{Connection, Incoming, VarInt};
 use tokio::{runtime::Handle, sync::watch};
 
@@ -25,16 +30,19 @@ use self::{
     metrics::EdgeMetrics,
 };
 use crate::{
-    router::refuse,
+    router::{refuse, refuse_for},
+    service::nearest::Nearest,
     session::driver::{self, SessionParts},
     supervise::Tasks,
 };
 
 /// A handshake must be over within this.
 pub const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
-/// Between two looks whether the sessions have gone.
 /// For those that are slow to move.
 const MOVE_GRACE: Duration = Duration::from_secs(10);
+/// What one whom a full node sent away waits before it comes here again.
+const FULL_RETRY_MS: u32 = 10_000;
+/// Between two looks whether the sessions have gone.
 const DRAIN_LOOK: Duration = Duration::from_millis(50);
 
 /// The client face.
@@ -44,6 +52,7 @@ pub struct Edge {
     tasks: Tasks,
     trace: AtomicU64,
     refuses: AtomicBool,
+    elsewhere: Option<Nearest>,
     metrics: Arc<EdgeMetrics>,
 }
 
@@ -58,14 +67,21 @@ impl Edge {
             tasks,
             trace: AtomicU64::new(trace),
             refuses: AtomicBool::new(false),
+            elsewhere: None,
             metrics,
         }
     }
-    /// Decides over an attempt to connect, by a client or a node: the two are not told apart before the handshake. `None`: it was
-    /// answered; else hold the [`Handshake`] until the handshake is over, at most [`HANDSHAKE_WITHIN`].
-    pub fn admit(&self, incoming: Incoming) -> Option<(Incoming, Handshake)> {
+    /// The same, which says where to go to whom it does not take.
+    #[must_use]
+    pub fn with_elsewhere(self, nearest: Nearest) -> Self {
+        Self { elsewhere: Some(nearest), ..self }
+    }
+    /// Decides over an attempt to connect, by a client or a node: the two are not told apart before the handshake, except that nobody but
+    /// clients comes from where there is no node (`is_peer`). `None`: it was answered; else hold the [`Handshake`] until the handshake is over,
+    /// at most [`HANDSHAKE_WITHIN`].
+    pub fn admit(&self, incoming: Incoming, is_peer: bool) -> Option<(Incoming, Handshake)> {
         let now = self.parts.clock.instant();
-        match self.admission.admit(incoming.remote_address().ip(), incoming.remote_address_validated(), now) {
+        match self.admission.admit(incoming.remote_address().ip(), incoming.remote_address_validated(), is_peer, now) {
             Decision::Accept(handshake) => return Some((incoming, handshake)),
             Decision::Retry => {
                 if let Err(error) = incoming.retry() {
@@ -82,7 +98,13 @@ impl Edge {
         let refuses = self.parts.draining.is_cancelled() || self.refuses.load(Ordering::Relaxed);
         let slot = if refuses { Err(Code::Draining) } else { self.admission.take_slot().ok_or(Code::Busy) };
         match slot {
-            Err(code) => conn.close(VarInt::from_u32(u32::from(code.number())), code.text().as_bytes()),
+            Err(code) => {
+                let refusal = if code == Code::Busy { refuse_for(code, FULL_RETRY_MS) } else { refuse(code) };
+                let elsewhere = self.elsewhere.as_ref().map(Nearest::elsewhere).unwrap_or_default();
+                // As a session would be told; what does not fit the packet is cut off, and then the number alone says why.
+                let bye = ToClient::Bye(Refusal { text: String::new(), ..refusal }.or_at(elsewhere)).encode();
+                conn.close(VarInt::from_u32(u32::from(code.number())), &bye);
+            }
             Ok(slot) => {
                 let trace = self.trace.fetch_add(1 << 12, Ordering::Relaxed);
                 self.tasks.on(lane).spawn("session", run(self.parts.clone(), conn, trace, slot));

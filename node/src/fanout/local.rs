@@ -394,10 +394,11 @@ impl Local {
     /// Tells every session to move, spread over the delay.
     pub fn go_away(&self, within: Duration) {
         let table = self.lock();
-        let spread = u64::try_from(within.as_millis()).unwrap_or(u64::MAX).max(1);
-        for (number, entry) in table.sessions.values().enumerate() {
-            let after = (number as u64).wrapping_mul(37) % spread;
-            entry.outbox.go_away(u32::try_from(after).unwrap_or(u32::MAX));
+        let within = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+        let count = table.sessions.len().max(1) as u64;
+        for (number, entry) in (0_u64..).zip(table.sessions.values()) {
+            // As many in each second as in any other.
+            entry.outbox.go_away(u32::try_from(within.saturating_mul(number) / count).unwrap_or(u32::MAX));
         }
     }
     /// Ends every session.

@@ -14,6 +14,7 @@ use quinn::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::delay::{Delayed, Distances};
 use crate::clock;
 
 /// Binds the socket, with buffers large enough that a burst of 512 connections drops nothing (measured; the default of 208 KiB lost
@@ -32,16 +33,21 @@ pub fn bind_socket(listen: SocketAddr) -> io::Result<UdpSocket> {
 }
 
 /// Makes the endpoint over a bound socket. Its driver runs on the calling runtime. `secret` stays the same over restarts of a node: with
-/// the keys drawn from it, connections of the life before are reset at once rather than after their idle time.
+/// the keys drawn from it, connections of the life before are reset at once rather than after their idle time. `distances` make regions far, for
+/// demonstrations.
 ///
 /// # Errors
 /// Not called on a runtime, or the socket cannot be used.
-pub fn open(socket: UdpSocket, server: quinn::ServerConfig, secret: &[u8]) -> io::Result<quinn::Endpoint> {
+pub fn open(socket: UdpSocket, server: quinn::ServerConfig, secret: &[u8], distances: Distances) -> io::Result<quinn::Endpoint> {
     widen(&Socket::from(socket.try_clone()?));
     let runtime = quinn::default_runtime().ok_or_else(|| io::Error::other("no tokio runtime"))?;
     let mut config = quinn::EndpointConfig::new(Arc::new(ResetKey(id::digest(&[b"kith/reset/1", secret]))));
     config.cid_generator(|| Box::new(RandomIds));
-    quinn::Endpoint::new(config, Some(server), socket, runtime)
+    if distances == Distances::default() {
+        return quinn::Endpoint::new(config, Some(server), socket, runtime);
+    }
+    let socket = Arc::new(Delayed::new(runtime.wrap_udp_socket(socket)?, distances));
+    quinn::Endpoint::new_with_abstract_socket(config, Some(server), socket, runtime)
 }
 
 /// Connection ids of 8 random bytes. The default ones carry a hash of a key drawn at the start, so that those of the life before are

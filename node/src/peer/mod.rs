@@ -7,6 +7,7 @@
 
 pub mod accept;
 pub mod beat;
+pub mod delay;
 pub mod endpoint;
 pub mod inbound;
 pub mod known;
@@ -19,8 +20,8 @@ pub mod stream;
 pub mod tls;
 
 use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -37,7 +38,7 @@ use kith_raft::{
 use kith_wire::{
     hello,
     id::{BootEpoch, ClusterId, GroupId, MapEpoch, NodeId, StoreId, Term},
-    log::{ClusterMap, NodeState},
+    log::{ClusterMap, NodeRow, NodeState},
     peer::{AppendResult, Ask, PeerHello, SnapshotHead, Tell, Told},
 };
 pub use known::Known;
@@ -127,6 +128,8 @@ pub(crate) struct Shared {
     accepted: Mutex<BTreeMap<NodeId, (u64, quinn::Connection)>>,
     accepted_count: AtomicU64,
     map_epoch: AtomicU64,
+    /// Where nodes dial from; `None`: not known of all.
+    addresses: RwLock<Option<BTreeSet<IpAddr>>>,
     table: beat::Table,
     metrics: Arc<PeerMetrics>,
     synced: Arc<dyn Fn() -> u64 + Send + Sync>,
@@ -154,6 +157,7 @@ impl Peers {
             accepted: Mutex::default(),
             accepted_count: AtomicU64::new(0),
             map_epoch: AtomicU64::new(0),
+            addresses: RwLock::default(),
             table: beat::Table::default(),
             metrics,
             synced,
@@ -195,6 +199,8 @@ impl Peers {
         let shared = &self.shared;
         shared.map_epoch.store(map.epoch.get(), Ordering::Relaxed);
         shared.known.learn(map);
+        let dials_from = |row: &NodeRow| row.address.parse::<SocketAddr>().ok().map(|at| at.ip().to_canonical()).filter(|ip| !ip.is_unspecified());
+        *shared.addresses.write().unwrap_or_else(PoisonError::into_inner) = map.nodes.values().map(dials_from).collect();
         let is_there = |node: &NodeId| map.nodes.get(node).is_some_and(|row| row.state != NodeState::Left);
         if shared.inbound().is_none() {
             return;
@@ -279,6 +285,17 @@ impl Peers {
     /// Whether the node is alive and the link to it is up: what is asked of it now would arrive.
     pub fn reachable(&self, node: NodeId) -> bool {
         node == self.shared.me.node || (self.alive(node) && self.shared.link(node).is_ok_and(|link| link.is_up()))
+    }
+
+    /// How long a datagram takes there and back, as the link's own acknowledgements say; `None`: it is down.
+    pub fn rtt(&self, node: NodeId) -> Option<Duration> {
+        self.shared.link(node).ok()?.connection().map(|connection| connection.rtt())
+    }
+
+    /// Whether a node of the map may dial from this address; where the map has names instead of addresses, any node may.
+    pub fn may_come_from(&self, address: IpAddr) -> bool {
+        let known = self.shared.addresses.read().unwrap_or_else(PoisonError::into_inner);
+        known.as_ref().is_none_or(|known| known.contains(&address.to_canonical()))
     }
 
     /// Whether the node says in its beats that it gives up sessions and leaderships.

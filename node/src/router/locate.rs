@@ -3,7 +3,7 @@
 use kith_wire::{
     client::Refusal,
     code::Code,
-    id::{Bucket, GroupId, MapEpoch, NodeId, Term},
+    id::{Bucket, GroupId, MapEpoch, NodeId, RegionId, Term},
 };
 
 use super::{Router, refuse, refuse_for};
@@ -43,6 +43,16 @@ impl Router {
         let map = self.maps.current();
         let row = map.groups.get(&group).ok_or_else(|| refuse_for(Code::NoLeader, MAP_WAIT_MS))?;
         Ok(Route { group, replicas: row.replicas.clone(), epoch: map.epoch })
+    }
+
+    /// The regions that hold users, this node's own first if it is one of them.
+    pub fn home_regions(&self) -> Vec<RegionId> {
+        let map = self.maps.current();
+        let mut regions: Vec<RegionId> = map.runs.keys().map(|(region, _)| *region).collect();
+        regions.dedup();
+        let own = map.nodes.get(&self.node).map(|row| row.region);
+        regions.sort_by_key(|region| (Some(*region) != own, *region));
+        if regions.is_empty() { vec![RegionId::FIRST] } else { regions }
     }
 
     /// Who leads a group, as far as is known here: the highest term of this node's own replica and of the beats heard.

@@ -26,7 +26,7 @@ use crate::{
 /// `IdTaken`: draw another key. `Busy`: another sign-up holds the name, for now.
 pub async fn ensure(router: &Router, name: &str, key: &[u8; 32], deadline: Instant) -> Result<Answer, Refusal> {
     let name = fold_name(name)?;
-    let user = UserId::from_sign_up_key(RegionId::FIRST, key);
+    let user = newcomer(router, &name, key, deadline).await?;
     loop {
         if let Held::Confirmed(user) = find(router, &name, deadline).await? {
             return Ok(Answer::Account { user, name, created: false });
@@ -52,6 +52,22 @@ pub async fn ensure(router: &Router, name: &str, key: &[u8; 32], deadline: Insta
             Err(refusal) => return Err(refusal),
         }
     }
+}
+
+/// Who somebody with this sign-up key is: at home in the region where they came in. One who came in elsewhere before, and was not answered, is who they
+/// were there.
+///
+/// # Errors
+/// The name's bucket cannot be asked.
+pub(super) async fn newcomer(router: &Router, name: &str, key: &[u8; 32], deadline: Instant) -> Result<UserId, Refusal> {
+    let regions = router.home_regions();
+    if regions.len() > 1
+        && let Held::Confirmed(user) | Held::Reserved { user, .. } = find(router, name, deadline).await?
+        && user == UserId::from_sign_up_key(user.region(), key)
+    {
+        return Ok(user);
+    }
+    Ok(UserId::from_sign_up_key(regions.first().copied().unwrap_or(RegionId::FIRST), key))
 }
 
 /// A name that is held for a user.

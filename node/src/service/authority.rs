@@ -77,7 +77,7 @@ fn name(request: &Request) -> String {
         Request::GetChannel { .. } => "GetChannel",
         Request::FindUser { .. } => "FindUser",
         Request::GetUsers { .. } => "GetUsers",
-        Request::Discover => "Discover",
+        Request::Discover { .. } => "Discover",
         Request::Status => "Status",
         Request::EnsureAccount { .. } => "EnsureAccount",
         Request::ReplaceNode { .. } => "ReplaceNode",
@@ -212,7 +212,7 @@ fn rows() -> Vec<(Request, Told)> {
         (Request::Push(PushRequest::SetQuiet { quiet: None }), USERS),
         (Request::Push(PushRequest::Test), USERS),
         (Request::FindUser { name: text() }, ANYBODY),
-        (Request::Discover, ANYBODY),
+        (Request::Discover { measured: Vec::new(), region: None }, ANYBODY),
         (Request::Status, OPERATORS),
         (Request::EnsureAccount { name: text(), key }, OPERATORS),
         (

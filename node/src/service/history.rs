@@ -47,6 +47,10 @@ pub trait Way: Send + Sync + 'static {
     fn leader(&self, group: GroupId) -> Option<(NodeId, Term)>;
     /// Whether what is asked of a node now would arrive.
     fn reachable(&self, node: NodeId) -> bool;
+    /// How far it is.
+    fn rtt(&self, _node: NodeId) -> Option<Duration> {
+        None
+    }
     /// Asks another node.
     fn ask(&self, node: NodeId, ask: Ask, within: Duration) -> BoxFuture<'static, Result<Told, TransportError>>;
     /// A linearizable pull, at the leader of the bucket's group.
@@ -71,6 +75,9 @@ impl Way for Router {
     }
     fn reachable(&self, node: NodeId) -> bool {
         self.peers().reachable(node)
+    }
+    fn rtt(&self, node: NodeId) -> Option<Duration> {
+        self.peers().rtt(node)
     }
     fn ask(&self, node: NodeId, ask: Ask, within: Duration) -> BoxFuture<'static, Result<Told, TransportError>> {
         let peers = self.peers().clone();
@@ -281,7 +288,8 @@ impl Reads {
         self.way.groups().get(group).is_some_and(|handle| handle.leadership().serving)
     }
 
-    /// Where to ask, best first: here, the leader, the other replicas that are alive.
+    /// Where to ask, best first: here, or at the nearest replica; then at the leader; then at the others that are alive. Of those that are as
+    /// near the leader goes first.
     fn places(&self, route: &Route) -> Vec<NodeId> {
         let me = self.way.node();
         let mut places = Vec::with_capacity(route.replicas.len());
@@ -289,8 +297,11 @@ impl Reads {
             places.push(me);
         }
         let leader = self.way.leader(route.group).map(|(node, _)| node);
-        let others = route.replicas.iter().copied().filter(|node| self.way.reachable(*node));
-        for node in leader.into_iter().chain(others) {
+        let mut others: Vec<NodeId> = route.replicas.iter().copied().filter(|node| self.way.reachable(*node)).collect();
+        let steps = |node: &NodeId| self.way.rtt(*node).map_or(0, |rtt| rtt.as_millis() / RTT_STEP_MS);
+        others.sort_by_key(|node| (steps(node), Some(*node) != leader));
+        let nearest = others.first().copied().filter(|_| places.is_empty());
+        for node in nearest.into_iter().chain(leader).chain(others) {
             if !places.contains(&node) {
                 places.push(node);
             }
@@ -353,6 +364,8 @@ fn unreachable(error: TransportError) -> Refusal {
 const BEHIND_WAIT: Duration = Duration::from_millis(50);
 /// For another replica's page.
 const ASK_MAX: Duration = Duration::from_secs(5);
+/// Replicas whose round trips differ by less are as near.
+const RTT_STEP_MS: u128 = 5;
 /// Before asking again.
 const RETRY_MS: u32 = 200;
 

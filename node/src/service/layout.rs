@@ -97,7 +97,11 @@ async fn set_drain(router: &Router, survey: &Survey, node: NodeId, on: bool) -> 
 pub(super) async fn run(meta: &GroupHandle, survey: &Survey, settings: LayoutSettings, asked: LayoutRequest) -> Result<LayoutAnswer, Refusal> {
     survey.look(&current(meta)?, FRESH).await;
     match asked {
-        LayoutRequest::Show => Ok(LayoutAnswer::Shown(view(&current(meta)?, survey, settings))),
+        LayoutRequest::Show => {
+            let map = current(meta)?;
+            let moved = kith_machine::meta::moves(&super::local::view(meta)?).map_err(|error| unreadable(&error))?;
+            Ok(LayoutAnswer::Shown(LayoutView { moved, ..view(&map, survey, settings) }))
+        }
         LayoutRequest::Plan => {
             let map = current(meta)?;
             let layout = survey.layout(&map);
@@ -139,7 +143,7 @@ async fn apply(meta: &GroupHandle, survey: &Survey, version: MapEpoch) -> Result
     let (groups, loads) = (survey.groups(), survey.loads());
     let facts = facts(&map, &layout, (&groups, &loads), survey);
     let (step, moving) = (facts.all(&plan), facts.moving().collect::<Vec<_>>());
-    let at = steward::change(meta, map.epoch, step.nodes, step.groups).await.map_err(|error| match error {
+    let at = steward::change(meta, map.epoch, (step.nodes, step.groups, &step.moves)).await.map_err(|error| match error {
         ChangeError::Rejected(Code::Conflict) => refuse(Code::Outdated).with_text("the map has changed meanwhile: look at the plan again"),
         error => not_changed(error),
     })?;
@@ -148,7 +152,7 @@ async fn apply(meta: &GroupHandle, survey: &Survey, version: MapEpoch) -> Result
     done.moves = bounded(&step.moves);
     done.moves_more = more(step.moves.len());
     done.bytes = step.moves.iter().map(|one| one.bytes).sum();
-    survey.note_moved(step.moves, step.rest);
+    survey.note_moved(step.rest);
     Ok(LayoutAnswer::Planned(done))
 }
 
@@ -195,7 +199,7 @@ pub(super) async fn change<T>(
     for _ in 0..TRIES {
         let map = current(meta)?;
         let (nodes, groups, what) = plan(&map)?;
-        match steward::change(meta, map.epoch, nodes, groups).await {
+        match steward::change(meta, map.epoch, (nodes, groups, &[])).await {
             Ok(version) => return Ok((version, what)),
             Err(ChangeError::Rejected(Code::Conflict)) => {}
             Err(error) => return Err(not_changed(error)),
@@ -212,12 +216,14 @@ fn not_changed(error: ChangeError) -> Refusal {
 }
 
 fn current(meta: &GroupHandle) -> Result<ClusterMap, Refusal> {
-    let map = kith_machine::meta::map(&super::local::view(meta)?).map_err(|error| {
-        tracing::error!(cause = %error, "service.layout: the map cannot be read");
-        refuse(Code::Internal)
-    })?;
+    let map = kith_machine::meta::map(&super::local::view(meta)?).map_err(|error| unreadable(&error))?;
     // The first map is logged a moment after the first leader began.
     if map.epoch.get() == 0 { Err(refuse_for(Code::NoLeader, AGAIN_MS)) } else { Ok(map) }
+}
+
+fn unreadable(error: &kith_machine::view::ViewError) -> Refusal {
+    tracing::error!(cause = %error, "service.layout: the map cannot be read");
+    refuse(Code::Internal)
 }
 
 fn invalid(text: String) -> Refusal {
@@ -338,7 +344,7 @@ fn view(map: &ClusterMap, survey: &Survey, settings: LayoutSettings) -> LayoutVi
         nodes: map.nodes.values().map(node).collect(),
         groups: map.groups.values().take(limit::LAYOUT_LINES_MAX).map(group).collect(),
         groups_more: more(map.groups.len()),
-        moved: survey.moved(),
+        moved: Vec::new(),
         notes: notes.take(limit::LAYOUT_LINES_MAX).collect(),
     }
 }

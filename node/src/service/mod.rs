@@ -19,6 +19,7 @@ mod hook;
 mod layout;
 pub mod local;
 mod mutant;
+pub mod nearest;
 pub mod people;
 mod presence;
 mod push;
@@ -44,7 +45,16 @@ use kith_wire::{
 };
 use tracing::Instrument;
 
-use self::{desk::Desk, history::Reads, hook::Hooks, people::People, receipt::Receipts, search::Searches, typing::Typists};
+use self::{
+    desk::Desk,
+    history::Reads,
+    hook::Hooks,
+    nearest::{Nearest, NearestMetrics},
+    people::People,
+    receipt::Receipts,
+    search::Searches,
+    typing::Typists,
+};
 use crate::{
     auth::{gate::Gate, issuer::Issuers},
     clock::Instant,
@@ -65,6 +75,7 @@ pub struct Service {
     typists: Typists,
     searches: Searches,
     survey: Survey,
+    nearest: Nearest,
 }
 
 impl fmt::Debug for Service {
@@ -81,7 +92,7 @@ impl Service {
         (issuers, hands_on_codes): (Arc<Issuers>, bool),
         poster: Poster,
         searches: Searches,
-        survey: Survey,
+        (survey, answers): (Survey, Arc<NearestMetrics>),
     ) -> Self {
         let (people, reads) = (People::new(router.clone(), gate.clone(), issuers, hands_on_codes), Reads::new(router.clone()));
         let desk = Desk::new(router.clone(), gate);
@@ -93,6 +104,7 @@ impl Service {
             receipts: Receipts::default(),
             typists: Typists::default(),
             searches,
+            nearest: Nearest::new(router.clone(), survey.own().clone(), answers),
             router,
             survey,
         }
@@ -104,6 +116,10 @@ impl Service {
     /// Reads, also for other nodes.
     pub fn reads(&self) -> &Reads {
         &self.reads
+    }
+    /// Where sessions are held best.
+    pub fn nearest(&self) -> &Nearest {
+        &self.nearest
     }
     /// Sessions that this node holds.
     pub fn sessions(&self) -> u64 {
@@ -168,7 +184,7 @@ impl Service {
             }
             Request::FindUser { name } => account::find_user(router, &name, deadline).await,
             Request::GetUsers { users } => account::get_users(router, users, deadline).await,
-            Request::Discover => Ok(status::edges(router)),
+            Request::Discover { measured, region } => Ok(Answer::Edges(self.nearest.edges(caller, measured, region))),
             Request::Status => Ok(status::cluster(router, self.sessions()).await),
             Request::ReplaceNode { dead, .. } => {
                 let entry = AuditEntry { number: dead.get(), ..entry(caller, AuditAct::ReplaceNode, None) };
@@ -259,7 +275,7 @@ fn entry(caller: &Caller, act: AuditAct, user: Option<kith_wire::id::UserId>) ->
 fn check(caller: &Caller, request: &Request) -> Result<(), Refusal> {
     let needs_user = !matches!(
         request,
-        Request::Discover
+        Request::Discover { .. }
             | Request::Status
             | Request::EnsureAccount { .. }
             | Request::FindUser { .. }

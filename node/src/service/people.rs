@@ -117,7 +117,7 @@ impl People {
         let name = fold_name(&name)?;
         check_password(&password)?;
         let secret = key.map_or(secret, |key| self.gate.sign_up_under(key));
-        let user = UserId::from_sign_up_key(RegionId::FIRST, &secret);
+        let user = account::newcomer(&self.router, &name, &secret, deadline).await?;
         let device = DeviceId::from_nonce(user, &key.map_or(nonce, |key| self.gate.nonce_under(key)));
         let recovery = recovery_of(&secret);
         let reservation = account::claim(&self.router, &name, user, deadline).await?;

@@ -1,14 +1,13 @@
-//! The cluster as an operator sees it, and where sessions can be held.
+//! The cluster as an operator sees it.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::future::join_all;
 use kith_raft::storage::Condition;
 use kith_wire::{
-    client::{Answer, ClusterStatus, Edge, GroupStatus, NodeStatus, ReplicaCondition, ReplicaStatus},
+    client::{Answer, ClusterStatus, GroupStatus, NodeStatus, ReplicaCondition, ReplicaStatus},
     id::{LogIndex, NodeId, Term},
-    limit,
-    log::{Membership, NodeState},
+    log::Membership,
     peer::{Ask, PeerReplica, PeerStatus, Told},
 };
 
@@ -119,15 +118,6 @@ pub fn own(router: &Router, sessions: u64) -> PeerStatus {
 /// In every set in force; where no leader has said anything yet there are none.
 fn is_voter(membership: &Membership, node: NodeId) -> bool {
     !membership.voters.is_empty() && membership.voters.iter().all(|set| set.contains(&node))
-}
-
-/// Nodes that are up and heard, this one first; at most 8.
-pub fn edges(router: &Router) -> Answer {
-    let map = router.maps().current();
-    let mut up: Vec<_> = map.nodes.values().filter(|row| row.state == NodeState::Up && router.peers().reachable(row.node)).collect();
-    up.sort_by_key(|row| (row.node != router.node(), row.node));
-    let edge = |row: &&kith_wire::log::NodeRow| Edge { node: row.node, address: row.address.clone(), region: row.region, zone: row.zone.clone() };
-    Answer::Edges(up.iter().take(limit::EDGES_MAX).map(edge).collect())
 }
 
 /// For a node to tell its state.

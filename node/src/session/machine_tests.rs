@@ -145,7 +145,7 @@ fn more_than_the_limit_is_busy() {
     let now = Instant::now();
     let mut machine = opened(now);
     for n in 0..limit::SESSION_REQUESTS_MAX as u64 + 1 {
-        machine.handle_frame(ToEdge::Request { id: RequestId::new(n), request: Request::Discover }, now);
+        machine.handle_frame(ToEdge::Request { id: RequestId::new(n), request: Request::Discover { measured: Vec::new(), region: None } }, now);
     }
     let refused = std::iter::from_fn(|| machine.poll_transmit()).collect::<Vec<_>>();
     let id = RequestId::new(limit::SESSION_REQUESTS_MAX as u64);
@@ -223,7 +223,7 @@ proptest! {
                 }
                 Op::Other => {
                     next += 1;
-                    machine.handle_frame(ToEdge::Request { id: RequestId::new(next), request: Request::Discover }, now);
+                    machine.handle_frame(ToEdge::Request { id: RequestId::new(next), request: Request::Discover { measured: Vec::new(), region: None } }, now);
                     if was_live { asked.push(next); }
                 }
                 Op::Unknown => {
@@ -233,7 +233,7 @@ proptest! {
                 }
                 // A number whose answer was given is free again.
                 Op::Again => if !answers.contains(&next) {
-                    machine.handle_frame(ToEdge::Request { id: RequestId::new(next), request: Request::Discover }, now);
+                    machine.handle_frame(ToEdge::Request { id: RequestId::new(next), request: Request::Discover { measured: Vec::new(), region: None } }, now);
                 },
                 Op::Token(ok) => machine.handle_token(if ok { Ok(claims()) } else { Err(Code::BadToken) }),
                 Op::Registered(ok) => {

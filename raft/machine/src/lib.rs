@@ -254,6 +254,6 @@ fn apply_item(ctx: &mut Context<'_>, item: Item) -> Result<Reply, ViewError> {
         Command::PutNode { node } => meta::map::put_node(ctx, node),
         Command::PutGroup { group } => meta::map::put_group(ctx, group),
         Command::PutRun { run } => meta::map::put_run(ctx, run),
-        Command::ChangeMap { at, nodes, groups } => meta::map::change(ctx, at, nodes, groups),
+        Command::ChangeMap { at, nodes, groups, moves } => meta::map::change(ctx, at, nodes, groups, moves),
     }
 }

@@ -12,6 +12,7 @@ use kith_wire::{
         CallKey, ChannelId, ClientSeq, ClusterId, DeviceId, GroupId, Incarnation, LogIndex, MapEpoch, NodeId, OwnerEpoch, RegionId, Seq, Term,
         Timestamp, UserId,
     },
+    layout::LayoutMove,
     log::{Author, Batch, Command, Content, GroupRow, Item, LogId, MemberChange, NodeRow, PeerCheck, Position, Ref, Role, RunRow},
 };
 use proptest::{prelude::*, test_runner::FileFailurePersistence};
@@ -218,6 +219,7 @@ fn command() -> BoxedStrategy<Command> {
                     at: MapEpoch::new(at % 16),
                     nodes: nodes.into_iter().map(|node| NodeRow { node, ..NodeRow::default() }).collect(),
                     groups: vec![GroupRow { group: GroupId::new(1), replicas, conf_epoch, ..GroupRow::default() }],
+                    moves: vec![LayoutMove { why: "a reason".to_owned(), ..LayoutMove::default() }],
                 }
             }
         ),

@@ -11,6 +11,7 @@ use kith_machine::{
 use kith_wire::{
     code::Code,
     id::{BootEpoch, Bucket, ClusterId, GroupId, MapEpoch, NodeId, OwnerEpoch, RegionId, StoreId, Timestamp},
+    layout::LayoutMove,
     log::{Batch, Command, GroupRow, NodeRow, NodeState},
 };
 
@@ -97,6 +98,23 @@ fn a_group_changes_with_a_higher_conf_epoch_and_a_run_with_a_higher_owner_epoch(
     assert_eq!((owner(9), owner(10)), (Some(GroupId::new(2)), Some(GroupId::new(1))));
 }
 
+fn moved(bytes: u64) -> LayoutMove {
+    LayoutMove { group: GroupId::new(1), what: "a move".to_owned(), why: "a reason".to_owned(), bytes }
+}
+
+#[test]
+fn what_was_moved_last_is_kept_with_its_reason_through_other_changes() {
+    let mut view = MemoryView::default();
+    apply(&mut view, 1, bootstrap());
+    let change = |at: u64, moves| Command::ChangeMap { at: MapEpoch::new(at), nodes: vec![node(4 + at)], groups: Vec::new(), moves };
+    let many: Vec<LayoutMove> = (0..120).map(moved).collect();
+    assert_eq!(apply(&mut view, 2, vec![change(1, many)]).0, [Reply::Done]);
+    assert_eq!(apply(&mut view, 3, vec![change(1, vec![moved(500)])]).0, [Reply::Rejected(Code::Conflict)]);
+    assert_eq!(apply(&mut view, 4, vec![change(2, vec![moved(200), moved(201)]), Command::PutNode { node: node(9) }]).0, [Reply::Done, Reply::Done]);
+    let kept: Vec<u64> = kith_machine::meta::moves(&view).expect("readable").iter().map(|one| one.bytes).collect();
+    assert_eq!((kept.len(), &kept[..4]), (100, &[201, 200, 119, 118][..]));
+}
+
 #[test]
 fn a_change_of_the_map_is_made_whole_and_only_by_who_has_seen_the_map() {
     let mut view = MemoryView::default();
@@ -111,6 +129,7 @@ fn a_change_of_the_map_is_made_whole_and_only_by_who_has_seen_the_map() {
         at: MapEpoch::new(at),
         nodes: nodes.iter().map(|node| (*node).clone()).collect(),
         groups: vec![group.clone()],
+        moves: vec![moved(at)],
     };
     let refused = |view: &mut MemoryView, index, command| {
         let (replies, effects) = apply(view, index, vec![command]);
@@ -132,7 +151,7 @@ fn a_change_of_the_map_is_made_whole_and_only_by_who_has_seen_the_map() {
 
     // A start is noted without the state being touched, whatever its noter believed the state to be.
     let seen = NodeRow { boot: BootEpoch::new(3), ..before.nodes[&NodeId::new(2)].clone() };
-    let noted = Command::ChangeMap { at: before.epoch, nodes: vec![seen], groups: Vec::new() };
+    let noted = Command::ChangeMap { at: before.epoch, nodes: vec![seen], groups: Vec::new(), moves: Vec::new() };
     assert_eq!(apply(&mut view, 6, vec![noted]).0, [Reply::Rejected(Code::Conflict)]);
     assert_eq!(map(&view).expect("readable").nodes[&NodeId::new(2)].state, NodeState::Draining);
 }

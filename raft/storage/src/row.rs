@@ -186,6 +186,7 @@ fn weight(row: Option<&Row>) -> usize {
                 + index.news.title.len()
                 + index.news.preview.len()
         }
+        Row::Cluster(row) => row.moves.iter().map(|one| 64 + one.what.len() + one.why.len()).sum(),
         Row::Node(node) => node.address.len() + node.http.len() + node.zone.len() + node.host.len(),
         Row::Pushes(row) => row.devices.iter().map(|device| 96 + device.target.bytes()).sum(),
         Row::PushSent(row) => row.sent.len() * 24,
@@ -212,7 +213,6 @@ fn weight(row: Option<&Row>) -> usize {
         | Row::ReportId(_)
         | Row::GroupState(_)
         | Row::Owned(_)
-        | Row::Cluster(_)
         | Row::Run(_) => 0,
     })
 }

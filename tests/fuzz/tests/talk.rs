@@ -152,3 +152,12 @@ fn hang_up(device: &mut Device) -> bool {
     device.handle_disconnected();
     false
 }
+
+/// Whatever comes back from a node that was probed names one packet, or none.
+#[test]
+fn answers_to_probes() {
+    check!().for_each(|input: &[u8]| {
+        let named = kith_client::testing::echo(input);
+        assert_eq!(named, kith_client::testing::echo(input.get(..23).unwrap_or(input)), "what follows counts for nothing");
+    });
+}

@@ -238,7 +238,7 @@ impl Session {
                     let registered = sessions.register(id, whose);
                     self.opening = Some(async move { (claims, registered.await) }.boxed());
                 }
-                Action::Start { id, request: Request::Discover, .. } => self.machine.handle_answer(id, Ok(Answer::Edges(Vec::new()))),
+                Action::Start { id, request: Request::Discover { .. }, .. } => self.machine.handle_answer(id, Ok(Answer::Edges(Vec::new()))),
                 Action::Start { id, .. } | Action::Knock { id, .. } => self.machine.handle_answer(id, Err(refuse(Code::Unsupported))),
                 Action::End { .. } => self.is_over = true,
             }

@@ -26,6 +26,7 @@ mod layout;
 mod limits;
 mod meta;
 mod moderation;
+mod nearest;
 mod outsiders;
 mod overload;
 mod partition;

@@ -25,7 +25,7 @@ use crate::{
         ReplicaStatus, Request, ScheduledText, Send, ToClient, ToEdge, UserView, Welcome,
     },
     error::{DecodeError, Why},
-    id::Seq,
+    id::{NodeId, Seq},
     limit,
 };
 
@@ -92,10 +92,11 @@ union!(Request => RequestKind {
     GetScheduled: client::GetScheduled { channel },
     GetSeen: client::GetSeen { channel, seq },
     GetReactions: client::GetReactions { channel, seq },
+    Discover: client::Discover { measured, region },
     EnsureAccount: client::EnsureAccount { name, key },
     ReplaceNode: client::ReplaceNode { dead, node, address, http, zone, host, force },
     ; holds Send, ChangeMembers, People, Act, Desk, Hook, Search, Presence, Push, Layout
-    ; empty Discover, Status
+    ; empty Status
 });
 
 fn check_hello(hello: &Hello) -> Result<(), DecodeError> {
@@ -141,6 +142,7 @@ fn check_request(request: &Request) -> Result<(), DecodeError> {
             .map_err(|error| error.within("CreateGroup")),
         Request::FindUser { name } => check_name(name).map_err(|error| error.within("FindUser")),
         Request::EnsureAccount { name, .. } => check_name(name).map_err(|error| error.within("EnsureAccount")),
+        Request::Discover { measured, .. } => at_most(measured.len(), limit::MEASURED_MAX, "measured").map_err(|error| error.within("Discover")),
         Request::GetUsers { users } => at_most(users.len(), limit::USERS_PER_REQUEST, "users").map_err(|error| error.within("GetUsers")),
         Request::Send(_)
         | Request::ChangeMembers(_)
@@ -154,7 +156,6 @@ fn check_request(request: &Request) -> Result<(), DecodeError> {
         | Request::GetScheduled { .. }
         | Request::GetSeen { .. }
         | Request::GetReactions { .. }
-        | Request::Discover
         | Request::Status
         | Request::ReplaceNode { .. }
         | Request::People(_)
@@ -193,7 +194,13 @@ union!(ToClient => ToClientKind {
     ; empty Beat
 });
 message!(Welcome => client::Welcome { version, features, cluster, node, session, user, name, user_rev, now });
-message!(Refusal => client::Refusal { code, retry_after_ms, expected, leader, text });
+message!(Refusal => client::Refusal { code, retry_after_ms, expected, leader, text, alternates } check check_refusal);
+tuple!((NodeId, u32) => client::Measured { node node, ms ms });
+
+fn check_refusal(refusal: &Refusal) -> Result<(), DecodeError> {
+    at_most(refusal.alternates.len(), limit::EDGES_MAX, "alternates")?;
+    refusal.alternates.iter().try_for_each(|address| at_most(address.len(), limit::NODE_LABEL_BYTES_MAX, "alternates"))
+}
 
 impl Field<Option<ResultKind>> for Result<Answer, Refusal> {
     fn put(&self) -> Option<ResultKind> {

@@ -19,6 +19,7 @@ use crate::{
     act::{Act, Extra},
     error::{DecodeError, Why},
     id::{Bucket, ClientSeq, NodeId},
+    layout::LayoutMove,
     limit,
     log::{
         Applied, Author, Batch, CallRow, CallsRow, ChannelRow, ClusterMap, ClusterRow, Command, Content, DedupEntry, DedupRow, Departing, DeviceRow,
@@ -86,7 +87,7 @@ union!(Command => CommandKind {
     PutNode: log::PutNode { node },
     PutGroup: log::PutGroup { group },
     PutRun: log::PutRun { run },
-    ChangeMap: log::ChangeMap { at, nodes, groups },
+    ChangeMap: log::ChangeMap { at, nodes, groups, moves },
     ChannelHook: log::ChannelHook { channel, by, change },
     SetHooks: log::SetHooks { hooks },
     Hooked: log::Hooked { channel, acks },
@@ -209,7 +210,8 @@ message!(IndexRow => log::IndexRow { rev, news, read, preferences });
 message!(NameRow => log::NameRow { user, state, since, until });
 message!(GroupStateRow => log::GroupStateRow { version, digest, now });
 message!(OwnedRow => log::OwnedRow { last, epoch });
-message!(ClusterRow => log::ClusterRow { cluster, epoch });
+message!(ClusterRow => log::ClusterRow { cluster, epoch, moves });
+message!(LayoutMove => log::MapMove { group, what, why, bytes });
 message!(NodeRow => log::NodeRow { node, store, boot, address, http, region, zone, host, capacity, state });
 message!(GroupRow => log::GroupRow { group, region, replicas, preference, conf_epoch });
 message!(RunRow => log::RunRow { region, first, last, group, epoch });

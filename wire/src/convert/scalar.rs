@@ -55,6 +55,14 @@ narrow! {
     Code as u16: Code::number, Code::from_number;
 }
 
+impl Field<Option<u32>> for Option<RegionId> {
+    fn put(&self) -> Option<u32> {
+        self.as_ref().map(Field::put)
+    }
+    fn take(raw: Option<u32>, field: &'static str) -> Result<Self, DecodeError> {
+        raw.map(|raw| Field::take(raw, field)).transpose()
+    }
+}
 impl Field<u32> for Version {
     fn put(&self) -> u32 {
         self.0

@@ -201,7 +201,7 @@ record! {
     NameRow { user, state, since, until }
     GroupStateRow { version, digest, now }
     OwnedRow { last, epoch }
-    ClusterRow { cluster, epoch }
+    ClusterRow { cluster, epoch ; + moves }
     NodeRow { node, store, boot, address, http, region, zone, host, capacity, state }
     Extra { thread, ttl_ms, origin }
     Origin { channel, seq, sender, ts }
@@ -394,7 +394,7 @@ drawn! {
 record! {
     Hello { version, features, cluster, token, device, conn, user_rev }
     Welcome { version, features, cluster, node, session, user, name, user_rev, now }
-    Refusal { code, retry_after_ms, expected, leader, text }
+    Refusal { code, retry_after_ms, expected, leader, text ; + alternates }
     ChannelView { channel, title, head, members }
     MemberView { user, role, read, delivered }
     GroupView { channel, title, about, role, rules, pins, muted, links, asked, banned }
@@ -427,8 +427,7 @@ choice!(Request {
     GetReactions { channel, seq }
     ReplaceNode { dead, node, address, http, zone, host, force }
     ; Send ChangeMembers Act
-    ; empty Discover Status
-    ; with |source| Self::FindUser { name: name(source) }, |source| Self::EnsureAccount { name: name(source), key: Sample::sample(source) }
+    ; with |_| Self::Discover { measured: Vec::new(), region: None }, |_| Self::Status, |source| Self::FindUser { name: name(source) }, |source| Self::EnsureAccount { name: name(source), key: Sample::sample(source) }
 });
 
 fn name(source: &mut Source<'_>) -> String {

@@ -4,7 +4,7 @@ use super::{
     cursor::{HistoryCursor, IndexCursor},
     extract::{self, Place},
     number,
-    routes::{accounts, export, groups},
+    routes::{accounts, cluster, export, groups},
 };
 
 /// Reads a text as all that it may stand for in a request. `Err`: what was read and printed is not what is read then.
@@ -21,6 +21,11 @@ pub(crate) fn texts(text: &str) -> Result<(), &'static str> {
         && groups::link(&link.to_string()).ok() != Some(link)
     {
         return Err("a link");
+    }
+    if let Ok(measured) = cluster::parse_measured(text)
+        && cluster::parse_measured(&cluster::measured_text(&measured)).ok() != Some(measured)
+    {
+        return Err("distances");
     }
     let is_whole = |number: u64| number <= number::MAX;
     let mut json = serde_json::Deserializer::from_str(text);

@@ -3,6 +3,8 @@
 use kith_wire::{
     code::Code,
     id::{ClusterId, GroupId, MapEpoch, NodeId},
+    layout::LayoutMove,
+    limit,
     log::{ClusterMap, ClusterRow, GroupRow, LogId, NodeRow, RunRow},
 };
 
@@ -35,6 +37,14 @@ pub fn read(view: &dyn StateView) -> Result<ClusterMap, ViewError> {
     Ok(map)
 }
 
+/// What was moved last and why, newest first.
+///
+/// # Errors
+/// A row cannot be read.
+pub fn moves(view: &dyn StateView) -> Result<Vec<LayoutMove>, ViewError> {
+    Ok(row::<ClusterRow>(view, &RowKey::Cluster)?.map(|row| row.moves.clone()).unwrap_or_default())
+}
+
 /// The map's epoch after a visible change in this entry.
 pub(crate) fn epoch_of(id: LogId) -> MapEpoch {
     MapEpoch::new(id.index.get())
@@ -46,7 +56,7 @@ pub(crate) fn init(ctx: &mut Context<'_>, cluster: ClusterId) -> Result<Reply, V
         Some(row) if row.cluster == cluster => Ok(Reply::Done),
         Some(_) => Ok(Reply::Rejected(Code::WrongCluster)),
         None => {
-            ctx.rows.put(RowKey::Cluster, ClusterRow { cluster, epoch: epoch_of(ctx.meta.id) });
+            ctx.rows.put(RowKey::Cluster, ClusterRow { cluster, epoch: epoch_of(ctx.meta.id), moves: Vec::new() });
             ctx.map_changed = true;
             Ok(Reply::Done)
         }
@@ -74,7 +84,14 @@ pub(crate) fn put_group(ctx: &mut Context<'_>, mut group: GroupRow) -> Result<Re
 }
 
 /// Changes nodes and groups together: all of them, if the map still has the epoch that its proposer saw, or nothing.
-pub(crate) fn change(ctx: &mut Context<'_>, at: MapEpoch, mut nodes: Vec<NodeRow>, mut groups: Vec<GroupRow>) -> Result<Reply, ViewError> {
+/// What of it is moved is kept with its reason.
+pub(crate) fn change(
+    ctx: &mut Context<'_>,
+    at: MapEpoch,
+    mut nodes: Vec<NodeRow>,
+    mut groups: Vec<GroupRow>,
+    moves: Vec<LayoutMove>,
+) -> Result<Reply, ViewError> {
     match ctx.rows.row::<ClusterRow>(&RowKey::Cluster)? {
         None => return Ok(Reply::Rejected(Code::NotFound)),
         Some(row) if row.epoch != at => return Ok(Reply::Rejected(Code::Conflict)),
@@ -100,6 +117,12 @@ pub(crate) fn change(ctx: &mut Context<'_>, at: MapEpoch, mut nodes: Vec<NodeRow
         let key = RowKey::Group(group.group);
         let old = ctx.rows.row::<GroupRow>(&key)?;
         put(ctx, key, old.as_deref(), group)?;
+    }
+    if !moves.is_empty() {
+        let mut row = ClusterRow::clone(&*ctx.rows.required::<ClusterRow>(&RowKey::Cluster)?);
+        let before = std::mem::take(&mut row.moves);
+        row.moves = moves.into_iter().rev().chain(before).take(limit::MOVES_KEPT).collect();
+        ctx.rows.put(RowKey::Cluster, row);
     }
     Ok(Reply::Done)
 }
@@ -186,8 +209,9 @@ fn is_initialised(ctx: &Context<'_>) -> Result<bool, ViewError> {
 }
 
 fn changed(ctx: &mut Context<'_>) -> Result<Reply, ViewError> {
-    let cluster = ctx.rows.required::<ClusterRow>(&RowKey::Cluster)?.cluster;
-    ctx.rows.put(RowKey::Cluster, ClusterRow { cluster, epoch: epoch_of(ctx.meta.id) });
+    let row = ctx.rows.required::<ClusterRow>(&RowKey::Cluster)?;
+    let row = ClusterRow { epoch: epoch_of(ctx.meta.id), ..ClusterRow::clone(&row) };
+    ctx.rows.put(RowKey::Cluster, row);
     ctx.map_changed = true;
     Ok(Reply::Done)
 }

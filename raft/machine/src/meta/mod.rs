@@ -10,4 +10,4 @@ pub mod nearest;
 pub mod plan;
 
 pub(crate) use map::epoch_of;
-pub use map::read as map;
+pub use map::{moves, read as map};

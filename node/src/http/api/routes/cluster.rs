@@ -1,26 +1,42 @@
 //! The cluster: where to go, what its errors mean, how it is.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use axum::{
     Json,
     extract::State,
-    http::header,
+    http::{Extensions, header},
     response::{IntoResponse, Response},
 };
 use kith_wire::{
     client::{Answer, ClusterStatus, ReplicaCondition, Request},
     code::Code,
+    id::{NodeId, RegionId},
+    limit,
 };
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::super::{
-    Api,
-    extract::{Params, Who, part},
+    Api, PeerAddress,
+    extract::{Params, Query, Who, part},
     model::Node,
     problem::{Problem, RetryClass, status as status_of},
     unexpected,
 };
-use crate::service::status;
+
+/// Who looks for a node.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(in super::super) struct NearestParams {
+    /// What the asker measured: a node, a colon, and milliseconds there and back; for each of at most 64 nodes, with commas between.
+    #[param(max_length = 2_048, pattern = "^[0-9]{1,15}:[0-9]{1,9}(,[0-9]{1,15}:[0-9]{1,9}){0,63}$", example = "1:24,2:130")]
+    measured: Option<String>,
+    /// Where the asker is thought to be, as long as it has measured nothing; unless said, where the answering node is.
+    #[param(minimum = 0, maximum = 255)]
+    region: Option<u8>,
+}
 
 /// Nodes that clients can go to.
 #[derive(Serialize, ToSchema)]
@@ -29,18 +45,41 @@ pub(in super::super) struct Nodes {
     nodes: Vec<Node>,
 }
 
-/// Where can a session be held?
+/// Where is a session held best?
 ///
-/// Needs no token.
+/// The nearest by what was measured, in steps of 20 ms; of those the ones with most room. Nodes that are full, are being emptied or are not heard are not among
+/// them. Needs no token.
 #[utoipa::path(
-    get, path = "/v1/nodes", tag = "cluster", operation_id = "discover", security(()),
+    get, path = "/v1/nodes", tag = "cluster", operation_id = "discover", security(()), params(NearestParams),
     responses((status = 200, description = "Nodes, best first", body = Nodes)),
 )]
-pub(in super::super) async fn nodes(State(api): State<Api>) -> Result<Json<Nodes>, Problem> {
-    match status::edges(api.service.router()) {
-        Answer::Edges(edges) => Ok(Json(Nodes { nodes: edges.into_iter().map(Node::from).collect() })),
-        _ => Err(unexpected()),
-    }
+pub(in super::super) async fn nodes(
+    State(api): State<Api>,
+    extensions: Extensions,
+    Query(asked): Query<NearestParams>,
+) -> Result<Json<Nodes>, Problem> {
+    let from = extensions.get::<PeerAddress>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |PeerAddress(from)| *from);
+    let measured = asked.measured.as_deref().map(parse_measured).transpose()?.unwrap_or_default();
+    let edges = api.service.nearest().stranger(from, measured, asked.region.map(RegionId::new));
+    Ok(Json(Nodes { nodes: edges.into_iter().map(Node::from).collect() }))
+}
+
+/// Nodes and milliseconds.
+pub(in super::super) fn parse_measured(text: &str) -> Result<Vec<(NodeId, u32)>, Problem> {
+    let malformed =
+        || Problem::new(Code::Invalid, "measured is a node, a colon and milliseconds, for each of at most 64 nodes, with commas between: 1:24,2:130");
+    let digits = |text: &str, most: usize| (1..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let one = |pair: &str| {
+        let (node, ms) = pair.split_once(':').filter(|(node, ms)| digits(node, 15) && digits(ms, 9))?;
+        Some((NodeId::new(node.parse().ok()?), ms.parse().ok()?))
+    };
+    let pairs: Option<Vec<_>> = text.split(',').map(one).collect();
+    pairs.filter(|pairs| pairs.len() <= limit::MEASURED_MAX).ok_or_else(malformed)
+}
+
+/// As [`parse_measured`] reads it.
+pub(in super::super) fn measured_text(measured: &[(NodeId, u32)]) -> String {
+    measured.iter().map(|(node, ms)| format!("{node}:{ms}")).collect::<Vec<_>>().join(",")
 }
 
 /// What an error means.
@@ -205,5 +244,20 @@ impl From<ClusterStatus> for Cluster {
             replicas: group.replicas.into_iter().map(replica).collect(),
         });
         Self { cluster: status.cluster.to_string(), map_epoch: status.map_epoch, nodes: nodes.collect(), groups: groups.collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances_are_pairs_and_nothing_else() {
+        assert_eq!(parse_measured("1:24,2:130").unwrap(), [(NodeId::new(1), 24), (NodeId::new(2), 130)]);
+        let most = vec!["1:2"; limit::MEASURED_MAX].join(",");
+        assert!(parse_measured(&most).is_ok());
+        for wrong in ["", "1", "1:", ":1", "1:+2", "1:2,", "1:2 ", "1:1000000000", &format!("{most},1:2")] {
+            assert_eq!(parse_measured(wrong).unwrap_err().code, Code::Invalid, "{wrong}");
+        }
     }
 }
