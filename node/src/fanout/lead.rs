@@ -166,8 +166,8 @@ pub(crate) struct Lead {
     home: Home,
     work: FuturesUnordered<BoxFuture<'static, Done>>,
     registering: usize,
-    /// The latest registration under way of each session.
-    attempts: HashMap<SessionId, u64>,
+    /// The latest registration under way of each session; edges number theirs alike.
+    attempts: HashMap<(NodeId, SessionId), u64>,
     attempt: u64,
     unreadable_until: Option<Instant>,
     silent: HashMap<NodeId, Instant>,
@@ -440,7 +440,7 @@ impl Lead {
         self.registering += 1;
         self.attempt += 1;
         let attempt = self.attempt;
-        self.attempts.extend(sessions.iter().map(|session| (session.session, attempt)));
+        self.attempts.extend(sessions.iter().map(|session| ((from, session.session), attempt)));
         let (seat, is_silent) = (self.seat.clone(), self.is(Mutant::PushLostSilently));
         self.work.push(Box::pin(async move {
             let steps = sessions.iter().zip(taken).map(|(session, taken)| {
@@ -471,10 +471,10 @@ impl Lead {
                 self.registering -= 1;
                 for (session, result) in sessions.iter().zip(&results) {
                     // An edge that did not wait for this one has asked again since: the later registration counts.
-                    if self.attempts.get(&session.session) != Some(&attempt) {
+                    if self.attempts.get(&(from, session.session)) != Some(&attempt) {
                         continue;
                     }
-                    self.attempts.remove(&session.session);
+                    self.attempts.remove(&(from, session.session));
                     if result.is_ok() {
                         self.note_blocks(session.user);
                         self.note_user(session.user);

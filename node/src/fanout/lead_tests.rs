@@ -14,6 +14,7 @@ use kith_wire::{
     id::{Conn, MapEpoch, Timestamp},
     log::UserRow,
     peer::{AppendResult, Ask, IndexMove, SnapshotHead, Told},
+    presence::PresenceState,
 };
 
 use super::*;
@@ -162,8 +163,11 @@ fn setup() -> Setup {
 }
 impl Setup {
     fn ask_to_register(&mut self) -> oneshot::Receiver<RegisterOutcome> {
+        self.ask_to_register_at(EDGE, USER)
+    }
+    fn ask_to_register_at(&mut self, edge: NodeId, user: UserId) -> oneshot::Receiver<RegisterOutcome> {
         let session = Registration {
-            user: USER,
+            user,
             device: DeviceId::new(1),
             session: SessionId::new(10),
             conn: Conn::new(1),
@@ -173,7 +177,7 @@ impl Setup {
             away: false,
         };
         let (answer, answered) = oneshot::channel();
-        self.lead.register(EDGE, BootEpoch::new(1), vec![session], answer);
+        self.lead.register(edge, BootEpoch::new(1), vec![session], answer);
         answered
     }
     async fn work(&mut self) {
@@ -251,6 +255,23 @@ async fn a_registration_that_fails_late_does_not_end_the_one_that_came_after_it(
     assert!(late.await.unwrap().unwrap().1[0].is_err());
     setup.move_index();
     assert_eq!(setup.told(), Some(UserRev::new(1)));
+}
+
+#[tokio::test]
+async fn sessions_of_two_edges_with_the_same_number_do_not_hide_each_other() {
+    let mut setup = setup();
+    let (first, held) = oneshot::channel();
+    setup.room.proposals.lock().unwrap().push_back(held);
+    // While the first is under way, another edge, started as often, registers its session of that number.
+    let ours = setup.ask_to_register();
+    let theirs = setup.ask_to_register_at(NodeId::new(3), UserId::new(6));
+    setup.work().await;
+    assert_eq!(theirs.await.unwrap().unwrap().1[0].as_ref().map_err(|refusal| refusal.code), Err(Code::NoSuchUser));
+    first.send(Ok(Reply::Done)).unwrap();
+    setup.work().await;
+    assert!(ours.await.unwrap().unwrap().1[0].is_ok());
+    let views = setup.lead.look(USER, &[USER], setup.clock.instant()).unwrap();
+    assert_eq!(views[0].state, PresenceState::Online, "who is registered is here");
 }
 
 #[tokio::test]
