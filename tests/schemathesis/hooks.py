@@ -102,9 +102,9 @@ def settle(operation, case):
         case.query = {"name": "bob"}
     if operation == "searchMessages" and not (case.query or {}).keys() - {"cursor", "limit"}:
         case.query = {**(case.query or {}), "q": "boat"}
-    if operation == "searchMessages" and str((case.query or {}).get("channel", "")).startswith("@"):
-        # Names have a rule that no pattern holds.
-        case.query["channel"] = "@bob"
+    if operation == "searchMessages" and "channel" in (case.query or {}):
+        # Names, and the two users of a direct channel, have rules that no pattern holds.
+        case.query["channel"] = "@bob" if str(case.query["channel"]).startswith("@") else os.environ["KITH_CHANNEL"]
     path, query, body = case.path_parameters or {}, case.query or {}, case.body
     if "seq" in path:
         path["seq"] = of(OTHERS if operation == "report" else TEXTS, path["seq"])

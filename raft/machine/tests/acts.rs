@@ -78,7 +78,7 @@ fn a_thread_hangs_on_a_text_that_is_in_none() {
     chat.say(ANN, "elsewhere");
     let other = at(&chat.say_with(ANN, "answer", in_thread(root)));
     assert_eq!(chat.say_with(ANN, "nested", in_thread(reply)), Reply::Rejected(Code::Invalid));
-    assert_eq!(chat.say_with(ANN, "nowhere", in_thread(seq(99))), Reply::Rejected(Code::Invalid));
+    assert_eq!(chat.say_with(ANN, "nowhere", in_thread(seq(99))), Reply::Rejected(Code::NotFound));
     let page = chat.page(BOB, Some(Place::Thread(root)), 100);
     assert_eq!(page.records.iter().map(|record| record.at.seq).collect::<Vec<_>>(), [root, reply, other]);
     assert_eq!((page.marks[0].replies, page.marks[0].last_reply), (2, other));

@@ -216,7 +216,7 @@ impl Model {
                 ChannelKind::Direct(..) => {
                     let aims = matches!(content, Content::Text { reply_to, extra, .. }
                         if reply_to.is_some() || extra.as_ref().is_some_and(|extra| extra.thread.is_some()));
-                    bad.or_else(|| aims.then_some(Code::Invalid))
+                    bad.or_else(|| aims.then_some(Code::NotFound))
                 }
             };
             if let Some(code) = code {
@@ -247,9 +247,9 @@ impl Model {
         let sees = |seq: Seq| chat.sees(author.user, seq.get());
         let thread = content.extra().and_then(|extra| extra.thread);
         let aimed = match thread {
-            _ if reply_to.is_some_and(|seq| !sees(seq)) => Some(Code::Invalid),
+            _ if reply_to.is_some_and(|seq| !sees(seq)) => Some(Code::NotFound),
             None => None,
-            Some(root) if !sees(root) => Some(Code::Invalid),
+            Some(root) if !sees(root) => Some(Code::NotFound),
             Some(root) => match &chat.kinds[root.get() as usize - 1] {
                 Kind::Text { gone: true, .. } => Some(Code::TextGone),
                 Kind::Text { thread: None, .. } => None,

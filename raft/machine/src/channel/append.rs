@@ -191,7 +191,7 @@ fn refused_first(content: &Content) -> Option<Code> {
         Content::Text { reply_to, extra, .. } => reply_to.is_some() || extra.as_ref().is_some_and(|extra| extra.thread.is_some()),
         _ => false,
     };
-    refused_content(content).or_else(|| aims.then_some(Code::Invalid))
+    refused_content(content).or_else(|| aims.then_some(Code::NotFound))
 }
 
 /// What follows from a text that has just been recorded: whom it mentions, its thread, its end.

@@ -41,6 +41,8 @@ pub(crate) enum Ring {
 /// How the number of a write stands.
 pub(crate) fn number(ctx: &Context<'_>, channel: ChannelId, author: &Author) -> Result<Number, ViewError> {
     match author.key {
+        // A write has a number or a key.
+        Some(_) if author.client_seq != ClientSeq::new(0) => Ok(Number::Answered(Reply::Rejected(Code::Invalid))),
         Some(key) => keyed::number(ctx, channel, author, key),
         None => locate(ctx, channel, author.user, author.device, author.client_seq, Some(author.digest)),
     }

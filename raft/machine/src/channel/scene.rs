@@ -141,7 +141,7 @@ pub(crate) fn refused_aims(
     let Content::Text { reply_to, extra, .. } = content else { return Ok(None) };
     let shows = |seq: Seq| seq > Seq::ZERO && shows(state, member, seq);
     if reply_to.is_some_and(|seq| !shows(seq)) {
-        return Ok(Some(Code::Invalid));
+        return Ok(Some(Code::NotFound));
     }
     let Some(extra) = extra else { return Ok(None) };
     if extra.ttl_ms.is_some_and(|ttl| !(limit::TTL_MS_MIN..=limit::AHEAD_MS_MAX).contains(&ttl)) {
@@ -149,7 +149,7 @@ pub(crate) fn refused_aims(
     }
     let Some(root) = extra.thread else { return Ok(None) };
     if !shows(root) {
-        return Ok(Some(Code::Invalid));
+        return Ok(Some(Code::NotFound));
     }
     let record = ctx.rows.required::<Record>(&RowKey::Record(channel, root))?;
     if state.ruled && rules(ctx, channel, state)?.is_erasing(&record) {
