@@ -1,6 +1,12 @@
 //! Writing: one commit for all that waits, with how far it brings each group.
+//!
+//! Indexing costs more than replicating what is indexed, and may come later: all of it runs on threads that give way to those of the log and of the edge.
 
-use std::sync::{Arc, PoisonError};
+use std::{
+    panic,
+    sync::{Arc, PoisonError},
+    thread,
+};
 
 use kith_wire::id::{ChannelId, GroupId, Seq};
 use tantivy::{
@@ -18,7 +24,7 @@ use crate::{
 
 pub(super) fn writer(index: &tantivy::Index, bounds: Bounds) -> tantivy::Result<IndexWriter> {
     let options = IndexWriterOptions::builder().num_worker_threads(1).num_merge_threads(1).memory_budget_per_thread(bounds.writer_bytes).build();
-    let writer = index.writer_with_options(options)?;
+    let writer = giving_way(|| index.writer_with_options(options))?;
     let mut policy = LogMergePolicy::default();
     // Words of what was deleted go with the next merge: it is not put off for long.
     policy.set_del_docs_ratio_before_merge(DELETED_RATIO_MAX);
@@ -46,7 +52,7 @@ impl Index {
             stands.extend(&pending.stands);
             (pending, stand::encode(self.store, &stands), stands)
         };
-        self.write(writer, &pending, &payload).map_err(engine("write"))?;
+        giving_way(|| self.write(writer, &pending, &payload)).map_err(engine("write"))?;
         self.reader.reload().map_err(engine("read"))?;
         let mut overlay = self.overlay.write().unwrap_or_else(PoisonError::into_inner);
         (overlay.committing, overlay.stands) = (None, stands);
@@ -123,9 +129,27 @@ impl Index {
     }
 }
 
+/// Does it on a thread of lower priority, which the threads that it starts inherit: the engine starts one that indexes with each commit.
+fn giving_way<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    let done = thread::scope(|scope| {
+        let there = move || {
+            // On Linux a thread's own, elsewhere the whole process's: not touched there. Without leave it is only not as kind.
+            #[cfg(target_os = "linux")]
+            let _ = rustix::process::setpriority_process(None, NICE);
+            work()
+        };
+        scope.spawn(there).join()
+    });
+    done.unwrap_or_else(|panicked| panic::resume_unwind(panicked))
+}
+
 fn group_number(group: GroupId) -> u64 {
     u64::from(group.get())
 }
 
 /// A part of the index with more deleted texts than that is written anew.
 const DELETED_RATIO_MAX: f32 = 0.2;
+
+/// A tenth of the processor time that a thread of the log gets, where both want it: never none.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 10;
