@@ -6,12 +6,13 @@
 
 use std::{
     fs, io,
-    net::{SocketAddr, UdpSocket},
+    net::{IpAddr, SocketAddr, UdpSocket},
     path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 
+use axum::http::Extensions;
 use kith_machine::mutant::Quirk;
 use kith_push::Push;
 use kith_raft::{
@@ -43,12 +44,16 @@ use crate::{
     config::{Config, Setting},
     debt::DebtDuty,
     disk::{self, Disk},
-    edge::{Edge, accept, admission::AdmissionOptions},
+    edge::{
+        Edge, accept,
+        admission::AdmissionOptions,
+        websocket::{Places, Sockets},
+    },
     fanout::{Fanout, FanoutOptions, FanoutParts, LocalSessions, seat::FanoutDuty},
     hook::{HookDuty, post::Poster},
     http::{
         self, Health,
-        api::ApiParts,
+        api::{ApiParts, PeerAddress},
         listen::ListenParts,
         open,
         ready::{self, NodeReady},
@@ -443,7 +448,10 @@ impl Node {
         let http_addr = open::health(config.node.http, health.clone(), registry.clone(), &http_tasks).await.map_err(listen)?;
         let face = http::local::Local { health: health.clone(), registry: registry.clone(), service: service.clone(), log, settings };
         open::local(&config.node.data, face, &http_tasks);
-        let routes = http::api::router(api);
+        let address: fn(&Extensions) -> Option<IpAddr> = |found| found.get::<PeerAddress>().map(|PeerAddress(address)| *address);
+        let places: Places = Arc::new(move || maps.current().nodes.values().map(|row| row.address.clone()).collect());
+        let sockets = Sockets::new(edge.clone(), lanes.clone(), config.api.origins.clone(), places, address);
+        let routes = http::api::router(api).merge(sockets.routes());
         let api_face = |tls| ListenParts {
             tls,
             routes: routes.clone(),

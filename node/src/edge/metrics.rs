@@ -13,6 +13,8 @@ pub struct EdgeMetrics {
     pub handshakes: Gauge,
     /// Connections of clients.
     pub connections: Gauge,
+    /// Of them, WebSockets.
+    pub web_sockets: Gauge,
     /// Attempts that were not let in at once, by reason.
     pub rejects: Family<EdgeRejectLabel, Counter>,
 }
@@ -28,6 +30,8 @@ pub enum EdgeReject {
     Full,
     /// All places are taken, and many others were told so lately.
     Crowd,
+    /// A page of a site that the settings do not name asked for a WebSocket.
+    Origin,
 }
 
 /// Label of [`EdgeMetrics::rejects`].
@@ -44,12 +48,13 @@ impl EdgeMetrics {
     }
     /// Puts all into a registry, as `kith_edge_*`.
     pub fn register(&self, registry: &mut Registry) {
-        for reason in [EdgeReject::Retry, EdgeReject::Address, EdgeReject::Full, EdgeReject::Crowd] {
+        for reason in [EdgeReject::Retry, EdgeReject::Address, EdgeReject::Full, EdgeReject::Crowd, EdgeReject::Origin] {
             drop(self.rejects.get_or_create(&EdgeRejectLabel { reason }));
         }
         let registry = registry.sub_registry_with_prefix("kith_edge");
         registry.register("handshakes", "Handshakes in flight", self.handshakes.clone());
         registry.register("connections", "Connections of clients", self.connections.clone());
+        registry.register("web_sockets", "Connections of clients that are WebSockets", self.web_sockets.clone());
         registry.register("rejects", "Attempts to connect that were not let in at once, by reason", self.rejects.clone());
     }
 }

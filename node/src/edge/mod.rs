@@ -1,15 +1,17 @@
 //! The client face of a node: who may connect, and one session for each who did.
 //!
-//! In: attempts to connect ([`Edge::admit`], before any crypto) and connections with ALPN `kith/1` ([`Edge::serve`]). Out: sessions that
-//! run until they end. On drain: sessions are told to move, spread over the time, then ended with a reason. Bounds: [`admission`].
+//! In: attempts to connect ([`Edge::admit`], before any crypto), connections with ALPN `kith/1` ([`Edge::serve`]), and WebSockets ([`websocket`]). Out:
+//! sessions that run until they end. On drain: sessions are told to move, spread over the time, then ended with a reason. Bounds: [`admission`].
 //! Not here: the UDP endpoint and TLS (`peer`, which shares the port), the session itself (`session`).
 
 pub(crate) mod accept;
 pub mod admission;
 pub mod metrics;
+pub mod websocket;
 
 use std::{
     fmt,
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -17,6 +19,7 @@ use std::{
     time::Duration,
 };
 
+use axum::extract::ws::WebSocket;
 use kith_wire::{
     client::{Refusal, ToClient},
     code::Code,
@@ -93,21 +96,46 @@ impl Edge {
         }
         None
     }
+    /// Decides over a client that asks for a WebSocket: its address is proven by TCP. `None`: it is not let in; else hold the [`Handshake`] until
+    /// it is open.
+    pub fn admit_socket(&self, from: IpAddr) -> Option<Handshake> {
+        match self.admission.admit(from, true, false, self.parts.clock.instant()) {
+            Decision::Accept(handshake) => Some(handshake),
+            Decision::Retry | Decision::Refuse | Decision::Ignore => None,
+        }
+    }
     /// Runs a client's session as a task of the edge, on the lane that its connection lives on. Returns at once.
     pub fn serve(&self, conn: Connection, lane: &Handle) {
-        let refuses = self.parts.draining.is_cancelled() || self.refuses.load(Ordering::Relaxed);
-        let slot = if refuses { Err(Code::Draining) } else { self.admission.take_slot().ok_or(Code::Busy) };
-        match slot {
-            Err(code) => {
-                let refusal = if code == Code::Busy { refuse_for(code, FULL_RETRY_MS) } else { refuse(code) };
-                let elsewhere = self.elsewhere.as_ref().map(Nearest::elsewhere).unwrap_or_default();
+        match self.take_slot() {
+            Err(refusal) => {
                 // As a session would be told; what does not fit the packet is cut off, and then the number alone says why.
-                let bye = ToClient::Bye(Refusal { text: String::new(), ..refusal }.or_at(elsewhere)).encode();
-                conn.close(VarInt::from_u32(u32::from(code.number())), &bye);
+                let code = VarInt::from_u32(u32::from(refusal.code.number()));
+                conn.close(code, &ToClient::Bye(Refusal { text: String::new(), ..refusal }).encode());
             }
             Ok(slot) => {
-                let trace = self.trace.fetch_add(1 << 12, Ordering::Relaxed);
-                self.tasks.on(lane).spawn("session", run(self.parts.clone(), conn, trace, slot));
+                let (parts, trace) = (self.parts.clone(), self.next_trace());
+                self.tasks.on(lane).spawn("session", async move {
+                    driver::run(parts, conn, trace).await;
+                    drop(slot);
+                });
+            }
+        }
+    }
+    /// As [`Edge::serve`], for a client's WebSocket.
+    pub fn serve_socket(&self, socket: WebSocket, from: IpAddr, lane: &Handle) {
+        let parts = self.parts.clone();
+        match self.take_slot() {
+            Err(refusal) => {
+                let now = parts.clock.instant();
+                self.tasks.on(lane).spawn("session.refused", driver::refuse_socket(socket, from, refusal, now));
+            }
+            Ok(slot) => {
+                let trace = self.next_trace();
+                let counted = Counted::new(&self.metrics);
+                self.tasks.on(lane).spawn("session", async move {
+                    driver::run_socket(parts, socket, from, trace).await;
+                    drop((slot, counted));
+                });
             }
         }
     }
@@ -153,6 +181,18 @@ impl Edge {
         &self.metrics
     }
 
+    /// A place for a session, or what is told to whom there is none for.
+    fn take_slot(&self) -> Result<Slot, Refusal> {
+        let refuses = self.parts.draining.is_cancelled() || self.refuses.load(Ordering::Relaxed);
+        let slot = if refuses { Err(Code::Draining) } else { self.admission.take_slot().ok_or(Code::Busy) };
+        slot.map_err(|code| {
+            let refusal = if code == Code::Busy { refuse_for(code, FULL_RETRY_MS) } else { refuse(code) };
+            refusal.or_at(self.elsewhere.as_ref().map(Nearest::elsewhere).unwrap_or_default())
+        })
+    }
+    fn next_trace(&self) -> u64 {
+        self.trace.fetch_add(1 << 12, Ordering::Relaxed)
+    }
     async fn gone(&self, within: Duration) -> bool {
         let until = self.parts.clock.instant() + within;
         while !self.tasks.is_empty() {
@@ -165,9 +205,18 @@ impl Edge {
     }
 }
 
-async fn run(parts: Arc<SessionParts>, conn: Connection, trace: u64, slot: Slot) {
-    driver::run(parts, conn, trace).await;
-    drop(slot);
+/// Counts a WebSocket, however it ends.
+struct Counted(Arc<EdgeMetrics>);
+impl Counted {
+    fn new(metrics: &Arc<EdgeMetrics>) -> Self {
+        metrics.web_sockets.inc();
+        Self(metrics.clone())
+    }
+}
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.web_sockets.dec();
+    }
 }
 
 impl fmt::Debug for Edge {

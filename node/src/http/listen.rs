@@ -99,7 +99,9 @@ impl Connection {
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_WITHIN)
             .max_buf_size(HEAD_BYTES_MAX)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes))
+            // A WebSocket is no connection of the API any more once it is open.
+            .with_upgrades();
         tokio::pin!(connection);
         let served = tokio::select! {
             served = connection.as_mut() => served,

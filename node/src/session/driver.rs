@@ -1,15 +1,15 @@
 //! The streams of one client: reads and writes for [`Machine`], and carries out what it asks for.
 //!
-//! In: a connection. Out: nothing; returns when the session has ended and its registration is undone. One task a session; requests are
-//! futures in it, first polled in order. Everything that is ready goes out in one write; the echo of a client's own record waits for the next
+//! In: a connection, of QUIC or a WebSocket (`link`). Out: nothing; returns when the session has ended and its registration is undone. One task a
+//! session; requests are futures in it, first polled in order. Everything that is ready goes out in one write; the echo of a client's own record waits for the next
 //! write, or for [`ECHO_WAIT`]: the client has the answer, and a packet costs more than all else here. Bounds: while [`WRITE_BYTES_MAX`] wait to be
 //! written, the client's requests are not read and its outbox is not drained. On cancel the client is told. While the node drains, a
 //! session that is idle when it should have moved is ended, and so is one whose client does not even acknowledge that it is told.
 //! Not here: rules (`machine`).
 
-use std::{collections::VecDeque, pin::Pin, sync::Arc, time::Duration};
+use std::{net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 
-use bytes::{Bytes, BytesMut};
+use axum::extract::ws::WebSocket;
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use kith_wire::{
     client::{Answer, Event, Refusal, Request, ToClient},
@@ -18,16 +18,17 @@ use kith_wire::{
     id::{RequestId, SessionId, UserId, UserRev},
     peer::Caller,
 };
-use quinn::{Connection, RecvStream, SendStream, VarInt};
+use quinn::Connection;
 use tokio::time::{Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tracing::Instrument;
 
 use super::{
     Door, Requests, Sessions, Tokens, Whose, codec,
+    link::{ChatRecv, ChatSend, Link, Read, socket},
     machine::{Action, HELLO_WITHIN, Identity, Machine, Registered},
     metrics::{End, OutboxMetrics, SessionMetrics, SessionReject},
-    pull,
+    out::{Out, STUCK_MAX},
 };
 use crate::{
     auth::Claims,
@@ -40,14 +41,8 @@ use crate::{
 pub const WRITE_BYTES_MAX: usize = 64 * 1024;
 /// The service has at most so long for an answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// A client that takes nothing of what is to be written for so long is gone.
-const STUCK_MAX: Duration = Duration::from_secs(75);
 /// After Bye: until the client has it.
 const BYE_WITHIN: Duration = Duration::from_secs(2);
-/// Chunks of one write.
-const CHUNKS_PER_WRITE: usize = 64;
-/// Bytes asked of the stream in one read.
-const READ_BYTES: usize = 64 * 1024;
 /// While draining: for a client to acknowledge what it is told, at least and at most; three round trips where it is known.
 const ACK_WITHIN: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
 /// While draining: from when a client should have moved until it is made to.
@@ -91,22 +86,37 @@ pub async fn run(parts: Arc<SessionParts>, conn: Connection, trace: u64) {
     let accepted = Box::pin(parts.draining.run_until_cancelled(tokio::time::timeout(HELLO_WITHIN, conn.accept_bi()))).await;
     let (send, recv) = match accepted {
         Some(Ok(Ok(streams))) => streams,
-        Some(_) => return close(&conn, Code::Timeout),
-        None => return close(&conn, Code::Draining),
+        Some(_) => return Link::close(&conn, Code::Timeout),
+        None => return Link::close(&conn, Code::Draining),
     };
     let _ = send.set_priority(CHAT_PRIORITY);
     let driver = Driver::new(parts, conn, send, recv, trace);
     Box::pin(driver.run()).await;
 }
 
+/// Runs a session on a client's WebSocket until it ends; else as [`run`].
+pub async fn run_socket(parts: Arc<SessionParts>, socket: WebSocket, from: IpAddr, trace: u64) {
+    let (link, send, recv) = socket::split(socket, from);
+    Box::pin(Driver::new(parts, link, send, recv, trace).run()).await;
+}
+
+/// Tells a client that was let in no further why, on its WebSocket.
+pub async fn refuse_socket(socket: WebSocket, from: IpAddr, refusal: Refusal, now: Instant) {
+    let (_, mut send, mut recv) = socket::split(socket, from);
+    let mut out = Out::new(now);
+    let code = refusal.code;
+    out.push(&ToClient::Bye(refusal), now);
+    let _ = tokio::time::timeout(BYE_WITHIN, say_bye(&mut send, &mut recv, &mut out, code)).await;
+}
+
 type Answered = (RequestId, Instant, Result<Answer, Refusal>);
 type Opened = (Claims, Result<Registered, Refusal>);
 
-struct Driver {
+struct Driver<L: Link> {
     parts: Arc<SessionParts>,
-    conn: Connection,
-    send: SendStream,
-    recv: RecvStream,
+    link: L,
+    send: L::Send,
+    recv: L::Recv,
     machine: Machine,
     decoder: Decoder,
     outbox: Arc<Outbox>,
@@ -116,6 +126,8 @@ struct Driver {
     pulls: FuturesUnordered<BoxFuture<'static, ()>>,
     registration: Option<Registration>,
     out: Out,
+    /// Requests that the metric counts for this session.
+    shown: i64,
     more: bool,
     /// The outbox was promised to be looked at by then.
     look_by: Option<Instant>,
@@ -130,9 +142,9 @@ struct Driver {
 /// The node drains, and this session is to go.
 #[derive(Clone, Copy)]
 struct Drain {
-    /// Datagrams received when it began.
+    /// How often the client was heard of when it began.
     heard: u64,
-    /// A client that was not heard since is not there.
+    /// A client that was not heard since is not there; only where the transport would tell.
     ack_by: Option<Instant>,
     /// The client was told to have moved by then.
     move_by: Option<Instant>,
@@ -169,15 +181,15 @@ enum Woken {
     Answered(Answered),
     Opened(Box<Opened>),
     Outbox,
-    Read(Option<Bytes>),
+    Read(Read),
     Written(bool),
     Lost,
     Draining,
     Due,
 }
 
-impl Driver {
-    fn new(parts: Arc<SessionParts>, conn: Connection, send: SendStream, recv: RecvStream, trace: u64) -> Self {
+impl<L: Link> Driver<L> {
+    fn new(parts: Arc<SessionParts>, link: L, send: L::Send, recv: L::Recv, trace: u64) -> Self {
         let now = parts.clock.instant();
         Self {
             machine: Machine::new(parts.identity.clone(), trace, now),
@@ -188,6 +200,7 @@ impl Driver {
             pulls: FuturesUnordered::new(),
             registration: None,
             out: Out::new(now),
+            shown: 0,
             more: false,
             look_by: None,
             alarm: Box::pin(sleep_until(now + HELLO_WITHIN)),
@@ -196,7 +209,7 @@ impl Driver {
             drain: None,
             ended: None,
             parts,
-            conn,
+            link,
             send,
             recv,
         }
@@ -222,11 +235,14 @@ impl Driver {
                     self.machine.rest();
                 }
                 Woken::Outbox => self.more = true,
-                Woken::Read(Some(bytes)) => self.read(&bytes, now),
-                Woken::Read(None) | Woken::Lost | Woken::Written(false) => self.ended = Some((End::Left, Code::Disconnected)),
+                Woken::Read(Read::Bytes(bytes)) => self.read(&bytes, now),
+                Woken::Read(Read::Bad) => self.machine.handle_bad_frame(),
+                Woken::Read(Read::Over) | Woken::Lost | Woken::Written(false) => self.ended = Some((End::Left, Code::Disconnected)),
                 Woken::Written(true) => {
-                    self.out.moved = now;
-                    self.parts.session_metrics.frames_per_write.observe(f64::from(std::mem::take(&mut self.out.frames)));
+                    let frames = self.out.moved(now);
+                    if frames > 0 {
+                        self.parts.session_metrics.frames_per_write.observe(f64::from(frames));
+                    }
                 }
                 Woken::Draining => self.begin_drain(now),
                 Woken::Due => self.machine.handle_timeout(now),
@@ -246,10 +262,11 @@ impl Driver {
         Box::pin(self.finish()).await;
     }
 
-    /// Waits for one thing. Every branch is cancel safe: `write_chunks` has written nothing, `read_chunk` has read nothing before it is
-    /// ready, and the futures are kept. In this order, so that all that is ready goes into one write.
+    /// Waits for one thing. Every branch is cancel safe: the link's two are, and the futures are kept. In this order, so that all that is
+    /// ready goes into one write.
     async fn next(&mut self) -> Woken {
-        let room = self.out.bytes < WRITE_BYTES_MAX;
+        let room = self.out.bytes() < WRITE_BYTES_MAX;
+        let is_wanted = self.send.is_wanted(&self.out);
         let now = self.parts.clock.instant();
         let dues = self.machine.poll_timeout().into_iter().chain(self.out.stuck_at()).chain(self.leave_at(now)).chain(self.look_by);
         let due = dues.min().unwrap_or(now + STUCK_MAX);
@@ -264,11 +281,8 @@ impl Driver {
                 Woken::Opened(Box::new(opened))
             }
             () = self.outbox.ready(), if room && self.registration.is_some() => Woken::Outbox,
-            written = write(&mut self.send, &mut self.out), if !self.out.is_empty() => Woken::Written(written),
-            read = self.recv.read_chunk(READ_BYTES, true), if room => match read {
-                Ok(chunk) => Woken::Read(chunk.map(|chunk| chunk.bytes)),
-                Err(_) => Woken::Lost,
-            },
+            written = self.send.write(&mut self.out), if is_wanted => Woken::Written(written),
+            read = self.recv.read(), if room => Woken::Read(read),
             Some(()) = self.pulls.next(), if !self.pulls.is_empty() => Woken::Lost,
             () = self.draining.as_mut(), if self.drain.is_none() => Woken::Draining,
             () = self.alarm.as_mut() => Woken::Due,
@@ -299,18 +313,18 @@ impl Driver {
             self.registration = None;
         } else if let Some(caller) = self.machine.caller() {
             self.welcomed = Some(Welcomed::new(self.parts.session_metrics.clone()));
-            self.pulls.push(Box::pin(pull::serve(self.parts.clone(), self.conn.clone(), caller.clone())));
+            self.pulls.push(self.link.serve_pulls(self.parts.clone(), caller.clone()));
             self.more = true;
         }
     }
     /// Moves what is pushed into the next write. Before the welcome it waits: nothing may come before that.
     fn drain_outbox(&mut self, now: Instant) {
-        if !self.more || self.machine.caller().is_none() || self.out.bytes >= WRITE_BYTES_MAX {
+        if !self.more || self.machine.caller().is_none() || self.out.bytes() >= WRITE_BYTES_MAX {
             return;
         }
         let mut items = Vec::new();
         self.look_by = None;
-        self.more = self.outbox.drain(WRITE_BYTES_MAX - self.out.bytes, &mut items, now);
+        self.more = self.outbox.drain(WRITE_BYTES_MAX - self.out.bytes(), &mut items, now);
         for item in items {
             match item {
                 Item::Frame(frame) => self.out.push_bytes(frame, now),
@@ -322,8 +336,9 @@ impl Driver {
     }
     /// Tells the client to move. A session that is registered is told by its outbox, in its turn; one that is not is told here.
     fn begin_drain(&mut self, now: Instant) {
-        let ack_by = now + (self.conn.rtt() * 3).clamp(ACK_WITHIN.0, ACK_WITHIN.1);
-        self.drain = Some(Drain { heard: self.heard(), ack_by: Some(ack_by), move_by: None });
+        let known = self.link.heard();
+        let ack_by = known.map(|(_, round_trip)| now + (round_trip * 3).clamp(ACK_WITHIN.0, ACK_WITHIN.1));
+        self.drain = Some(Drain { heard: known.map_or(0, |(heard, _)| heard), ack_by, move_by: None });
         if self.machine.caller().is_none() {
             self.machine.handle_close(refuse(Code::Draining));
         } else if self.registration.is_none() {
@@ -350,7 +365,7 @@ impl Driver {
         if self.drain.is_none() {
             return;
         }
-        let heard = self.heard();
+        let heard = self.link.heard().map_or(0, |(heard, _)| heard);
         let is_idle = self.is_idle();
         let Some(drain) = &mut self.drain else { return };
         if drain.ack_by.take_if(|by| *by <= now).is_some() && heard == drain.heard {
@@ -361,9 +376,6 @@ impl Driver {
     }
     fn is_idle(&self) -> bool {
         self.machine.waiting() == 0 && self.out.is_empty()
-    }
-    fn heard(&self) -> u64 {
-        self.conn.stats().udp_rx.datagrams
     }
     /// Does what the machine asks for.
     fn follow(&mut self, now: Instant) {
@@ -402,11 +414,11 @@ impl Driver {
                 Action::End { why, code } => self.ended = Some((why, code)),
             }
         }
-        self.parts.session_metrics.depth.inc_by(self.machine.waiting() as i64 - self.out.shown);
-        self.out.shown = self.machine.waiting() as i64;
+        self.parts.session_metrics.depth.inc_by(self.machine.waiting() as i64 - self.shown);
+        self.shown = self.machine.waiting() as i64;
     }
     fn knock(&self, request: &Request) -> Result<(), Refusal> {
-        let (door, from) = (&self.parts.door, self.conn.remote_address().ip());
+        let (door, from) = (&self.parts.door, self.link.remote());
         door.knock(from)?;
         let Request::People(asked) = request else { return Ok(()) };
         asked.guesses().map_or(Ok(()), |name| door.guess(from, name))
@@ -437,88 +449,25 @@ impl Driver {
     async fn finish(mut self) {
         let (why, code) = self.ended.take().unwrap_or((End::Left, Code::Disconnected));
         self.parts.session_metrics.end(why);
-        self.parts.session_metrics.depth.dec_by(self.out.shown);
+        self.parts.session_metrics.depth.dec_by(self.shown);
         self.welcomed = None;
         // Unregistered before the last word: who is told to go must not be found any more.
         self.registration = None;
         self.pulls.clear();
         self.answers.clear();
         if why != End::Left {
-            let bye = async {
-                while !self.out.is_empty() && write(&mut self.send, &mut self.out).await {}
-                if self.send.finish().is_ok() {
-                    let _ = self.send.stopped().await;
-                }
-            };
+            let bye = say_bye(&mut self.send, &mut self.recv, &mut self.out, code);
             let _ = tokio::time::timeout(BYE_WITHIN, bye).await;
         }
-        close(&self.conn, code);
+        self.link.close(code);
     }
 }
 
-/// Frames on their way to the transport.
-struct Out {
-    chunks: VecDeque<Bytes>,
-    tail: BytesMut,
-    bytes: usize,
-    frames: u32,
-    moved: Instant,
-    shown: i64,
-}
-impl Out {
-    fn new(now: Instant) -> Self {
-        Self { chunks: VecDeque::new(), tail: BytesMut::new(), bytes: 0, frames: 0, moved: now, shown: 0 }
-    }
-    fn is_empty(&self) -> bool {
-        self.bytes == 0
-    }
-    fn push(&mut self, frame: &ToClient, now: Instant) {
-        self.begin(now);
-        let before = self.tail.len();
-        codec::put(frame, &mut self.tail);
-        self.bytes += self.tail.len() - before;
-    }
-    fn push_bytes(&mut self, frame: Bytes, now: Instant) {
-        self.begin(now);
-        self.bytes += frame.len();
-        // Small frames are copied together: a chunk of its own costs more than the copy.
-        self.tail.extend_from_slice(&frame);
-    }
-    fn begin(&mut self, now: Instant) {
-        if self.is_empty() {
-            self.moved = now;
-        }
-        self.frames += 1;
-    }
-    fn seal(&mut self) {
-        if !self.tail.is_empty() {
-            self.chunks.push_back(self.tail.split().freeze());
-        }
-    }
-    fn stuck_at(&self) -> Option<Instant> {
-        (!self.is_empty()).then(|| self.moved + STUCK_MAX)
-    }
-    fn is_stuck(&self, now: Instant) -> bool {
-        self.stuck_at().is_some_and(|at| at <= now)
-    }
-}
-
-/// One write of all that waits; `false` when the stream is gone. Cancel safe.
-async fn write(send: &mut SendStream, out: &mut Out) -> bool {
-    out.seal();
-    let mut chunks: Vec<Bytes> = out.chunks.iter().take(CHUNKS_PER_WRITE).cloned().collect();
-    let Ok(written) = send.write_chunks(&mut chunks).await else { return false };
-    out.bytes -= written.bytes;
-    let mut left = written.bytes;
-    while let Some(front) = out.chunks.front_mut() {
-        if front.len() > left {
-            bytes::Buf::advance(front, left);
-            break;
-        }
-        left -= front.len();
-        out.chunks.pop_front();
-    }
-    true
+/// Writes what is left, and waits until the client has it.
+async fn say_bye(send: &mut impl ChatSend, recv: &mut impl ChatRecv, out: &mut Out, code: Code) {
+    while !out.is_empty() && send.write(out).await {}
+    send.finish(code).await;
+    recv.ended().await;
 }
 
 /// Waits for a future that may not be there.
@@ -527,11 +476,6 @@ async fn wait<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
         Some(future) => future.await,
         None => std::future::pending().await,
     }
-}
-
-/// Closes with our number: part of the protocol.
-fn close(conn: &Connection, code: Code) {
-    conn.close(VarInt::from_u32(u32::from(code.number())), code.text().as_bytes());
 }
 
 /// The number of a refusal, for logs.

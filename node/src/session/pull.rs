@@ -1,12 +1,19 @@
-//! Bulk streams of a session: one Pull frame in, one Page frame out, each on a stream that the client opened.
+//! Bulk streams of a session: one Pull frame in, one Page frame out, each on a stream that the client opened: of QUIC's own ([`serve`]), or a
+//! numbered one of a WebSocket ([`answer`]).
 //!
 //! Bounds: `limit::SESSION_PULLS_MAX` at once, the next waits in the transport; each has a deadline for its frame, its page and its
 //! sending. A stream that is not a pull is reset. Not here: what a page holds (`service`).
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use kith_wire::{client::Page, frame, limit, peer::Caller};
+use kith_wire::{
+    client::{Page, Pull},
+    code::Code,
+    frame, limit,
+    peer::Caller,
+};
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 
 use super::{
@@ -42,7 +49,7 @@ pub(super) async fn serve(parts: Arc<SessionParts>, conn: Connection, caller: Ca
 }
 
 async fn one(parts: Arc<SessionParts>, caller: Caller, mut send: SendStream, mut recv: RecvStream) {
-    let mut decoder = frame::Decoder::new(codec::FRAMING, PULL_BYTES_MAX);
+    let mut decoder = fresh_decoder();
     let pull = loop {
         match decoder.poll() {
             Ok(Some(frame)) => break codec::pull(&frame),
@@ -55,20 +62,52 @@ async fn one(parts: Arc<SessionParts>, caller: Caller, mut send: SendStream, mut
         }
     };
     let Some(pull) = pull else {
-        let code = VarInt::from_u32(u32::from(kith_wire::code::Code::BadFrame.number()));
+        let code = VarInt::from_u32(u32::from(Code::BadFrame.number()));
         let _ = recv.stop(code);
         let _ = send.reset(code);
         return;
     };
+    let page = page(&parts, caller, pull).await;
+    let _ = send.set_priority(0);
+    if send.write_chunk(page).await.is_ok() {
+        let _ = send.finish();
+    }
+}
+
+/// The page, as a frame, for a pull whose frame came whole; one that cannot be read is refused.
+pub(super) async fn answer(parts: &SessionParts, caller: Caller, bytes: &[u8]) -> Bytes {
+    let mut decoder = fresh_decoder();
+    decoder.push(bytes);
+    match decoder.poll() {
+        Ok(Some(frame)) if decoder.buffered() == 0 => match codec::pull(&frame) {
+            Some(pull) => page(parts, caller, pull).await,
+            None => refused(parts, Code::BadFrame),
+        },
+        _ => refused(parts, Code::BadFrame),
+    }
+}
+
+async fn page(parts: &SessionParts, caller: Caller, pull: Pull) -> Bytes {
     let deadline = parts.clock.instant() + PAGE_WITHIN;
     let page = tokio::time::timeout(PAGE_WITHIN, parts.requests.pull(caller, pull, deadline)).await;
-    let page = page.unwrap_or_else(|_| Page::Refused(refuse(kith_wire::code::Code::Timeout)));
-    if let Page::Refused(refusal) = &page {
+    match page {
+        Ok(page) => given(parts, &page),
+        Err(_) => refused(parts, Code::Timeout),
+    }
+}
+
+fn refused(parts: &SessionParts, code: Code) -> Bytes {
+    given(parts, &Page::Refused(refuse(code)))
+}
+
+fn given(parts: &SessionParts, page: &Page) -> Bytes {
+    if let Page::Refused(refusal) = page {
         tracing::debug!(code = refusal_code(refusal), "session.pull refused");
     }
     parts.session_metrics.pages.inc();
-    let _ = send.set_priority(0);
-    if send.write_chunk(codec::page(&page)).await.is_ok() {
-        let _ = send.finish();
-    }
+    codec::page(page)
+}
+
+fn fresh_decoder() -> frame::Decoder {
+    frame::Decoder::new(codec::FRAMING, PULL_BYTES_MAX)
 }

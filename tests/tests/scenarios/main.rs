@@ -38,3 +38,4 @@ mod repair;
 mod reset;
 mod search;
 mod slow;
+mod socket;
