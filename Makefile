@@ -6,6 +6,7 @@
 #   make restart-clients   all nodes restarted, one after another, under 2,000 clients (CLIENTS=…)      make push-crowd   100,000 devices away from busy groups (AWAY=…)      make push-minutes   a push taken back
 #   make jepsen   real clusters hurt in every way that is there, under 25 minutes      make jepsen-nightly      make jepsen-soak      make jepsen-mutants     (root needed)
 #   make fuzz     every parser of bytes from outside, ten minutes each      (MINUTES=… FUZZ=NAME ENGINE=libfuzzer: led by coverage)
+#   make test-web   the TypeScript SDK and the web chat: built as it is checked in, tests, two browsers that chat (node, npm, chromium); pictures in target/screens
 #   make sdk-death   a client's process is killed at every step of its outbox, 200 schedules      (KITH_SEED=… for one)
 #   make alerts   the alert rules, each with what makes it fire and what does not (promtool)
 #   make package  tarball, .deb, SBOM and checksums in target/package (PROFILE=dev: quickly)      make package-check   tries them
@@ -15,7 +16,7 @@ SHELL       := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .SILENT:
-.PHONY: help demo http-fuzz sdk-death fuzz restart-clients push-crowd push-minutes test sim verify fix bootstrap jepsen jepsen-nightly jepsen-soak jepsen-mutants jepsen-ci jepsen-tools bench bench-grow bench-check bench-micro bench-build alerts package package-check
+.PHONY: help demo test-web http-fuzz sdk-death fuzz restart-clients push-crowd push-minutes test sim verify fix bootstrap jepsen jepsen-nightly jepsen-soak jepsen-mutants jepsen-ci jepsen-tools bench bench-grow bench-check bench-micro bench-build alerts package package-check
 
 CARGO  ?= cargo
 SAMPLE := tests/data/irc-sample.jsonl.gz
@@ -23,7 +24,7 @@ SAMPLE := tests/data/irc-sample.jsonl.gz
 DEMO   ?= --replay $(SAMPLE) --kill leader
 
 help:
-	sed -n '2,13p' Makefile
+	sed -n '2,14p' Makefile
 
 demo: bootstrap
 	stay=; if [ -t 0 ] && [ -t 1 ]; then stay=--stay; fi
@@ -39,6 +40,7 @@ test: bootstrap
 	fi
 	$(CARGO) nextest run --locked --workspace --features kith-tests/failpoint
 	$(MAKE) --no-print-directory jepsen-ci JEPSEN_CI="--workspace --tests --features kith-tests/failpoint"
+	$(MAKE) --no-print-directory test-web WEB="--workspace --tests --features kith-tests/failpoint"
 
 # One run of 30 s. Where the machine lets nobody make network namespaces and mounts, it says so, and shows nothing.
 # After the tests it takes what they were built as: another choice of packages has other features, and compiles nearly all of it once more.
@@ -49,6 +51,13 @@ jepsen-ci: jepsen-tools
 	code=0; "$$target/debug/kith-jepsen" run --workload append,retry --nemesis kill-leader --seconds 30 --seed $${SEED:-1} --out "$$out/run" || code=$$?
 	if [ $$code = 2 ]; then echo "the fault run is UNKNOWN: it shows nothing; see above" >&2; elif [ $$code != 0 ]; then exit $$code; fi
 	if [ $$code = 0 ]; then rm -rf "$$out"; fi
+
+# What is built is what is checked in: no build of the node runs a tool of the web. Where there is no Node, no npm packages or no Chromium, what could not be run is named.
+# After the tests it takes what they were built as, as the fault run does.
+WEB ?= -p kith
+test-web: bootstrap
+	$(CARGO) build --locked $(WEB)
+	KITH="$${CARGO_TARGET_DIR:-target}/debug/kith" SCREENS="$${CARGO_TARGET_DIR:-target}/screens" client-sdk/web/test
 
 # Every route, with requests that its document allows and such that it does not: no server error, no answer that the document does not have.
 # Starts a node of its own and ends it.

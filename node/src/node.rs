@@ -450,8 +450,8 @@ impl Node {
         open::local(&config.node.data, face, &http_tasks);
         let address: fn(&Extensions) -> Option<IpAddr> = |found| found.get::<PeerAddress>().map(|PeerAddress(address)| *address);
         let places: Places = Arc::new(move || maps.current().nodes.values().map(|row| row.address.clone()).collect());
-        let sockets = Sockets::new(edge.clone(), lanes.clone(), config.api.origins.clone(), places, address);
-        let routes = http::api::router(api).merge(sockets.routes());
+        let sockets = Sockets::new(edge.clone(), lanes.clone(), config.api.origins.clone(), places.clone(), address);
+        let routes = http::api::router(api).merge(sockets.routes()).merge(http::page::routes(&places));
         let api_face = |tls| ListenParts {
             tls,
             routes: routes.clone(),

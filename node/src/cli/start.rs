@@ -128,6 +128,7 @@ fn tell(args: &Args, node: &Node) {
             println!("http api: https://{api}/v1 (curl --cacert {}/cluster/ca.pem)", args.data.display());
         }
         if let Some(plain) = node.api_plain_addr() {
+            println!("web chat on this machine: http://{plain}/");
             println!("http api in the clear, for development: http://{plain}/v1");
         }
         println!("to talk: kith chat --cluster {} --as ann --to bob", args.data.display());

@@ -82,6 +82,8 @@ pub struct Nodes {
     folder: PathBuf,
     binary: PathBuf,
     spec: ClusterSpec,
+    /// Where each node serves the web chat in the clear, if it does.
+    pages: Vec<SocketAddr>,
     running: Mutex<Vec<Option<Running>>>,
 }
 
@@ -120,13 +122,29 @@ impl Nodes {
         let spec = ClusterFiles::load(&shared)?.spec;
         let binary = std::env::current_exe().map_err(|source| NodesError::Io { what: "finding this program's own file".into(), source })?;
         let running = Mutex::new(spec.nodes.iter().map(|_| None).collect());
-        Ok(Self { folder: folder.to_owned(), binary, spec, running })
+        Ok(Self { folder: folder.to_owned(), binary, spec, pages: Vec::new(), running })
     }
 
     /// The same, with another program as the nodes: a test is not the binary.
     #[must_use]
     pub fn with_binary(self, binary: PathBuf) -> Self {
         Self { binary, ..self }
+    }
+
+    /// The same, where each node serves the web chat in the clear too: to whoever sits before this machine.
+    ///
+    /// # Errors
+    /// There are no free ports.
+    pub fn with_pages(self) -> io::Result<Self> {
+        // Well-known ones, so that a link works again tomorrow; else any. All are held until all are drawn.
+        let free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
+        let held: Vec<TcpListener> = (PAGE_PORT..).take(self.spec.nodes.len()).map(free).collect::<io::Result<_>>()?;
+        let pages = held.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
+        Ok(Self { pages, ..self })
+    }
+    /// Links to the web chat, one for each node that serves it.
+    pub fn page_links(&self) -> Vec<String> {
+        self.pages.iter().map(|page| format!("http://{page}/")).collect()
     }
 
     /// How the cluster was made.
@@ -164,9 +182,11 @@ impl Nodes {
         let folder = self.node_folder(node);
         let log: File = OpenOptions::new().create(true).append(true).open(folder.join("log")).map_err(io("opening the log of"))?;
         let log_too = log.try_clone().map_err(io("opening the log of"))?;
+        let page = self.position(node).and_then(|at| self.pages.get(at));
         let mut child = Command::new(&self.binary)
             .args(["start", "--until-stdin-closes", "--config"])
             .arg(folder.join("node.toml"))
+            .args(page.iter().flat_map(|page| ["--api-plain".to_owned(), page.to_string()]))
             .stdin(Stdio::piped())
             .stdout(log)
             .stderr(log_too)
@@ -320,6 +340,9 @@ fn client_port(any: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
 
 /// Ports of UDP that are tried until the same one of TCP is free too.
 const PORT_TRIES: u32 = 20;
+
+/// Of the first node's web chat.
+const PAGE_PORT: u16 = 7681;
 
 /// The whole answer to a GET over HTTP/1.1.
 async fn get(address: &str, path: &str) -> io::Result<String> {

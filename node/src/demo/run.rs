@@ -117,6 +117,8 @@ pub async fn run(options: Options, voice: Arc<dyn Voice>, stop: CancellationToke
     };
     let folder = Folder::make(options.data.as_deref()).map_err(DemoError::Folder)?;
     let nodes = Nodes::prepare_in(folder.path(), options.nodes, options.groups, options.regions)?;
+    let stays = options.stay || (options.replay.is_none() && options.regions <= 1);
+    let nodes = if stays { nodes.with_pages().map_err(DemoError::Folder)? } else { nodes };
     let end = tokio::select! {
         biased;
         () = stop.cancelled() => Ok(End::Interrupted),
@@ -284,12 +286,15 @@ fn how_to_talk(folder: &Folder, nodes: &Nodes) -> String {
     let path = folder.path().display();
     let api: Vec<String> = nodes.spec().nodes.iter().map(|node| format!("https://{}", node.address)).collect();
     let api = api.join(" ");
+    let pages = nodes.page_links().join(" ");
     let fate = match folder {
         Folder::Kept(_) => "The data is kept.",
         Folder::Temporary(_) => "The data is temporary: it is gone when the demo ends.",
     };
     format!(
-        "\nThe cluster is up. {fate} To talk, in two other terminals:\n\
+        "\nThe cluster is up. {fate} To talk, in a browser (each link is a node, and one person of this browser):\n\
+         \n  {pages}\n\
+         \nOr in two other terminals:\n\
          \n  {binary} chat --cluster {path} --as ann --to bob\
          \n  {binary} chat --cluster {path} --as bob --to ann\n\
          \nAnd to look at it:\n\

@@ -2,13 +2,14 @@
 //!
 //! In: a bound listener, [`Health`], the metrics registry. Out: `/livez`, `/readyz` (`?verbose` lists the checks), `/metrics` (OpenMetrics).
 //! Invariants: what is not known is not a pass; the faces have listeners of their own. Not here: what a node's checks look at ([`ready`]),
-//! connections and TLS of the API ([`listen`]), what is for this machine alone ([`local`]), how they are opened ([`open`]).
+//! connections and TLS of the API ([`listen`]), the web chat ([`page`]), what is for this machine alone ([`local`]), how they are opened ([`open`]).
 
 pub mod api;
 mod health;
 pub mod listen;
 pub mod local;
 pub(crate) mod open;
+pub(crate) mod page;
 pub(crate) mod ready;
 
 use std::{io, sync::Arc};

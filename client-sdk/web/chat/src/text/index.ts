@@ -1,0 +1,24 @@
+// The language of the page: the one that was chosen, else the first of the browser's that is there.
+
+import { de } from "./de.js";
+import { en, type Texts } from "./en.js";
+
+export const LANGUAGES: Record<string, Texts> = { en, de };
+
+const KEY = "kith.language";
+
+function pick(): string {
+  const wanted = [localStorage.getItem(KEY) ?? "", ...navigator.languages.map((tag) => tag.slice(0, 2))];
+  return wanted.find((tag) => tag in LANGUAGES) ?? "en";
+}
+
+export const locale = pick();
+/** Every word that the page says. */
+export const t: Texts = LANGUAGES[locale];
+document.documentElement.lang = locale;
+
+/** The page begins anew in another language. */
+export function setLanguage(tag: string): void {
+  localStorage.setItem(KEY, tag);
+  location.reload();
+}
