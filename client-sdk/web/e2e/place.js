@@ -65,7 +65,7 @@ export async function person(browser, url, name, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1180, height: 780 }, locale: "en", ...options });
   await context.grantPermissions(["clipboard-read", "clipboard-write"]);
   const page = await context.newPage();
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(30_000);
   const faults = [];
   page.on("pageerror", (error) => faults.push(String(error)));
   page.on("console", (message) => message.type() === "error" && !/WebSocket|ERR_|net::/.test(message.text()) && faults.push(message.text()));

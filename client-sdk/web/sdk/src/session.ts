@@ -234,6 +234,9 @@ export class Session {
     const token = await this.#parts.token(this.#tokenReason);
     this.#tokenReason = "connect";
     const conn = await this.#parts.raiseConn();
+    const closed = ChatError.of("Disconnected", "closed");
+    // Closed meanwhile: no link is left behind.
+    if (!this.#isWanted) return closed;
     let isOver = false;
     const ended = new Promise<ChatError>((resolve) => (this.#end = resolve));
     const greeted = new Promise<Welcome>((resolve) => (this.#welcome = resolve));
@@ -244,6 +247,7 @@ export class Session {
     );
     this.#link = link;
     try {
+      if (!this.#isWanted) return closed;
       this.#heard = this.#said = this.#parts.now();
       const hello = { version: PROTOCOL_VERSION, features: 0n, token, device: this.#parts.device, conn, userRev: this.#parts.rev() };
       link.send(toBinary(ToEdgeSchema, create(ToEdgeSchema, { frame: { case: "hello", value: hello } })));

@@ -199,7 +199,7 @@ function bytes(channel: ChannelId): Uint8Array {
 
 /** Waits until it is so, within a deadline. */
 export async function until(what: string, is: () => boolean): Promise<void> {
-  for (const end = Date.now() + 10_000; !is(); ) {
+  for (const end = Date.now() + 30_000; !is(); ) {
     if (Date.now() > end) throw new Error(`never: ${what}`);
     await new Promise(setImmediate);
   }

@@ -54,7 +54,7 @@ test("codes are those of the server", () => {
   const source = readFileSync(new URL("../../../../../wire/src/code.rs", import.meta.url), "utf8");
   const retry = { Never: "never", Now: "now", After: "after", AfterAuth: "after_auth" } as const;
   const theirs = [...source.matchAll(/^ {4}(\w+) = (\d+), (\w+), "/gm)].map(([, name, number, class_]) => [name, [Number(number), retry[class_ as keyof typeof retry]]]);
-  assert.ok(theirs.length > 60);
+  assert.ok(theirs.length > 50);
   assert.deepEqual(Object.fromEntries(theirs), CODES);
 });
 
