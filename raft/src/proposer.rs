@@ -16,6 +16,7 @@ use kith_wire::{
     id::{NodeId, Timestamp},
     limit::{BATCH_BYTES_MAX, BATCH_ITEMS_MAX},
     log::{Batch, Command, Item, NodeRow},
+    moving::MoveChange,
 };
 use openraft::{
     errors::{ClientWriteError, ForwardToLeader, RaftError},
@@ -300,10 +301,24 @@ fn weight(item: &Item) -> usize {
             let moves = moves.iter().map(|one| FLAT + one.what.len() + one.why.len());
             nodes.iter().map(|node| FLAT + labels(node)).chain(groups).chain(moves).sum()
         }
+        Command::Move(change) => moved(change),
         Command::CreateUser { name, .. }
         | Command::ReserveName { name, .. }
         | Command::ConfirmName { name, .. }
         | Command::ReleaseName { name, .. } => name.len(),
+        _ => 0,
+    }
+}
+
+fn moved(change: &MoveChange) -> usize {
+    // Bytes of a row have a tag and a length before them, twice.
+    const ROW: usize = 12;
+    match change {
+        MoveChange::Import { after, upto, rows, .. } => {
+            let rows = rows.iter().map(|row| ROW + row.key.len() + row.body.as_ref().map_or(0, |body| body.len()));
+            after.len() + upto.len() + rows.sum::<usize>()
+        }
+        MoveChange::Sweep { keys, .. } | MoveChange::Drop { keys, .. } => keys.iter().map(|key| ROW + key.len()).sum(),
         _ => 0,
     }
 }

@@ -100,6 +100,8 @@ impl Recent {
             match effect {
                 Effect::Appended { channel, record, .. } => self.push(*channel, Arc::clone(record)),
                 Effect::Amended { channel, record } => self.amend(channel, record),
+                // What comes back may have been amended where it was.
+                Effect::OwnershipChanged => self.clear(),
                 _ => {}
             }
         }

@@ -89,6 +89,13 @@ impl ClientSeq {
         Self(self.0.saturating_add(1))
     }
 }
+impl OwnerEpoch {
+    /// The next version; the largest stays, as any number may come from the other side.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
 impl LogIndex {
     /// The next index; the largest stays, as any number may come from the other side.
     #[must_use]

@@ -20,6 +20,7 @@ pub mod id;
 pub mod layout;
 pub mod limit;
 pub mod log;
+pub mod moving;
 pub mod peer;
 pub mod people;
 pub mod presence;

@@ -244,6 +244,14 @@ pub const MOVES_KEPT: usize = 100;
 pub const MOVE_TEXT_BYTES_MAX: usize = 512;
 /// Nodes and groups that one command changes together. The rest goes into the next one.
 pub const MAP_CHANGE_ROWS_MAX: usize = 1_000;
+/// Rows of one piece of a move of buckets, keys that one command drops. More go into the next one.
+pub const MOVE_ROWS_MAX: usize = 1_000;
+/// Keys and bodies of one piece of a move, in bytes; one row always fits. More go into the next piece.
+pub const MOVE_PIECE_BYTES_MAX: usize = 256 * 1024;
+/// Rows that changed since the last round of a move, at which its buckets are handed over: so much is sent while nobody serves them.
+pub const MOVE_LAST_ROUND_ROWS_MAX: usize = 256;
+/// Rounds of changes after which buckets are handed over whatever is left: what changes faster than it is sent never ends otherwise.
+pub const MOVE_ROUNDS_MAX: u64 = 16;
 /// Refs of one pending set before it is proposed early.
 pub const REFS_PENDING_MAX: usize = 4_096;
 /// A snapshot chunk, in bytes.

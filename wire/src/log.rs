@@ -199,6 +199,8 @@ pub enum Command {
     /// How far webhooks have been told of a channel.
     Hooked { channel: ChannelId, acks: Vec<HookAck> },
     // -- the group itself
+    /// A step of a move of buckets from one group to another.
+    Move(crate::moving::MoveChange),
     /// Takes buckets into ownership, at a higher epoch only.
     OwnBuckets { region: RegionId, first: u16, last: u16, epoch: OwnerEpoch },
     /// Raises the version that this group's commands, rows and snapshots are written in.
@@ -546,13 +548,15 @@ pub struct GroupStateRow {
     pub now: Timestamp,
 }
 
-/// A run of buckets that this group owns.
+/// A run of buckets that this group owns, or has given away.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OwnedRow {
     /// Last bucket of the run, inclusive (the first is in the key).
     pub last: u16,
     /// At this epoch.
     pub epoch: OwnerEpoch,
+    /// To whom they were given, at this epoch; `None`: they are this group's own. Stays, so that no older epoch takes them back.
+    pub to: Option<GroupId>,
 }
 
 // ---------------------------------------------------------------- meta rows

@@ -10,7 +10,10 @@ use kith_wire::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::view::{Row, RowKey, WriteSet};
+use crate::{
+    body,
+    view::{RowKey, WriteSet},
+};
 
 /// The digest after one entry.
 pub(crate) fn chain(previous: &[u8; 32], id: LogId, writes: &WriteSet) -> [u8; 32] {
@@ -24,7 +27,7 @@ pub(crate) fn chain(previous: &[u8; 32], id: LogId, writes: &WriteSet) -> [u8; 3
         bytes.clear();
         prefixed(&mut bytes, |bytes| write_key(key, bytes));
         match row {
-            Some(row) => prefixed(&mut bytes, |bytes| encode(row, bytes)),
+            Some(row) => prefixed(&mut bytes, |bytes| body::encode(row, bytes)),
             None => bytes.extend_from_slice(&u32::MAX.to_be_bytes()),
         }
         state.update(&bytes);
@@ -167,6 +170,16 @@ fn write_key(key: &RowKey, out: &mut Vec<u8>) {
             out.extend_from_slice(&[14, region.get()]);
             out.extend_from_slice(&first.to_be_bytes());
         }
+        RowKey::Leaving => out.push(19),
+        RowKey::Staging(from) => {
+            out.push(20);
+            out.extend_from_slice(&from.get().to_be_bytes());
+        }
+        RowKey::Changed(round, key) => {
+            out.push(21);
+            out.extend_from_slice(&round.to_be_bytes());
+            out.extend_from_slice(key);
+        }
         RowKey::Cluster => out.push(15),
         RowKey::Node(node) => {
             out.push(16);
@@ -215,48 +228,5 @@ fn write_key(key: &RowKey, out: &mut Vec<u8>) {
                 }
             }
         }
-    }
-}
-
-fn encode(row: &Row, out: &mut Vec<u8>) {
-    match row {
-        Row::Channel(row) => row.encode_into(out),
-        Row::Roster(row) => row.encode_into(out),
-        Row::Former(row) => row.encode_into(out),
-        Row::Positions(row) => row.encode_into(out),
-        Row::Record(row) => row.encode_into(out),
-        Row::Dedup(row) => row.encode_into(out),
-        Row::Calls(row) => row.encode_into(out),
-        Row::Keyed(row) => row.encode_into(out),
-        Row::HomeCall(row) => row.encode_into(out),
-        Row::Dirty | Row::Reply | Row::Timer | Row::HookDue => {}
-        Row::Rules(row) => row.encode_into(out),
-        Row::Marks(row) => row.encode_into(out),
-        Row::Scheduled(row) => row.encode_into(out),
-        Row::User(row) => row.encode_into(out),
-        Row::Device(row) => row.encode_into(out),
-        Row::Index(row) => row.encode_into(out),
-        Row::IndexByRev(channel) => out.extend_from_slice(channel.as_bytes()),
-        Row::Credential(row) => row.encode_into(out),
-        Row::Owed(row) => row.encode_into(out),
-        Row::Profile(row) => row.encode_into(out),
-        Row::Contact(row) => row.encode_into(out),
-        Row::Word(row) => row.encode_into(out),
-        Row::Desk(row) => row.encode_into(out),
-        Row::Report(row) => row.encode_into(out),
-        Row::ReportId(row) => row.encode_into(out),
-        Row::Audit(row) => row.encode_into(out),
-        Row::Hooks(row) => row.encode_into(out),
-        Row::HookCursor(row) => row.encode_into(out),
-        Row::Name(row) => row.encode_into(out),
-        Row::GroupState(row) => row.encode_into(out),
-        Row::Owned(row) => row.encode_into(out),
-        Row::Cluster(row) => row.encode_into(out),
-        Row::Node(row) => row.encode_into(out),
-        Row::Group(row) => row.encode_into(out),
-        Row::Run(row) => row.encode_into(out),
-        Row::Pushes(row) => row.encode_into(out),
-        Row::PushSent(row) => row.encode_into(out),
-        Row::PushDue(row) => row.encode_into(out),
     }
 }

@@ -16,6 +16,7 @@ use kith_wire::{
 };
 
 pub mod beside;
+pub mod moves;
 
 use crate::view::{Held, Row, RowKey, Scan, StateView, ViewError, row};
 
@@ -74,7 +75,14 @@ pub fn user(view: &dyn StateView, id: UserId) -> Checked {
 /// # Errors
 /// A row cannot be read.
 pub fn group(view: &dyn StateView) -> Checked {
-    all([owned_runs_do_not_overlap, map_runs_do_not_overlap, map_names_known_nodes].iter().map(|check| check(view)))
+    let checks = [
+        owned_runs_do_not_overlap,
+        moves::what_moves_is_owned_in_one_place,
+        moves::marks_are_of_a_move,
+        map_runs_do_not_overlap,
+        map_names_known_nodes,
+    ];
+    all(checks.iter().map(|check| check(view)))
 }
 
 /// Every invariant of the rows given; for stores that can list their rows. `view` must be over the same rows.
@@ -83,7 +91,8 @@ pub fn group(view: &dyn StateView) -> Checked {
 /// A row cannot be read.
 pub fn everything<'k>(view: &dyn StateView, keys: impl IntoIterator<Item = &'k RowKey>) -> Checked {
     let mut found = group(view)?;
-    for key in keys {
+    let partial = moves::partial(view)?;
+    for key in keys.into_iter().filter(|key| !partial.iter().any(|run| key.bucket().is_some_and(|bucket| run.holds(bucket)))) {
         match key {
             RowKey::Channel(id) => found.extend(channel(view, *id)?),
             RowKey::User(id) => found.extend(user(view, *id)?),
@@ -515,6 +524,9 @@ pub fn kinds_agree(key: &RowKey, row: &Row) -> bool {
             | (RowKey::Name(_), Row::Name(_))
             | (RowKey::GroupState, Row::GroupState(_))
             | (RowKey::Owned(..), Row::Owned(_))
+            | (RowKey::Leaving, Row::Leaving(_))
+            | (RowKey::Staging(_), Row::Staging(_))
+            | (RowKey::Changed(..), Row::Changed)
             | (RowKey::Cluster, Row::Cluster(_))
             | (RowKey::Node(_), Row::Node(_))
             | (RowKey::Group(_), Row::Group(_))

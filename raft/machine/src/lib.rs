@@ -4,8 +4,8 @@
 //! Invariants: apply is total (bad input is a reply, never a panic), reads no clock, no randomness, no map order; dedup comes before
 //! membership; `seq = last + 1` is assigned in one line (`channel::append`); writes depend on nothing but view and batch.
 //! Bounds: `kith_wire::limit`; a batch writes rows in proportion to its own size. Reads for the node are pure functions over a view:
-//! [`channel::read`], [`channel::refs`], [`user`], [`name`], [`meta`].
-//! Not here: key bytes and disks (kith-storage), consensus (kith-raft), tokio, tracing.
+//! [`channel::read`], [`channel::refs`], [`user`], [`name`], [`meta`], [`moving`].
+//! Not here: disks (kith-storage), consensus (kith-raft), tokio, tracing.
 
 use bytes::Bytes;
 use kith_wire::{
@@ -14,6 +14,7 @@ use kith_wire::{
     hook::HooksRow,
     id::{Bucket, GroupId, Timestamp},
     log::{Batch, Command, GroupStateRow, Item, LogId, bucket_of_word},
+    moving::BucketRun,
 };
 use thiserror::Error;
 
@@ -26,6 +27,7 @@ use crate::{
     view::{RowKey, StateView, ViewError, WriteSet, row},
 };
 
+pub mod body;
 mod call;
 pub mod channel;
 pub mod desk;
@@ -33,7 +35,9 @@ mod digest;
 pub mod effect;
 pub mod hook;
 pub mod invariant;
+pub mod key;
 pub mod meta;
+pub mod moving;
 pub mod mutant;
 pub mod name;
 mod overlay;
@@ -110,6 +114,7 @@ pub fn apply_batch(view: &dyn StateView, batch: Batch, meta: Meta) -> Result<App
     known(state.version)?;
     state.now = state.now.max(batch.now);
     let owned = Owned::read(view).map_err(failed)?;
+    let leaving = moving::leaving(view).map_err(failed)?;
     let hooked = row::<HooksRow>(view, &RowKey::GroupHooks).map_err(failed)?.is_some_and(|row| !row.hooks.is_empty());
     let mut ctx = Context { rows: Overlay::new(view), effects: Vec::new(), meta, now: state.now, owned, map_changed: false, hooked };
     let mut replies = Vec::with_capacity(batch.items.len());
@@ -123,6 +128,7 @@ pub fn apply_batch(view: &dyn StateView, batch: Batch, meta: Meta) -> Result<App
         }
     }
     let Context { mut rows, mut effects, map_changed, .. } = ctx;
+    moving::mark(&mut rows, leaving).map_err(failed)?;
     if map_changed {
         effects.push(Effect::MapChanged { epoch: meta::epoch_of(meta.id) });
     }
@@ -174,7 +180,8 @@ pub fn bucket_of(command: &Command) -> Option<Bucket> {
         Command::IndexWord { word, .. } => Some(bucket_of_word(word)),
         Command::Desk(_) => Some(kith_wire::desk::bucket()),
         Command::ChannelHook { channel, .. } | Command::Hooked { channel, .. } => Some(channel.bucket()),
-        Command::OwnBuckets { .. }
+        Command::Move(_)
+        | Command::OwnBuckets { .. }
         | Command::RaiseVersion { .. }
         | Command::SetHooks { .. }
         | Command::InitCluster { .. }
@@ -208,8 +215,9 @@ fn apply_item(ctx: &mut Context<'_>, item: Item) -> Result<Reply, ViewError> {
     if bucket != item.bucket {
         return Ok(Reply::Rejected(Code::Invalid));
     }
-    if bucket.is_some_and(|bucket| !ctx.owned.holds(bucket)) {
-        return Ok(Reply::WrongGroup);
+    if let Some(bucket) = bucket.filter(|bucket| !ctx.owned.holds(*bucket)) {
+        let run = BucketRun { region: bucket.region, first: bucket.index, last: bucket.index };
+        return Ok(if moving::is_coming(&ctx.rows, run)? { Reply::Rejected(Code::Frozen) } else { Reply::WrongGroup });
     }
     match item.command {
         Command::Append { channel, author, content, peer } => channel::append::append(ctx, channel, &author, content, peer),
@@ -242,6 +250,7 @@ fn apply_item(ctx: &mut Context<'_>, item: Item) -> Result<Reply, ViewError> {
         Command::ChannelHook { channel, by, change } => hook::change(ctx, channel, by, change),
         Command::Hooked { channel, acks } => hook::acked(ctx, channel, &acks),
         Command::SetHooks { hooks } => hook::copy(ctx, hooks),
+        Command::Move(change) => moving::change(ctx, change),
         Command::OwnBuckets { region, first, last, epoch } => own::take(ctx, region, first, last, epoch),
         // The version belongs to the group's row, which the caller holds.
         Command::RaiseVersion { .. } => Ok(Reply::Done),

@@ -1,12 +1,14 @@
-//! Rows as the machine sees them: typed keys, typed values, a read view and a set of writes. No key bytes here (kith-storage).
+//! Rows as the machine sees them: typed keys, typed values, a read view and a set of writes. Not here: key bytes ([`crate::key`]), bodies ([`crate::body`]).
 //!
 //! Invariants: `RowKey` and `Row` of a pair are always of the same kind; keys order as they are scanned: by owner, then by seq, user or rev.
 
 use std::{cmp::Ordering, collections::BTreeMap, marker::PhantomData, ops::Deref, ops::RangeInclusive, sync::Arc};
 
+use bytes::Bytes;
 use kith_wire::desk::{AuditRow, DeskRow, ReportIdRow, ReportRow};
 use kith_wire::hook::{HookCursorRow, HooksRow};
 use kith_wire::log::{ContactRow, ProfileRow, WordRow, bucket_of_word};
+use kith_wire::moving::{BucketRun, LeavingRow, StagingRow};
 use kith_wire::{
     act::{MarksRow, RulesRow, ScheduledRow, Timer},
     id::{Bucket, CallKey, ChannelId, DeviceId, GroupId, HookId, NodeId, RegionId, Seq, Timestamp, UserId, UserRev},
@@ -17,7 +19,10 @@ use kith_wire::{
 };
 use thiserror::Error;
 
-use crate::mutant::Quirk;
+use crate::{
+    key::{self, Family},
+    mutant::Quirk,
+};
 
 /// Names a row of a group.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -102,6 +107,12 @@ pub enum RowKey {
     GroupState,
     /// [`Row::Owned`], by the first bucket of the run.
     Owned(RegionId, u16),
+    /// [`Row::Leaving`]: there while buckets of the group are leaving.
+    Leaving,
+    /// [`Row::Staging`]: there while buckets are coming from this group.
+    Staging(GroupId),
+    /// [`Row::Changed`]: the row with this packed key was changed in this round of the move under way.
+    Changed(u64, Bytes),
     /// [`Row::Cluster`]; meta group only, as those below.
     Cluster,
     /// [`Row::Node`]
@@ -166,6 +177,9 @@ impl RowKey {
             | Self::GroupState
             | Self::GroupHooks
             | Self::Owned(..)
+            | Self::Leaving
+            | Self::Staging(_)
+            | Self::Changed(..)
             | Self::Cluster
             | Self::Node(_)
             | Self::Group(_)
@@ -270,6 +284,12 @@ pub enum Row {
     GroupState(GroupStateRow),
     /// Owned buckets.
     Owned(OwnedRow),
+    /// Buckets that are leaving.
+    Leaving(LeavingRow),
+    /// Buckets that are coming.
+    Staging(StagingRow),
+    /// A mark without content.
+    Changed,
     /// The cluster.
     Cluster(ClusterRow),
     /// A node.
@@ -325,6 +345,12 @@ pub enum Scan {
     HooksDue(Option<ChannelId>),
     /// Owned runs of the group.
     Owned,
+    /// All rows of a family in these buckets after this packed key, in storage order (by bucket): with all families, all that moves with them.
+    Moving(Family, BucketRun, Option<Bytes>),
+    /// All marks of the move under way after this one, by round and packed key.
+    Changed(Option<(u64, Bytes)>),
+    /// Buckets that are coming, by source.
+    Staging,
     /// Nodes of the map.
     Nodes,
     /// Groups of the map.
@@ -380,6 +406,11 @@ impl Scan {
             Self::Reports(from) => (RowKey::Report(*from), RowKey::Report(u64::MAX)),
             Self::Audit(numbers) => (RowKey::Audit(*numbers.start()), RowKey::Audit(*numbers.end())),
             Self::Owned => (RowKey::Owned(REGIONS.0, 0), RowKey::Owned(REGIONS.1, u16::MAX)),
+            Self::Moving(Family::Message, ..) => return Self::AllRecords(None).bounds(),
+            Self::Moving(..) => (RowKey::Channel(channels()?.0), RowKey::Run(REGIONS.1, u16::MAX)),
+            // The kind that follows.
+            Self::Changed(_) => (RowKey::Changed(0, Bytes::new()), RowKey::Cluster),
+            Self::Staging => (RowKey::Staging(GroupId::new(0)), RowKey::Staging(GroupId::new(u32::MAX))),
             Self::Nodes => (RowKey::Node(NodeId::new(0)), RowKey::Node(NodeId::new(u64::MAX))),
             Self::Groups => (RowKey::Group(GroupId::new(0)), RowKey::Group(GroupId::new(u32::MAX))),
             Self::Runs => (RowKey::Run(REGIONS.0, 0), RowKey::Run(REGIONS.1, u16::MAX)),
@@ -397,12 +428,21 @@ impl Scan {
             (Self::Owed(Some((user, debt))), RowKey::Owed(of, owed)) => owed_order(user, debt) < owed_order(of, owed),
             (Self::PushesDue(Some((user, channel))), RowKey::PushDue(of, due)) => push_order(user, channel) < push_order(of, due),
             (Self::Timers(Some(after)), RowKey::Timer(due, channel, timer)) => timer_order(after) < timer_order(&(*due, *channel, *timer)),
+            (Self::Moving(family, run, after), key) => {
+                let is_in = Family::of(key) == *family && key.bucket().is_some_and(|bucket| run.holds(bucket));
+                is_in && after.as_ref().is_none_or(|after| *after < key::pack(key))
+            }
+            (Self::Changed(after), RowKey::Changed(round, key)) => after.as_ref().is_none_or(|(after, last)| (after, last) < (round, key)),
+            (Self::Changed(_), _) => false,
             _ => true,
         }
     }
 
     /// The order in which the scan gives two of its keys.
     pub fn compare(&self, a: &RowKey, b: &RowKey) -> Ordering {
+        if let Self::Moving(..) = self {
+            return key::pack(a).cmp(&key::pack(b));
+        }
         match (a, b) {
             (RowKey::Dirty(a), RowKey::Dirty(b)) | (RowKey::HookDue(a), RowKey::HookDue(b)) => storage_order(a).cmp(&storage_order(b)),
             (RowKey::Record(a, one), RowKey::Record(b, other)) => (storage_order(a), one).cmp(&(storage_order(b), other)),
@@ -512,7 +552,7 @@ macro_rules! row_values {
 }
 row_values! {
     Channel(ChannelRow), Roster(RosterRow), Former(FormerRow), Positions(PositionsRow), Record(Record), Dedup(DedupRow), Calls(CallsRow), Keyed(DedupEntry), HomeCall(CallRow), User(UserRow),
-    Device(DeviceRow), IndexByRev(ChannelId), Credential(CredentialRow), Owed(OwedRow), Profile(ProfileRow), Contact(ContactRow), Word(WordRow), Name(NameRow), GroupState(GroupStateRow), Owned(OwnedRow), Cluster(ClusterRow),
+    Device(DeviceRow), IndexByRev(ChannelId), Credential(CredentialRow), Owed(OwedRow), Profile(ProfileRow), Contact(ContactRow), Word(WordRow), Name(NameRow), GroupState(GroupStateRow), Owned(OwnedRow), Leaving(LeavingRow), Staging(StagingRow), Cluster(ClusterRow),
     Node(NodeRow), Group(GroupRow), Run(RunRow), Rules(RulesRow), Marks(MarksRow), Scheduled(ScheduledRow),
     Desk(DeskRow), Report(ReportRow), ReportId(ReportIdRow), Audit(AuditRow), Hooks(HooksRow), HookCursor(HookCursorRow),
     Pushes(PushesRow), PushSent(PushSentRow), PushDue(PushDueRow),

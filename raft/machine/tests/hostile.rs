@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use kith_machine::{
     ApplyError, Meta, VERSION_LAST, apply, invariant, item,
+    key::pack,
     testing::{MemoryView, STEP_BYTES, Script},
+    view::RowKey,
 };
 use kith_wire::{
     act::{Act, Draft, Extra, Gone, Invite, Rules, Timer},
@@ -14,6 +16,7 @@ use kith_wire::{
     },
     layout::LayoutMove,
     log::{Author, Batch, Command, Content, GroupRow, Item, LogId, MemberChange, NodeRow, PeerCheck, Position, Ref, Role, RunRow},
+    moving::{BucketRun, MoveChange, MovedRow},
 };
 use proptest::{prelude::*, test_runner::FileFailurePersistence};
 
@@ -149,6 +152,48 @@ fn node() -> impl Strategy<Value = NodeId> {
     number().prop_map(|raw| NodeId::new(raw % 5))
 }
 
+/// Moves out of the group and into it, few of which fit together.
+fn moves() -> BoxedStrategy<Command> {
+    let run =
+        || (any::<u8>(), any::<u16>(), any::<u16>()).prop_map(|(region, first, last)| BucketRun { region: RegionId::new(region % 2), first, last });
+    let name = || (any::<u32>(), 0..3u64).prop_map(|(from, at)| (GroupId::new(from % 4), LogIndex::new(if at == 0 { u64::MAX } else { at })));
+    let keys = || {
+        prop::collection::vec(
+            prop_oneof![user().prop_map(|user| pack(&RowKey::User(user))), any::<[u8; 12]>().prop_map(|raw| Bytes::copy_from_slice(&raw))],
+            0..4,
+        )
+    };
+    let rows = prop::collection::vec(
+        (user(), any::<bool>()).prop_map(|(user, gone)| MovedRow { key: pack(&RowKey::Profile(user)), body: (!gone).then(Bytes::new) }),
+        0..3,
+    );
+    prop_oneof![
+        (run(), any::<u32>()).prop_map(|(run, to)| MoveChange::Begin { run, to: GroupId::new(to % 4) }),
+        (name(), 0..4u64).prop_map(|((_, at), round)| MoveChange::NextRound { at, round }),
+        (name(), 0..4u64).prop_map(|((_, at), round)| MoveChange::HandOver { at, round }),
+        name().prop_map(|(_, at)| MoveChange::Cancel { at }),
+        name().prop_map(|(_, at)| MoveChange::Taken { at }),
+        (name(), keys()).prop_map(|((_, at), keys)| MoveChange::Sweep { at, keys }),
+        name().prop_map(|(_, at)| MoveChange::End { at }),
+        (name(), run(), number()).prop_map(|((from, at), run, epoch)| MoveChange::Stage { from, at, run, epoch: OwnerEpoch::new(epoch) }),
+        (name(), number(), any::<bool>(), rows).prop_map(|((from, at), round, last, rows)| MoveChange::Import {
+            from,
+            at,
+            round,
+            after: Bytes::new(),
+            upto: Bytes::from_static(b"z"),
+            last,
+            rows,
+        }),
+        (name(), number()).prop_map(|((from, at), round)| MoveChange::Take { from, at, round }),
+        name().prop_map(|(from, at)| MoveChange::Unstage { from, at }),
+        (name(), keys()).prop_map(|((from, at), keys)| MoveChange::Drop { from, at, keys }),
+        name().prop_map(|(from, at)| MoveChange::EndStage { from, at }),
+    ]
+    .prop_map(Command::Move)
+    .boxed()
+}
+
 fn command() -> BoxedStrategy<Command> {
     let peer = prop_oneof![Just(PeerCheck::NotAsked), Just(PeerCheck::Exists)];
     let members = prop_oneof![4 => prop::collection::vec(user(), 0..4), 1 => Just((1..=120).map(UserId::new).collect::<Vec<_>>())];
@@ -200,6 +245,7 @@ fn command() -> BoxedStrategy<Command> {
         (".{0,80}", user(), any::<u64>()).prop_map(|(name, user, since)| Command::ReleaseName { name, user, since: Timestamp::new(since) }),
     ];
     let of_group = prop_oneof![
+        moves(),
         run().prop_map(|(region, first, last, epoch)| Command::OwnBuckets { region, first, last, epoch }),
         any::<bool>().prop_map(|raise| Command::RaiseVersion { version: u32::from(raise) }),
         any::<u8>().prop_map(|raw| Command::InitCluster { cluster: ClusterId::new([raw % 2; 16]) }),

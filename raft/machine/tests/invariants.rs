@@ -233,7 +233,7 @@ fn each_group_invariant_notices_a_broken_row() {
     let run = |first, last| RunRow { region, first, last, group: GroupId::new(1), epoch: OwnerEpoch::new(1) };
     let group = |replicas| GroupRow { group: GroupId::new(1), region, replicas, preference: Vec::new(), conf_epoch: 1 };
     let broken: &[Breakage] = &[
-        ("owned_runs_do_not_overlap", &|w| w.put(RowKey::Owned(region, 7), OwnedRow { last: 9, epoch: OwnerEpoch::new(1) })),
+        ("owned_runs_do_not_overlap", &|w| w.put(RowKey::Owned(region, 7), OwnedRow { last: 9, epoch: OwnerEpoch::new(1), to: None })),
         ("map_runs_do_not_overlap", &|w| {
             w.put(RowKey::Run(region, 0), run(0, 9));
             w.put(RowKey::Run(region, 9), run(9, 12));

@@ -34,7 +34,7 @@ pub(crate) fn new(bytes: u64) -> RowCache {
     Cache::with_weighter((bytes / ROW_BYTES) as usize, bytes, RowWeight)
 }
 
-/// Whether a row is worth keeping: small, and read with every message or session.
+/// Whether a row is worth keeping: small, and read with every message or session (that none is there is kept as well).
 pub(crate) fn is_hot(key: &RowKey) -> bool {
     matches!(
         key,
@@ -45,6 +45,7 @@ pub(crate) fn is_hot(key: &RowKey) -> bool {
             | RowKey::User(_)
             | RowKey::Index(..)
             | RowKey::GroupState
+            | RowKey::Leaving
             | RowKey::Cluster
     )
 }

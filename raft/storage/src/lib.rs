@@ -21,7 +21,6 @@ pub mod fuzz;
 mod group;
 pub mod history;
 mod install;
-mod key;
 mod local;
 mod log;
 mod loss;
@@ -57,7 +56,7 @@ pub use options::Options;
 pub use quarantine::{Condition, DamageHook};
 pub use state::{AppliedError, StateDb};
 
-use kith_machine::mutant::Quirk;
+use kith_machine::{key, mutant::Quirk};
 use kith_wire::{id::GroupId, log::Applied};
 
 use crate::{

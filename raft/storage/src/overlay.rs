@@ -151,7 +151,15 @@ pub(crate) fn collect(layers: &[Arc<Layer>], scan: &Scan) -> Vec<(RowKey, Option
             merged.into_iter().map(|(key, held)| (key.clone(), held.row.clone())).collect()
         }
     };
-    if let Scan::AllRecords(_) | Scan::Dirty(_) | Scan::HooksDue(_) | Scan::Owed(_) | Scan::PushesDue(_) | Scan::Timers(_) = scan {
+    if let Scan::AllRecords(_)
+    | Scan::Dirty(_)
+    | Scan::HooksDue(_)
+    | Scan::Owed(_)
+    | Scan::PushesDue(_)
+    | Scan::Timers(_)
+    | Scan::Moving(..)
+    | Scan::Changed(_) = scan
+    {
         found.retain(|(key, _)| scan.holds(key));
         found.sort_by(|(a, _), (b, _)| scan.compare(a, b));
     }
@@ -165,10 +173,11 @@ pub(crate) enum Small {
     Nodes = 1,
     Groups = 2,
     Runs = 3,
+    Staging = 4,
 }
 
 impl Small {
-    pub(crate) const COUNT: usize = 4;
+    pub(crate) const COUNT: usize = 5;
 
     pub(crate) fn of_scan(scan: &Scan) -> Option<Self> {
         match scan {
@@ -176,6 +185,7 @@ impl Small {
             Scan::Nodes => Some(Self::Nodes),
             Scan::Groups => Some(Self::Groups),
             Scan::Runs => Some(Self::Runs),
+            Scan::Staging => Some(Self::Staging),
             Scan::Records(..)
             | Scan::AllRecords(_)
             | Scan::Positions(_)
@@ -195,7 +205,9 @@ impl Small {
             | Scan::HookCursors(_)
             | Scan::HooksDue(_)
             | Scan::Reports(_)
-            | Scan::Audit(_) => None,
+            | Scan::Audit(_)
+            | Scan::Moving(..)
+            | Scan::Changed(_) => None,
         }
     }
 
@@ -205,6 +217,7 @@ impl Small {
             RowKey::Node(_) => Some(Self::Nodes),
             RowKey::Group(_) => Some(Self::Groups),
             RowKey::Run(..) => Some(Self::Runs),
+            RowKey::Staging(_) => Some(Self::Staging),
             _ => None,
         }
     }

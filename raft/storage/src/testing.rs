@@ -3,12 +3,14 @@
 use std::{fs, path::Path, sync::Arc};
 
 use kith_machine::{
+    key::{Family, pack},
     testing::{MemoryView, Script},
     view::{RowKey, Scan, StateView},
 };
 use kith_wire::{
-    id::{LogIndex, Seq, Term, UserRev},
+    id::{LogIndex, RegionId, Seq, Term, UserRev},
     log::{Applied, LogId},
+    moving::BucketRun,
 };
 
 use crate::GroupState;
@@ -70,6 +72,14 @@ pub(crate) fn assert_same(view: &dyn StateView, model: &MemoryView) {
         scans.push(Scan::Dirty(Some(channel)));
         let absent = [RowKey::Channel(channel), RowKey::Roster(channel), RowKey::Dirty(channel)];
         absent.iter().for_each(|key| assert_eq!(view.get(key).unwrap(), model.get(key).unwrap(), "{key:?}"));
+    }
+    let all = BucketRun { region: RegionId::FIRST, first: 0, last: u16::MAX };
+    for family in Family::ALL.into_iter().filter(|family| *family != Family::Group) {
+        scans.push(Scan::Moving(family, all, None));
+        scans.push(Scan::Moving(family, BucketRun { last: 0x7fff, ..all }, None));
+        let keys: Vec<_> =
+            model.rows.keys().filter(|key| Family::of(key) == family && key.bucket().is_some_and(|bucket| all.holds(bucket))).collect();
+        scans.extend(keys.get(keys.len() / 2).map(|key| Scan::Moving(family, all, Some(pack(key)))));
     }
     for scan in scans {
         for (reverse, limit) in [(false, usize::MAX), (true, usize::MAX), (false, 2), (true, 1)] {

@@ -66,6 +66,11 @@ pub(crate) fn purging() -> GroupsConfig {
 impl Cluster {
     /// Three nodes, each with all groups; each group owns every bucket, so that any channel may be written anywhere.
     pub(crate) async fn start(groups: u32, config: GroupsConfig) -> Self {
+        Self::start_owned_by(groups, config, |_| true).await
+    }
+
+    /// As [`Cluster::start`]; only these groups own buckets, every one.
+    pub(crate) async fn start_owned_by(groups: u32, config: GroupsConfig, owns: impl Fn(GroupId) -> bool) -> Self {
         let dirs = (1..=3).map(|id| (node(id), TempDir::new().expect("a temporary directory"))).collect();
         let groups = (1..=groups).map(group).collect();
         let clock = Arc::new(AtomicU64::new(1_000));
@@ -73,7 +78,7 @@ impl Cluster {
         for id in 1..=3 {
             cluster.start_node(node(id)).await;
         }
-        for group in cluster.groups.clone() {
+        for group in cluster.groups.clone().into_iter().filter(|group| owns(*group)) {
             cluster.propose(group, Command::OwnBuckets { region: RegionId::FIRST, first: 0, last: u16::MAX, epoch: OwnerEpoch::new(1) }).await;
         }
         cluster
@@ -236,6 +241,11 @@ impl Writer {
     pub(crate) fn new(number: u64) -> Self {
         let user = UserId::new(number);
         Self { channel: ChannelId::direct(user, UserId::new(number + 1_000_000)), user, next: 1 }
+    }
+
+    /// Texts that it was asked for so far.
+    pub(crate) fn said(&self) -> u64 {
+        self.next - 1
     }
 
     /// The next text, as a command that a retry repeats byte for byte.

@@ -34,6 +34,10 @@ fn keys() {
         for key in fuzz::keys(input) {
             assert!(fuzz::keys(&key.1).contains(&key), "{key:?} is not read as what was written");
         }
+        if let Ok(row) = kith_machine::key::decode_packed(input) {
+            let again = kith_machine::key::pack(&row);
+            assert_eq!(kith_machine::key::decode_packed(&again), Ok(row), "as it is named on its way to another group");
+        }
     });
 }
 

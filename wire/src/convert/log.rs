@@ -93,7 +93,7 @@ union!(Command => CommandKind {
     Hooked: log::Hooked { channel, acks },
     BeginCall: log::BeginCall { user, key, digest },
     EndCall: log::EndCall { user, key, answer },
-    ; holds Desk
+    ; holds Desk, Move
 });
 
 impl Field<Option<MemberChangeKind>> for MemberChange {
@@ -209,7 +209,7 @@ message!(DeviceRow => log::DeviceRow { created, seen, title, login, refresh, ref
 message!(IndexRow => log::IndexRow { rev, news, read, preferences });
 message!(NameRow => log::NameRow { user, state, since, until });
 message!(GroupStateRow => log::GroupStateRow { version, digest, now });
-message!(OwnedRow => log::OwnedRow { last, epoch });
+message!(OwnedRow => log::OwnedRow { last, epoch, to });
 message!(ClusterRow => log::ClusterRow { cluster, epoch, moves });
 message!(LayoutMove => log::MapMove { group, what, why, bytes });
 message!(NodeRow => log::NodeRow { node, store, boot, address, http, region, zone, host, capacity, state });

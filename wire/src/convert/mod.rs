@@ -11,6 +11,7 @@ mod direct;
 mod hook;
 mod layout;
 mod log;
+mod moving;
 mod peer;
 mod people;
 mod presence;

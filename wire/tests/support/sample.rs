@@ -200,7 +200,7 @@ record! {
     WordRow { version }
     NameRow { user, state, since, until }
     GroupStateRow { version, digest, now }
-    OwnedRow { last, epoch }
+    OwnedRow { last, epoch ; + to }
     ClusterRow { cluster, epoch ; + moves }
     NodeRow { node, store, boot, address, http, region, zone, host, capacity, state }
     Extra { thread, ttl_ms, origin }

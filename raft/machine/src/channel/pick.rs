@@ -72,6 +72,7 @@ pub fn touched(command: &Command) -> Option<(ChannelId, Touched)> {
         | Command::Hooked { .. }
         | Command::BeginCall { .. }
         | Command::EndCall { .. }
+        | Command::Move(_)
         | Command::OwnBuckets { .. }
         | Command::RaiseVersion { .. }
         | Command::InitCluster { .. }

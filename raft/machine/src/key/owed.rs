@@ -1,12 +1,12 @@
 //! `owed`: what users' homes owe to other groups, in storage order: by bucket, then user, then debt.
 
-use kith_machine::view::RowKey;
 use kith_wire::{
     id::{GroupId, UserId},
     log::Debt,
 };
 
 use super::{Cursor, Family, KeyError, prefix, whole};
+use crate::view::RowKey;
 
 const NAME: u8 = 1;
 const CONTACT: u8 = 2;
@@ -15,9 +15,8 @@ const TEXTS: u8 = 4;
 const BOT: u8 = 5;
 const RESET: u8 = 6;
 
-pub(super) fn encode(out: &mut Vec<u8>, user: UserId, debt: &Debt) -> Family {
+pub(super) fn encode(out: &mut Vec<u8>, user: UserId, debt: &Debt) {
     put(out, user, debt);
-    Family::Owed
 }
 
 pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<RowKey, KeyError> {

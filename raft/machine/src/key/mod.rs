@@ -1,7 +1,8 @@
-//! Key bytes of the state database: one file per family, one ordinal per row kind.
+//! Key bytes of rows, in the state database and on their way between groups: one file per family, one ordinal per row kind.
 //!
 //! In: a group and a typed key. Out: bytes whose order is the order of scans, and back. Every key begins with its group; every key of a
-//! row that moves goes on with its bucket, so that a group's rows, and each bucket's, are one range per column family.
+//! row that moves goes on with its bucket, so that a group's rows, and each bucket's, are one range per column family. Here and not in
+//! kith-storage because keys of rows that move are logged ([`pack`]), and marked ([`RowKey::Changed`]).
 //!
 //! ```text
 //! msg    group u32 | region u8 | bucket u16 | channel 17 | seq u64                   Record
@@ -16,10 +17,11 @@
 //! name   group u32 | region u8 | bucket u16 | folded name, UTF-8                     Name
 //! hook   group u32 | region u8 | bucket u16 | channel 17                             HookDue
 //! desk   group u32 | region u8 | bucket u16 | ordinal u8 | number u64, or channel 17 and seq u64, or nothing   Desk, Report, ReportId, Audit
-//! group  group u32 | ordinal u8 | the kind's own key                                 GroupState, Owned, Cluster, Node, Group, Run
+//! group  group u32 | ordinal u8 | the kind's own key                                 GroupState, Owned, Cluster, Node, Group, Run, Leaving, Staging
+//! group  group u32 | ordinal u8 | round u64 | family u8 | key of a row that moves, without its group   Changed
 //! applied  group u32                                                                 the applied row (no `RowKey`)
 //! ```
-//! All integers are big endian. Invariants: an ordinal is never reused; `decode(encode(key)) == key`; any bytes decode to a key or an error.
+//! A row that moves is named by its family u8 and its key without the group. All integers are big endian. Invariants: an ordinal is never reused; `decode(encode(key)) == key`; any bytes decode to a key or an error.
 
 mod channel;
 mod desk;
@@ -33,14 +35,16 @@ mod timer;
 mod user;
 mod word;
 
-use kith_machine::view::{Owner, RowKey, Scan};
+use bytes::Bytes;
 use kith_wire::id::{Bucket, CallKey, ChannelId, GroupId, RegionId};
 use thiserror::Error;
+
+use crate::view::{Owner, RowKey, Scan};
 
 /// A column family of the state database.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[repr(u8)]
-pub(crate) enum Family {
+pub enum Family {
     /// Records of channels.
     Message = 1,
     /// Everything else of channels.
@@ -69,7 +73,7 @@ pub(crate) enum Family {
 
 impl Family {
     /// All families that hold rows, in the order of a snapshot.
-    pub(crate) const ALL: [Self; 12] = [
+    pub const ALL: [Self; 12] = [
         Self::Message,
         Self::Channel,
         Self::Dirty,
@@ -85,7 +89,7 @@ impl Family {
     ];
 
     /// Name of the column family.
-    pub(crate) const fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Message => "msg",
             Self::Channel => "chan",
@@ -102,8 +106,57 @@ impl Family {
         }
     }
 
+    /// Where the rows of this kind lie.
+    pub fn of(key: &RowKey) -> Self {
+        match key {
+            RowKey::Record(..) => Self::Message,
+            RowKey::Channel(_)
+            | RowKey::Roster(_)
+            | RowKey::Former(..)
+            | RowKey::Positions(..)
+            | RowKey::Dedup(..)
+            | RowKey::Calls(..)
+            | RowKey::Keyed(..)
+            | RowKey::Rules(_)
+            | RowKey::Marks(..)
+            | RowKey::Reply(..)
+            | RowKey::Scheduled(..)
+            | RowKey::ChannelHooks(_)
+            | RowKey::HookCursor(..) => Self::Channel,
+            RowKey::HookDue(_) => Self::HookDue,
+            RowKey::Timer(..) => Self::Timer,
+            RowKey::Dirty(_) => Self::Dirty,
+            RowKey::User(_)
+            | RowKey::Device(..)
+            | RowKey::Index(..)
+            | RowKey::IndexByRev(..)
+            | RowKey::Credential(_)
+            | RowKey::HomeCalls(_)
+            | RowKey::HomeCall(..)
+            | RowKey::Pushes(_)
+            | RowKey::PushSent(..)
+            | RowKey::Profile(_)
+            | RowKey::Contact(..) => Self::User,
+            RowKey::Word(..) => Self::Word,
+            RowKey::Owed(..) => Self::Owed,
+            RowKey::PushDue(..) => Self::PushDue,
+            RowKey::Name(_) => Self::Name,
+            RowKey::Desk | RowKey::DeskHooks | RowKey::Report(_) | RowKey::ReportId(..) | RowKey::Audit(_) => Self::Desk,
+            RowKey::GroupState
+            | RowKey::GroupHooks
+            | RowKey::Owned(..)
+            | RowKey::Leaving
+            | RowKey::Staging(_)
+            | RowKey::Changed(..)
+            | RowKey::Cluster
+            | RowKey::Node(_)
+            | RowKey::Group(_)
+            | RowKey::Run(..) => Self::Group,
+        }
+    }
+
     /// The family with this number in a snapshot.
-    pub(crate) fn from_number(number: u8) -> Option<Self> {
+    pub fn from_number(number: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|family| *family as u8 == number)
     }
 }
@@ -143,6 +196,9 @@ pub(crate) enum Ordinal {
     Group = 36,
     Run = 37,
     GroupHooks = 38,
+    Leaving = 39,
+    Staging = 40,
+    Changed = 41,
     Desk = 48,
     Report = 49,
     ReportId = 50,
@@ -152,33 +208,48 @@ pub(crate) enum Ordinal {
 
 /// The bytes are not a key of that family.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
-pub(crate) enum KeyError {
+pub enum KeyError {
+    /// It ends within a part.
     #[error("key ends too early")]
     Short,
+    /// It goes on after its last part.
     #[error("key is {0} bytes too long")]
     Long(usize),
+    /// It is of no kind.
     #[error("key has ordinal {0}, which this family does not know")]
     Ordinal(u8),
+    /// It names no timer.
     #[error("key has timer kind {0}, which is not known here")]
     Timer(u8),
+    /// It names no channel.
     #[error("key names no channel")]
     Channel,
+    /// A text in it is none.
     #[error("key is not UTF-8")]
     Name,
+    /// It names no debt.
     #[error("key has debt {0}, which is not known")]
     Debt(u8),
+    /// It names no word.
     #[error("key names no word")]
     Word,
+    /// It names no family.
+    #[error("key has family {0}, which is not known here")]
+    Family(u8),
+    /// Rows of the group itself stay.
+    #[error("key is of a row that belongs to no bucket")]
+    NoBucket,
+    /// It lies in another bucket than its row.
     #[error("key lies in bucket {stored}, its row belongs to {expected}")]
     Bucket { stored: Bucket, expected: Bucket },
 }
 
 /// The owner of the row before, and its bucket: neighbouring rows mostly share them, and a bucket is a hash.
 #[derive(Default)]
-pub(crate) struct Near(Option<(Owner, Bucket)>);
+pub struct Near(Option<(Owner, Bucket)>);
 
 impl Near {
-    fn bucket(&mut self, key: &RowKey) -> Option<Bucket> {
+    pub(crate) fn bucket(&mut self, key: &RowKey) -> Option<Bucket> {
         let Some(owner) = key.owner() else { return key.bucket() };
         match self.0 {
             Some((near, bucket)) if near == owner => Some(bucket),
@@ -192,68 +263,39 @@ impl Near {
 }
 
 /// Where a row lies. `out` is overwritten.
-pub(crate) fn encode(group: GroupId, key: &RowKey, out: &mut Vec<u8>) -> Family {
+pub fn encode(group: GroupId, key: &RowKey, out: &mut Vec<u8>) -> Family {
     encode_after(&mut Near::default(), group, key, out)
 }
 
 /// As [`encode`], of many rows in a row.
-pub(crate) fn encode_after(near: &mut Near, group: GroupId, key: &RowKey, out: &mut Vec<u8>) -> Family {
+pub fn encode_after(near: &mut Near, group: GroupId, key: &RowKey, out: &mut Vec<u8>) -> Family {
     out.clear();
     out.extend_from_slice(&group.get().to_be_bytes());
     if let Some(bucket) = near.bucket(key) {
         put_bucket(out, bucket);
     }
-    match key {
-        RowKey::Record(channel, seq) => message::encode(out, channel, *seq),
-        RowKey::Channel(_)
-        | RowKey::Roster(_)
-        | RowKey::Former(..)
-        | RowKey::Positions(..)
-        | RowKey::Dedup(..)
-        | RowKey::Calls(..)
-        | RowKey::Keyed(..)
-        | RowKey::Rules(_)
-        | RowKey::Marks(..)
-        | RowKey::Reply(..)
-        | RowKey::Scheduled(..)
-        | RowKey::ChannelHooks(_)
-        | RowKey::HookCursor(..) => channel::encode(out, key),
-        RowKey::HookDue(channel) => {
-            marked::encode(out, channel);
-            Family::HookDue
-        }
-        RowKey::Timer(due, channel, timer) => timer::encode(out, *due, channel, *timer),
-        RowKey::Dirty(channel) => {
-            marked::encode(out, channel);
-            Family::Dirty
-        }
-        RowKey::User(_)
-        | RowKey::Device(..)
-        | RowKey::Index(..)
-        | RowKey::IndexByRev(..)
-        | RowKey::Credential(_)
-        | RowKey::HomeCalls(_)
-        | RowKey::HomeCall(..)
-        | RowKey::Pushes(_)
-        | RowKey::PushSent(..)
-        | RowKey::Profile(_)
-        | RowKey::Contact(..) => user::encode(out, key),
-        RowKey::Word(word, user) => word::encode(out, word, *user),
-        RowKey::Owed(user, debt) => owed::encode(out, *user, debt),
-        RowKey::PushDue(user, channel) => push::encode(out, *user, channel),
-        RowKey::Name(name) => name::encode(out, name),
-        RowKey::Desk | RowKey::DeskHooks | RowKey::Report(_) | RowKey::ReportId(..) | RowKey::Audit(_) => desk::encode(out, key),
-        RowKey::GroupState | RowKey::GroupHooks | RowKey::Owned(..) | RowKey::Cluster | RowKey::Node(_) | RowKey::Group(_) | RowKey::Run(..) => {
-            group::encode(out, key)
-        }
+    let family = Family::of(key);
+    match (family, key) {
+        (_, RowKey::Record(channel, seq)) => message::encode(out, channel, *seq),
+        (_, RowKey::HookDue(channel) | RowKey::Dirty(channel)) => marked::encode(out, channel),
+        (_, RowKey::Timer(due, channel, of)) => timer::encode(out, *due, channel, *of),
+        (_, RowKey::Word(word, user)) => word::encode(out, word, *user),
+        (_, RowKey::Owed(user, debt)) => owed::encode(out, *user, debt),
+        (_, RowKey::PushDue(user, channel)) => push::encode(out, *user, channel),
+        (_, RowKey::Name(name)) => name::encode(out, name),
+        (Family::Channel, _) => channel::encode(out, key),
+        (Family::User, _) => user::encode(out, key),
+        (Family::Desk, _) => desk::encode(out, key),
+        (_, _) => group::encode(out, key),
     }
+    family
 }
 
 /// What lies at a key. Does not check that the bucket is that of the row: see [`verify_bucket`].
 ///
 /// # Errors
 /// The bytes are not a key of the family.
-pub(crate) fn decode(family: Family, key: &[u8]) -> Result<(GroupId, RowKey), KeyError> {
+pub fn decode(family: Family, key: &[u8]) -> Result<(GroupId, RowKey), KeyError> {
     let mut cursor = Cursor(key);
     let group = GroupId::new(cursor.u32()?);
     if family != Family::Group {
@@ -280,7 +322,7 @@ pub(crate) fn decode(family: Family, key: &[u8]) -> Result<(GroupId, RowKey), Ke
 ///
 /// # Errors
 /// It lies in another one, or is no key.
-pub(crate) fn verify_bucket(key: &[u8], row: &RowKey) -> Result<(), KeyError> {
+pub fn verify_bucket(key: &[u8], row: &RowKey) -> Result<(), KeyError> {
     let Some(expected) = row.bucket() else { return Ok(()) };
     let mut cursor = Cursor(key);
     cursor.u32()?;
@@ -289,7 +331,7 @@ pub(crate) fn verify_bucket(key: &[u8], row: &RowKey) -> Result<(), KeyError> {
 }
 
 /// Where the rows of a scan lie: from the first key, inclusive, to the second, exclusive.
-pub(crate) fn range(group: GroupId, scan: &Scan) -> (Family, Vec<u8>, Vec<u8>) {
+pub fn range(group: GroupId, scan: &Scan) -> (Family, Vec<u8>, Vec<u8>) {
     match scan {
         Scan::Records(channel, seqs) => message::range(group, channel, seqs),
         Scan::AllRecords(after) => message::all(group, after.as_ref()),
@@ -311,6 +353,13 @@ pub(crate) fn range(group: GroupId, scan: &Scan) -> (Family, Vec<u8>, Vec<u8>) {
         Scan::HooksDue(after) => marked::range(Family::HookDue, group, after.as_ref()),
         Scan::Reports(from) => desk::range(group, Ordinal::Report, *from, u64::MAX),
         Scan::Audit(numbers) => desk::range(group, Ordinal::Audit, *numbers.start(), *numbers.end()),
+        Scan::Moving(family, run, after) => {
+            let bucket = |index| prefix(group, Bucket { region: run.region, index });
+            let on = after.as_ref().map(|after| [&group.get().to_be_bytes()[..], after.get(1..).unwrap_or_default(), &[0]].concat());
+            (*family, bucket(run.first).max(on.unwrap_or_default()), after_prefix(&bucket(run.last)))
+        }
+        Scan::Changed(after) => group::changed(group, after.as_ref()),
+        Scan::Staging => group::kind(group, Ordinal::Staging),
         Scan::Owned => group::kind(group, Ordinal::Owned),
         Scan::Nodes => group::kind(group, Ordinal::Node),
         Scan::Groups => group::kind(group, Ordinal::Group),
@@ -319,14 +368,14 @@ pub(crate) fn range(group: GroupId, scan: &Scan) -> (Family, Vec<u8>, Vec<u8>) {
 }
 
 /// All rows of a group in a family: from the first key, inclusive, to the second, exclusive.
-pub(crate) fn whole(group: GroupId) -> (Vec<u8>, Vec<u8>) {
+pub fn whole(group: GroupId) -> (Vec<u8>, Vec<u8>) {
     let from = group.get().to_be_bytes().to_vec();
     let to = after_prefix(&from);
     (from, to)
 }
 
 /// The first key after all that begin with the prefix.
-pub(crate) fn after_prefix(prefix: &[u8]) -> Vec<u8> {
+pub fn after_prefix(prefix: &[u8]) -> Vec<u8> {
     let mut end = prefix.to_vec();
     while let Some(last) = end.pop() {
         if last < u8::MAX {
@@ -338,9 +387,42 @@ pub(crate) fn after_prefix(prefix: &[u8]) -> Vec<u8> {
     vec![u8::MAX; MAX_BYTES + 1]
 }
 
-/// Longest key: a word of the search index.
-pub(crate) const MAX_BYTES: usize = 4 + 3 + 4 * kith_wire::limit::SEARCH_WORD_CHARS_MAX + 1 + 8;
-const _: () = assert!(MAX_BYTES >= 4 + 3 + 8 + 1 + kith_wire::limit::NAME_BYTES_MAX, "a name that a user owes fits too");
+/// Longest key of a row that moves, with its group: a word of the search index.
+const MOVING_BYTES: usize = 4 + 3 + 4 * kith_wire::limit::SEARCH_WORD_CHARS_MAX + 1 + 8;
+const _: () = assert!(MOVING_BYTES >= 4 + 3 + 8 + 1 + kith_wire::limit::NAME_BYTES_MAX, "a name that a user owes fits too");
+/// Longest key: the mark of such a row.
+pub const MAX_BYTES: usize = 4 + 1 + 8 + 1 + MOVING_BYTES - 4;
+
+/// Names a row that moves, whatever group it lies in: by its family and its key. These order as the rows of one family do.
+pub fn pack(key: &RowKey) -> Bytes {
+    pack_after(&mut Near::default(), key)
+}
+
+/// As [`pack`], of many rows in a row.
+pub(crate) fn pack_after(near: &mut Near, key: &RowKey) -> Bytes {
+    debug_assert!(key.bucket().is_some(), "{key:?} stays in its group");
+    let mut bytes = Vec::with_capacity(48);
+    let family = encode_after(near, GroupId::META, key, &mut bytes);
+    // In the place of the group's last byte.
+    bytes[3] = family as u8;
+    Bytes::from(bytes).slice(3..)
+}
+
+/// The row that [`pack`] named, in its own bucket.
+///
+/// # Errors
+/// The bytes name no row, or one that stays.
+pub fn decode_packed(bytes: &[u8]) -> Result<RowKey, KeyError> {
+    let (family, rest) = bytes.split_first().ok_or(KeyError::Short)?;
+    let family = Family::from_number(*family).ok_or(KeyError::Family(*family))?;
+    if family == Family::Group {
+        return Err(KeyError::NoBucket);
+    }
+    let full = [&GroupId::META.get().to_be_bytes()[..], rest].concat();
+    let (_, key) = decode(family, &full)?;
+    verify_bucket(&full, &key)?;
+    Ok(key)
+}
 
 fn put_bucket(out: &mut Vec<u8>, bucket: Bucket) {
     out.push(bucket.region.get());

@@ -85,6 +85,13 @@ fn row_key() -> impl Strategy<Value = RowKey> {
     ]
 }
 
+/// Also marks of such rows.
+fn any_key() -> impl Strategy<Value = RowKey> {
+    let mark =
+        (any::<u64>(), row_key()).prop_filter_map("rows of the group stay", |(round, key)| key.bucket().map(|_| RowKey::Changed(round, pack(&key))));
+    prop_oneof![8 => row_key(), 1 => mark, 1 => Just(RowKey::Leaving), 1 => any::<u32>().prop_map(|from| RowKey::Staging(GroupId::new(from)))]
+}
+
 fn encoded(group: GroupId, key: &RowKey) -> (Family, Vec<u8>) {
     let mut out = Vec::new();
     (encode(group, key, &mut out), out)
@@ -92,7 +99,7 @@ fn encoded(group: GroupId, key: &RowKey) -> (Family, Vec<u8>) {
 
 proptest! {
     #[test]
-    fn decode_gives_back_what_was_encoded(group in any::<u32>(), key in row_key()) {
+    fn decode_gives_back_what_was_encoded(group in any::<u32>(), key in any_key()) {
         let group = GroupId::new(group);
         let (family, bytes) = encoded(group, &key);
         prop_assert!(bytes.len() <= MAX_BYTES);
@@ -101,7 +108,7 @@ proptest! {
     }
 
     #[test]
-    fn a_group_lies_in_its_own_range(group in any::<u32>(), key in row_key()) {
+    fn a_group_lies_in_its_own_range(group in any::<u32>(), key in any_key()) {
         let (from, to) = whole(GroupId::new(group));
         let (_, inside) = encoded(GroupId::new(group), &key);
         prop_assert!(from <= inside && inside < to);
@@ -146,6 +153,8 @@ proptest! {
             (Scan::Words("an".into()), RowKey::Word("an".into(), UserId::new(a)), RowKey::Word("an".into(), UserId::new(b))),
             (Scan::Nodes, RowKey::Node(NodeId::new(a)), RowKey::Node(NodeId::new(b))),
             (Scan::Groups, RowKey::Group(GroupId::new(a as u32)), RowKey::Group(GroupId::new(b as u32))),
+            (Scan::Staging, RowKey::Staging(GroupId::new(a as u32)), RowKey::Staging(GroupId::new(b as u32))),
+            (Scan::Changed(None), RowKey::Changed(a, pack(&RowKey::User(user))), RowKey::Changed(b, pack(&RowKey::Dirty(channel)))),
             (Scan::Owned, RowKey::Owned(RegionId::new(a as u8), b as u16), RowKey::Owned(RegionId::new(b as u8), a as u16)),
             (Scan::Runs, RowKey::Run(RegionId::new(a as u8), b as u16), RowKey::Run(RegionId::new(b as u8), a as u16)),
         ];
@@ -155,6 +164,48 @@ proptest! {
             let (in_family, from, to) = range(group, &scan);
             prop_assert_eq!(in_family, family);
             prop_assert!(from <= first && first < to && from <= second && second < to);
+        }
+    }
+
+    #[test]
+    fn a_packed_key_names_its_row_and_orders_as_the_row_does(a in row_key(), b in row_key()) {
+        for key in [&a, &b] {
+            if key.bucket().is_some() {
+                prop_assert_eq!(decode_packed(&pack(key)), Ok(key.clone()));
+            }
+        }
+        if a.bucket().is_some() && b.bucket().is_some() && Family::of(&a) == Family::of(&b) {
+            let ((_, first), (_, second)) = (encoded(GroupId::new(1), &a), encoded(GroupId::new(1), &b));
+            prop_assert_eq!(pack(&a).cmp(&pack(&b)), first.cmp(&second));
+        }
+    }
+
+    #[test]
+    fn rows_that_move_are_those_of_their_buckets_and_go_on_after_the_last_one(
+        key in row_key(), other in row_key(), from in any::<u16>(), to in any::<u16>(), whole in any::<bool>(), family in 0..Family::ALL.len(), goes_on in any::<bool>(),
+    ) {
+        let family = if whole { Family::of(&key) } else { Family::ALL[family] };
+        let (first, last) = if whole { (0, u16::MAX) } else { (from.min(to), from.max(to)) };
+        let run = kith_wire::moving::BucketRun { region: key.bucket().map_or(RegionId::FIRST, |bucket| bucket.region), first, last };
+        let after = (goes_on && Family::of(&other) == family && other.bucket().is_some()).then(|| pack(&other));
+        if family != Family::Group {
+            let scan = Scan::Moving(family, run, after);
+            let (in_family, low, high) = range(GroupId::new(1), &scan);
+            let (of, bytes) = encoded(GroupId::new(1), &key);
+            let is_in = in_family == of && low <= bytes && bytes < high;
+            let Some((least, most)) = scan.bounds() else { panic!("it has bounds") };
+            prop_assert_eq!(is_in, least <= key && key <= most && scan.holds(&key), "{:?}", scan);
+        }
+    }
+
+    #[test]
+    fn marks_go_on_after_the_last_one(a in row_key(), b in row_key(), one in 0..3u64, other in 0..3u64) {
+        if a.bucket().is_some() && b.bucket().is_some() {
+            let scan = Scan::Changed(Some((one, pack(&a))));
+            let key = RowKey::Changed(other, pack(&b));
+            let (_, low, high) = range(GroupId::new(1), &scan);
+            let (_, bytes) = encoded(GroupId::new(1), &key);
+            prop_assert_eq!(low <= bytes && bytes < high, scan.holds(&key));
         }
     }
 
@@ -198,6 +249,7 @@ proptest! {
         if let Ok((_, key)) = decode(Family::ALL[family], &bytes) {
             let _ = verify_bucket(&bytes, &key);
         }
+        let _ = decode_packed(&bytes);
     }
 }
 
@@ -255,6 +307,9 @@ fn layouts_are_fixed() {
         (RowKey::Node(NodeId::new(9)), format!("0102030423{nine}")),
         (RowKey::Group(GroupId::new(9)), "010203042400000009".to_owned()),
         (RowKey::Run(RegionId::new(5), 6), "0102030425050006".to_owned()),
+        (RowKey::Leaving, "0102030427".to_owned()),
+        (RowKey::Staging(GroupId::new(9)), "010203042800000009".to_owned()),
+        (RowKey::Changed(9, pack(&RowKey::Channel(channel))), format!("0102030429{nine}02{}01", &channel_hex[8..])),
     ] {
         assert_eq!(hex(&key), expected, "{key:?}");
     }

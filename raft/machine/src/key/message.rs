@@ -2,15 +2,14 @@
 
 use std::ops::RangeInclusive;
 
-use kith_machine::view::RowKey;
 use kith_wire::id::{ChannelId, GroupId, Seq};
 
 use super::{Cursor, Family, KeyError, after_prefix, prefix, whole};
+use crate::view::RowKey;
 
-pub(super) fn encode(out: &mut Vec<u8>, channel: &ChannelId, seq: Seq) -> Family {
+pub(super) fn encode(out: &mut Vec<u8>, channel: &ChannelId, seq: Seq) {
     out.extend_from_slice(channel.as_bytes());
     out.extend_from_slice(&seq.get().to_be_bytes());
-    Family::Message
 }
 
 pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<RowKey, KeyError> {

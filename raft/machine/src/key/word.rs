@@ -1,18 +1,17 @@
 //! `word`: the search index, by word, then by user. No word has a zero in it, so that shorter words come before longer ones.
 
-use kith_machine::view::RowKey;
 use kith_wire::{
     id::{GroupId, UserId},
     log::bucket_of_word,
 };
 
 use super::{Cursor, Family, KeyError, after_prefix, prefix};
+use crate::view::RowKey;
 
-pub(super) fn encode(out: &mut Vec<u8>, word: &str, user: UserId) -> Family {
+pub(super) fn encode(out: &mut Vec<u8>, word: &str, user: UserId) {
     out.extend_from_slice(word.as_bytes());
     out.push(0);
     out.extend_from_slice(&user.get().to_be_bytes());
-    Family::Word
 }
 
 pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<RowKey, KeyError> {

@@ -1,19 +1,19 @@
 //! `timer`: what is to happen, in storage order: by bucket, then by when it is due.
 
-use kith_machine::view::RowKey;
 use kith_wire::{
     act::Timer,
     id::{ChannelId, GroupId, Seq, Timestamp, UserId},
 };
 
 use super::{Cursor, Family, KeyError, after_prefix, prefix, whole};
+use crate::view::RowKey;
 
 const SEND: u8 = 1;
 const EXPIRE: u8 = 2;
 const SWEEP: u8 = 3;
 const ERASE: u8 = 4;
 
-pub(super) fn encode(out: &mut Vec<u8>, due: Timestamp, channel: &ChannelId, timer: Timer) -> Family {
+pub(super) fn encode(out: &mut Vec<u8>, due: Timestamp, channel: &ChannelId, timer: Timer) {
     out.extend_from_slice(&due.get().to_be_bytes());
     out.extend_from_slice(channel.as_bytes());
     match timer {
@@ -32,7 +32,6 @@ pub(super) fn encode(out: &mut Vec<u8>, due: Timestamp, channel: &ChannelId, tim
             out.extend_from_slice(&user.get().to_be_bytes());
         }
     }
-    Family::Timer
 }
 
 pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<RowKey, KeyError> {

@@ -2,12 +2,12 @@
 
 use std::ops::RangeInclusive;
 
-use kith_machine::view::RowKey;
 use kith_wire::id::{DeviceId, GroupId, UserId, UserRev};
 
 use super::{Cursor, Family, KeyError, Ordinal, after_prefix, prefix};
+use crate::view::RowKey;
 
-pub(super) fn encode(out: &mut Vec<u8>, key: &RowKey) -> Family {
+pub(super) fn encode(out: &mut Vec<u8>, key: &RowKey) {
     match key {
         RowKey::User(user) => head(out, *user, Ordinal::User),
         RowKey::Credential(user) => head(out, *user, Ordinal::Credential),
@@ -40,7 +40,6 @@ pub(super) fn encode(out: &mut Vec<u8>, key: &RowKey) -> Family {
         }
         other => unreachable!("{other:?} is not a row of this family: `key::encode` sends it elsewhere"),
     }
-    Family::User
 }
 
 pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<RowKey, KeyError> {

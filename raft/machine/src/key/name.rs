@@ -1,12 +1,10 @@
 //! `name`: user names, by folded name.
 
-use kith_machine::view::RowKey;
+use super::{Cursor, KeyError};
+use crate::view::RowKey;
 
-use super::{Cursor, Family, KeyError};
-
-pub(super) fn encode(out: &mut Vec<u8>, name: &str) -> Family {
+pub(super) fn encode(out: &mut Vec<u8>, name: &str) {
     out.extend_from_slice(name.as_bytes());
-    Family::Name
 }
 
 pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<RowKey, KeyError> {

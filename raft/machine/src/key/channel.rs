@@ -2,12 +2,12 @@
 
 use std::ops::RangeInclusive;
 
-use kith_machine::view::RowKey;
 use kith_wire::id::{ChannelId, DeviceId, GroupId, HookId, Seq, UserId};
 
 use super::{Cursor, Family, KeyError, Ordinal, after_prefix, prefix};
+use crate::view::RowKey;
 
-pub(super) fn encode(out: &mut Vec<u8>, key: &RowKey) -> Family {
+pub(super) fn encode(out: &mut Vec<u8>, key: &RowKey) {
     let (channel, ordinal, tail): (_, _, &[u64]) = match key {
         RowKey::Channel(channel) => (channel, Ordinal::Channel, &[]),
         RowKey::Roster(channel) => (channel, Ordinal::Roster, &[]),
@@ -30,7 +30,6 @@ pub(super) fn encode(out: &mut Vec<u8>, key: &RowKey) -> Family {
     if let RowKey::Keyed(_, _, call) = key {
         out.extend_from_slice(call.as_bytes());
     }
-    Family::Channel
 }
 
 pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<RowKey, KeyError> {

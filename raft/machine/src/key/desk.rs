@@ -1,14 +1,14 @@
 //! `desk`: reports, by number and by what they are of; the audit log, by number.
 
-use kith_machine::view::RowKey;
 use kith_wire::{
     desk,
     id::{GroupId, Seq},
 };
 
 use super::{Cursor, Family, KeyError, Ordinal, after_prefix, prefix};
+use crate::view::RowKey;
 
-pub(super) fn encode(out: &mut Vec<u8>, key: &RowKey) -> Family {
+pub(super) fn encode(out: &mut Vec<u8>, key: &RowKey) {
     match key {
         RowKey::Desk => out.push(Ordinal::Desk as u8),
         RowKey::DeskHooks => out.push(Ordinal::DeskHooks as u8),
@@ -21,7 +21,6 @@ pub(super) fn encode(out: &mut Vec<u8>, key: &RowKey) -> Family {
         RowKey::Audit(id) => numbered(out, Ordinal::Audit, *id),
         other => unreachable!("{other:?} is not a row of this family: `key::encode` sends it elsewhere"),
     }
-    Family::Desk
 }
 
 pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<RowKey, KeyError> {

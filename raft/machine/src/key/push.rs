@@ -1,13 +1,12 @@
 //! `push`: conversations of users that are to be looked at for pushes, in storage order: by bucket, then user, then conversation.
 
-use kith_machine::view::RowKey;
 use kith_wire::id::{ChannelId, GroupId, UserId};
 
 use super::{Cursor, Family, KeyError, after_prefix, prefix, whole};
+use crate::view::RowKey;
 
-pub(super) fn encode(out: &mut Vec<u8>, user: UserId, channel: &ChannelId) -> Family {
+pub(super) fn encode(out: &mut Vec<u8>, user: UserId, channel: &ChannelId) {
     put(out, user, channel);
-    Family::PushDue
 }
 
 pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<RowKey, KeyError> {
