@@ -19,7 +19,7 @@ use kith_raft::{
     FailPoints, Groups, GroupsConfig, GroupsOptions, Lanes, OpenError,
     storage::{self, Storage},
 };
-use kith_wire::{hello::Features, id::NodeId};
+use kith_wire::{hello::Features, id::NodeId, trust::authority_digest};
 use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::{runtime::Handle, sync::watch, task::JoinError};
@@ -47,6 +47,7 @@ use crate::{
     edge::{
         Edge, accept,
         admission::AdmissionOptions,
+        join::Registrar,
         websocket::{Places, Sockets},
     },
     fanout::{Fanout, FanoutOptions, FanoutParts, LocalSessions, seat::FanoutDuty},
@@ -64,7 +65,7 @@ use crate::{
     peer::{
         AllLinks, Known, LinkPolicy, Me, Peers, PeersOptions, endpoint,
         renew::Renewal,
-        tls::{Identity, TlsError},
+        tls::{self, Identity, TlsError},
     },
     pulse::Pulse,
     push::{self, PushDuty, sender::Sender},
@@ -243,14 +244,14 @@ impl Node {
         let metrics = AllMetrics::default();
         let disk = Disk::new(config.node.data.clone(), config.disk, clock.clone(), probe, metrics.disk.clone());
         let pulse = Pulse::start(&lanes, clock.clone(), &tasks);
-        let renewal_clock = clock.clone();
+        let (renewal_clock, joins_clock) = (clock.clone(), clock.clone());
         let seen = disk.clone();
         tokio::task::spawn_blocking(move || seen.look()).await?;
         let admission = tasks.child();
 
         let endpoint = open_endpoint(&config, socket, server, key, &lane).await?;
         let client_addr = endpoint.local_addr().map_err(|source| StartError::Listen { address: config.node.listen, source })?;
-        let maps = Maps::new(first_map.clone(), local(&storage, MAP_KEY).as_deref(), keeper(&storage, MAP_KEY));
+        let maps = Maps::new(first_map.clone(), local(&storage, MAP_KEY).or_else(|| files.map.clone()).as_deref(), keeper(&storage, MAP_KEY));
         let store_identity = storage.identity();
         let registry = Arc::new(metrics.registry(&storage));
         let peers = Peers::new(PeersOptions {
@@ -298,7 +299,9 @@ impl Node {
         let poster = Poster::new(&config.hooks);
         let providers = Arc::new(Push::open(config.push.clone(), Arc::new(|name| std::env::var(name).ok()), metrics.push.clone()).await?);
         let sender = Sender::new(providers.clone(), clock.clone());
-        let settled = (survey.clone(), files.layout);
+        let ca = tls::certificates(&files.ca_pem)?;
+        let authority = ca.first().map_or_else(Default::default, |der| authority_digest(der));
+        let settled = (survey.clone(), files.layout, authority);
         let local_ops = Local::new(router.clone(), gate.clone(), poster.clone(), sender.clone(), settled, disk.clone());
         let ops: Arc<dyn LocalOps> = Arc::new(local_ops.clone());
         router.attach(&ops);
@@ -441,7 +444,17 @@ impl Node {
         tasks.spawn("telemetry.node", ready::show(metrics.node, health.clone()));
         tasks.spawn("fanout.keep_looking", fanout.clone().keep_looking());
         tasks.spawn("fanout.keep_registered", fanout.keep_registered());
-        admission.spawn("edge.accept", accept::run(endpoint.clone(), peers.clone(), edge.clone(), tasks.clone(), lanes.clone()));
+        let registrar = Registrar {
+            cluster: files.id,
+            folder: config.cluster.folder.clone(),
+            service: service.clone(),
+            endpoint: endpoint.clone(),
+            clock: joins_clock,
+            metrics: metrics.edge.clone(),
+            room: Registrar::room(),
+        };
+        let faces = (peers.clone(), edge.clone(), Arc::new(registrar));
+        admission.spawn("edge.accept", accept::run(endpoint.clone(), faces, tasks.clone(), lanes.clone()));
 
         let listen = |(address, source)| StartError::Listen { address, source };
         let http_tasks = Tasks::new(Handle::current());

@@ -52,7 +52,10 @@ set -eu
 verb=$1; run=run/node-$HOST
 mkdir -p run
 begin() {
-  setsid kith start --config chat/node-$HOST/node.toml >>"$run.log" 2>&1 </dev/null &
+  config=chat/node-$HOST/node.toml
+  # A node that has joined by a token has a folder of its own.
+  for own in host-$HOST/node-*/node.toml; do [ ! -e "$own" ] || config=$own; done
+  setsid kith start --config "$config" >>"$run.log" 2>&1 </dev/null &
   echo $! > "$run.pid"
 }
 end() {

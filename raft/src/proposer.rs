@@ -17,6 +17,7 @@ use kith_wire::{
     limit::{BATCH_BYTES_MAX, BATCH_ITEMS_MAX},
     log::{Batch, Command, Item, NodeRow},
     moving::MoveChange,
+    trust::TrustChange,
 };
 use openraft::{
     errors::{ClientWriteError, ForwardToLeader, RaftError},
@@ -302,6 +303,11 @@ fn weight(item: &Item) -> usize {
             nodes.iter().map(|node| FLAT + labels(node)).chain(groups).chain(moves).sum()
         }
         Command::Move(change) => moved(change),
+        Command::Trust(TrustChange::UseJoin { nodes, groups, .. }) => {
+            let groups = groups.iter().map(|group| FLAT + 20 * group.replicas.len());
+            nodes.iter().map(|node| FLAT + labels(node)).chain(groups).sum()
+        }
+        Command::Trust(TrustChange::AddJoin(join)) => join.zone.len() + join.host.len(),
         Command::CreateUser { name, .. }
         | Command::ReserveName { name, .. }
         | Command::ConfirmName { name, .. }

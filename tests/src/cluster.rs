@@ -20,11 +20,12 @@ use futures_util::{StreamExt, stream};
 use kith::{
     Node, NodeOptions,
     auth::{Claims, token::mint},
-    clock::{Clock, SystemClock},
+    clock::{Clock, SharedClock, SystemClock},
     cluster::{
         ClusterFiles, NodeSpec, add_node,
         bootstrap::bootstrap,
         files::{ClusterSpec, LayoutSettings, PresenceFanout},
+        join::{Join, JoinError},
         map::Located,
     },
     config::Config,
@@ -37,8 +38,9 @@ use kith_wire::{
     client::{Answer, Refusal, Request},
     id::{Bucket, ChannelId, DeviceId, GroupId, NodeId, RegionId, UserId},
     layout::{LayoutAnswer, LayoutRequest},
-    log::NodeState,
+    log::{NodeRow, NodeState},
     peer::Caller,
+    trust::{TrustAnswer, TrustRequest},
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -65,6 +67,7 @@ pub struct Cluster {
     book: Arc<Book>,
     logs: Logs,
     allowed: Vec<&'static str>,
+    joined: AtomicU64,
 }
 
 /// Where a node is, running or not.
@@ -72,6 +75,14 @@ struct Place {
     address: String,
     node: Option<Node>,
     failpoints: FailPoints,
+    /// Its settings, where they are not beside the others'.
+    file: Option<PathBuf>,
+}
+
+impl Place {
+    fn new(address: String) -> Self {
+        Self { address, node: None, failpoints: FailPoints::default(), file: None }
+    }
 }
 
 impl Cluster {
@@ -107,7 +118,7 @@ impl Cluster {
         bootstrap(folder.path(), &spec).expect("a new cluster");
         say_settings(folder.path(), &setup);
         let files = ClusterFiles::load(&folder.path().join("cluster")).expect("the cluster's files");
-        let place = |socket: &UdpSocket| Place { address: address(socket), node: None, failpoints: FailPoints::default() };
+        let place = |socket: &UdpSocket| Place::new(address(socket));
         let nodes = sockets.iter().map(|(id, socket)| (*id, place(socket))).collect();
         let mut cluster = Self {
             folder,
@@ -120,6 +131,7 @@ impl Cluster {
             book: Arc::default(),
             logs,
             allowed: Vec::new(),
+            joined: AtomicU64::new(1),
         };
         for (id, socket) in sockets {
             cluster.start_node(id, Some(socket)).await;
@@ -183,7 +195,7 @@ impl Cluster {
         })
         .await;
         self.nodes.remove(&dead);
-        self.nodes.insert(new, Place { address, node: None, failpoints: FailPoints::default() });
+        self.nodes.insert(new, Place::new(address));
         self.start_node(new, Some(socket)).await;
     }
 
@@ -204,8 +216,48 @@ impl Cluster {
             capacity: 1,
         };
         self.layout(asked).await.expect("the node is added");
-        self.nodes.insert(node, Place { address, node: None, failpoints: FailPoints::default() });
+        self.nodes.insert(node, Place::new(address));
         self.start_node(node, Some(socket)).await;
+    }
+
+    /// What a node would join with, by this token, from a folder of its own and a free address.
+    pub fn joining(&self, token: &str) -> Join {
+        let number = self.joined.fetch_add(1, Relaxed);
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        let listen = socket.local_addr().expect("a bound socket");
+        let node = NodeRow { address: listen.to_string(), zone: format!("joined-{number}"), capacity: 1, ..NodeRow::default() };
+        Join { ticket: token.parse().expect("a join token"), folder: self.folder.path().join(format!("joined-{number}")), listen, node }
+    }
+
+    /// Joins, and starts the node from what it was told. Gives its id.
+    ///
+    /// # Errors
+    /// The cluster refuses.
+    pub async fn join(&mut self, join: &Join) -> Result<u64, JoinError> {
+        let clock: SharedClock = Arc::new(SystemClock);
+        let file = join.run(&clock).await?;
+        let id = Config::load(&file).expect("the node's own settings").node.id;
+        self.nodes.insert(id, Place { file: Some(file), ..Place::new(join.node.address.clone()) });
+        self.start_node(id, None).await;
+        Ok(id)
+    }
+
+    /// A node that was killed never comes back.
+    pub fn forget(&mut self, node: u64) {
+        self.nodes.remove(&node);
+    }
+
+    /// What an operator asks about who may join, at a running node.
+    ///
+    /// # Errors
+    /// The cluster refuses.
+    pub async fn ask_trust(&self, asked: TrustRequest) -> Result<TrustAnswer, Refusal> {
+        let operator = Caller { user: UserId::new(0), device: DeviceId::new(1), admin: true, trace: 0, key: None };
+        let last = *self.running().last().expect("a node that runs");
+        match self.node(last).service().handle(&operator, Request::Trust(asked), Instant::now() + PATIENCE).await? {
+            Answer::Trust(answer) => Ok(answer),
+            other => panic!("another answer: {other:?}"),
+        }
     }
 
     /// Waits until a node has left, and ends it.
@@ -584,7 +636,8 @@ impl Cluster {
     }
 
     async fn start_node(&mut self, id: u64, socket: Option<UdpSocket>) {
-        let mut config = Config::load(&self.folder.path().join(format!("node-{id}/node.toml"))).expect("the node's own settings");
+        let file = self.nodes[&id].file.clone().unwrap_or_else(|| self.folder.path().join(format!("node-{id}/node.toml")));
+        let mut config = Config::load(&file).expect("the node's own settings");
         config.node.lanes = Some(self.setup.lanes);
         // Receivers of scenarios are in this process.
         config.hooks.allow_private = true;

@@ -20,6 +20,7 @@ use crate::{
     presence::{PresenceRequest, PresenceView},
     push_device::{PushAnswer, PushRequest},
     search::{SearchPage, SearchQuery},
+    trust::{TrustAnswer, TrustRequest},
 };
 
 /// A frame on the chat stream, client to edge.
@@ -169,6 +170,8 @@ pub enum Request {
     Push(PushRequest),
     /// Of where groups stand; for operators.
     Layout(LayoutRequest),
+    /// Of who may join; for operators.
+    Trust(TrustRequest),
 }
 
 /// A text for a channel.
@@ -250,6 +253,8 @@ pub enum Answer {
     Push(PushAnswer),
     /// To `Layout`.
     Layout(LayoutAnswer),
+    /// Of who may join.
+    Trust(TrustAnswer),
 }
 
 /// A channel, as a member sees it.

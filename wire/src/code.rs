@@ -79,6 +79,8 @@ codes! {
     NotAdmin = 2004, Never, "this needs an operator's token";
     /// An operator has shut the account out; an operator can let it in again.
     Banned = 2005, Never, "this account is banned: ask who runs this service";
+    /// A token that is good once was used.
+    TokenSpent = 2006, Never, "the token was used already: ask for a new one";
     /// Name or password is not right; which one is not said.
     BadLogin = 2010, Never, "the name or the password is not right";
     /// The refresh token is not valid (any more): log in.
@@ -141,6 +143,8 @@ codes! {
     LimitReached = 4021, Never, "no more of these: remove one first";
     /// What was looked at before has changed since.
     Outdated = 4040, Never, "it has changed meanwhile: look at it again";
+    /// Nobody answers at the address that was given, or somebody else does.
+    NotReached = 4041, Never, "nobody answers at this address";
     // 5xxx limited
     /// A queue is full or a rate is over its limit.
     Busy = 5001, After, "too busy, try again after the delay";

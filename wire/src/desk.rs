@@ -59,6 +59,12 @@ pub enum AuditAct {
     Recommission,
     /// 24: has a node give up sessions and leaderships, or take them again.
     Drain,
+    /// 25: makes a token that lets a node join.
+    MakeJoin,
+    /// 26: ends one.
+    RevokeJoin,
+    /// 27: a node has joined.
+    Join,
 }
 
 impl AuditAct {
@@ -80,6 +86,9 @@ impl AuditAct {
             Self::Decommission => "decommission",
             Self::Recommission => "recommission",
             Self::Drain => "drain",
+            Self::MakeJoin => "make-join-token",
+            Self::RevokeJoin => "revoke-join-token",
+            Self::Join => "join",
         }
     }
 }

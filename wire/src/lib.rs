@@ -30,3 +30,4 @@ mod refusal;
 pub mod search;
 pub mod secret;
 pub mod sign;
+pub mod trust;

@@ -252,6 +252,22 @@ pub const MOVE_PIECE_BYTES_MAX: usize = 256 * 1024;
 pub const MOVE_LAST_ROUND_ROWS_MAX: usize = 256;
 /// Rounds of changes after which buckets are handed over whatever is left: what changes faster than it is sent never ends otherwise.
 pub const MOVE_ROUNDS_MAX: u64 = 16;
+/// Join tokens that are kept, used ones among them. One more is `LimitReached`.
+pub const JOIN_TOKENS_MAX: usize = 64;
+/// What is over is shown for so long, in milliseconds, then forgotten.
+pub const JOIN_TOKEN_KEPT_MS: u64 = 7 * 24 * 3_600_000;
+/// A join token is good for at most so many seconds. More is `Invalid`.
+pub const JOIN_TTL_S_MAX: u32 = 7 * 24 * 3_600;
+/// Nodes that a join token names, to be asked.
+pub const JOIN_ADDRESSES_MAX: usize = 8;
+/// A join token, in characters. A longer text is none.
+pub const JOIN_TICKET_CHARS_MAX: usize = 4 * 1024;
+/// What a node that joins asks, in bytes.
+pub const JOIN_ASK_BYTES_MAX: usize = 8 * 1024;
+/// What it is told, in bytes: the map is in it.
+pub const JOIN_TOLD_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// A node's public key, in bytes.
+pub const NODE_KEY_BYTES_MAX: usize = 256;
 /// Refs of one pending set before it is proposed early.
 pub const REFS_PENDING_MAX: usize = 4_096;
 /// A snapshot chunk, in bytes.

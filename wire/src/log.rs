@@ -22,6 +22,7 @@ use crate::{
         RegionId, Seq, StoreId, Term, Timestamp, UserId, UserRev,
     },
     layout::LayoutMove,
+    trust::TrustChange,
 };
 
 pub use self::{
@@ -217,6 +218,8 @@ pub enum Command {
     /// Changes nodes and groups together, if the map has this epoch: who proposes it has seen all that it changes.
     /// `moves` say what of it is moved, and why, in the order in which that was decided.
     ChangeMap { at: MapEpoch, nodes: Vec<NodeRow>, groups: Vec<GroupRow>, moves: Vec<LayoutMove> },
+    /// Changes who may join.
+    Trust(TrustChange),
 }
 
 /// What the leader learnt from the other side's home before a direct channel's first record.

@@ -17,7 +17,7 @@ use crate::{
         Timestamp, UserId, UserRev,
     },
     layout::NodeLoad,
-    log::{ClusterMap, EnterDevice, Entry, IndexRow, LogId, Membership, Position, Record, Ref, UnderKey, UserChange, Vote},
+    log::{ClusterMap, EnterDevice, Entry, IndexRow, LogId, Membership, NodeRow, Position, Record, Ref, UnderKey, UserChange, Vote},
     people::ProfileView,
     presence::{PresencePush, PresenceTold, PresenceView, PresenceWatch},
     push_device::{PushState, PushTested},
@@ -335,6 +335,8 @@ pub enum Inner {
     Pushes { user: UserId },
     /// Sends each of them a push that says nothing.
     TestPush { user: UserId },
+    /// A node asks to join: by a token with this digest and a public key with that one. `dry_run`: may it? Asked of the meta group.
+    Admit { token: [u8; 32], key: [u8; 32], node: NodeRow, dry_run: bool },
 }
 
 /// The answer to an [`Inner`].
@@ -372,6 +374,8 @@ pub enum InnerAnswer {
     Pushes(PushState),
     /// To `TestPush`.
     Tested(Vec<PushTested>),
+    /// To `Admit`: the node's row, with its id; without one after a dry run.
+    Admitted(NodeRow),
 }
 
 /// A session for the registry of a home leader.

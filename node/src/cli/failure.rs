@@ -83,6 +83,10 @@ impl Failure {
                     gone, put a new node in its place: kith node replace --dead ID --new ID";
         Self { exit: Exit::Fenced, code: Some(Code::Revoked), what: format!("the cluster refused this node: {what}"), hint: hint.to_owned() }
     }
+    /// The cluster refused, in a way that has its own advice.
+    pub(crate) fn refused(code: Code, what: impl Into<String>, hint: &str) -> Self {
+        Self { exit: Exit::Refused, code: Some(code), what: what.into(), hint: hint.to_owned() }
+    }
     /// No answer in time.
     pub(crate) fn unreachable(what: impl Into<String>) -> Self {
         Self { exit: Exit::Unreachable, code: None, what: what.into(), hint: UNREACHABLE_HINT.to_owned() }

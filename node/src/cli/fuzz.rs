@@ -1,6 +1,8 @@
 //! What is typed on a command line and read by code of ours, for the fuzz targets.
 
-use super::{device, make, push, shown, start, webhook};
+use kith_client::wire::trust::{JoinTicket, TokenId};
+
+use super::{device, join, make, push, shown, start, webhook};
 
 /// Reads a text as all that it may stand for. `Err`: what was read and printed is not what is read then.
 pub(crate) fn texts(text: &str) -> Result<(), &'static str> {
@@ -21,6 +23,19 @@ pub(crate) fn texts(text: &str) -> Result<(), &'static str> {
     }
     if push::parse_hours(text).is_ok_and(|hours| !hours.is_valid()) {
         return Err("quiet hours");
+    }
+    if join::parse_ttl(text).is_ok_and(|seconds| join::parse_ttl(&format!("{seconds}s")) != Ok(seconds)) {
+        return Err("a time");
+    }
+    if let Ok(ticket) = text.parse::<JoinTicket>()
+        && ticket.text().reveal().parse::<JoinTicket>() != Ok(ticket)
+    {
+        return Err("a join token");
+    }
+    if let Ok(id) = text.parse::<TokenId>()
+        && !id.to_string().eq_ignore_ascii_case(text)
+    {
+        return Err("id of a token");
     }
     if make::node(text).is_some_and(|(id, _)| id == 0) {
         return Err("a node");

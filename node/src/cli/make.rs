@@ -1,11 +1,18 @@
 //! `kith cluster make`: the folder of a new cluster, whose nodes may run on any machines.
 
-use std::{path::PathBuf, str::FromStr};
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
+use kith_client::wire::id::ClusterId;
 use serde_json::json;
 
 use super::failure::{Exit, Failure};
-use crate::cluster::{ClusterSpec, NodeSpec, bootstrap};
+use crate::cluster::{
+    ClusterFiles, ClusterSpec, NodeSpec,
+    bootstrap::{BootstrapError, bootstrap},
+};
 
 /// Make a new cluster: its keys, and a folder for each node
 #[derive(clap::Args, Debug)]
@@ -22,7 +29,7 @@ enum Act {
     /// Make the folder of a cluster
     ///
     /// Each node then needs `cluster/` (without `ca.key`) and its own `node-<id>/`, side by side, and is started with
-    /// `kith start --config node-<id>/node.toml`. Each is in a zone of its own.
+    /// `kith start --config node-<id>/node.toml`. Each is in a zone of its own. May be run again: the same cluster in the same folder is left as it is.
     Make(Make),
 }
 
@@ -84,19 +91,49 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     nodes.sort_by_key(|node| node.id);
     let groups = make.groups.unwrap_or_else(|| u32::try_from(nodes.len()).unwrap_or(u32::MAX));
     let count = nodes.len();
-    let id = bootstrap(&make.out, &ClusterSpec { groups, nodes })
-        .map_err(|error| Failure::local("making the cluster", &error, "give different ids from 1 and a folder that is new: --out DIR"))?;
+    let spec = ClusterSpec { groups, nodes };
+    let (id, is_new) = match bootstrap(&make.out, &spec) {
+        Ok(id) => (id, true),
+        Err(error) => match made_before(&make.out, &spec, &error) {
+            Some(id) => (id, false),
+            None => return Err(Failure::local("making the cluster", &error, "give different ids from 1 and a folder that is new: --out DIR")),
+        },
+    };
     if args.json {
-        println!("{}", json!({ "cluster": id.to_string(), "nodes": count, "groups": groups, "folder": make.out }));
-    } else {
+        println!("{}", json!({ "cluster": id.to_string(), "nodes": count, "groups": groups, "folder": make.out, "made": is_new }));
+    } else if is_new {
         println!("made cluster {id} of {count} nodes in {}", make.out.display());
+    } else {
+        println!("cluster {id} of these {count} nodes is in {} already: nothing was changed", make.out.display());
     }
     Ok(Exit::Done)
+}
+
+/// The cluster that is in the folder, if it is the one that was asked for.
+fn made_before(folder: &Path, spec: &ClusterSpec, error: &BootstrapError) -> Option<ClusterId> {
+    let BootstrapError::Exists { .. } = error else { return None };
+    let files = ClusterFiles::load(&folder.join("cluster")).ok()?;
+    (files.spec == *spec).then_some(files.id)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_same_cluster_again_is_no_error_and_another_one_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let args = |nodes: &[&str]| {
+            let nodes = nodes.iter().map(|node| node.parse().unwrap()).collect();
+            Args { act: Act::Make(Make { nodes, groups: None, http_port: 7680, out: dir.path().to_owned() }), json: false }
+        };
+        let id = || ClusterFiles::load(&dir.path().join("cluster")).unwrap().id;
+        assert_eq!(run(&args(&["1=h:1", "2=h:2"])).unwrap(), Exit::Done);
+        let first = id();
+        assert_eq!(run(&args(&["2=h:2", "1=h:1"])).unwrap(), Exit::Done);
+        assert!(run(&args(&["1=h:1"])).is_err());
+        assert_eq!(id(), first);
+    }
 
     #[test]
     fn nodes_are_named_with_their_address() {

@@ -25,6 +25,7 @@ pub(crate) mod fuzz;
 mod generate;
 mod group;
 mod history;
+mod join;
 mod layout;
 mod list;
 mod local;
@@ -156,7 +157,7 @@ impl Cli {
     async fn run(self, faults: Faults) -> Result<Exit, Failure> {
         let stop = stop_on_signals()?;
         let cluster = self.cluster();
-        let done = self.verb.run(stop, faults).await;
+        let done = Box::pin(self.verb.run(stop, faults)).await;
         if let Some(cluster) = cluster {
             cluster.close().await;
         }

@@ -17,7 +17,7 @@ use serde_json::json;
 use super::{
     cluster::ClusterArgs,
     failure::{Exit, Failure},
-    layout,
+    join, layout,
 };
 use crate::{
     cluster::{NodeSpec, add_node},
@@ -63,6 +63,8 @@ enum Act {
     ///
     /// Its replicas stay, and it takes part in quorums. It takes sessions again when it is started anew, or with `--undo`.
     Drain(DrainArgs),
+    /// Make, list and revoke tokens by which nodes join
+    Token(join::Args),
     /// Give up the room that was set aside on this machine's disk, when it is full: with the node running or not
     ///
     /// Then make more room: the node sets it aside again when there is plenty.
@@ -163,6 +165,7 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
             Ok(Exit::Done)
         }
         Act::Drain(asked) => drain(&args.cluster, asked).await,
+        Act::Token(asked) => join::run(&args.cluster, asked).await,
         Act::FreeBallast { config } => free_ballast(&args.cluster, &config),
     }
 }

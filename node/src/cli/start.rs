@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Faults,
     failure::{Exit, Failure},
+    join::{Joining, Token, joined},
     notify::Manager,
 };
 use crate::{
@@ -25,9 +26,13 @@ const SINGLE_NODE_GROUPS: u32 = 4;
 
 /// Run a node until Ctrl-C or SIGTERM
 ///
-/// With --config: a node of a cluster, from its own folder. With --single-node: a cluster of one, made on the first start and kept in --data.
+/// With --config: a node of a cluster, from its own folder. With --single-node: a cluster of one, made on the first start and kept in --data. With --join or
+/// --join-file: a node that joins a cluster by a token of `kith node token create`, on the first start; later ones go on with what is in --data, and use no
+/// token.
 #[derive(clap::Args, Debug)]
-#[command(group(clap::ArgGroup::new("which").required(true).args(["config", "single_node"])))]
+#[command(group(clap::ArgGroup::new("which").required(true).args(["config", "single_node", "join", "join_file"])))]
+#[command(group(clap::ArgGroup::new("joining").args(["join", "join_file"])))]
+#[command(group(clap::ArgGroup::new("made_here").args(["single_node", "join", "join_file"])))]
 pub(super) struct Args {
     /// The node's settings
     #[arg(long, value_name = "FILE")]
@@ -35,15 +40,26 @@ pub(super) struct Args {
     /// A cluster of this node alone
     #[arg(long)]
     single_node: bool,
-    /// Folder of the single node's cluster
-    #[arg(long, value_name = "DIR", default_value = "kith-data", requires = "single_node")]
+    /// Join by this token. Others on this machine can see it: rather use --join-file
+    #[arg(long, value_name = "TOKEN")]
+    join: Option<String>,
+    /// Join by the token in this file
+    #[arg(long, value_name = "FILE")]
+    join_file: Option<PathBuf>,
+    /// Join, and end: where a service starts the node, with the settings that are printed
+    #[arg(long, requires = "joining")]
+    join_only: bool,
+    /// Folder of the single node's cluster, or of the node that joins
+    #[arg(long, value_name = "DIR", default_value = "kith-data", requires = "made_here")]
     data: PathBuf,
-    /// Address of the single node for clients (UDP); used when its cluster is made
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7600", requires = "single_node")]
+    /// Address for clients and other nodes (UDP); used on the first start
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7600", requires = "made_here")]
     listen: SocketAddr,
-    /// Address of the single node for health and metrics (TCP); used when its cluster is made
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7680", requires = "single_node")]
+    /// Address for health and metrics (TCP); used on the first start
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7680", requires = "made_here")]
     http: SocketAddr,
+    #[command(flatten)]
+    joining: Joining,
     /// Also serve the HTTP API in the clear at this address of this machine: for development
     #[arg(long, value_name = "ADDRESS")]
     api_plain: Option<SocketAddr>,
@@ -59,10 +75,16 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args, stop: CancellationToken, faults: Faults) -> Result<Exit, Failure> {
-    let file = match &args.config {
-        Some(file) => file.clone(),
-        None => single_node(&args.data, args.listen, args.http)?,
+    let told = args.join.as_deref().map(Token::Said).or_else(|| args.join_file.as_ref().map(Token::File));
+    let file = match (&args.config, told) {
+        (Some(file), _) => file.clone(),
+        (None, Some(token)) => Box::pin(joined(&args.joining, &token, (&args.data, args.listen, args.http))).await?,
+        (None, None) => single_node(&args.data, args.listen, args.http)?,
     };
+    if args.join_only {
+        println!("{}", if args.json { serde_json::json!({ "config": file }).to_string() } else { file.display().to_string() });
+        return Ok(Exit::Done);
+    }
     let mut overrides = args.overrides.iter().map(|text| parse_override(text)).collect::<Result<Vec<_>, _>>()?;
     overrides.extend(args.api_plain.map(|address| ("api.plain".to_owned(), address.to_string())));
     let (config, settings) = Config::explain(&file, &overrides)

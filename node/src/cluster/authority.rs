@@ -7,7 +7,8 @@ use std::net::IpAddr;
 
 use kith_wire::id::{ClusterId, NodeId};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    PublicKeyData as _, SanType, SubjectPublicKeyInfo,
 };
 
 use crate::peer::tls::node_name;
@@ -62,7 +63,16 @@ impl Authority {
     /// # Errors
     /// A host is not a name, or the crypto library fails.
     pub fn issue(&self, node: NodeId, cluster: ClusterId, hosts: &[String]) -> Result<(String, String), rcgen::Error> {
-        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
+        let key = NodeKey::draw()?;
+        Ok((self.certify(node, cluster, hosts, &key.public())?, key.pem()))
+    }
+
+    /// A node's certificate for a key that the node keeps; `key` is its public part, in DER.
+    ///
+    /// # Errors
+    /// The key is none, a host is not a name, or the crypto library fails.
+    pub fn certify(&self, node: NodeId, cluster: ClusterId, hosts: &[String], key: &[u8]) -> Result<String, rcgen::Error> {
+        let key = SubjectPublicKeyInfo::from_der(key)?;
         let mut params = CertificateParams::default();
         params.distinguished_name = name(&format!("kith node {node}"));
         params.subject_alt_names = vec![SanType::DnsName(node_name(node, cluster).try_into()?)];
@@ -75,7 +85,54 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
-        Ok((params.signed_by(&key, &self.issuer)?.pem(), key.serialize_pem()))
+        Ok(params.signed_by(&key, &self.issuer)?.pem())
+    }
+}
+
+/// A node's own key.
+pub struct NodeKey(KeyPair);
+
+impl std::fmt::Debug for NodeKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("NodeKey(..)")
+    }
+}
+
+impl NodeKey {
+    /// Draws one.
+    ///
+    /// # Errors
+    /// The crypto library fails.
+    pub fn draw() -> Result<Self, rcgen::Error> {
+        KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map(Self)
+    }
+
+    /// One that was drawn before.
+    ///
+    /// # Errors
+    /// The text is no key.
+    pub fn from_pem(pem: &str) -> Result<Self, rcgen::Error> {
+        KeyPair::from_pem(pem).map(Self)
+    }
+
+    /// For its file.
+    pub fn pem(&self) -> String {
+        self.0.serialize_pem()
+    }
+
+    /// Its public part, in DER.
+    pub fn public(&self) -> Vec<u8> {
+        self.0.subject_public_key_info()
+    }
+
+    /// A certificate by itself, which proves nothing but that its holder has the key.
+    ///
+    /// # Errors
+    /// The crypto library fails.
+    pub fn shown(&self) -> Result<String, rcgen::Error> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = name("kith node that joins");
+        Ok(params.self_signed(&self.0)?.pem())
     }
 }
 

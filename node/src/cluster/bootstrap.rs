@@ -54,13 +54,17 @@ pub enum BootstrapError {
 pub fn bootstrap(folder: &Path, spec: &ClusterSpec) -> Result<ClusterId, BootstrapError> {
     check(spec)?;
     let shared = folder.join("cluster");
+    make_folder(&shared)?;
+    // Of two that begin at once the second waits, and finds what the first has made. The lock ends with the file.
+    let io = |source| FilesError::Io { path: shared.clone(), source };
+    let begun = fs::File::open(&shared).map_err(io)?;
+    begun.lock().map_err(io)?;
     if shared.join("cluster.toml").exists() {
         return Err(BootstrapError::Exists { path: folder.to_owned() });
     }
     let id = ClusterId::new(uuid_like());
     let authority = Authority::create(id)?;
     let (_, token_pem) = TokenKey::generate()?;
-    make_folder(&shared)?;
     write(&shared.join("ca.pem"), authority.cert_pem(), Secrecy::Open)?;
     write(&shared.join("ca.key"), authority.key_pem(), Secrecy::Owner)?;
     write(&shared.join("token.key"), &token_pem, Secrecy::Owner)?;
@@ -94,7 +98,7 @@ pub fn add_node(folder: &Path, node: &NodeSpec) -> Result<PathBuf, BootstrapErro
 fn make_node(folder: &Path, authority: &Authority, cluster: ClusterId, node: &NodeSpec) -> Result<(), BootstrapError> {
     let own = folder.join(format!("node-{}", node.id));
     make_folder(&own.join("data"))?;
-    let (cert, key) = authority.issue(NodeId::new(node.id), cluster, &hosts(node))?;
+    let (cert, key) = authority.issue(NodeId::new(node.id), cluster, &hosts(&node.address))?;
     write(&own.join("cert.pem"), &cert, Secrecy::Open)?;
     write(&own.join("key.pem"), &key, Secrecy::Owner)?;
     Ok(write(&own.join("node.toml"), &toml::to_string(&NodeFile::of(node))?, Secrecy::Open)?)
@@ -107,8 +111,8 @@ fn check(spec: &ClusterSpec) -> Result<(), BootstrapError> {
 }
 
 /// Names that clients may dial: the advertised one, and this machine.
-fn hosts(node: &NodeSpec) -> Vec<String> {
-    let host = node.address.rsplit_once(':').map_or(node.address.as_str(), |(host, _)| host);
+pub(crate) fn hosts(address: &str) -> Vec<String> {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
     let mut hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     if !hosts.contains(&host) {
@@ -124,16 +128,19 @@ fn uuid_like() -> [u8; 16] {
     raw
 }
 
-enum Secrecy {
+/// Who may read a file.
+pub(super) enum Secrecy {
+    /// Everybody.
     Open,
+    /// Its owner.
     Owner,
 }
 
-fn make_folder(path: &Path) -> Result<(), FilesError> {
+pub(super) fn make_folder(path: &Path) -> Result<(), FilesError> {
     fs::create_dir_all(path).map_err(|source| FilesError::Io { path: path.to_owned(), source })
 }
 
-fn write(path: &Path, text: &str, secrecy: Secrecy) -> Result<(), FilesError> {
+pub(super) fn write(path: &Path, text: &str, secrecy: Secrecy) -> Result<(), FilesError> {
     let mode = match secrecy {
         Secrecy::Open => 0o644,
         Secrecy::Owner => 0o600,
@@ -144,6 +151,14 @@ fn write(path: &Path, text: &str, secrecy: Secrecy) -> Result<(), FilesError> {
         file.sync_all()
     };
     wrote().map_err(|source| FilesError::Io { path: path.to_owned(), source })
+}
+
+/// Writes a text that its owner alone may read.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_secret(path: &Path, text: &str) -> Result<(), FilesError> {
+    write(path, text, Secrecy::Owner)
 }
 
 #[cfg(test)]
@@ -185,6 +200,18 @@ mod tests {
         for secret in ["cluster/ca.key", "cluster/token.key", "node-1/key.pem"] {
             assert_eq!(fs::metadata(dir.path().join(secret)).unwrap().permissions().mode() & 0o777, 0o600, "{secret}");
         }
+    }
+
+    #[test]
+    fn of_two_that_make_a_cluster_at_once_in_a_folder_one_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let made: Vec<_> = std::thread::scope(|scope| {
+            let begun: Vec<_> = (0..4).map(|_| scope.spawn(|| bootstrap(dir.path(), &spec(3)))).collect();
+            begun.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        let ids: Vec<ClusterId> = made.iter().filter_map(|one| one.as_ref().ok().copied()).collect();
+        assert_eq!(ids, [ClusterFiles::load(&dir.path().join("cluster")).unwrap().id], "{made:?}");
+        assert!(made.iter().filter_map(|one| one.as_ref().err()).all(|error| matches!(error, BootstrapError::Exists { .. })), "{made:?}");
     }
 
     #[test]

@@ -51,6 +51,9 @@ pub struct NodeSpec {
     pub host: String,
 }
 
+/// In `cluster/` of a node that joined: the map of then, encoded.
+pub(super) const MAP_FILE: &str = "map";
+
 /// What `cluster/` says.
 #[derive(Clone, Debug)]
 pub struct ClusterFiles {
@@ -66,6 +69,8 @@ pub struct ClusterFiles {
     pub presence: PresenceSettings,
     /// What the cluster moves by itself.
     pub layout: LayoutSettings,
+    /// The map when this node joined: the nodes that the cluster began with may be gone since. `None`: it is one of them, or was added by its operator.
+    pub map: Option<Vec<u8>>,
 }
 
 /// `[presence]` of `cluster.toml`: the same for the whole cluster.
@@ -196,9 +201,18 @@ impl ClusterFiles {
         let raw: Raw = toml::from_str(&read(&path)?).map_err(|source| FilesError::Parse { path: path.clone(), source })?;
         let id = raw.id.parse().ok().ok_or(FilesError::Id { path })?;
         let ca_pem = read(&folder.join("ca.pem"))?;
+        let map = fs::read(folder.join(MAP_FILE)).ok();
         let path = folder.join("token.key");
         let token_key = TokenKey::from_pem(&read(&path)?).map_err(|source| FilesError::TokenKey { path, source })?;
-        Ok(Self { id, spec: ClusterSpec { groups: raw.groups, nodes: raw.nodes }, ca_pem, token_key, presence: raw.presence, layout: raw.layout })
+        Ok(Self {
+            id,
+            spec: ClusterSpec { groups: raw.groups, nodes: raw.nodes },
+            ca_pem,
+            token_key,
+            presence: raw.presence,
+            layout: raw.layout,
+            map,
+        })
     }
 
     /// The first map: what the meta group is told to log, by whichever node first leads it. The same on every node.

@@ -2,7 +2,7 @@
 //!
 //! In: a list of nodes. Out: the folder that they start from; then, while they run, the map that the meta group keeps, on every node.
 //! Invariant: the meta group's rows are the authority; what a node holds is a copy with an epoch, kept on disk, so that it serves with
-//! the meta group down. Not here: placement (kith-machine's planner), joining with a token.
+//! the meta group down. Not here: placement (kith-machine's planner), letting a node in (`edge::join`).
 
 pub mod authority;
 pub mod birth;
@@ -11,6 +11,7 @@ pub mod controller;
 pub mod drain;
 pub mod files;
 pub(crate) mod hand;
+pub mod join;
 pub mod load;
 pub mod map;
 pub mod replica;

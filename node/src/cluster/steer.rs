@@ -5,7 +5,7 @@
 //! members by themselves at a time; nothing is balanced while anything must be repaired; a node has left only when no group has it as a member and its
 //! sessions are gone. Not here: where things should go (kith-machine's `meta::layout`), proposing and timing (`steward`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kith_machine::meta::layout::{Change, Layout, Limits, Move, Plan, Target};
 use kith_wire::{
@@ -131,6 +131,12 @@ impl Facts<'_> {
     }
 }
 
+/// Nodes that have joined and are steady: from now on they get replicas and sessions.
+pub fn arrived(map: &ClusterMap, steady: &BTreeSet<NodeId>) -> Vec<NodeRow> {
+    let joined = map.nodes.values().filter(|row| row.state == NodeState::Joining && row.store.is_some() && steady.contains(&row.node));
+    joined.map(|row| NodeRow { state: NodeState::Up, ..row.clone() }).collect()
+}
+
 /// A line of a plan, in words.
 pub fn line(one: &Move) -> LayoutMove {
     LayoutMove { group: one.group, what: one.change.to_string(), why: one.reason.to_string(), bytes: one.bytes }
@@ -151,6 +157,7 @@ const fn changes_replicas(change: &Change) -> bool {
 #[cfg(test)]
 mod tests {
     use kith_machine::meta::{layout::DOWN_AFTER_MS, plan::first_placement};
+    use kith_wire::id::StoreId;
 
     use super::*;
 
@@ -240,6 +247,22 @@ mod tests {
         world.loads.clear();
         world.groups.remove(&GroupId::new(3));
         assert!(world.facts().next().nodes.is_empty());
+    }
+
+    #[test]
+    fn a_node_that_joins_counts_once_it_is_known_and_steady() {
+        let mut world = World::new(3, 2);
+        for id in [4, 5, 6] {
+            world.map.nodes.insert(NodeId::new(id), NodeRow { state: NodeState::Joining, ..node(id) });
+        }
+        for id in [4, 5] {
+            world.map.nodes.get_mut(&NodeId::new(id)).unwrap().store = Some(StoreId::new([4; 16]));
+        }
+        world.settle();
+        assert!(world.facts().next().is_empty(), "nothing is placed on it before");
+        let steady = [1, 2, 4, 6].map(NodeId::new).into();
+        let up: Vec<(u64, NodeState)> = arrived(&world.map, &steady).iter().map(|row| (row.node.get(), row.state)).collect();
+        assert_eq!(up, [(4, NodeState::Up)], "5 is not steady, of 6 no start is known");
     }
 
     #[test]

@@ -21,12 +21,14 @@ use prometheus_client::{
 
 use super::{
     files::LayoutSettings,
-    steer::{Facts, Step},
+    steer::{self, Facts, Step},
     survey::Survey,
 };
 
 /// Between two looks.
 const STEP: Duration = Duration::from_secs(2);
+/// A node that joins is given nothing before it has answered for so long.
+const STEADY: Duration = Duration::from_secs(10);
 /// What is younger than this is not asked for again.
 const FRESH: Duration = Duration::from_secs(1);
 
@@ -83,7 +85,7 @@ impl Steward {
             match change(&meta, map.epoch, (step.nodes.clone(), step.groups, &step.moves)).await {
                 Ok(_) => {
                     for node in &step.nodes {
-                        tracing::info!(node = %node.node, state = ?node.state, "cluster.steward: a node is empty and has left");
+                        tracing::info!(node = %node.node, state = ?node.state, "cluster.steward: a node's state is another now");
                     }
                     for line in &step.moves {
                         tracing::info!(group = %line.group, what = line.what, why = line.why, bytes = line.bytes, "cluster.steward");
@@ -97,6 +99,10 @@ impl Steward {
     }
 
     fn next(&self, map: &ClusterMap) -> Step {
+        let nodes = steer::arrived(map, &self.survey.steady(STEADY));
+        if !nodes.is_empty() {
+            return Step { nodes, ..Step::default() };
+        }
         let (layout, groups, loads) = (self.survey.layout(map), self.survey.groups(), self.survey.loads());
         let may_balance = self.settings.balance && self.survey.calm() >= self.settings.calm();
         let now = self.survey.now();

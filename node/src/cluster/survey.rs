@@ -6,7 +6,7 @@
 //! Not here: what is to be done (`steer`), who does it (`steward`), what was moved and why (the map keeps it).
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -47,6 +47,8 @@ struct Known {
     groups: BTreeMap<GroupId, (NodeId, LedGroup)>,
     rates: BTreeMap<GroupId, Rate>,
     moved_at: BTreeMap<GroupId, Timestamp>,
+    /// Since when each node has answered every time.
+    heard: BTreeMap<NodeId, Instant>,
     restless: Option<Instant>,
 }
 
@@ -95,8 +97,18 @@ impl Survey {
         if !silent.is_empty() || drains || !is_whole || known.at.is_none() {
             known.restless = Some(now);
         }
+        known.heard.retain(|node, _| loads.contains_key(node));
+        for node in loads.keys() {
+            known.heard.entry(*node).or_insert(now);
+        }
         known.loads = loads;
         known.at = Some(now);
+    }
+
+    /// Nodes that have answered each time for so long.
+    pub fn steady(&self, within: Duration) -> BTreeSet<NodeId> {
+        let now = self.clock.instant();
+        self.known().heard.iter().filter(|(_, since)| now.duration_since(**since) >= within).map(|(node, _)| *node).collect()
     }
 
     async fn ask(&self, node: NodeId) -> Option<NodeLoad> {

@@ -455,6 +455,13 @@ impl NodeFile {
             api: ApiFile { listen: (!spec.http.is_empty()).then_some(listen) },
         }
     }
+    /// The same, which listens here, wherever it is dialled.
+    #[must_use]
+    pub fn listening(mut self, listen: SocketAddr) -> Self {
+        self.node.listen = listen;
+        self.api.listen = self.api.listen.map(|_| listen);
+        self
+    }
 }
 
 #[cfg(test)]

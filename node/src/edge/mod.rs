@@ -6,6 +6,7 @@
 
 pub(crate) mod accept;
 pub mod admission;
+pub(crate) mod join;
 pub mod metrics;
 pub mod websocket;
 

@@ -13,6 +13,7 @@ pub mod inbound;
 pub mod known;
 pub mod link;
 pub mod metrics;
+pub(crate) mod pin;
 pub mod queue;
 pub mod renew;
 pub mod snapshot;

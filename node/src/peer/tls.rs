@@ -33,16 +33,37 @@ use thiserror::Error;
 pub const ALPN_CLIENT: &[u8] = b"kith/1";
 /// ALPN between nodes.
 pub const ALPN_PEER: &[u8] = b"kith-peer/1";
+/// ALPN of nodes that join, and of those that dial them back.
+pub const ALPN_JOIN: &[u8] = b"kith-join/1";
 
 /// What a node shows and whom it trusts; from PEM files.
 pub struct Identity {
     roots: Arc<RootCertStore>,
+    authority: Vec<CertificateDer<'static>>,
     shown: Shown,
 }
 
 /// The certificate that every new connection is shown, with its key.
 #[derive(Clone, Debug)]
 struct Shown(Arc<ArcSwap<CertifiedKey>>);
+
+/// As a listener shows it. A node that joins knows the authority by its digest alone: it is shown that too.
+#[derive(Debug)]
+struct Listened {
+    shown: Shown,
+    authority: Vec<CertificateDer<'static>>,
+}
+
+impl ResolvesServerCert for Listened {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let own = self.shown.0.load_full();
+        if !hello.alpn().is_some_and(|mut protocols| protocols.any(|protocol| protocol == ALPN_JOIN)) {
+            return Some(own);
+        }
+        let chain = own.cert.iter().chain(&self.authority).cloned().collect();
+        Some(Arc::new(CertifiedKey::new(chain, own.key.clone())))
+    }
+}
 
 impl ResolvesServerCert for Shown {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
@@ -102,10 +123,11 @@ impl Identity {
     /// One is not PEM, or the CA is not a certificate.
     pub fn from_pem(ca: &str, cert: &str, key: &str) -> Result<Self, TlsError> {
         let mut roots = RootCertStore::empty();
-        for der in CertificateDer::pem_slice_iter(ca.as_bytes()) {
-            roots.add(der.map_err(|source| TlsError::Pem { what: "the cluster's ca", source })?)?;
+        let authority = certificates(ca)?;
+        for der in &authority {
+            roots.add(der.clone())?;
         }
-        Ok(Self { roots: Arc::new(roots), shown: Shown(Arc::new(ArcSwap::from_pointee(certified(cert, key)?))) })
+        Ok(Self { roots: Arc::new(roots), authority, shown: Shown(Arc::new(ArcSwap::from_pointee(certified(cert, key)?))) })
     }
 
     /// Shows another certificate from now on.
@@ -145,8 +167,8 @@ impl Identity {
         let mut tls = rustls::ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_client_cert_verifier(verifier)
-            .with_cert_resolver(Arc::new(self.shown.clone()));
-        tls.alpn_protocols = vec![ALPN_CLIENT.to_vec(), ALPN_PEER.to_vec()];
+            .with_cert_resolver(Arc::new(Listened { shown: self.shown.clone(), authority: self.authority.clone() }));
+        tls.alpn_protocols = vec![ALPN_CLIENT.to_vec(), ALPN_PEER.to_vec(), ALPN_JOIN.to_vec()];
         tls.max_early_data_size = 0;
         let mut config = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
         config.transport_config(Arc::new(listener_transport()));
@@ -185,8 +207,17 @@ impl Identity {
     }
 }
 
+/// The certificates of the cluster's authority, from its file.
+///
+/// # Errors
+/// The text is not PEM.
+pub(crate) fn certificates(ca: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let all = CertificateDer::pem_slice_iter(ca.as_bytes()).collect::<Result<Vec<_>, _>>();
+    all.map_err(|source| TlsError::Pem { what: "the cluster's ca", source })
+}
+
 /// A certificate with its key, which fit each other.
-fn certified(cert: &str, key: &str) -> Result<CertifiedKey, TlsError> {
+pub(super) fn certified(cert: &str, key: &str) -> Result<CertifiedKey, TlsError> {
     let chain = CertificateDer::pem_slice_iter(cert.as_bytes())
         .collect::<Result<Vec<_>, _>>()
         .map_err(|source| TlsError::Pem { what: "the node's certificate", source })?;
@@ -209,7 +240,12 @@ pub fn alpn(connection: &quinn::Connection) -> Option<Vec<u8>> {
 /// The chain itself was verified in the handshake.
 pub fn proven_node(connection: &quinn::Connection) -> Option<(NodeId, String)> {
     let chain = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
-    let (_, cert) = x509_parser::parse_x509_certificate(chain.first()?).ok()?;
+    node_of(chain.first()?)
+}
+
+/// Who a certificate says it is of.
+pub(super) fn node_of(der: &CertificateDer<'_>) -> Option<(NodeId, String)> {
+    let (_, cert) = x509_parser::parse_x509_certificate(der).ok()?;
     let names = cert.subject_alternative_name().ok()??;
     names.value.general_names.iter().find_map(|name| match name {
         x509_parser::extensions::GeneralName::DNSName(name) => parse_node_name(name),
@@ -224,7 +260,7 @@ pub(crate) fn parse_node_name(name: &str) -> Option<(NodeId, String)> {
 }
 
 /// SHA-256 first: processors have instructions for it and often none for SHA-384, and a handshake derives a dozen keys.
-fn provider() -> CryptoProvider {
+pub(super) fn provider() -> CryptoProvider {
     let cipher_suites = vec![TLS13_AES_128_GCM_SHA256, TLS13_CHACHA20_POLY1305_SHA256, TLS13_AES_256_GCM_SHA384];
     CryptoProvider { cipher_suites, ..default_provider() }
 }
@@ -258,7 +294,7 @@ const DATAGRAM_MIN: u16 = 1_200;
 const DATAGRAM_MAX: u16 = 1_352;
 
 /// Between nodes: a dead one is noticed in seconds, and windows fit a raft batch over a wide link.
-fn peer_transport() -> TransportConfig {
+pub(super) fn peer_transport() -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(0))

@@ -85,6 +85,17 @@ impl Router {
         }
     }
 
+    /// As [`Router::inner`], at the leader of a group that holds no buckets.
+    ///
+    /// # Errors
+    /// As [`Router::forward`].
+    pub async fn inner_to(&self, group: GroupId, inner: Inner, deadline: Instant) -> Result<InnerAnswer, Refusal> {
+        match self.lead(Place::Group(group), Work::Inner(inner), deadline).await? {
+            Done::Inner(answer) => Ok(answer),
+            Done::Answer(_) | Done::Page(_) => Err(refuse(Code::Internal)),
+        }
+    }
+
     /// A client's request, at the leader of a group that holds no buckets.
     ///
     /// # Errors

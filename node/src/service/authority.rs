@@ -17,6 +17,7 @@ use kith_wire::{
     presence::PresenceRequest,
     push_device::PushRequest,
     secret::Secret,
+    trust::{TokenId, TrustRequest},
 };
 
 use super::check;
@@ -88,6 +89,9 @@ fn name(request: &Request) -> String {
         Request::GetSeen { .. } => "GetSeen",
         Request::GetReactions { .. } => "GetReactions",
         Request::Layout(asked) => return format!("Layout {}", layout(asked)),
+        Request::Trust(TrustRequest::MakeJoin { .. }) => "Trust MakeJoin",
+        Request::Trust(TrustRequest::Joins) => "Trust Joins",
+        Request::Trust(TrustRequest::RevokeJoin { .. }) => "Trust RevokeJoin",
         Request::People(asked) => return format!("People {}", people(asked)),
         Request::Desk(asked) => return format!("Desk {}", desk(asked)),
         Request::Hook(asked) => return format!("Hook {}", hook(asked)),
@@ -176,7 +180,7 @@ fn hook(asked: &HookRequest) -> String {
 }
 
 /// How many there are: raised with each that is named above.
-const REQUESTS: usize = 21 + 28 + 5 + 4 * 3 + 4 + 7 + 5;
+const REQUESTS: usize = 21 + 28 + 5 + 4 * 3 + 4 + 7 + 5 + 3;
 
 fn rows() -> Vec<(Request, Told)> {
     let (channel, number) = (ChannelId::direct(UserId::new(1), UserId::new(2)), ClientSeq::new(1));
@@ -272,6 +276,12 @@ fn rows() -> Vec<(Request, Told)> {
         LayoutRequest::Drain { node, on: true },
     ];
     rows.extend(layout.into_iter().map(|asked| (Request::Layout(asked), OPERATORS)));
+    let trust = [
+        TrustRequest::MakeJoin { ttl_s: 1, region: None, zone: text(), host: text(), replaces: None },
+        TrustRequest::Joins,
+        TrustRequest::RevokeJoin { id: TokenId::new(1) },
+    ];
+    rows.extend(trust.into_iter().map(|asked| (Request::Trust(asked), OPERATORS)));
     let id = HookId::new(1);
     for (scope, told) in [(HookScope::Channel(channel), OWNERS), (HookScope::User(peer), OPERATORS_OF_USERS), (HookScope::All, OPERATORS_OF_USERS)] {
         let secret = HookKey::new(bytes::Bytes::from_static(&[1; 32]));

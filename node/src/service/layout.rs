@@ -215,7 +215,7 @@ fn not_changed(error: ChangeError) -> Refusal {
     }
 }
 
-fn current(meta: &GroupHandle) -> Result<ClusterMap, Refusal> {
+pub(super) fn current(meta: &GroupHandle) -> Result<ClusterMap, Refusal> {
     let map = kith_machine::meta::map(&super::local::view(meta)?).map_err(|error| unreadable(&error))?;
     // The first map is logged a moment after the first leader began.
     if map.epoch.get() == 0 { Err(refuse_for(Code::NoLeader, AGAIN_MS)) } else { Ok(map) }

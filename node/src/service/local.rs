@@ -55,17 +55,27 @@ pub struct Local {
     sender: Sender,
     survey: Survey,
     settings: LayoutSettings,
+    /// The digest of the cluster's authority.
+    authority: [u8; 32],
     disk: Disk,
 }
 
 impl Local {
     /// Over a router, which is told of it ([`Router::attach`]) by the composition root.
-    pub fn new(router: Router, gate: Gate, poster: Poster, sender: Sender, (survey, settings): (Survey, LayoutSettings), disk: Disk) -> Self {
+    pub fn new(
+        router: Router,
+        gate: Gate,
+        poster: Poster,
+        sender: Sender,
+        (survey, settings, authority): (Survey, LayoutSettings, [u8; 32]),
+        disk: Disk,
+    ) -> Self {
         Self {
             poster,
             sender,
             survey,
             settings,
+            authority,
             disk,
             home: Home { router: router.clone(), gate },
             router,
@@ -134,6 +144,9 @@ impl Local {
             Request::ReplaceNode { .. } if caller.admin && group == GroupId::META => super::replace::run(&handle, request).await,
             Request::Layout(asked) if caller.admin && group == GroupId::META => {
                 super::layout::run(&handle, &self.survey, self.settings, asked).await.map(Answer::Layout)
+            }
+            Request::Trust(asked) if caller.admin && group == GroupId::META => {
+                super::trust::run(&handle, &self.router, (&caller, self.authority), asked).await.map(Answer::Trust)
             }
             Request::People(asked) => self.home.request(&handle, &caller, asked, deadline).await,
             Request::Hook(asked) => self.hook(&handle, &caller, asked).await,
@@ -298,6 +311,10 @@ impl Local {
             },
             Inner::ShowBot { user, device, shown } => home::show_bot(&handle, user, device, shown).await,
             Inner::OwnBots { user } => home::own_bots(&handle, user).await,
+            Inner::Admit { token, key, node, dry_run } if group == GroupId::META => {
+                super::trust::admit_here(&handle, &self.router, (token, key), &node, dry_run).await.map(InnerAnswer::Admitted)
+            }
+            Inner::Admit { .. } => Err(refuse(Code::Unsupported)),
             Inner::EndCall { user, key, answer } => done(propose(&handle, Command::EndCall { user, key, answer }).await?),
             Inner::SettleUser { user, name } => {
                 // The reply says whether the name is the user's; if not, nothing under way will make it so.

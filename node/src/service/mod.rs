@@ -28,6 +28,7 @@ pub mod replace;
 mod room;
 pub(crate) mod search;
 pub mod status;
+mod trust;
 pub mod typing;
 
 use std::{fmt, sync::Arc};
@@ -37,11 +38,13 @@ use kith_wire::{
     code::Code,
     desk::{AuditAct, AuditEntry},
     hook::HookScope,
-    id::DeviceId,
+    id::{DeviceId, UserId},
     layout::{LayoutAnswer, LayoutRequest},
     limit,
+    log::NodeRow,
     peer::{Caller, Inner, InnerAnswer},
     people::{PeopleAnswer, PeopleRequest},
+    trust::{TrustAnswer, TrustRequest},
 };
 use tracing::Instrument;
 
@@ -191,6 +194,7 @@ impl Service {
                 self.desk.audited_if_possible(entry, deadline, replace::ask(router, caller, request, deadline)).await
             }
             Request::Layout(asked) => self.layout(caller, asked, deadline).await.map(Answer::Layout),
+            Request::Trust(asked) => self.trust(caller, asked, deadline).await.map(Answer::Trust),
             Request::People(asked) => self.people(caller, asked, deadline).await.map(Answer::People),
             Request::Desk(asked) => self.desk.handle(caller, asked, deadline).await.map(Answer::Desk),
             Request::Hook(asked) => self.hooks.handle(caller, asked, deadline).await.map(Answer::Hook),
@@ -208,6 +212,35 @@ impl Service {
             Some((act, number)) => self.desk.audited_if_possible(AuditEntry { number, ..entry(caller, act, None) }, deadline, work).await,
             None => work.await,
         }
+    }
+
+    /// What operators ask about who may join; what changes something is logged.
+    async fn trust(&self, caller: &Caller, asked: TrustRequest, deadline: Instant) -> Result<TrustAnswer, Refusal> {
+        let work = trust::ask(&self.router, caller, asked.clone(), deadline);
+        match trust::act_of(&asked) {
+            Some((act, number)) => self.desk.audited_if_possible(AuditEntry { number, ..entry(caller, act, None) }, deadline, work).await,
+            None => work.await,
+        }
+    }
+
+    /// Whether a node that comes with a token and a key (by their digests) may join, and where it would stand; nothing is changed.
+    ///
+    /// # Errors
+    /// The token is none, or no longer; or the node's address is another's.
+    pub(crate) async fn may_join(&self, proof: ([u8; 32], [u8; 32]), node: NodeRow, deadline: Instant) -> Result<NodeRow, Refusal> {
+        trust::admit(&self.router, proof, node, true, deadline).await
+    }
+
+    /// Lets it in; gives its row, with its id. Again with the same token and key: the same.
+    ///
+    /// # Errors
+    /// As [`Service::may_join`].
+    pub(crate) async fn join(&self, proof: ([u8; 32], [u8; 32]), node: NodeRow, deadline: Instant) -> Result<NodeRow, Refusal> {
+        let row = trust::admit(&self.router, proof, node, false, deadline).await?;
+        let entry =
+            AuditEntry { by: UserId::default(), act: AuditAct::Join, user: None, channel: None, number: row.node.get(), note: row.address.clone() };
+        self.desk.audited_if_possible(entry, deadline, std::future::ready(Ok(()))).await?;
+        Ok(row)
     }
 
     /// What people ask; what operators ask about people is logged.
@@ -281,6 +314,7 @@ fn check(caller: &Caller, request: &Request) -> Result<(), Refusal> {
             | Request::FindUser { .. }
             | Request::ReplaceNode { .. }
             | Request::Layout(_)
+            | Request::Trust(_)
     );
     let needs_user = match request {
         Request::People(PeopleRequest::ResetLink { .. } | PeopleRequest::SetAdmin { .. }) => false,
@@ -308,7 +342,7 @@ fn check(caller: &Caller, request: &Request) -> Result<(), Refusal> {
             }
             Ok(())
         }
-        Request::Status | Request::EnsureAccount { .. } | Request::ReplaceNode { .. } | Request::Layout(_) if !caller.admin => {
+        Request::Status | Request::EnsureAccount { .. } | Request::ReplaceNode { .. } | Request::Layout(_) | Request::Trust(_) if !caller.admin => {
             Err(refuse(Code::NotAdmin))
         }
         Request::People(PeopleRequest::ResetLink { .. }) if !caller.admin => Err(refuse(Code::NotAdmin)),

@@ -48,7 +48,7 @@ pub(super) async fn run(meta: &GroupHandle, request: Request) -> Result<Answer, 
     Ok(Answer::Done)
 }
 
-fn rows(map: &ClusterMap, request: &Request) -> Result<(Vec<NodeRow>, Vec<GroupRow>), Refusal> {
+pub(super) fn rows(map: &ClusterMap, request: &Request) -> Result<(Vec<NodeRow>, Vec<GroupRow>), Refusal> {
     let Request::ReplaceNode { dead, node, address, http, zone, host, .. } = request.clone() else { return Err(refuse(Code::Unsupported)) };
     let invalid = |text: String| Err(refuse(Code::Invalid).with_text(text));
     let Some(old) = map.nodes.get(&dead) else { return invalid(format!("there is no node {dead}")) };

@@ -9,6 +9,7 @@ use kith_wire::desk::{AuditRow, DeskRow, ReportIdRow, ReportRow};
 use kith_wire::hook::{HookCursorRow, HooksRow};
 use kith_wire::log::{ContactRow, ProfileRow, WordRow};
 use kith_wire::moving::{LeavingRow, StagingRow};
+use kith_wire::trust::TrustRow;
 use kith_wire::{
     act::{MarksRow, RulesRow, ScheduledRow},
     id::ChannelId,
@@ -69,6 +70,7 @@ pub fn encode(row: &Row, out: &mut Vec<u8>) {
         Row::Leaving(row) => row.encode_into(out),
         Row::Staging(row) => row.encode_into(out),
         Row::Cluster(row) => row.encode_into(out),
+        Row::Trust(row) => row.encode_into(out),
         Row::Node(row) => row.encode_into(out),
         Row::Group(row) => row.encode_into(out),
         Row::Run(row) => row.encode_into(out),
@@ -131,6 +133,7 @@ pub fn decode(key: &RowKey, bytes: &[u8]) -> Result<Row, BodyError> {
         RowKey::Staging(_) => Row::Staging(StagingRow::decode(bytes).map_err(body)?),
         RowKey::Owned(..) => Row::Owned(OwnedRow::decode(bytes).map_err(body)?),
         RowKey::Cluster => Row::Cluster(ClusterRow::decode(bytes).map_err(body)?),
+        RowKey::Trust => Row::Trust(TrustRow::decode(bytes).map_err(body)?),
         RowKey::Node(_) => Row::Node(NodeRow::decode(bytes).map_err(body)?),
         RowKey::Group(_) => Row::Group(GroupRow::decode(bytes).map_err(body)?),
         RowKey::Run(..) => Row::Run(RunRow::decode(bytes).map_err(body)?),

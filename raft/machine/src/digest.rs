@@ -181,6 +181,7 @@ fn write_key(key: &RowKey, out: &mut Vec<u8>) {
             out.extend_from_slice(key);
         }
         RowKey::Cluster => out.push(15),
+        RowKey::Trust => out.push(125),
         RowKey::Node(node) => {
             out.push(16);
             out.extend_from_slice(&node.get().to_be_bytes());

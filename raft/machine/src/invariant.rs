@@ -528,6 +528,7 @@ pub fn kinds_agree(key: &RowKey, row: &Row) -> bool {
             | (RowKey::Staging(_), Row::Staging(_))
             | (RowKey::Changed(..), Row::Changed)
             | (RowKey::Cluster, Row::Cluster(_))
+            | (RowKey::Trust, Row::Trust(_))
             | (RowKey::Node(_), Row::Node(_))
             | (RowKey::Group(_), Row::Group(_))
             | (RowKey::Run(..), Row::Run(_))

@@ -188,7 +188,8 @@ pub fn bucket_of(command: &Command) -> Option<Bucket> {
         | Command::PutNode { .. }
         | Command::PutGroup { .. }
         | Command::PutRun { .. }
-        | Command::ChangeMap { .. } => None,
+        | Command::ChangeMap { .. }
+        | Command::Trust(_) => None,
     }
 }
 
@@ -254,7 +255,12 @@ fn apply_item(ctx: &mut Context<'_>, item: Item) -> Result<Reply, ViewError> {
         Command::OwnBuckets { region, first, last, epoch } => own::take(ctx, region, first, last, epoch),
         // The version belongs to the group's row, which the caller holds.
         Command::RaiseVersion { .. } => Ok(Reply::Done),
-        Command::InitCluster { .. } | Command::PutNode { .. } | Command::PutGroup { .. } | Command::PutRun { .. } | Command::ChangeMap { .. }
+        Command::InitCluster { .. }
+        | Command::PutNode { .. }
+        | Command::PutGroup { .. }
+        | Command::PutRun { .. }
+        | Command::ChangeMap { .. }
+        | Command::Trust(_)
             if ctx.meta.group != GroupId::META =>
         {
             Ok(Reply::WrongGroup)
@@ -264,5 +270,6 @@ fn apply_item(ctx: &mut Context<'_>, item: Item) -> Result<Reply, ViewError> {
         Command::PutGroup { group } => meta::map::put_group(ctx, group),
         Command::PutRun { run } => meta::map::put_run(ctx, run),
         Command::ChangeMap { at, nodes, groups, moves } => meta::map::change(ctx, at, nodes, groups, moves),
+        Command::Trust(change) => meta::trust::change(ctx, change),
     }
 }

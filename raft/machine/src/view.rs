@@ -9,6 +9,7 @@ use kith_wire::desk::{AuditRow, DeskRow, ReportIdRow, ReportRow};
 use kith_wire::hook::{HookCursorRow, HooksRow};
 use kith_wire::log::{ContactRow, ProfileRow, WordRow, bucket_of_word};
 use kith_wire::moving::{BucketRun, LeavingRow, StagingRow};
+use kith_wire::trust::TrustRow;
 use kith_wire::{
     act::{MarksRow, RulesRow, ScheduledRow, Timer},
     id::{Bucket, CallKey, ChannelId, DeviceId, GroupId, HookId, NodeId, RegionId, Seq, Timestamp, UserId, UserRev},
@@ -115,6 +116,8 @@ pub enum RowKey {
     Changed(u64, Bytes),
     /// [`Row::Cluster`]; meta group only, as those below.
     Cluster,
+    /// [`Row::Trust`]
+    Trust,
     /// [`Row::Node`]
     Node(NodeId),
     /// [`Row::Group`]
@@ -183,7 +186,8 @@ impl RowKey {
             | Self::Cluster
             | Self::Node(_)
             | Self::Group(_)
-            | Self::Run(..) => None,
+            | Self::Run(..)
+            | Self::Trust => None,
         }
     }
 }
@@ -292,6 +296,8 @@ pub enum Row {
     Changed,
     /// The cluster.
     Cluster(ClusterRow),
+    /// Who may join it.
+    Trust(TrustRow),
     /// A node.
     Node(NodeRow),
     /// A group of the map.
@@ -554,7 +560,7 @@ row_values! {
     Channel(ChannelRow), Roster(RosterRow), Former(FormerRow), Positions(PositionsRow), Record(Record), Dedup(DedupRow), Calls(CallsRow), Keyed(DedupEntry), HomeCall(CallRow), User(UserRow),
     Device(DeviceRow), IndexByRev(ChannelId), Credential(CredentialRow), Owed(OwedRow), Profile(ProfileRow), Contact(ContactRow), Word(WordRow), Name(NameRow), GroupState(GroupStateRow), Owned(OwnedRow), Leaving(LeavingRow), Staging(StagingRow), Cluster(ClusterRow),
     Node(NodeRow), Group(GroupRow), Run(RunRow), Rules(RulesRow), Marks(MarksRow), Scheduled(ScheduledRow),
-    Desk(DeskRow), Report(ReportRow), ReportId(ReportIdRow), Audit(AuditRow), Hooks(HooksRow), HookCursor(HookCursorRow),
+    Trust(TrustRow), Desk(DeskRow), Report(ReportRow), ReportId(ReportIdRow), Audit(AuditRow), Hooks(HooksRow), HookCursor(HookCursorRow),
     Pushes(PushesRow), PushSent(PushSentRow), PushDue(PushDueRow),
 }
 

@@ -17,6 +17,7 @@ use kith_wire::{
     layout::LayoutMove,
     log::{Author, Batch, Command, Content, GroupRow, Item, LogId, MemberChange, NodeRow, PeerCheck, Position, Ref, Role, RunRow},
     moving::{BucketRun, MoveChange, MovedRow},
+    trust::{JoinToken, TokenId, TrustChange},
 };
 use proptest::{prelude::*, test_runner::FileFailurePersistence};
 
@@ -269,6 +270,16 @@ fn command() -> BoxedStrategy<Command> {
                 }
             }
         ),
+        (any::<[u8; 2]>(), any::<u64>(), prop::collection::vec(node(), 0..3)).prop_map(|([token, key], at, nodes)| {
+            let nodes: Vec<NodeRow> = nodes.into_iter().map(|node| NodeRow { node, ..NodeRow::default() }).collect();
+            let (token, node) = ([token % 3; 32], nodes.first().map_or_else(NodeId::default, |row| row.node));
+            match key % 4 {
+                0 => TrustChange::AddJoin(JoinToken { token, until: Timestamp::new(at), ..JoinToken::default() }),
+                1 => TrustChange::RevokeJoin { id: TokenId::of(&token) },
+                _ => TrustChange::UseJoin { token, key: [key; 32], node, at: MapEpoch::new(at % 16), nodes, groups: Vec::new() },
+            }
+            .command()
+        }),
         (run(), any::<u32>()).prop_map(|((region, first, last, epoch), group)| Command::PutRun {
             run: RunRow { region, first, last, group: GroupId::new(group % 4), epoch }
         }),

@@ -89,6 +89,7 @@ fn weight(row: Option<&Row>) -> usize {
                 + index.news.preview.len()
         }
         Row::Cluster(row) => row.moves.iter().map(|one| 64 + one.what.len() + one.why.len()).sum(),
+        Row::Trust(row) => row.joins.iter().map(|join| 160 + join.zone.len() + join.host.len()).sum(),
         Row::Node(node) => node.address.len() + node.http.len() + node.zone.len() + node.host.len(),
         Row::Pushes(row) => row.devices.iter().map(|device| 96 + device.target.bytes()).sum(),
         Row::PushSent(row) => row.sent.len() * 24,

@@ -7,6 +7,7 @@ use kith_wire::{
     frame::{self, Decoder, Framing, Kind},
     log::{Applied, Batch, ClusterMap, Entry, Membership, Record, Vote},
     peer::{AppendResult, FromPeer, SnapshotEnd, SnapshotHead, ToPeer},
+    trust::{JoinAsk, JoinTicket, JoinTold},
 };
 
 /// Longest body that the frames under test may have.
@@ -96,4 +97,7 @@ messages! {
     applied: Applied,
     cluster_map: ClusterMap,
     record: Record,
+    join_ask: JoinAsk,
+    join_told: JoinTold,
+    join_ticket: JoinTicket,
 }

@@ -1,6 +1,7 @@
 //! Where groups stand, over HTTP: for operators alone.
 
 use kith_tests::{Cluster, Setup, http::Caller};
+use kith_wire::trust::{TrustAnswer, TrustRequest};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -35,9 +36,23 @@ async fn operators_look_plan_and_empty_nodes_and_nobody_else_does() {
     c.wait_for("node 2 leads nothing", async || c.map().groups.keys().all(|group| c.leader_now(*group) != Some(2))).await;
     let left = operator.ask(&c, 3, "PUT", "/v1/layout/nodes/2/drain", &[], Some(drain(false))).await.expect(200);
     assert_eq!(left, json!({ "sessions": 0, "leads": 0 }));
+    // Tokens by which nodes join: one is made where secrets are shown, then it is listed and ended here.
+    let made = TrustRequest::MakeJoin { ttl_s: 60, region: None, zone: "b".into(), host: String::new(), replaces: None };
+    let TrustAnswer::Made { id, token, .. } = c.ask_trust(made).await.expect("a token") else { panic!("a token was asked for") };
+    assert_eq!(ann.get(&c, 1, "/v1/join-tokens").await.expect(403)["name"], "NotAdmin");
+    let listed = operator.get(&c, 1, "/v1/join-tokens").await.expect(200);
+    assert_eq!((&listed["tokens"][0]["id"], &listed["tokens"][0]["state"]), (&json!(id.to_string()), &json!("good")), "{listed}");
+    assert!(!listed.to_string().contains(token.reveal()));
+    let path = format!("/v1/join-tokens/{id}");
+    assert_eq!(ann.ask(&c, 1, "DELETE", &path, &[], None).await.expect(403)["name"], "NotAdmin");
+    operator.ask(&c, 2, "DELETE", &path, &[], None).await.expect(200);
+    operator.ask(&c, 2, "DELETE", "/v1/join-tokens/00000000000000ff", &[], None).await.expect(404);
+    let listed = operator.get(&c, 3, "/v1/join-tokens").await.expect(200);
+    assert_eq!(listed["tokens"][0]["state"], "revoked", "{listed}");
+
     let log = operator.get(&c, 2, "/v1/audit").await.expect(200);
     let acts: Vec<_> = log["entries"].as_array().expect("entries").iter().map(|entry| entry["act"].clone()).collect();
-    for act in ["drain", "recommission", "decommission", "apply-layout"] {
+    for act in ["revoke-join-token", "make-join-token", "drain", "recommission", "decommission", "apply-layout"] {
         assert!(acts.contains(&json!(act)), "{act}: {acts:?}");
     }
     c.finish().await;

@@ -39,3 +39,4 @@ mod reset;
 mod search;
 mod slow;
 mod socket;
+mod trust;

@@ -95,7 +95,7 @@ union!(Request => RequestKind {
     Discover: client::Discover { measured, region },
     EnsureAccount: client::EnsureAccount { name, key },
     ReplaceNode: client::ReplaceNode { dead, node, address, http, zone, host, force },
-    ; holds Send, ChangeMembers, People, Act, Desk, Hook, Search, Presence, Push, Layout
+    ; holds Send, ChangeMembers, People, Act, Desk, Hook, Search, Presence, Push, Layout, Trust
     ; empty Status
 });
 
@@ -164,7 +164,8 @@ fn check_request(request: &Request) -> Result<(), DecodeError> {
         | Request::Search(_)
         | Request::Presence(_)
         | Request::Push(_)
-        | Request::Layout(_) => Ok(()),
+        | Request::Layout(_)
+        | Request::Trust(_) => Ok(()),
     }
 }
 
@@ -226,7 +227,7 @@ union!(Answer => AnswerKind {
     Kept: client::Kept { id },
     Joined: client::Joined { seq },
     Seen: client::Seen { read, delivered },
-    ; holds Channel, Users, Edges, Status, People, Group, Scheduled, Reactions, Desk, Hook, Found, Presence, Push, Layout
+    ; holds Channel, Users, Edges, Status, People, Group, Scheduled, Reactions, Desk, Hook, Found, Presence, Push, Layout, Trust
     ; empty Voided, Done, Pending
 });
 wrapper!(Vec<UserView> => client::Users.users);

@@ -93,7 +93,7 @@ union!(Command => CommandKind {
     Hooked: log::Hooked { channel, acks },
     BeginCall: log::BeginCall { user, key, digest },
     EndCall: log::EndCall { user, key, answer },
-    ; holds Desk, Move
+    ; holds Desk, Move, Trust
 });
 
 impl Field<Option<MemberChangeKind>> for MemberChange {

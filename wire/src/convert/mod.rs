@@ -18,6 +18,7 @@ mod presence;
 mod push;
 mod scalar;
 mod search;
+mod trust;
 mod user;
 
 use crate::error::{DecodeError, Why};

@@ -148,6 +148,7 @@ union!(Inner => InnerKind {
     Presence: peer::PresenceOfUsers { asker, users },
     Pushes: peer::PushesOf { user },
     TestPush: peer::PushesOf { user },
+    Admit: peer::Admit { token, key, node, dry_run },
     ; holds Desk
 });
 
@@ -194,7 +195,7 @@ union!(InnerAnswer => InnerAnswerKind {
     Call: peer::CallBegun { answer },
     Kept: client::Kept { id },
     Hooks: peer::HooksFound { hooks },
-    ; holds Truth, Users, Words, Profiles, Presence, Pushes, Tested
+    ; holds Truth, Users, Words, Profiles, Presence, Pushes, Tested, Admitted
     ; empty Done, NoName
 });
 wrapper!(Vec<(String, UserId)> => peer::FoundWords.words);

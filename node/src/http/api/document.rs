@@ -17,8 +17,8 @@ use super::{
     Api, form,
     problem::ProblemBody,
     routes::{
-        accounts, acts, bots, channels, cluster, contacts, desk, export, groups, layout, members, messages, people, preferences, presence, push,
-        scheduled, search, updates, webhooks,
+        accounts, acts, bots, channels, cluster, contacts, desk, export, groups, joins, layout, members, messages, people, preferences, presence,
+        push, scheduled, search, updates, webhooks,
     },
 };
 
@@ -156,6 +156,8 @@ fn cluster_routes() -> OpenApiRouter<Api> {
         .routes(all!(layout::decommission))
         .routes(all!(layout::recommission))
         .routes(all!(layout::drain))
+        .routes(all!(joins::list))
+        .routes(all!(joins::revoke))
         .routes(all!(desk::reports))
         .routes(all!(desk::close))
         .routes(all!(desk::ban, desk::unban))

@@ -151,6 +151,7 @@ pub(super) const fn status(code: Code) -> StatusCode {
         | Code::TooOld
         | Code::Voided
         | Code::Outdated
+        | Code::TokenSpent
         | Code::OutOfSequence => StatusCode::CONFLICT,
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::Conflict => StatusCode::UNPROCESSABLE_ENTITY,

@@ -79,7 +79,8 @@ pub fn touched(command: &Command) -> Option<(ChannelId, Touched)> {
         | Command::PutNode { .. }
         | Command::PutGroup { .. }
         | Command::PutRun { .. }
-        | Command::ChangeMap { .. } => None,
+        | Command::ChangeMap { .. }
+        | Command::Trust(_) => None,
     }
 }
 

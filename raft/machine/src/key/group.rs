@@ -10,6 +10,7 @@ pub(super) fn encode(out: &mut Vec<u8>, key: &RowKey) {
     match key {
         RowKey::GroupState => out.push(Ordinal::GroupState as u8),
         RowKey::Cluster => out.push(Ordinal::Cluster as u8),
+        RowKey::Trust => out.push(Ordinal::Trust as u8),
         RowKey::GroupHooks => out.push(Ordinal::GroupHooks as u8),
         RowKey::Owned(region, first) => run(out, Ordinal::Owned, *region, *first),
         RowKey::Run(region, first) => run(out, Ordinal::Run, *region, *first),
@@ -39,6 +40,7 @@ pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<RowKey, KeyError> {
     const GROUP_STATE: u8 = Ordinal::GroupState as u8;
     const OWNED: u8 = Ordinal::Owned as u8;
     const CLUSTER: u8 = Ordinal::Cluster as u8;
+    const TRUST: u8 = Ordinal::Trust as u8;
     const GROUP_HOOKS: u8 = Ordinal::GroupHooks as u8;
     const NODE: u8 = Ordinal::Node as u8;
     const GROUP: u8 = Ordinal::Group as u8;
@@ -49,6 +51,7 @@ pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<RowKey, KeyError> {
     Ok(match cursor.u8()? {
         GROUP_STATE => RowKey::GroupState,
         CLUSTER => RowKey::Cluster,
+        TRUST => RowKey::Trust,
         GROUP_HOOKS => RowKey::GroupHooks,
         OWNED => RowKey::Owned(RegionId::new(cursor.u8()?), cursor.u16()?),
         RUN => RowKey::Run(RegionId::new(cursor.u8()?), cursor.u16()?),

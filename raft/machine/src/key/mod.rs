@@ -149,6 +149,7 @@ impl Family {
             | RowKey::Staging(_)
             | RowKey::Changed(..)
             | RowKey::Cluster
+            | RowKey::Trust
             | RowKey::Node(_)
             | RowKey::Group(_)
             | RowKey::Run(..) => Self::Group,
@@ -199,6 +200,7 @@ pub(crate) enum Ordinal {
     Leaving = 39,
     Staging = 40,
     Changed = 41,
+    Trust = 45,
     Desk = 48,
     Report = 49,
     ReportId = 50,

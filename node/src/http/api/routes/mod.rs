@@ -9,6 +9,7 @@ pub(super) mod contacts;
 pub(super) mod desk;
 pub(super) mod export;
 pub(super) mod groups;
+pub(super) mod joins;
 pub(super) mod layout;
 pub(super) mod members;
 pub(super) mod messages;
