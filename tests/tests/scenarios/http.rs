@@ -206,7 +206,7 @@ async fn what_is_wrong_is_a_problem_that_says_so() {
         ("POST", to_bob, Some(json!({ "text": "" })), 400, 4001),
         ("POST", to_bob, Some(json!({ "text": "x".repeat(100_001) })), 413, 4002),
         ("POST", to_bob, Some(json!({ "txt": "hi" })), 400, 4001),
-        ("POST", to_bob, Some(json!({ "text": "hi", "reply_to": 9 })), 400, 4001),
+        ("POST", to_bob, Some(json!({ "text": "hi", "reply_to": 9 })), 404, 4006),
         ("POST", to_bob, Some(json!({ "text": "hi", "mentions": ["bob"] })), 400, 4001),
         ("POST", to_bob, None, 415, 4001),
         ("POST", "/v1/channels/@nobody/messages", Some(json!({ "text": "hi" })), 404, 3004),
