@@ -173,6 +173,8 @@ async fn page_that_does_not_read_is_told_to_pull() {
         sent += 500;
         assert!(sent < 20_000, "nothing is dropped");
     }
+    // Until its index moves while nothing more fits: an index that moves after the queue ran empty says it all itself.
+    c.wait_for("it has to pull", async || c.metric(1, "kith_outbox_rejects_total{reason=\"Move\"}") > 0.0).await;
     loop {
         match socket.next().await {
             Some(ToClient::Event(Event::SyncNeeded { .. })) => break,
