@@ -134,6 +134,12 @@ impl GroupHandle {
         self.0.proposer.propose(self.0.me, item).instrument(span).await
     }
 
+    /// [`Self::propose`] for several items, which keep their order; each has an answer of its own, at its place.
+    pub async fn propose_many(&self, items: Vec<Item>) -> Vec<Result<Reply, ProposeError>> {
+        let span = tracing::debug_span!("raft.propose", node = %self.0.me, group = %self.0.id, items = items.len());
+        self.0.proposer.propose_many(self.0.me, items).instrument(span).await
+    }
+
     /// Who leads now, and every change of it.
     pub fn leader(&self) -> watch::Receiver<Leadership> {
         self.0.leadership.clone()

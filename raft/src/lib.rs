@@ -10,6 +10,7 @@
 //! `network`, `session`, `inbound` and `beat` are the way between nodes; `flusher` and `snapshot` keep logs short.
 
 mod apply;
+mod asker;
 mod beat;
 pub mod config;
 #[cfg(test)]

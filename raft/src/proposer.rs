@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use kith_machine::reply::Reply;
+use bytes::Bytes;
 use kith_wire::{
     id::{NodeId, Timestamp},
     limit::{BATCH_BYTES_MAX, BATCH_ITEMS_MAX},
@@ -28,9 +28,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::Span;
 
 use crate::{
+    asker::{Answer, Asker, Company},
     config::ProposerLimits,
     error::ProposeError,
     failpoint::{FailPoints, point},
@@ -40,7 +40,6 @@ use crate::{
     types::{Proposal, Raft, Replies, Types},
 };
 
-type Answer = Result<Reply, ProposeError>;
 type Written = Result<ClientWriteResponse<Types>, RaftError<Types, ClientWriteError<Types>>>;
 
 /// Where batches get their time from.
@@ -52,21 +51,6 @@ struct Waiting {
     weight: usize,
     since: Stopwatch,
     asker: Asker,
-}
-
-/// Who waits for an item's reply.
-#[derive(Debug)]
-struct Asker {
-    answer: oneshot::Sender<Answer>,
-    /// The span that it asked in: says to which entry its request went.
-    span: Span,
-}
-
-impl Asker {
-    fn answer(self, answer: Answer) {
-        // One that has given up is no fault.
-        let _ = self.answer.send(answer);
-    }
 }
 
 #[derive(Debug, Default)]
@@ -106,29 +90,57 @@ impl Proposer {
         answered.await.unwrap_or(Err(ProposeError::Stopped))
     }
 
+    /// Queues items, in their order, and waits for all their replies: one wake-up for all of them. Each may be refused for itself.
+    pub(crate) async fn propose_many(&self, me: NodeId, items: Vec<Item>) -> Vec<Answer> {
+        let count = items.len();
+        let lead = *self.leadership.borrow();
+        if lead.leader != Some(me) {
+            items.iter().for_each(|_| self.metrics.reject(QueueReject::NotLeader));
+            return vec![Err(not_leader(lead)); count];
+        }
+        self.enqueue_many(items).await.unwrap_or_else(|_| vec![Err(ProposeError::Stopped); count])
+    }
+
+    fn enqueue_many(&self, items: Vec<Item>) -> oneshot::Receiver<Vec<Answer>> {
+        let (company, answered) = Company::of(items.len());
+        let mut queue = self.queue();
+        for (place, item) in items.into_iter().enumerate() {
+            let weight = weight(&item);
+            match self.admit(&queue, weight) {
+                Ok(()) => queue.push(item, weight, company.asker(place)),
+                Err(refused) => company.answer(place, Err(refused)),
+            }
+        }
+        drop(queue);
+        self.some.notify_one();
+        answered
+    }
+
     fn enqueue(&self, item: Item) -> Result<oneshot::Receiver<Answer>, ProposeError> {
         let weight = weight(&item);
-        let (answer, answered) = oneshot::channel();
+        let (asker, answered) = Asker::alone();
         let mut queue = self.queue();
-        if queue.closed {
-            self.metrics.reject(QueueReject::Stopped);
-            return Err(ProposeError::Stopped);
-        }
-        let full = match () {
-            () if queue.items.len() >= self.limits.queue_items_max => Some(QueueReject::Items),
-            () if queue.bytes + weight > self.limits.queue_bytes_max && !queue.items.is_empty() => Some(QueueReject::Bytes),
-            () => None,
-        };
-        if let Some(reason) = full {
-            self.metrics.reject(reason);
-            return Err(ProposeError::Busy { retry_after: queue.time_to_drain() });
-        }
-        queue.bytes += weight;
-        queue.items.push_back(Waiting { item, weight, since: Stopwatch::start(), asker: Asker { answer, span: Span::current() } });
+        self.admit(&queue, weight)?;
+        queue.push(item, weight, asker);
         drop(queue);
-        self.metrics.queue_items.inc();
         self.some.notify_one();
         Ok(answered)
+    }
+
+    /// Whether the queue takes one more of this weight; counts it, or why not.
+    fn admit(&self, queue: &Queue, weight: usize) -> Result<(), ProposeError> {
+        let refused = match () {
+            () if queue.closed => Some((QueueReject::Stopped, ProposeError::Stopped)),
+            () if queue.items.len() >= self.limits.queue_items_max => Some((QueueReject::Items, queue.busy())),
+            () if queue.bytes + weight > self.limits.queue_bytes_max && !queue.items.is_empty() => Some((QueueReject::Bytes, queue.busy())),
+            () => None,
+        };
+        let Some((reason, error)) = refused else {
+            self.metrics.queue_items.inc();
+            return Ok(());
+        };
+        self.metrics.reject(reason);
+        Err(error)
     }
 
     /// The group's proposing task. Ends when told to stop or when openraft has; all who wait are told `Stopped`.
@@ -192,6 +204,7 @@ impl Proposer {
     async fn propose_batch(&self, raft: &Raft, now: &Now, overdue: Duration, hasty: &Hasty, waiting: Vec<Waiting>) -> Result<(), Stopped> {
         let round = Stopwatch::start();
         let mut askers = Vec::with_capacity(waiting.len());
+        let weight = waiting.iter().map(|one| one.weight).sum();
         let mut batch = Batch { now: now(), items: Vec::with_capacity(waiting.len()) };
         if let Some(oldest) = waiting.first() {
             self.metrics.queue_wait_seconds.observe(oldest.since.elapsed().as_secs_f64());
@@ -201,8 +214,11 @@ impl Proposer {
             askers.push(waiting.asker);
         }
         hasty.number(&mut batch, &self.leadership);
-        let bytes = batch.encode();
+        // A buffer that grew by doubling would be copied as often, and up to half of it be kept empty.
+        let mut bytes = Vec::with_capacity(weight);
+        batch.encode_into(&mut bytes);
         drop(batch);
+        let bytes = Bytes::from(bytes);
         self.metrics.batch_items.observe(askers.len() as f64);
         self.metrics.batch_bytes.observe(bytes.len() as f64);
         let count = askers.len();
@@ -222,7 +238,7 @@ impl Proposer {
     }
 
     /// `None`: it was proposed, and nobody will say what became of it.
-    async fn written(&self, raft: &Raft, bytes: bytes::Bytes, overdue: Duration) -> Option<Written> {
+    async fn written(&self, raft: &Raft, bytes: Bytes, overdue: Duration) -> Option<Written> {
         let mut leadership = self.leadership.clone();
         let term = leadership.borrow_and_update().term;
         // A leader cut off from its quorum keeps the entry until it hears of a newer term; its callers should not wait for that.
@@ -275,6 +291,15 @@ impl Proposer {
 struct Stopped;
 
 impl Queue {
+    fn push(&mut self, item: Item, weight: usize, asker: Asker) {
+        self.bytes += weight;
+        self.items.push_back(Waiting { item, weight, since: Stopwatch::start(), asker });
+    }
+
+    fn busy(&self) -> ProposeError {
+        ProposeError::Busy { retry_after: self.time_to_drain() }
+    }
+
     fn time_to_drain(&self) -> Duration {
         let rounds = self.items.len() / self.last_items.max(1) + 1;
         let rounds = u32::try_from(rounds).unwrap_or(u32::MAX);
@@ -335,6 +360,7 @@ const fn labels(node: &NodeRow) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use kith_machine::reply::Reply;
     use kith_wire::id::Term;
 
     use super::*;
@@ -379,5 +405,21 @@ mod tests {
         proposer.close();
         assert_eq!(waiting.try_recv(), Ok(Err(ProposeError::Stopped)));
         assert_eq!(proposer.enqueue(item()).err(), Some(ProposeError::Stopped));
+    }
+
+    #[tokio::test]
+    async fn items_of_one_call_are_refused_one_by_one_and_answered_together() {
+        let proposer = proposer(ProposerLimits { queue_items_max: 2, ..ProposerLimits::default() });
+        let mut many = std::pin::pin!(proposer.propose_many(NodeId::new(1), vec![item(), item(), item()]));
+        assert!(futures_util::poll!(many.as_mut()).is_pending(), "two wait");
+        let batch = proposer.take_batch();
+        assert_eq!((batch.len(), proposer.queue().bytes), (2, 0));
+        let mut batch = batch.into_iter();
+        batch.next().expect("the first").asker.answer(Ok(Reply::Done));
+        drop(batch);
+        let answers = many.await;
+        assert!(matches!(answers[..], [Ok(Reply::Done), Err(ProposeError::Stopped), Err(ProposeError::Busy { .. })]), "{answers:?}");
+        let elsewhere = proposer.propose_many(NodeId::new(2), vec![item()]).await;
+        assert!(matches!(elsewhere[..], [Err(ProposeError::NotLeader { .. })]), "{elsewhere:?}");
     }
 }

@@ -24,6 +24,8 @@ use crate::{Node, NodeOptions, config::Config, demo::nodes::Nodes, usage::folder
 
 /// Commands under way: half of what a group's proposer holds, so that those of the node itself find room.
 const AT_ONCE: usize = 4_096;
+/// Commands of one call, as the fan-out of a group gives them.
+const PROPOSED_AT_ONCE: usize = 512;
 /// Longest wait until the group leads itself and owns its buckets.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 /// Between two looks.
@@ -68,9 +70,11 @@ impl Local {
     /// One is refused.
     pub async fn apply(&self, commands: impl Iterator<Item = Command> + Send) -> Result<(), BenchError> {
         let refused = |why: String| BenchError::Client(Error::new(Code::Internal, format!("a command of the load was refused: {why}")));
-        stream::iter(commands)
-            .map(|command| self.group.propose(item(command)))
-            .buffered(AT_ONCE)
+        stream::iter(commands.map(item))
+            .chunks(PROPOSED_AT_ONCE)
+            .map(|items| self.group.propose_many(items))
+            .buffered(AT_ONCE / PROPOSED_AT_ONCE)
+            .flat_map(stream::iter)
             .map(|answer| match answer {
                 Ok(Reply::Rejected(code)) => Err(refused(format!("{code:?}"))),
                 Ok(reply @ (Reply::WrongGroup | Reply::OutOfSequence { .. })) => Err(refused(format!("{reply:?}"))),

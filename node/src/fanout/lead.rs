@@ -16,7 +16,7 @@ use std::{
 
 use futures_util::{
     StreamExt,
-    future::BoxFuture,
+    future::{BoxFuture, join_all},
     stream::{self, FuturesUnordered},
 };
 use kith_machine::{
@@ -75,6 +75,11 @@ pub trait Seat: Send + Sync + 'static {
     fn group(&self) -> GroupId;
     /// Logs an item and gives its reply once it is applied here.
     fn propose(&self, item: Item) -> BoxFuture<'static, Result<Reply, ProposeError>>;
+    /// The same for several, which keep their order; each has an answer of its own, at its place.
+    fn propose_many(&self, items: Vec<Item>) -> BoxFuture<'static, Vec<Result<Reply, ProposeError>>> {
+        let answers: Vec<_> = items.into_iter().map(|item| self.propose(item)).collect();
+        Box::pin(join_all(answers))
+    }
     /// The group's rows at one moment.
     ///
     /// # Errors

@@ -34,6 +34,10 @@ impl Seat for GroupHandle {
         let group = self.clone();
         Box::pin(async move { group.propose(item).await })
     }
+    fn propose_many(&self, items: Vec<Item>) -> BoxFuture<'static, Vec<Result<Reply, ProposeError>>> {
+        let group = self.clone();
+        Box::pin(async move { group.propose_many(items).await })
+    }
     fn view(&self) -> Result<Box<dyn StateView + '_>, ViewError> {
         Ok(Box::new(self.reader()?))
     }

@@ -1,11 +1,10 @@
 //! What the duty proposes, and what it reads for a registration: each as a future of its own.
 //!
 //! In: a seat, what to log. Out: what became of it. Invariant: what cannot be known to be committed is not said to be. Bound:
-//! [`PROPOSALS_AT_ONCE`] of one kind at once. Not here: when (`lead`).
+//! [`PROPOSALS_AT_ONCE`] of one call at once. Not here: when (`lead`).
 
 use std::{collections::HashMap, sync::Arc};
 
-use futures_util::{StreamExt, stream};
 use kith_machine::{
     presence::home::Seen,
     reply::Reply,
@@ -40,19 +39,14 @@ pub(super) async fn round(seat: Arc<dyn Seat>, fanout: Arc<Fanout>, refs: Vec<(U
     if fanout.fail_points.hit(point::BEFORE_REF_COMMIT).await.is_err() {
         return Done::Round(HashMap::new());
     }
-    let merges = refs.into_iter().map(|(user, refs)| {
-        let seat = seat.clone();
-        async move {
-            let item = Item { bucket: Some(user.bucket()), command: Command::MergeRefs { user, refs } };
-            let merged = match propose(&*seat, item).await {
-                Ok(Reply::Merged { .. } | Reply::Done | Reply::Rev(_)) => Merged::Kept,
-                Ok(Reply::Rejected(_)) => Merged::Gone,
-                Ok(_) | Err(_) => Merged::Failed,
-            };
-            (user, merged)
-        }
+    let (users, items): (Vec<_>, Vec<_>) =
+        refs.into_iter().map(|(user, refs)| (user, Item { bucket: Some(user.bucket()), command: Command::MergeRefs { user, refs } })).unzip();
+    let merged = propose_each(&*seat, items).await.into_iter().map(|answer| match answer {
+        Ok(Reply::Merged { .. } | Reply::Done | Reply::Rev(_)) => Merged::Kept,
+        Ok(Reply::Rejected(_)) => Merged::Gone,
+        Ok(_) | Err(_) => Merged::Failed,
     });
-    let outcome = stream::iter(merges.collect::<Vec<_>>()).buffer_unordered(PROPOSALS_AT_ONCE).collect().await;
+    let outcome = users.into_iter().zip(merged).collect();
     if fanout.fail_points.hit(point::AFTER_REF_COMMIT).await.is_err() {
         return Done::Round(HashMap::new());
     }
@@ -62,29 +56,24 @@ pub(super) async fn round(seat: Arc<dyn Seat>, fanout: Arc<Fanout>, refs: Vec<(U
 /// Gives the commands that may not have been committed.
 pub(super) async fn propose_all(seat: Arc<dyn Seat>, fanout: Arc<Fanout>, commands: Vec<Command>) -> Done {
     let _ = fanout.fail_points.hit(point::BEFORE_FORGET).await;
-    let proposals = commands.into_iter().map(|command| {
-        let seat = seat.clone();
-        async move {
-            let bucket = match &command {
-                Command::Fanned { channel, .. } | Command::Gone { channel, .. } => Some(channel.bucket()),
-                _ => None,
-            };
-            propose(&*seat, Item { bucket, command: command.clone() }).await.err().map(|_| command)
-        }
+    let items = commands.iter().map(|command| {
+        let bucket = match command {
+            Command::Fanned { channel, .. } | Command::Gone { channel, .. } => Some(channel.bucket()),
+            _ => None,
+        };
+        Item { bucket, command: command.clone() }
     });
-    let failed =
-        stream::iter(proposals.collect::<Vec<_>>()).buffer_unordered(PROPOSALS_AT_ONCE).filter_map(|failed| async { failed }).collect().await;
+    let answers = propose_each(&*seat, items.collect()).await;
+    let failed = commands.into_iter().zip(answers).filter_map(|(command, answer)| answer.err().map(|_| command)).collect();
     let _ = fanout.fail_points.hit(point::AFTER_FORGET).await;
     Done::Proposed(failed)
 }
 
 /// Writes down when users were seen. What fails is written with their next change.
 pub(super) async fn write_seen(seat: Arc<dyn Seat>, seen: Vec<(UserId, Seen)>) -> Done {
-    let writes = seen.into_iter().map(|(user, Seen { here, at })| {
-        let seat = seat.clone();
-        async move { propose(&*seat, Item { bucket: Some(user.bucket()), command: UserChange::Seen { here, at }.of(user) }).await }
-    });
-    stream::iter(writes.collect::<Vec<_>>()).buffer_unordered(PROPOSALS_AT_ONCE).for_each(|_| async {}).await;
+    let items =
+        seen.into_iter().map(|(user, Seen { here, at })| Item { bucket: Some(user.bucket()), command: UserChange::Seen { here, at }.of(user) });
+    propose_each(&*seat, items.collect()).await;
     Done::Seen
 }
 
@@ -99,6 +88,27 @@ pub(super) async fn propose(seat: &dyn Seat, item: Item) -> Result<Reply, Propos
             other => return other,
         }
     }
+}
+
+/// Gives items in their order, so many at once; each one's answer, at its place. What met a full queue is tried again.
+async fn propose_each(seat: &dyn Seat, items: Vec<Item>) -> Vec<Result<Reply, ProposeError>> {
+    let mut answers = Vec::with_capacity(items.len());
+    for chunk in items.chunks(PROPOSALS_AT_ONCE) {
+        let first = answers.len();
+        answers.extend(seat.propose_many(chunk.to_vec()).await);
+        for _ in 1..TRIES {
+            let busy = |(place, answer): (usize, &Result<Reply, ProposeError>)| match answer {
+                Err(ProposeError::Busy { retry_after }) => Some((place, *retry_after)),
+                _ => None,
+            };
+            let (places, waits): (Vec<_>, Vec<_>) = answers[first..].iter().enumerate().filter_map(busy).unzip();
+            let Some(wait) = waits.into_iter().max() else { break };
+            tokio::time::sleep(wait).await;
+            let again = seat.propose_many(places.iter().map(|place| chunk[*place].clone()).collect()).await;
+            places.into_iter().zip(again).for_each(|(place, answer)| answers[first + place] = answer);
+        }
+    }
+    answers
 }
 
 /// Notes the device of a new session; then reads where the user's index stands.
