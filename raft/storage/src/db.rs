@@ -15,8 +15,8 @@ use std::{
 use kith_machine::mutant::{Mutant, Quirk};
 use kith_wire::id::{BootEpoch, StoreId};
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Options as DbOptions, ReadOptions,
-    WriteBatch, WriteBufferManager, WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Options as DbOptions,
+    ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
 };
 use thiserror::Error;
 
@@ -38,6 +38,9 @@ pub(crate) const CF_LOCAL: &str = "local";
 /// Column family of the state database: the applied row, by group.
 pub(crate) const CF_APPLIED: &str = "applied";
 
+/// Share of the files of long texts, the oldest, whose texts move on when a compaction meets them, and the garbage in them that calls for one.
+const BLOB_GC_OLDEST: f64 = 0.05;
+const BLOB_GC_GARBAGE: f64 = 0.5;
 const IDENTITY: &[u8] = b"identity";
 const OFFSET: &[u8] = b"position-offset";
 /// Positions after a loss begin so far beyond those before it that nobody has seen a higher one.
@@ -123,7 +126,7 @@ impl Databases {
         let (witness, synced) = Witness::open(dir).map_err(|source| OpenError::Directory { path: dir.to_owned(), source })?;
         let families = vec![(CF_LOG, true), (CF_META, true), (CF_LOCAL, false)];
         let mut log = loss::open(dir, "log", &families, options, |path| {
-            DB::open_cf_descriptors(&log_options(&buffers, options.quirk), path, log_families(options, &cache))
+            DB::open_cf_descriptors(&log_options(&buffers, options.log_memtable_bytes, options.quirk), path, log_families(options, &cache))
         })?;
         let mut families: loss::Families = Family::ALL.into_iter().map(|family| (family.name(), true)).collect();
         families.push((CF_APPLIED, true));
@@ -166,8 +169,13 @@ impl Databases {
         let lock = lock(dir)?;
         let cache = Cache::new_lru_cache(options.block_cache_bytes);
         let buffers = WriteBufferManager::new_write_buffer_manager_with_cache(options.write_buffers_bytes, false, cache.clone());
-        let log = DB::open_cf_descriptors_read_only(&log_options(&buffers, options.quirk), dir.join("log"), log_families(options, &cache), false)
-            .map_err(|source| OpenError::Database { database: "log", source })?;
+        let log = DB::open_cf_descriptors_read_only(
+            &log_options(&buffers, options.log_memtable_bytes, options.quirk),
+            dir.join("log"),
+            log_families(options, &cache),
+            false,
+        )
+        .map_err(|source| OpenError::Database { database: "log", source })?;
         let refused = |source| OpenError::Database { database: "state", source };
         let there = DB::list_cf(&state_options(&buffers), dir.join("state")).map_err(refused)?;
         let families = state_families(options, &cache).into_iter().filter(|family| there.iter().any(|name| name == family.name()));
@@ -327,7 +335,7 @@ fn common(buffers: &WriteBufferManager) -> DbOptions {
     options
 }
 
-fn log_options(buffers: &WriteBufferManager, quirk: Quirk) -> DbOptions {
+fn log_options(buffers: &WriteBufferManager, log_memtable_bytes: usize, quirk: Quirk) -> DbOptions {
     let mut options = common(buffers);
     let reads_on = quirk.is(Mutant::ChecksumSkipped);
     options.set_wal_recovery_mode(if reads_on { DBRecoveryMode::SkipAnyCorruptedRecord } else { DBRecoveryMode::PointInTime });
@@ -335,8 +343,9 @@ fn log_options(buffers: &WriteBufferManager, quirk: Quirk) -> DbOptions {
     options.set_recycle_log_file_num(4);
     options.set_manual_wal_flush(false);
     options.set_enable_pipelined_write(false);
-    // The vote of an idle group must not hold back the log files of a busy one.
-    options.set_max_total_wal_size(512 << 20);
+    // The rows beside the entries (votes, what is committed) are few, and must not hold back the files of the entries: a file is used again only when nothing
+    // in it is wanted any more, and a node that starts reads all that are left.
+    options.set_max_total_wal_size(2 * log_memtable_bytes as u64);
     options
 }
 
@@ -370,7 +379,10 @@ fn state_families(options: &Options, cache: &Cache) -> Vec<ColumnFamilyDescripto
     messages.set_enable_blob_files(true);
     messages.set_min_blob_size(1_024);
     messages.set_blob_compression_type(DBCompressionType::Zstd);
+    // Texts are deleted seldom. By default a compaction writes anew every text that it meets in the oldest quarter of the files.
     messages.set_enable_blob_gc(true);
+    messages.set_blob_gc_age_cutoff(BLOB_GC_OLDEST);
+    messages.set_blob_gc_force_threshold(BLOB_GC_GARBAGE);
     let mut families = vec![
         ColumnFamilyDescriptor::new(Family::Message.name(), messages),
         ColumnFamilyDescriptor::new(CF_APPLIED, rows()),
@@ -387,6 +399,9 @@ fn family_options(cache: &Cache, memtable_bytes: usize) -> DbOptions {
     blocks.set_block_size(16 << 10);
     blocks.set_bloom_filter(10.0, false);
     blocks.set_cache_index_and_filter_blocks(true);
+    // In pieces of a few KiB: whole, those of one file are a MiB and more, and where not all fit into the cache each read of a row reads and checks one.
+    blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    blocks.set_partition_filters(true);
     blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
     let mut options = DbOptions::default();
     options.set_block_based_table_factory(&blocks);
