@@ -14,7 +14,10 @@ use quinn::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::delay::{Delayed, Distances};
+use super::{
+    delay::{Delayed, Distances},
+    tls::PEER_DATAGRAM_MAX,
+};
 use crate::clock;
 
 /// Binds the socket, with buffers large enough that a burst of 512 connections drops nothing (measured; the default of 208 KiB lost
@@ -43,6 +46,7 @@ pub fn open(socket: UdpSocket, server: quinn::ServerConfig, secret: &[u8], dista
     let runtime = quinn::default_runtime().ok_or_else(|| io::Error::other("no tokio runtime"))?;
     let mut config = quinn::EndpointConfig::new(Arc::new(ResetKey(id::digest(&[b"kith/reset/1", secret]))));
     config.cid_generator(|| Box::new(RandomIds));
+    config.max_udp_payload_size(PEER_DATAGRAM_MAX).map_err(io::Error::other)?;
     if distances == Distances::default() {
         return quinn::Endpoint::new(config, Some(server), socket, runtime);
     }
