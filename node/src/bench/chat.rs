@@ -41,6 +41,15 @@ const WARM_UP: Duration = Duration::from_secs(2);
 const SETTLE: Duration = Duration::from_secs(2);
 /// Between two signs of life of a session that says nothing else.
 const BEAT: Duration = Duration::from_secs(20);
+/// Senders of what is said before the load, and the seconds of one round of it.
+const FILLERS: usize = 16;
+const FILL_S: u64 = 3;
+/// Rounds after which it has taken too long.
+const FILL_ROUNDS_MAX: usize = 40;
+/// Cores that nodes at rest may use, all together: ticks and heartbeats.
+const REST_CORES: f64 = 0.15;
+/// Longest wait for it.
+const REST_SECONDS_MAX: usize = 90;
 /// First number of a session's requests that are sends; below are those of the set-up.
 const FIRST_SEND: u64 = 1_000_000;
 
@@ -63,6 +72,8 @@ pub struct Options {
     pub seconds: u64,
     /// Texts a second of all senders together; as many as they can when `None`.
     pub rate: Option<f64>,
+    /// Bytes of other people's long texts that every node's log takes before the load.
+    pub log_bytes_before: usize,
     /// Keeps the cluster's data here.
     pub data: Option<PathBuf>,
 }
@@ -150,9 +161,38 @@ impl Measured {
 pub async fn run(options: &Options) -> Result<Measured, BenchError> {
     check(options)?;
     let stage = Stage::set(options.nodes, options.groups, options.data.clone()).await?;
-    let measured = measure(options, &stage).await;
+    let measured = match fill(options, &stage).await {
+        Ok(()) => measure(options, &stage, "load").await,
+        Err(failed) => Err(failed),
+    };
     stage.strike().await;
     measured
+}
+
+/// Lets others say long texts until every log has taken what was asked for, then waits until the nodes have nothing left to do.
+async fn fill(options: &Options, stage: &Stage) -> Result<(), BenchError> {
+    let long = Options { senders: FILLERS, members: 1, payload: limit::TEXT_CHARS_MAX, seconds: FILL_S, rate: None, ..options.clone() };
+    let mut filled = 0;
+    for round in 0..FILL_ROUNDS_MAX {
+        if filled >= options.log_bytes_before {
+            return if round == 0 { Ok(()) } else { come_to_rest(stage).await };
+        }
+        let outcome = measure(&long, stage, &format!("fill-{round}")).await?.whole()?.outcome;
+        filled += (outcome.acked_per_s * FILL_S as f64) as usize * outcome.payload_bytes;
+    }
+    Err(BenchError::Untrue(format!("{filled} of {} bytes could be said before the load", options.log_bytes_before)))
+}
+
+/// Waits until the nodes use next to no processor time.
+async fn come_to_rest(stage: &Stage) -> Result<(), BenchError> {
+    for _ in 0..REST_SECONDS_MAX {
+        let before = stage.cpu_seconds();
+        sleep(Duration::from_secs(1)).await;
+        if stage.cpu_seconds() - before < REST_CORES {
+            return Ok(());
+        }
+    }
+    Err(BenchError::Untrue(format!("the nodes were still at work {REST_SECONDS_MAX} s after what was said before the load")))
 }
 
 fn check(options: &Options) -> Result<(), BenchError> {
@@ -173,9 +213,9 @@ fn check(options: &Options) -> Result<(), BenchError> {
     Ok(())
 }
 
-async fn measure(options: &Options, stage: &Stage) -> Result<Measured, BenchError> {
+async fn measure(options: &Options, stage: &Stage, name: &str) -> Result<Measured, BenchError> {
     let in_all = if options.members == 1 { 2 * options.senders } else { options.members * options.channels };
-    let people = People::make(stage, in_all).await?;
+    let people = People::make(stage, name, in_all).await?;
     let mut sessions = people.sessions((0..in_all).map(|number| (number, home_of(options, number)))).await?;
     let (rooms, senders) = furnish(options, &people, &mut sessions).await?;
     let room_of: BTreeMap<usize, ChannelId> = rooms.iter().flat_map(|room| room.seats.iter().map(|seat| (*seat, room.channel))).collect();
@@ -321,7 +361,7 @@ mod tests {
     use super::*;
 
     fn options() -> Options {
-        Options { nodes: 3, groups: 3, senders: 4, members: 1, channels: 1, payload: 200, seconds: 1, rate: None, data: None }
+        Options { nodes: 3, groups: 3, senders: 4, members: 1, channels: 1, payload: 200, seconds: 1, rate: None, log_bytes_before: 0, data: None }
     }
 
     #[test]

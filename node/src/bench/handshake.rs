@@ -43,7 +43,7 @@ pub struct Outcome {
 /// The node cannot be run, or a session is refused.
 pub async fn run(seconds: u64) -> Result<Outcome, BenchError> {
     let stage = Stage::set(1, 1, None).await?;
-    let people = Arc::new(People::make(&stage, AT_ONCE).await?);
+    let people = Arc::new(People::make(&stage, "load", AT_ONCE).await?);
     let full = come_and_go(&stage, &people, false, seconds).await?;
     let resumed = come_and_go(&stage, &people, true, seconds).await?;
     if let Ok(people) = Arc::try_unwrap(people) {

@@ -38,7 +38,7 @@ pub struct Outcome {
 /// The node cannot be run, or a session is lost.
 pub async fn run(sessions: usize, seconds: u64) -> Result<Outcome, BenchError> {
     let stage = Stage::set(1, 1, None).await?;
-    let people = People::make(&stage, sessions).await?;
+    let people = People::make(&stage, "load", sessions).await?;
     let open = people.sessions((0..sessions).map(|number| (number, 0))).await?;
     let (over, over_seen) = watch::channel(false);
     let counted = Arc::new(AtomicU64::new(0));

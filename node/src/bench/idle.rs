@@ -63,7 +63,7 @@ pub async fn run(options: &Options) -> Result<Outcome, BenchError> {
 }
 
 async fn measure(options: &Options, stage: &Stage) -> Result<Outcome, BenchError> {
-    let people = People::make(stage, options.clients).await?;
+    let people = People::make(stage, "load", options.clients).await?;
     sleep(SETTLE).await;
     let before = stage.resident_bytes();
     let begun = Stopwatch::start();

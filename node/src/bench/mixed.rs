@@ -169,7 +169,7 @@ const fn listeners(room: usize) -> usize {
 
 async fn measure(options: &Options, stage: &Stage) -> Result<Measured, BenchError> {
     let in_all: usize = (0..options.rooms).map(members).sum();
-    let people = Arc::new(People::make(stage, in_all).await?);
+    let people = Arc::new(People::make(stage, "load", in_all).await?);
     let (rooms, mut sessions) = furnish(options, &people).await?;
     let window = Window::after(WARM_UP, Duration::from_secs(options.seconds));
     let (over, over_seen) = watch::channel(false);

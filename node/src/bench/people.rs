@@ -70,16 +70,16 @@ pub struct People {
 }
 
 impl People {
-    /// Makes so many accounts.
+    /// Makes so many accounts, which begin with this name.
     ///
     /// # Errors
     /// The cluster refuses, or cannot be reached.
-    pub async fn make(stage: &Stage, count: usize) -> Result<Self, BenchError> {
+    pub async fn make(stage: &Stage, name: &str, count: usize) -> Result<Self, BenchError> {
         let admin = stage.operator.admin().await?;
         admin.connect().await?;
         let (admin_ref, operator) = (&admin, &stage.operator);
         let make = |number: usize| async move {
-            let name = format!("load-{number}");
+            let name = format!("{name}-{number}");
             let (user, _) = ensure_account(admin_ref, &name).await?;
             let token = operator.token(user, &name, TOKEN_TTL)?;
             Ok::<_, kith_client::Error>(Person { user, token: token.into() })

@@ -44,7 +44,7 @@ pub async fn run() -> Result<Outcome, BenchError> {
     let begun = Stopwatch::start();
     stage.nodes.start(node)?;
     stage.nodes.wait_ready(node).await?;
-    let people = People::make(&stage, 2).await?;
+    let people = People::make(&stage, "load", 2).await?;
     let mut session = people.session(0, 0).await?;
     send(&mut session, &people, 1).await?;
     let first_ms = begun.elapsed().as_secs_f64() * 1_000.0;

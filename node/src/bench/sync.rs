@@ -67,7 +67,7 @@ struct Device {
 /// The node cannot be run, or a page is refused or not what was written.
 pub async fn run(seconds: u64) -> Result<Outcome, BenchError> {
     let stage = Stage::set(1, 1, None).await?;
-    let people = People::make(&stage, DEVICES).await?;
+    let people = People::make(&stage, "load", DEVICES).await?;
     let mut sessions = people.sessions((0..DEVICES).map(|number| (number, 0))).await?;
     write(&people, &mut sessions).await?;
     let mut devices = Vec::new();

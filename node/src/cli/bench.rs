@@ -267,6 +267,7 @@ impl Chat {
             payload: self.payload,
             seconds: self.seconds,
             rate: self.rate,
+            log_bytes_before: 0,
             data: self.data.clone(),
         }
     }
