@@ -17,9 +17,10 @@ use kith_wire::{
 };
 
 use crate::{
+    error::Error,
     list::{DIFFS_MAX, LiveList},
     outgoing::Delivery,
-    store::StoredWrite,
+    store::{Parked, StoredWrite},
     summaries::{self, Summaries},
     timeline::{Echo, LocalId, Shown, lock},
 };
@@ -33,13 +34,23 @@ struct Inner {
     outbox: BTreeMap<(ChannelId, ClientSeq), Echo>,
     /// The same, in the order in which it was stored.
     list: ObservableVector<Echo>,
+    /// Texts that were refused.
+    failed: BTreeMap<(ChannelId, ClientSeq), Echo>,
     timelines: Vec<(ChannelId, Weak<Mutex<Shown>>)>,
     summaries: Vec<Weak<Mutex<Summaries>>>,
 }
 
 impl Boards {
-    pub(crate) fn new(device: DeviceId, writes: &[StoredWrite]) -> Self {
-        let inner = Inner { outbox: BTreeMap::new(), list: ObservableVector::with_capacity(DIFFS_MAX), timelines: Vec::new(), summaries: Vec::new() };
+    pub(crate) fn new(device: DeviceId, writes: &[StoredWrite], parked: &[Parked]) -> Self {
+        let list = ObservableVector::with_capacity(DIFFS_MAX);
+        let mut inner = Inner { outbox: BTreeMap::new(), list, failed: BTreeMap::new(), timelines: Vec::new(), summaries: Vec::new() };
+        for Parked { write, code, why } in parked {
+            let StoredWrite { channel, client_seq, request } = write;
+            let state = Delivery::Failed(Error::new(*code, why.clone()));
+            let echo =
+                content_of(request).map(|content| Echo { id: LocalId::own(*client_seq), channel: *channel, client_seq: *client_seq, content, state });
+            inner.failed.extend(echo.map(|echo| ((*channel, *client_seq), echo)));
+        }
         let boards = Self { device, inner: Mutex::new(inner) };
         writes.iter().for_each(|write| boards.handle_stored(write));
         boards
@@ -48,11 +59,13 @@ impl Boards {
     pub(crate) fn open(&self, channel: ChannelId) -> Arc<Mutex<Shown>> {
         let mut inner = self.lock();
         let mut shown = Shown::new(self.device);
-        inner.outbox.range((channel, ClientSeq::default())..).take_while(|((of, _), _)| *of == channel).for_each(|(_, echo)| {
-            if is_text(&echo.content) {
-                shown.handle_echo(echo);
-            }
-        });
+        for echoes in [&inner.failed, &inner.outbox] {
+            echoes.range((channel, ClientSeq::default())..).take_while(|((of, _), _)| *of == channel).for_each(|(_, echo)| {
+                if is_text(&echo.content) {
+                    shown.handle_echo(echo);
+                }
+            });
+        }
         let shown = Arc::new(Mutex::new(shown));
         inner.timelines.retain(|(_, open)| open.strong_count() > 0);
         inner.timelines.push((channel, Arc::downgrade(&shown)));
@@ -60,6 +73,9 @@ impl Boards {
     }
     pub(crate) fn outbox(&self) -> LiveList<Echo> {
         LiveList::new(&self.lock().list, None)
+    }
+    pub(crate) fn failed(&self) -> Vec<Echo> {
+        self.lock().failed.values().cloned().collect()
     }
     /// A write is stored.
     pub(crate) fn handle_stored(&self, write: &StoredWrite) {
@@ -78,9 +94,11 @@ impl Boards {
     /// A write got further. One that is done, or failed, is out of the outbox; a timeline shows it until its record is there.
     pub(crate) fn handle_state(&self, channel: ChannelId, client_seq: ClientSeq, state: &Delivery) {
         let mut inner = self.lock();
-        let Some(mut echo) = inner.outbox.remove(&(channel, client_seq)) else { return };
+        let inner = &mut *inner;
+        let (outbox, failed) = (&mut inner.outbox, &mut inner.failed);
+        let Some(mut echo) = outbox.remove(&(channel, client_seq)).or_else(|| failed.remove(&(channel, client_seq))) else { return };
         echo.state = state.clone();
-        let is_over = matches!(state, Delivery::Sent(_) | Delivery::Kept(_) | Delivery::Failed(_));
+        let is_over = state.is_over();
         let at = inner.list.iter().position(|known| known.channel == channel && known.client_seq == client_seq);
         match at {
             Some(at) if is_over => drop(inner.list.remove(at)),
@@ -88,14 +106,16 @@ impl Boards {
             None => {}
         }
         let is_shown = is_text(&echo.content);
-        let is_gone = matches!(state, Delivery::Kept(_));
+        let is_gone = matches!(state, Delivery::Kept(_) | Delivery::Discarded);
         inner.each(channel, |shown| match (is_shown, is_gone) {
             (true, false) => shown.handle_echo(&echo),
             (true, true) => shown.remove_echo(echo.id),
             (false, _) => {}
         });
-        if !is_over {
-            inner.outbox.insert((channel, client_seq), echo);
+        match state {
+            Delivery::Failed(_) if is_shown => drop(inner.failed.insert((channel, client_seq), echo)),
+            _ if is_over => {}
+            _ => drop(inner.outbox.insert((channel, client_seq), echo)),
         }
     }
     /// Records that the app is told of.

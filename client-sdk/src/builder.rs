@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use kith_wire::{
     code::Code,
     id::{ClusterId, DeviceId, UserId},
@@ -12,6 +13,7 @@ use kith_wire::{
 use rand::RngExt;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
+use tracing::instrument::WithSubscriber;
 
 use crate::{
     board::Boards,
@@ -22,12 +24,15 @@ use crate::{
     endpoint::{Endpoint, Trust},
     error::Error,
     feed::Feed,
+    logger::{Lines, LogRecord, Logger},
     login::Login,
     memory::MemoryStore,
     presence::Screens,
     status::{Connection, Status},
     store::{Change, Identity, Store},
     token::{TokenProvider, TokenReason, subject},
+    transport::{Transport, Transports},
+    typist::Typists,
 };
 
 /// Port of an address that names none.
@@ -46,6 +51,7 @@ pub struct ClientBuilder {
     store: Option<Arc<dyn Store>>,
     endpoint: Option<Endpoint>,
     retry: RetryPolicy,
+    transports: Transports,
     user: Option<UserId>,
     nonce: Option<[u8; 16]>,
     cluster: Option<ClusterId>,
@@ -53,6 +59,7 @@ pub struct ClientBuilder {
     heartbeat: Duration,
     patience: Duration,
     within: Duration,
+    logger: Option<Logger>,
 }
 
 impl ClientBuilder {
@@ -65,6 +72,7 @@ impl ClientBuilder {
             store: None,
             endpoint: None,
             retry: RetryPolicy::default(),
+            transports: Transports::default(),
             user: None,
             nonce: None,
             cluster: None,
@@ -72,6 +80,7 @@ impl ClientBuilder {
             heartbeat: Duration::from_secs(30),
             patience: Duration::from_millis(1_500),
             within: Duration::from_secs(30),
+            logger: None,
         }
     }
     /// Who gives tokens: a fixed `String`, a closure, or a provider of your own.
@@ -115,6 +124,12 @@ impl ClientBuilder {
     pub fn retry(self, retry: RetryPolicy) -> Self {
         Self { retry, ..self }
     }
+    /// By what edges may be reached, the preferred one first. Default: QUIC, and a WebSocket where UDP does not get through: it is tried too when QUIC is not
+    /// there after 1.2 s, and first in a network where that was so; from time to time QUIC is tried again beside it, and goes on with the session.
+    #[must_use]
+    pub fn transports(self, order: &[Transport]) -> Self {
+        Self { transports: Transports::new(order), ..self }
+    }
     /// The user; unless set, the store's, else the one that the token names.
     #[must_use]
     pub fn user(self, user: UserId) -> Self {
@@ -146,13 +161,22 @@ impl ClientBuilder {
     pub fn request_timeout(self, within: Duration) -> Self {
         Self { within, ..self }
     }
+    /// Who is told what the client has to say to a developer; unless set, it goes to `tracing`. Called by the client's task: it should not take long. Nothing of
+    /// what users write is in it.
+    #[must_use]
+    pub fn logger(self, logger: impl Fn(&LogRecord) + Send + Sync + 'static) -> Self {
+        Self { logger: Some(Arc::new(logger)), ..self }
+    }
     /// Makes the client: opens the store and asks for a token if the user is not known yet. Works offline; see [`Client::connect`].
     ///
     /// # Errors
-    /// `Invalid`: something required is missing, or the store is another user's. Else what the store or the token provider says.
+    /// `Invalid`: something required is missing, no transport may be used, or the store is another user's. Else what the store or the token provider says.
     pub async fn build(self) -> Result<Client, Error> {
         let tokens = self.tokens.ok_or_else(|| Error::new(Code::Invalid, "a client needs a token provider"))?;
         let trust = self.trust.ok_or_else(|| Error::new(Code::Invalid, "a client needs to know whose certificates to believe"))?;
+        if self.transports.first().is_none() {
+            return Err(Error::new(Code::Invalid, "no transport may be used"));
+        }
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::default()));
         let failed = |error| Error::store("opening the local store", error);
         let mut snapshot = store.load().await.map_err(failed)?;
@@ -192,14 +216,16 @@ impl ClientBuilder {
             patience: self.patience,
             seed: rand::rng().random(),
         };
-        let boards = Arc::new(Boards::new(DeviceId::from_nonce(identity.user, &identity.nonce), &snapshot.writes));
+        let boards = Arc::new(Boards::new(DeviceId::from_nonce(identity.user, &identity.nonce), &snapshot.writes, &snapshot.parked));
         let core = Core::new(config, snapshot, clock::now());
         let feed = Arc::new(Feed::default());
         let screens = Arc::<Screens>::default();
+        let typists = Arc::<Typists>::default();
         let (status, status_seen) = watch::channel(Status::Offline);
         let (connection, connection_seen) = watch::channel(Connection::default());
         let (behind, behind_seen) = watch::channel(core.behind());
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
+        let weak = commands.downgrade();
         let parts = Parts {
             core,
             dial,
@@ -209,17 +235,25 @@ impl ClientBuilder {
             owns_endpoint,
             trust,
             server_name: self.server_name,
+            transports: self.transports,
             token,
+            commands: weak,
             feed: Arc::clone(&feed),
             boards: Arc::clone(&boards),
             screens: Arc::clone(&screens),
+            typists: Arc::clone(&typists),
             status,
             connection,
             behind,
             seed: rand::rng().random(),
         };
+        let run = Driver::new(parts).run(inbox);
+        let run = match self.logger {
+            Some(logger) => run.with_subscriber(Lines(logger)).boxed(),
+            None => run.boxed(),
+        };
         #[expect(clippy::disallowed_methods, reason = "the one task of a client; the client owns its handle and awaits it")]
-        let task = AbortOnDropHandle::new(tokio::spawn(Driver::new(parts).run(inbox)));
+        let task = AbortOnDropHandle::new(tokio::spawn(run));
         Ok(Client::new(Shared {
             me: user,
             commands,
@@ -227,6 +261,7 @@ impl ClientBuilder {
             feed,
             boards,
             screens,
+            typists,
             status: status_seen,
             connection: connection_seen,
             behind: behind_seen,
@@ -250,6 +285,13 @@ pub(crate) fn address_of(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_quickstart_of_the_docs_is_the_example() {
+        let page = include_str!("../../docs/sdk/quickstart.md");
+        let code = page.split_once("```rust\n").and_then(|(_, rest)| rest.split_once("```\n")).map(|(code, _)| code);
+        assert_eq!(code, Some(include_str!("../examples/quickstart.rs")));
+    }
 
     #[test]
     fn urls_become_addresses() {

@@ -17,6 +17,7 @@ use crate::{
     outgoing::Outgoing,
     preferences::Preferences,
     store::Cursor,
+    timeline::LocalId,
 };
 
 /// A conversation. Cheap to clone, no IO by itself.
@@ -125,6 +126,20 @@ impl Channel {
             Request::Send(Send { channel, client_seq, settled: ClientSeq::default(), text, reply_to, mentions })
         };
         self.client.write(channel, Box::new(make)).await
+    }
+    /// As [`Outgoing::retry`], of an own write that a list shows, also one of before this start.
+    ///
+    /// # Errors
+    /// As [`Outgoing::retry`].
+    pub async fn retry(&self, id: LocalId) -> Result<Outgoing, Error> {
+        self.client.retry(self.id, number_of(id)?).await
+    }
+    /// As [`Outgoing::discard`], of an own write that a list shows, also one of before this start.
+    ///
+    /// # Errors
+    /// As [`Outgoing::retry`].
+    pub async fn discard(&self, id: LocalId) -> Result<(), Error> {
+        self.client.discard(self.id, number_of(id)?).await
     }
     /// Adds a user to a group.
     ///
@@ -237,6 +252,10 @@ impl Channel {
         let make = move |client_seq| Request::ChangeMembers(ChangeMembers { channel, client_seq, settled: ClientSeq::default(), change });
         self.client.write(channel, Box::new(make)).await
     }
+}
+
+fn number_of(id: LocalId) -> Result<ClientSeq, Error> {
+    id.client_seq().ok_or_else(|| Error::new(Code::NotFound, "this is no write of this device"))
 }
 
 /// What the edge would refuse is refused here, before it takes a number.

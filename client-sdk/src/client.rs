@@ -33,6 +33,7 @@ use crate::{
     status::{Connection, Status},
     store::Store,
     timeline::Echo,
+    typist::Typists,
 };
 
 /// One account on one device. Cheap to clone; the session ends with the last clone.
@@ -48,6 +49,7 @@ pub(crate) struct Shared {
     pub(crate) feed: Arc<Feed>,
     pub(crate) boards: Arc<Boards>,
     pub(crate) screens: Arc<Screens>,
+    pub(crate) typists: Arc<Typists>,
     pub(crate) status: watch::Receiver<Status>,
     pub(crate) connection: watch::Receiver<Connection>,
     pub(crate) behind: watch::Receiver<usize>,
@@ -178,6 +180,10 @@ impl Client {
     pub fn outbox(&self) -> LiveList<Echo> {
         self.shared.boards.outbox()
     }
+    /// Own texts that were refused, with the reason: until they are sent anew or discarded ([`Channel::retry`], [`Channel::discard`]).
+    pub fn failed(&self) -> Vec<Echo> {
+        self.shared.boards.failed()
+    }
     /// A channel by id. No IO.
     pub fn channel(&self, id: ChannelId) -> Channel {
         Channel::new(self.clone(), id)
@@ -301,8 +307,21 @@ impl Client {
         self.command(Command::Write { channel, make, room, done }).await?;
         outgoing.await.map_err(|_| self.closed())
     }
+    pub(crate) async fn retry(&self, channel: ChannelId, client_seq: ClientSeq) -> Result<Outgoing, Error> {
+        let (done, outgoing) = oneshot::channel();
+        self.command(Command::Retry { channel, client_seq, done }).await?;
+        outgoing.await.map_err(|_| self.closed())?
+    }
+    pub(crate) async fn discard(&self, channel: ChannelId, client_seq: ClientSeq) -> Result<(), Error> {
+        let (done, gone) = oneshot::channel();
+        self.command(Command::Discard { channel, client_seq, done }).await?;
+        gone.await.map_err(|_| self.closed())?
+    }
     pub(crate) fn boards(&self) -> &Boards {
         &self.shared.boards
+    }
+    pub(crate) fn typists(&self) -> &Typists {
+        &self.shared.typists
     }
     pub(crate) fn screens(&self) -> &Arc<Screens> {
         &self.shared.screens

@@ -4,7 +4,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -24,7 +24,11 @@ use rustls::{
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::Semaphore;
 
-use crate::{error::Error, probe::Probes};
+use crate::{
+    core::{Network, Ways},
+    error::Error,
+    probe::Probes,
+};
 
 /// Socket buffers, in bytes. With the system's default 208 KiB, 512 connections lost datagrams by the ten thousand.
 const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
@@ -46,6 +50,8 @@ pub struct Endpoint {
     pub(crate) quic: quinn::Endpoint,
     pub(crate) pulls: Arc<Semaphore>,
     probes: Arc<Probes>,
+    /// What its clients have learnt of networks.
+    ways: Arc<Mutex<Ways>>,
 }
 
 impl Endpoint {
@@ -67,7 +73,7 @@ impl Endpoint {
         let socket = socket.map_err(|error| Error::caused(Code::Disconnected, "binding a UDP socket", error))?;
         let quic = quinn::Endpoint::new(quinn::EndpointConfig::default(), None, socket, Arc::new(quinn::TokioRuntime))
             .map_err(|error| Error::caused(Code::Disconnected, "starting the QUIC endpoint", error))?;
-        Ok(Self { quic, pulls: Arc::new(Semaphore::new(PULLS_OPEN_MAX)), probes: Arc::default() })
+        Ok(Self { quic, pulls: Arc::new(Semaphore::new(PULLS_OPEN_MAX)), probes: Arc::default(), ways: Arc::default() })
     }
     /// Ends all connections of all its clients, and waits until the edges were told, at most for a moment: for a process that ends now.
     pub async fn close(&self) {
@@ -79,6 +85,21 @@ impl Endpoint {
     pub async fn measure(&self, addresses: &[String], newer_than: Duration) -> Vec<Option<Duration>> {
         let from = self.quic.local_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |local| local.ip());
         self.probes.measure(from, addresses, newer_than).await
+    }
+    pub(crate) fn ways(&self) -> MutexGuard<'_, Ways> {
+        self.ways.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// The one address of this machine that it is bound to, if it is.
+    pub(crate) fn bound_to(&self) -> Option<IpAddr> {
+        self.quic.local_addr().ok().map(|local| local.ip()).filter(|ip| !ip.is_unspecified())
+    }
+    /// The network that leads there; `None`: none does. Sends nothing.
+    pub(crate) fn network_to(&self, address: SocketAddr) -> Option<Network> {
+        let from = self.bound_to().filter(|from| from.is_ipv4() == address.is_ipv4());
+        let any = if address.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+        let socket = std::net::UdpSocket::bind((from.unwrap_or(any), 0)).ok()?;
+        socket.connect(address).ok()?;
+        socket.local_addr().ok().map(|local| Network::of(local.ip()))
     }
     /// Moves to a new socket, after a change of network: connections go on.
     pub(crate) fn rebind(&self) -> std::io::Result<()> {
@@ -106,7 +127,8 @@ pub(crate) fn bind_to(address: SocketAddr) -> std::io::Result<std::net::UdpSocke
 /// Whose certificates are believed. Cheap to clone: share one between the clients of a process.
 #[derive(Clone, Debug)]
 pub struct Trust {
-    pub(crate) config: quinn::ClientConfig,
+    pub(crate) quic: quinn::ClientConfig,
+    pub(crate) tls: Arc<rustls::ClientConfig>,
 }
 
 impl Trust {
@@ -132,11 +154,13 @@ impl Trust {
             .map_err(|error| Error::caused(Code::Internal, "setting TLS 1.3 up", error))?
             .with_root_certificates(roots)
             .with_no_client_auth();
+        let mut socket = tls.clone();
+        socket.alpn_protocols = vec![b"http/1.1".to_vec()];
         tls.alpn_protocols = vec![b"kith/1".to_vec()];
         let crypto = QuicClientConfig::try_from(tls).map_err(|error| Error::caused(Code::Internal, "setting QUIC up", error))?;
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
         config.transport_config(Arc::new(transport()));
-        Ok(Self { config })
+        Ok(Self { quic: config, tls: Arc::new(socket) })
     }
 }
 

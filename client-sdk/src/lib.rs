@@ -44,8 +44,10 @@ mod feed;
 mod hook;
 mod list;
 mod live;
+mod logger;
 mod login;
 mod memory;
+mod needle;
 mod outgoing;
 mod preferences;
 mod presence;
@@ -63,6 +65,8 @@ mod summaries;
 pub mod testing;
 mod timeline;
 mod token;
+mod transport;
+mod typist;
 
 pub use kith_wire as wire;
 
@@ -82,17 +86,20 @@ pub use crate::{
     hook::Hooks,
     list::{LiveList, Vector, VectorDiff},
     live::Live,
+    logger::{LogLevel, LogRecord},
     login::{Door, Entered, Keeper, Login, SavedLogin},
     memory::MemoryStore,
     outgoing::{Delivery, Done, MessageRef, Outgoing},
     preferences::Preferences,
     presence::{Presence, PresenceMap},
     push::PushedMessage,
+    search::Found,
     status::{Connection, Status},
-    store::{StoreFailed, StoreTrouble},
+    store::{Parked, StoreFailed, StoreTrouble},
     summaries::UnreadTotals,
     timeline::{Anchor, Echo, LocalId, More, Timeline, TimelineItem},
     token::{TokenProvider, TokenReason},
+    transport::Transport,
 };
 
 #[cfg(feature = "sqlite")]

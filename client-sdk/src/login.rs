@@ -33,6 +33,7 @@ use crate::{
     endpoint::{Endpoint, Trust},
     error::Error,
     token::{TokenProvider, TokenReason},
+    transport::{Transport, Transports},
 };
 
 /// For an answer at the door, retries at all addresses included.
@@ -76,6 +77,7 @@ pub struct Door {
     trust: Trust,
     endpoint: Endpoint,
     server_name: Option<Arc<str>>,
+    transports: Transports,
 }
 
 impl fmt::Debug for Door {
@@ -94,12 +96,23 @@ impl Door {
     }
     /// As [`Door::new`], over a socket that is shared.
     pub fn with_endpoint<S: AsRef<str>>(urls: &[S], trust: Trust, endpoint: Endpoint) -> Self {
-        Self { addresses: urls.iter().map(|url| address_of(url.as_ref())).collect(), trust, endpoint, server_name: None }
+        Self {
+            addresses: urls.iter().map(|url| address_of(url.as_ref())).collect(),
+            trust,
+            endpoint,
+            server_name: None,
+            transports: Transports::default(),
+        }
     }
     /// The name that edges' certificates must carry; unless set, the host of the address.
     #[must_use]
     pub fn server_name(self, name: &str) -> Self {
         Self { server_name: Some(name.into()), ..self }
+    }
+    /// As [`crate::ClientBuilder::transports`].
+    #[must_use]
+    pub fn transports(self, order: &[Transport]) -> Self {
+        Self { transports: Transports::new(order), ..self }
     }
 
     /// Makes an account and lets this device in, which is to be called `title` in the list of devices.
@@ -190,7 +203,7 @@ impl Door {
         }
     }
     async fn ask_at(&self, address: &str, request: PeopleRequest) -> Result<PeopleAnswer, Error> {
-        let mut link = link::connect(&self.endpoint, &self.trust, address, self.server_name.as_deref(), TRY_WITHIN).await?;
+        let mut link = link::connect(&self.endpoint, &self.trust, address, self.server_name.as_deref(), &self.transports, TRY_WITHIN).await?;
         link.add(&ToEdge::Request { id: ID, request: Request::People(request) });
         let answer = loop {
             match link.poll_frame()? {

@@ -17,7 +17,7 @@ use kith_wire::{
 use crate::{
     amend::{Touches, amended, touches},
     span::Spans,
-    store::{Change, Cursor, Snapshot, Span, Store, StoreFailed, StoredWrite},
+    store::{Change, Cursor, Parked, Snapshot, Span, Store, StoreFailed, StoredWrite},
 };
 
 /// The store in memory. Clones are the same store: keep one, and hand it to the next client of the same device.
@@ -31,6 +31,7 @@ pub struct MemoryStore {
 struct Inner {
     meta: Snapshot,
     writes: BTreeMap<(ChannelId, u64), StoredWrite>,
+    parked: BTreeMap<(ChannelId, u64), Parked>,
     rows: HashMap<ChannelId, IndexRow>,
     /// Own read positions that were acked, perhaps before the row that says so has come.
     reads: HashMap<ChannelId, Position>,
@@ -67,6 +68,7 @@ impl MemoryStore {
         let inner = self.lock();
         Snapshot {
             writes: inner.writes.values().cloned().collect(),
+            parked: inner.parked.values().cloned().collect(),
             rows: inner.rows.iter().map(|(id, row)| (*id, row.rev)).collect(),
             ..inner.meta.clone()
         }
@@ -107,6 +109,12 @@ impl Inner {
                     numbers.acked = numbers.acked.max(client_seq);
                 }
             }
+            Change::Parked { channel, client_seq, code, why } => {
+                if let Some(write) = self.writes.remove(&(channel, client_seq.get())) {
+                    self.parked.insert((channel, client_seq.get()), Parked { write, code, why });
+                }
+            }
+            Change::Dropped(channel, client_seq) => drop(self.parked.remove(&(channel, client_seq.get()))),
             Change::Records(channel, records) => {
                 if keep == 0 {
                     return;

@@ -15,6 +15,7 @@ use crate::{
     driver::link::{self, Link},
     endpoint::{Endpoint, Trust},
     error::Error,
+    transport::{Transport, Transports},
 };
 
 /// A session.
@@ -36,7 +37,7 @@ impl Session {
     /// # Errors
     /// The edge does not answer in time, is not believed, or refuses.
     pub async fn open(endpoint: &Endpoint, trust: &Trust, address: &str, hello: Hello, within: Duration) -> Result<Self, Error> {
-        let mut link = link::connect(endpoint, trust, address, None, within).await?;
+        let mut link = link::connect(endpoint, trust, address, None, &Transports::new(&[Transport::Quic]), within).await?;
         link.add(&ToEdge::Hello(hello));
         let welcome = timeout(within, async {
             loop {
@@ -100,7 +101,7 @@ impl Session {
     }
 
     /// Ends the session.
-    pub fn close(self) {
+    pub fn close(mut self) {
         self.link.close();
     }
 }

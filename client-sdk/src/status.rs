@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::error::Error;
+use crate::{error::Error, transport::Transport};
 
 /// Where a client stands, one of six. Reading and queueing work in each of them but `Closed`.
 #[derive(Clone, Debug)]
@@ -40,4 +40,6 @@ pub struct Connection {
     pub edge: String,
     /// When the next one is dialled, while there is none.
     pub next_try: Option<Instant>,
+    /// By what it is connected, or was last; `None`: it was not yet.
+    pub transport: Option<Transport>,
 }

@@ -10,6 +10,7 @@ use std::{collections::HashMap, fmt, sync::Arc};
 use futures_util::future::{BoxFuture, ready};
 use kith_wire::{
     client::{Edge, Request},
+    code::Code,
     id::{ChannelId, ClientSeq, Conn, Seq, UserId, UserRev},
     log::{IndexRow, Position, Record},
 };
@@ -96,6 +97,17 @@ pub struct StoredWrite {
     pub request: Request,
 }
 
+/// An own text that was refused for good: it is kept with the reason until the app sends it anew or drops it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Parked {
+    /// As it was sent. Its number is used up.
+    pub write: StoredWrite,
+    /// Why.
+    pub code: Code,
+    /// For a developer; no user data.
+    pub why: String,
+}
+
 /// What is known of the numbers of a channel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Numbers {
@@ -114,7 +126,7 @@ pub enum Change {
     Conn(Conn),
     /// Version of the index that is held: every row up to it is stored, with its hole noted.
     UserRev(UserRev),
-    /// A numbered write, and that its number is given.
+    /// A numbered write, and that its number is given. One that is there already is replaced: by a `Void`, when it is given up.
     Write(StoredWrite),
     /// A write got its final answer. `acked`: it became a record, or was done without one.
     Settled {
@@ -125,6 +137,19 @@ pub enum Change {
         /// Whether it was done.
         acked: bool,
     },
+    /// A write was refused for good, and is kept with the reason: it waits for no answer any more.
+    Parked {
+        /// Where.
+        channel: ChannelId,
+        /// Which.
+        client_seq: ClientSeq,
+        /// Why.
+        code: Code,
+        /// For a developer.
+        why: String,
+    },
+    /// A write that was refused is not kept any more.
+    Dropped(ChannelId, ClientSeq),
     /// Records, rising, all above what is held.
     Records(ChannelId, Vec<Arc<Record>>),
     /// A part of the history of a channel, as it stood when the channel's head was at `head`: every record of it that the user may see. What
@@ -160,6 +185,8 @@ pub struct Snapshot {
     pub user_rev: UserRev,
     /// Writes without answer, by rising number in each channel.
     pub writes: Vec<StoredWrite>,
+    /// Own texts that were refused, by rising number in each channel.
+    pub parked: Vec<Parked>,
     /// Numbers given, by channel.
     pub numbers: HashMap<ChannelId, Numbers>,
     /// How far each channel is held.

@@ -58,8 +58,16 @@ enum Id {
 }
 
 impl LocalId {
-    pub(crate) const fn own(client_seq: ClientSeq) -> Self {
+    /// Of an own write, by its number.
+    pub const fn own(client_seq: ClientSeq) -> Self {
         Self(Id::Own(client_seq))
+    }
+    /// The number of an own write.
+    pub(crate) const fn client_seq(self) -> Option<ClientSeq> {
+        match self.0 {
+            Id::Own(client_seq) => Some(client_seq),
+            Id::Record(_) => None,
+        }
     }
     fn of(record: &Record, device: DeviceId) -> Self {
         let is_own = record.device == device && record.client_seq != ClientSeq::default();

@@ -33,6 +33,8 @@ pub(crate) struct Server {
     rows: HashMap<ChannelId, IndexRow>,
     device: DeviceId,
     is_up: bool,
+    /// Sessions so far: the end of an older one is no end of the newest.
+    pub(crate) sessions: u64,
     /// Towards the client.
     pub(crate) out: Vec<ToClient>,
 }
@@ -54,10 +56,17 @@ impl Server {
         self.is_up = false;
         self.out.clear();
     }
+    /// A session has ended: the newest, or one that was followed already.
+    pub(crate) fn end(&mut self, session: u64) {
+        if session == self.sessions {
+            self.disconnect();
+        }
+    }
     pub(crate) fn handle(&mut self, frame: ToEdge, faults: Faults) {
         match frame {
             ToEdge::Hello(hello) => {
                 self.is_up = true;
+                self.sessions += 1;
                 self.device = hello.device;
                 self.out.push(ToClient::Welcome(Welcome {
                     version: CURRENT,

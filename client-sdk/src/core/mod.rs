@@ -17,6 +17,7 @@ mod outbox;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod way;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -37,7 +38,7 @@ use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use self::{
     ask::Asks,
     looking::{About, Looking},
-    outbox::{Outbox, Settled},
+    outbox::{Outbox, Settled, renumbered},
     sync::{Purpose, Step, Sync},
 };
 pub(crate) use self::{
@@ -46,6 +47,7 @@ pub(crate) use self::{
     near::{Near, Want},
     outbox::Fate,
     sync::Show,
+    way::{Network, Ways},
 };
 pub use self::{dial::RetryPolicy, sync::Backfill};
 use crate::{
@@ -110,6 +112,8 @@ pub(crate) struct Core {
     sync: Sync,
     asks: Asks,
     looking: Looking,
+    /// Texts that were refused, until the app sends them anew or drops them.
+    parked: BTreeMap<(ChannelId, ClientSeq), Request>,
     /// Own acked writes and heads of pages that the app was shown, beside what `sync` knows: no later page may end before them.
     known: HashMap<ChannelId, Seq>,
     next_request: u64,
@@ -161,6 +165,7 @@ enum PullOf {
 impl Core {
     pub(crate) fn new(config: Config, snapshot: Snapshot, now: Instant) -> Self {
         let mut outbox = Outbox::default();
+        let parked = snapshot.parked.into_iter().map(|parked| ((parked.write.channel, parked.write.client_seq), parked.write.request)).collect();
         outbox.load(snapshot.numbers, snapshot.writes);
         let sync = Sync::new(config.backfill, snapshot.user_rev, snapshot.cursors, &snapshot.rows);
         Self {
@@ -171,6 +176,7 @@ impl Core {
             sync,
             asks: Asks::default(),
             looking: Looking::default(),
+            parked,
             known: HashMap::new(),
             next_request: 1,
             requests: BTreeMap::new(),
@@ -238,6 +244,27 @@ impl Core {
         let client_seq = write.client_seq;
         self.changes.push(Change::Write(write));
         client_seq
+    }
+    /// Sends a write again: now, if it waits; under a new number, if it was refused. Its number; `None`: there is no such write.
+    pub(crate) fn handle_retry(&mut self, channel: ChannelId, client_seq: ClientSeq) -> Option<ClientSeq> {
+        if self.outbox.hurry(channel, client_seq) {
+            return Some(client_seq);
+        }
+        let request = self.parked.remove(&(channel, client_seq))?;
+        self.changes.push(Change::Dropped(channel, client_seq));
+        Some(self.handle_write(channel, |number| renumbered(request, number)))
+    }
+    /// Gives a write up that is not answered, or drops one that was refused. `false`: there is no such write.
+    pub(crate) fn handle_discard(&mut self, channel: ChannelId, client_seq: ClientSeq) -> bool {
+        if self.parked.remove(&(channel, client_seq)).is_some() {
+            self.changes.push(Change::Dropped(channel, client_seq));
+            return true;
+        }
+        match self.outbox.discard(channel, client_seq, self.device) {
+            Some(void) => self.changes.push(Change::Write(void)),
+            None => return false,
+        }
+        true
     }
     /// Takes a request or pull of the app in.
     pub(crate) fn handle_ask(&mut self, now: Instant, what: What, within: Duration) -> Tag {
@@ -464,9 +491,15 @@ impl Core {
         }
     }
     fn settled(&mut self, now: Instant, settled: Settled) {
-        let Settled { channel, client_seq, fate, store_replaced } = settled;
+        let Settled { channel, client_seq, fate, store_replaced, refused } = settled;
         let acked = matches!(fate, Fate::Sent { .. } | Fate::Kept { .. });
-        self.changes.push(Change::Settled { channel, client_seq, acked });
+        match (&fate, refused) {
+            (Fate::Failed(error), Some(request)) => {
+                self.changes.push(Change::Parked { channel, client_seq, code: error.code, why: error.text.clone() });
+                self.park(channel, client_seq, request);
+            }
+            _ => self.changes.push(Change::Settled { channel, client_seq, acked }),
+        }
         if let Fate::Sent { at, .. } = &fate {
             self.sync.handle_head(now, channel, at.seq);
             self.learn(channel, at.seq);
@@ -474,6 +507,15 @@ impl Core {
         self.outputs.push_back(Output::Settled(channel, client_seq, fate));
         if store_replaced {
             self.outputs.push_back(Output::StoreReplaced);
+        }
+    }
+    fn park(&mut self, channel: ChannelId, client_seq: ClientSeq, request: Request) {
+        self.parked.insert((channel, client_seq), request);
+        while self.parked.len() > PARKED_MAX {
+            let Some((channel, client_seq)) = self.parked.keys().find(|key| **key != (channel, client_seq)).copied() else { break };
+            self.parked.remove(&(channel, client_seq));
+            self.changes.push(Change::Dropped(channel, client_seq));
+            self.outputs.push_back(Output::Settled(channel, client_seq, Fate::Discarded));
         }
     }
     fn learn(&mut self, channel: ChannelId, seq: Seq) {
@@ -567,6 +609,8 @@ fn fault(text: &str) -> Refusal {
 const REQUESTS_MAX: usize = SESSION_REQUESTS_MAX - 4;
 /// Of those, writes.
 const WRITES_IN_FLIGHT_MAX: usize = REQUESTS_MAX - 12;
+/// Refused texts that are kept; with one more, one makes room.
+const PARKED_MAX: usize = 256;
 /// Pulls in flight.
 const PULLS_MAX: usize = SESSION_PULLS_MAX;
 /// The edge answers a hello within this time, or another is tried.

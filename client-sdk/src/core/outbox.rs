@@ -10,6 +10,7 @@ use std::{
 };
 
 use kith_wire::{
+    act::Act,
     client::{Answer, Request},
     code::Code,
     id::{ChannelId, ClientSeq, DeviceId},
@@ -32,6 +33,8 @@ pub(crate) enum Fate {
     Kept { id: u64 },
     /// A final refusal.
     Failed(Error),
+    /// Given up by the app before it stood.
+    Discarded,
 }
 
 /// One number that is settled.
@@ -42,6 +45,8 @@ pub(crate) struct Settled {
     pub(crate) fate: Fate,
     /// The server knows this device's numbers otherwise than this store: a copy, or a lost tail.
     pub(crate) store_replaced: bool,
+    /// What a refused text said.
+    pub(crate) refused: Option<Request>,
 }
 
 #[derive(Debug, Default)]
@@ -73,6 +78,8 @@ struct Item {
     client_seq: ClientSeq,
     body: Body,
     state: State,
+    /// The app has given it up: it is not sent any more, and its number is.
+    is_discarded: bool,
     /// Lane's first unsettled and highest acked number when this was last sent: tells a stale gap from a real one.
     first_then: ClientSeq,
     acked_then: ClientSeq,
@@ -98,7 +105,9 @@ impl Outbox {
             let lane = self.lanes.entry(write.channel).or_default();
             lane.numbers.last = lane.numbers.last.max(write.client_seq);
             lane.fill(write.client_seq);
-            lane.items.push_back(Item { body: Body::Write(write.request), ..Item::void(write.client_seq) });
+            let is_discarded = matches!(write.request, Request::Void { .. });
+            let body = if is_discarded { Body::Void } else { Body::Write(write.request) };
+            lane.items.push_back(Item { body, is_discarded, ..Item::void(write.client_seq) });
             self.wake(write.channel);
         }
         for lane in self.lanes.values_mut() {
@@ -114,6 +123,28 @@ impl Outbox {
         lane.items.push_back(Item { body: Body::Write(request.clone()), ..Item::void(client_seq) });
         self.wake(channel);
         StoredWrite { channel, client_seq, request }
+    }
+    /// Gives a write up that is not answered: what is to be stored for it. If it is on its way, it may still stand. `None`: it is answered.
+    pub(crate) fn discard(&mut self, channel: ChannelId, client_seq: ClientSeq, device: DeviceId) -> Option<StoredWrite> {
+        let lane = self.lanes.get_mut(&channel)?;
+        let index = lane.index_of(client_seq)?;
+        let item = lane.items.get_mut(index).filter(|item| item.state != State::Settled && matches!(item.body, Body::Write(_)))?;
+        item.is_discarded = true;
+        if item.state == State::Waiting {
+            item.body = Body::Void;
+        }
+        self.wake(channel);
+        Some(StoredWrite { channel, client_seq, request: void_of(channel, client_seq, device) })
+    }
+    /// Sends a write again now, whatever its lane waits for. `false`: it is answered.
+    pub(crate) fn hurry(&mut self, channel: ChannelId, client_seq: ClientSeq) -> bool {
+        let Some(lane) = self.lanes.get_mut(&channel) else { return false };
+        let is_there = lane.index_of(client_seq).is_some_and(|index| lane.items[index].state != State::Settled);
+        if is_there {
+            (lane.not_before, lane.attempts) = (None, 0);
+            self.wake(channel);
+        }
+        is_there
     }
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         while let Some(&(at, channel)) = self.delayed.first().filter(|(at, _)| *at <= now) {
@@ -158,9 +189,7 @@ impl Outbox {
             if let Some(lane) = self.lanes.get_mut(&channel) {
                 lane.in_flight = 0;
                 lane.not_before = None;
-                for item in lane.items.iter_mut().filter(|item| item.state == State::InFlight) {
-                    item.state = State::Waiting;
-                }
+                lane.items.iter_mut().filter(|item| item.state == State::InFlight).for_each(Item::wait);
             }
             self.wake(channel);
         }
@@ -178,8 +207,8 @@ impl Outbox {
         let Some(index) = lane.index_of(client_seq).filter(|index| lane.items[*index].state == State::InFlight) else { return Vec::new() };
         lane.in_flight -= 1;
         self.in_flight -= 1;
-        lane.items[index].state = State::Waiting;
         let is_void = matches!(lane.items[index].body, Body::Void);
+        lane.items[index].wait();
         let mut settled = Vec::new();
         match answer {
             Ok(Answer::Sent { seq, cnt, ts, .. }) => {
@@ -194,7 +223,7 @@ impl Outbox {
             }
             Ok(Answer::Voided | Answer::Done | Answer::Kept { .. }) if is_void => {
                 lane.accept();
-                lane.items[index].state = State::Settled;
+                lane.settle(index, is_void, Fate::Discarded, channel, &mut settled);
             }
             Ok(_) => lane.settle(index, is_void, Fate::Failed(Error::new(Code::Internal, "an answer of another kind")), channel, &mut settled),
             Err(error) if error.code == Code::OutOfSequence => {
@@ -255,7 +284,7 @@ impl Lane {
         self.in_flight += 1;
         let client_seq = item.client_seq;
         let request = match &item.body {
-            Body::Void => Request::Void { channel, device, client_seq, digest: None },
+            Body::Void => void_of(channel, client_seq, device),
             Body::Write(request) => with_settled(request.clone(), first),
         };
         Some((client_seq, request))
@@ -273,8 +302,16 @@ impl Lane {
     fn settle(&mut self, index: usize, is_void: bool, fate: Fate, channel: ChannelId, out: &mut Vec<Settled>) {
         let item = &mut self.items[index];
         item.state = State::Settled;
-        if !is_void {
-            out.push(Settled { channel, client_seq: item.client_seq, fate, store_replaced: false });
+        let fate = match fate {
+            Fate::Failed(_) if item.is_discarded => Fate::Discarded,
+            fate => fate,
+        };
+        let refused = match std::mem::replace(&mut item.body, Body::Void) {
+            Body::Write(request) if matches!(fate, Fate::Failed(_)) && is_text(&request) => Some(request),
+            _ => None,
+        };
+        if !is_void || item.is_discarded {
+            out.push(Settled { channel, client_seq: item.client_seq, fate, store_replaced: false, refused });
         }
     }
     fn out_of_sequence(&mut self, index: usize, error: Error, channel: ChannelId, out: &mut Vec<Settled>) {
@@ -317,8 +354,36 @@ impl Lane {
 
 impl Item {
     fn void(client_seq: ClientSeq) -> Self {
-        Self { client_seq, body: Body::Void, state: State::Waiting, first_then: client_seq, acked_then: ClientSeq::default() }
+        let acked_then = ClientSeq::default();
+        Self { client_seq, body: Body::Void, state: State::Waiting, is_discarded: false, first_then: client_seq, acked_then }
     }
+    /// It is not under way any more.
+    fn wait(&mut self) {
+        self.state = State::Waiting;
+        if self.is_discarded {
+            self.body = Body::Void;
+        }
+    }
+}
+
+fn void_of(channel: ChannelId, client_seq: ClientSeq, device: DeviceId) -> Request {
+    Request::Void { channel, device, client_seq, digest: None }
+}
+
+/// Whether somebody wrote it, and would not want it to be gone.
+fn is_text(request: &Request) -> bool {
+    matches!(request, Request::Send(_)) || matches!(request, Request::Act(write) if matches!(write.act, Act::Post(_)))
+}
+
+/// The same text under another number.
+pub(crate) fn renumbered(mut request: Request, number: ClientSeq) -> Request {
+    match &mut request {
+        Request::Send(send) => send.client_seq = number,
+        Request::ChangeMembers(change) => change.client_seq = number,
+        Request::Act(write) => write.client_seq = number,
+        _ => {}
+    }
+    request
 }
 
 fn with_settled(mut request: Request, first: ClientSeq) -> Request {

@@ -237,6 +237,7 @@ impl World {
                     Some(Fate::Sent { at, .. }) => assert_eq!(text_of(&log[at.seq.get() as usize - 1].content), *text),
                     Some(Fate::Failed(error)) => assert!(!text.starts_with("ok"), "{text} failed: {error}"),
                     Some(Fate::Kept { .. }) => panic!("{text} is a text"),
+                    Some(Fate::Discarded) => panic!("{text} was not discarded"),
                     None => panic!("{text} was never settled"),
                 }
             }

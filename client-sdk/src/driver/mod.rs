@@ -5,6 +5,7 @@
 //! Bounds: `COMMANDS_MAX` commands wait; each queue of the core has its own. Invariant: nothing is sent that is not stored.
 
 pub(crate) mod link;
+mod reach;
 #[cfg(test)]
 mod tests;
 
@@ -31,7 +32,7 @@ use self::link::Link;
 use crate::{
     board::Boards,
     clock,
-    core::{Core, Dial, Fate, Near, Output, PullId, Reply, Show, Tag, Want, What},
+    core::{Core, Dial, Fate, Near, Output, PullId, Reply, Show, Tag, What},
     endpoint::{Endpoint, Trust},
     error::Error,
     feed::{Event, Feed},
@@ -40,15 +41,14 @@ use crate::{
     status::{Connection, Status},
     store::{Change, Store},
     token::{TokenProvider, TokenReason},
+    transport::{Transport, Transports},
+    typist::Typists,
 };
 
 /// Commands that wait for the task; more make their callers wait.
 pub(crate) const COMMANDS_MAX: usize = 32;
 /// Token refusals in a row before the client gives up.
 const AUTH_FAILURES_MAX: u32 = 4;
-/// First and longest time for a handshake: it grows with failures, for a loaded machine is not a dead one.
-const CONNECT_WITHIN_MIN: Duration = Duration::from_secs(3);
-const CONNECT_WITHIN_MAX: Duration = Duration::from_secs(12);
 
 /// What a handle asks of the task.
 pub(crate) enum Command {
@@ -64,6 +64,18 @@ pub(crate) enum Command {
         within: Duration,
         room: OwnedSemaphorePermit,
         done: oneshot::Sender<Result<Reply, Error>>,
+    },
+    /// Sends a write again.
+    Retry {
+        channel: ChannelId,
+        client_seq: ClientSeq,
+        done: oneshot::Sender<Result<Outgoing, Error>>,
+    },
+    /// Gives a write up.
+    Discard {
+        channel: ChannelId,
+        client_seq: ClientSeq,
+        done: oneshot::Sender<Result<(), Error>>,
     },
     Activity(bool),
     /// Whether what this device holds is told to the edge: a device that is pushed to is not pushed what it has.
@@ -85,18 +97,20 @@ pub(crate) struct Parts {
     pub(crate) owns_endpoint: bool,
     pub(crate) trust: Trust,
     pub(crate) server_name: Option<Arc<str>>,
+    pub(crate) transports: Transports,
     pub(crate) token: Option<String>,
+    /// For those who look at a write.
+    pub(crate) commands: mpsc::WeakSender<Command>,
     pub(crate) feed: Arc<Feed>,
     pub(crate) boards: Arc<Boards>,
     pub(crate) screens: Arc<Screens>,
+    pub(crate) typists: Arc<Typists>,
     pub(crate) status: watch::Sender<Status>,
     pub(crate) connection: watch::Sender<Connection>,
     pub(crate) behind: watch::Sender<usize>,
     pub(crate) seed: u64,
 }
 
-/// Until a session has left for a nearer edge.
-const MOVE_WITHIN: Duration = Duration::from_secs(2);
 /// For a confirmation to be taken.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(5);
 
@@ -106,6 +120,9 @@ pub(crate) struct Driver {
     address: String,
     /// When to leave the edge, at its wish or for a nearer one.
     leave_at: Option<Instant>,
+    /// When QUIC is tried again beside a WebSocket, and the try.
+    better_at: Option<Instant>,
+    bettering: Option<BoxFuture<'static, Result<Link, Error>>>,
     near: Near,
     measuring: Option<BoxFuture<'static, Vec<Measured>>>,
     why_token: TokenReason,
@@ -113,12 +130,20 @@ pub(crate) struct Driver {
     connect_failures: u32,
     pulls: FuturesUnordered<BoxFuture<'static, (PullId, Result<Page, Error>)>>,
     asks: HashMap<Tag, (oneshot::Sender<Result<Reply, Error>>, OwnedSemaphorePermit)>,
-    writes: HashMap<(ChannelId, ClientSeq), (watch::Sender<Delivery>, OwnedSemaphorePermit)>,
-    /// Writes that wait for the store.
-    stored: Vec<(oneshot::Sender<Outgoing>, Outgoing)>,
+    /// Those of this start have a place in the outbox.
+    writes: HashMap<(ChannelId, ClientSeq), (watch::Sender<Delivery>, Option<OwnedSemaphorePermit>)>,
+    /// Who waits for the store.
+    stored: Vec<Stored>,
     confirms: bool,
     life: Life,
     rng: SmallRng,
+}
+
+/// Whom to tell that something is stored, and what.
+enum Stored {
+    Write(oneshot::Sender<Outgoing>, Outgoing),
+    Again(oneshot::Sender<Result<Outgoing, Error>>, Outgoing),
+    Gone(oneshot::Sender<Result<(), Error>>),
 }
 
 /// Whether the app is before its user's eyes.
@@ -157,6 +182,7 @@ enum Happened {
     Moved(Result<(), Error>),
     Pulled(PullId, Result<Page, Error>),
     Measured(Vec<Measured>),
+    Bettered(Result<Link, Error>),
     Drained,
     Stirred,
     Time,
@@ -170,6 +196,8 @@ impl Driver {
             phase: Phase::Idle,
             address: String::new(),
             leave_at: None,
+            better_at: None,
+            bettering: None,
             near: Near::default(),
             measuring: None,
             why_token: TokenReason::First,
@@ -211,7 +239,7 @@ impl Driver {
                 break self.drain().await.err();
             }
         };
-        if let Phase::Up(link) = &self.phase {
+        if let Phase::Up(link) = &mut self.phase {
             link.close();
         }
         if let Err(error) = self.parts.store.close().await {
@@ -232,7 +260,11 @@ impl Driver {
             Phase::Down => Some(self.parts.dial.not_before().unwrap_or(now)),
             _ => None,
         };
-        let due = [self.parts.core.poll_timeout(), dial_at, self.leave_at, self.near.poll_timeout()].into_iter().flatten().min();
+        let due =
+            [self.parts.core.poll_timeout(), dial_at, self.leave_at, self.better_at, self.near.poll_timeout(), self.parts.typists.poll_timeout()]
+                .into_iter()
+                .flatten()
+                .min();
         let phase = &mut self.phase;
         let io = async {
             match phase {
@@ -251,6 +283,13 @@ impl Driver {
                 None => std::future::pending().await,
             }
         };
+        let bettering = &mut self.bettering;
+        let bettered = async {
+            match bettering {
+                Some(bettering) => bettering.await,
+                None => std::future::pending().await,
+            }
+        };
         let timer = async {
             match due {
                 Some(at) => sleep_until(at.into()).await,
@@ -265,6 +304,7 @@ impl Driver {
             Some((id, page)) = self.pulls.next(), if !self.pulls.is_empty() => Happened::Pulled(id, page),
             command = commands.recv() => Happened::Command(command),
             found = measured => Happened::Measured(found),
+            link = bettered => Happened::Bettered(link),
             () = self.parts.feed.drained.notified() => Happened::Drained,
             () = self.parts.screens.stirred.notified() => Happened::Stirred,
             () = timer => Happened::Time,
@@ -282,8 +322,7 @@ impl Driver {
                 match result {
                     Ok(link) => {
                         self.connect_failures = 0;
-                        self.phase = Phase::Up(Box::new(link));
-                        self.parts.core.handle_connected(now);
+                        self.up(now, link);
                     }
                     Err(error) => {
                         self.connect_failures += 1;
@@ -302,11 +341,16 @@ impl Driver {
             Happened::Stirred => self.parts.core.handle_wanted(self.parts.screens.wanted()),
             Happened::Drained => self.parts.core.handle_paused(self.parts.feed.is_full()),
             Happened::Measured(found) => self.measured(now, found),
+            Happened::Bettered(link) => self.bettered(now, link),
             Happened::Time => {}
         }
         self.parts.core.handle_timeout(now);
         self.near.handle_timeout(now);
+        self.parts.typists.handle_timeout(now);
         self.approach(now);
+        if self.better_at.is_some_and(|at| at <= now) {
+            self.better();
+        }
         if self.leave_at.is_some_and(|at| at <= now) {
             let mut error = Error::new(Code::Draining, Code::Draining.text());
             error.retry_after = Some(Duration::ZERO);
@@ -340,6 +384,8 @@ impl Driver {
                 Life::Leaving { was_idle, .. } | Life::Background { was_idle } => self.life = Life::Returning { was_idle },
             },
             Command::Write { channel, make, room, done } => self.write(channel, make, room, done),
+            Command::Retry { channel, client_seq, done } => self.retry(channel, client_seq, done),
+            Command::Discard { channel, client_seq, done } => self.discard(channel, client_seq, done),
             Command::Ask { what, within, room, done } => {
                 let tag = self.parts.core.handle_ask(now, what, within);
                 self.asks.insert(tag, (done, room));
@@ -348,10 +394,16 @@ impl Driver {
             Command::Confirm(confirms) => self.confirms = confirms,
             Command::NetworkChanged => {
                 self.parts.dial.reset();
+                self.parts.endpoint.ways().handle_network_changed(now);
                 if self.parts.owns_endpoint
                     && let Err(error) = self.parts.endpoint.rebind()
                 {
                     tracing::debug!(%error, "could not move to a new socket");
+                }
+                if matches!(&self.phase, Phase::Up(link) if link.transport() != Transport::Quic) {
+                    // It hangs on the address that is gone. Nothing that ends the client ends it so.
+                    let _ = self.down(now, Error::new(Code::Disconnected, "the network is another"));
+                    self.parts.dial.reset();
                 }
             }
             // Told apart by the caller.
@@ -363,16 +415,12 @@ impl Driver {
             Life::Leaving { waiting, .. } => waiting.push(done),
             Life::Background { was_idle } | Life::Returning { was_idle } => self.life = Life::Leaving { waiting: vec![done], was_idle: *was_idle },
             Life::Foreground => {
-                let before = std::mem::replace(&mut self.phase, Phase::Idle);
-                if let Phase::Up(link) = &before {
+                let mut before = std::mem::replace(&mut self.phase, Phase::Idle);
+                if let Phase::Up(link) = &mut before {
                     link.close();
                 }
                 self.life = Life::Leaving { waiting: vec![done], was_idle: matches!(before, Phase::Idle) };
-                self.leave_at = None;
-                self.measuring = None;
-                self.near.handle_disconnected();
-                self.pulls.clear();
-                self.parts.core.handle_disconnected();
+                self.ended();
                 self.parts.status.send_replace(Status::Suspended);
             }
         }
@@ -409,8 +457,30 @@ impl Driver {
     ) {
         let client_seq = self.parts.core.handle_write(channel, make);
         let (state, watched) = watch::channel(Delivery::Queued);
-        self.writes.insert((channel, client_seq), (state, room));
-        self.stored.push((done, Outgoing::new(channel, client_seq, watched)));
+        self.writes.insert((channel, client_seq), (state, Some(room)));
+        self.stored.push(Stored::Write(done, self.outgoing(channel, client_seq, watched)));
+    }
+    fn outgoing(&self, channel: ChannelId, client_seq: ClientSeq, state: watch::Receiver<Delivery>) -> Outgoing {
+        Outgoing::new(channel, client_seq, state, self.parts.commands.clone())
+    }
+    fn retry(&mut self, channel: ChannelId, client_seq: ClientSeq, done: oneshot::Sender<Result<Outgoing, Error>>) {
+        let Some(number) = self.parts.core.handle_retry(channel, client_seq) else {
+            return drop(done.send(Err(Error::new(Code::NotFound, "no such write waits, or was refused"))));
+        };
+        if number != client_seq {
+            // The new one takes its place in the lists.
+            self.parts.boards.handle_state(channel, client_seq, &Delivery::Discarded);
+        }
+        let (state, _) = self.writes.entry((channel, number)).or_insert_with(|| (watch::channel(Delivery::Queued).0, None));
+        let watched = state.subscribe();
+        self.stored.push(Stored::Again(done, self.outgoing(channel, number, watched)));
+    }
+    fn discard(&mut self, channel: ChannelId, client_seq: ClientSeq, done: oneshot::Sender<Result<(), Error>>) {
+        if !self.parts.core.handle_discard(channel, client_seq) {
+            return drop(done.send(Err(Error::new(Code::NotFound, "no such write waits, or was refused"))));
+        }
+        self.parts.boards.handle_state(channel, client_seq, &Delivery::Discarded);
+        self.stored.push(Stored::Gone(done));
     }
 
     /// Takes everything out of the core: changes into the store, then outputs, frames and pulls.
@@ -422,9 +492,13 @@ impl Driver {
                 let written: Vec<_> = changes.iter().filter_map(written).collect();
                 self.parts.store.commit(changes).await.map_err(|error| Error::store("writing to the local store", error))?;
                 written.iter().for_each(|write| self.parts.boards.handle_stored(write));
-                for (done, outgoing) in self.stored.drain(..) {
-                    // A caller that went away loses the handle only.
-                    let _ = done.send(outgoing);
+            }
+            for stored in self.stored.drain(..) {
+                // A caller that went away loses the handle only.
+                match stored {
+                    Stored::Write(done, outgoing) => drop(done.send(outgoing)),
+                    Stored::Again(done, outgoing) => drop(done.send(Ok(outgoing))),
+                    Stored::Gone(done) => drop(done.send(Ok(()))),
                 }
             }
             self.outputs(now)?;
@@ -470,6 +544,7 @@ impl Driver {
                         held.insert(channel, last.at);
                     }
                     self.parts.boards.handle_records(channel, &records);
+                    records.iter().for_each(|record| self.parts.typists.handle_record(channel, record.sender));
                     events.extend(records.into_iter().map(|record| Event::Record { channel, record }));
                 }
                 Output::Show(Show::Row(row)) => {
@@ -478,7 +553,10 @@ impl Driver {
                 }
                 Output::Show(Show::Gap(channel, span)) => events.push(Event::Gap { channel, first: span.first, last: span.last }),
                 Output::Show(Show::Resync) => events.push(Event::Resync),
-                Output::Typing { channel, user } => events.push(Event::Typing { channel, user }),
+                Output::Typing { channel, user } => {
+                    self.parts.typists.handle_typing(now, channel, user);
+                    events.push(Event::Typing { channel, user });
+                }
                 Output::Presence(views) => self.parts.screens.take(views),
                 Output::Receipt { channel, user, read, delivered } => events.push(Event::Receipt { channel, user, read, delivered }),
                 Output::StoreReplaced => events.push(Event::StoreReplaced),
@@ -499,6 +577,7 @@ impl Driver {
                         Fate::Sent { at, ts } => Delivery::Sent(MessageRef { channel, at, ts }),
                         Fate::Kept { id } => Delivery::Kept(id),
                         Fate::Failed(error) => Delivery::Failed(error),
+                        Fate::Discarded => Delivery::Discarded,
                     };
                     self.parts.boards.handle_state(channel, client_seq, &end);
                     if let Some((state, _room)) = self.writes.remove(&(channel, client_seq)) {
@@ -526,51 +605,22 @@ impl Driver {
         lost.map_or(Ok(()), |error| self.down(now, error))
     }
 
-    fn measured(&mut self, now: Instant, found: Vec<Measured>) {
-        self.measuring = None;
-        for (_, address, _) in found.iter().filter(|(.., rtt)| rtt.is_some()) {
-            self.parts.dial.forgive(address);
-        }
-        let ms = |rtt: Duration| u32::try_from(rtt.as_millis()).unwrap_or(u32::MAX);
-        let found: Vec<_> = found.into_iter().map(|(node, _, rtt)| (node, rtt.map(ms))).collect();
-        self.near.handle_measured(now, self.rng.random(), &found);
+    /// The session is over; another one may follow.
+    fn ended(&mut self) {
+        (self.leave_at, self.better_at, self.bettering, self.measuring) = (None, None, None, None);
+        self.near.handle_disconnected();
+        self.pulls.clear();
+        self.parts.core.handle_disconnected();
     }
-    /// Does what it takes to be near.
-    fn approach(&mut self, now: Instant) {
-        while let Some(want) = self.near.poll_want() {
-            match want {
-                Want::Ask(measured) => self.parts.core.handle_measured(measured),
-                Want::Measure { edges, newer_than } => {
-                    let endpoint = self.parts.endpoint.clone();
-                    self.measuring = Some(Box::pin(async move {
-                        let (nodes, addresses): (Vec<NodeId>, Vec<String>) = edges.into_iter().unzip();
-                        let rtts = endpoint.measure(&addresses, newer_than).await;
-                        nodes.into_iter().zip(addresses).zip(rtts).map(|((node, address), rtt)| (node, address, rtt)).collect()
-                    }));
-                }
-                Want::Move(address) => {
-                    tracing::debug!(from = %self.address, to = %address, "moving to a nearer edge");
-                    self.parts.dial.forgive(&address);
-                    let leave_at = now + MOVE_WITHIN.mul_f64(self.rng.random::<f64>());
-                    self.leave_at = Some(self.leave_at.map_or(leave_at, |at| at.min(leave_at)));
-                }
-            }
-        }
-    }
-
     /// The connection is gone, or never came. An error: the client can't go on.
     fn down(&mut self, now: Instant, error: Error) -> Result<(), Error> {
         match std::mem::replace(&mut self.phase, Phase::Down) {
             // Told twice: by what the edge said, and by the end of its stream.
             Phase::Down | Phase::Idle => return Ok(()),
             Phase::Dialing(_) => {}
-            Phase::Up(link) => link.close(),
+            Phase::Up(mut link) => link.close(),
         }
-        self.leave_at = None;
-        self.measuring = None;
-        self.near.handle_disconnected();
-        self.pulls.clear();
-        self.parts.core.handle_disconnected();
+        self.ended();
         if matches!(error.code, Code::Replaced | Code::Revoked | Code::LoginNeeded | Code::VersionMismatch | Code::WrongCluster) {
             return Err(error);
         }
@@ -585,32 +635,9 @@ impl Driver {
         tracing::debug!(%error, edge = %self.address, "the session ended, will resume");
         self.parts.dial.handle_failed(now, self.rng.random(), &self.address, error.retry_after, error.elsewhere);
         let next_try = Some(self.parts.dial.not_before().unwrap_or(now));
-        self.parts.connection.send_replace(Connection { edge: self.address.clone(), next_try });
+        self.parts.connection.send_modify(|connection| connection.next_try = next_try);
         self.parts.status.send_replace(Status::Offline);
         Ok(())
-    }
-    fn dial(&mut self) {
-        let Some(address) = self.parts.dial.choose(self.rng.random()) else { return };
-        self.address.clone_from(&address);
-        self.parts.connection.send_replace(Connection { edge: address.clone(), next_try: None });
-        self.parts.status.send_replace(Status::Connecting);
-        let (endpoint, trust, tokens) = (self.parts.endpoint.clone(), self.parts.trust.clone(), Arc::clone(&self.parts.tokens));
-        let (token, why, server_name) = (self.parts.token.take(), self.why_token, self.parts.server_name.clone());
-        let within = CONNECT_WITHIN_MIN.saturating_mul(1 << self.connect_failures.min(4)).min(CONNECT_WITHIN_MAX);
-        self.phase = Phase::Dialing(Box::pin(async move {
-            let token = match token {
-                Some(token) => token,
-                None => match tokens.token(why).await {
-                    Ok(token) => token,
-                    // Only a password opens this account again.
-                    Err(error) if matches!(error.code, Code::LoginNeeded | Code::Revoked) => return (None, Err(error)),
-                    // Whatever else it failed for: it is asked again, with backoff.
-                    Err(error) => return (None, Err(Error::caused(Code::Disconnected, "getting a token", error))),
-                },
-            };
-            let link = link::connect(&endpoint, &trust, &address, server_name.as_deref(), within).await;
-            (Some(token), link)
-        }));
     }
 }
 

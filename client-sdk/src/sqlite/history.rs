@@ -20,7 +20,10 @@ use kith_wire::{
 };
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::database::{self, Sync, damaged, failed, int, number};
+use super::{
+    database::{self, Sync, damaged, failed, int, number},
+    outbox,
+};
 use crate::{
     amend::{Touches, amended, touches},
     span::{Span, Spans},
@@ -28,7 +31,8 @@ use crate::{
 };
 
 /// From version to version.
-pub(super) const STEPS: &[&str] = &["
+pub(super) const STEPS: &[&str] = &[
+    "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
     CREATE TABLE channels (id INTEGER PRIMARY KEY, channel BLOB NOT NULL UNIQUE, first INTEGER, max INTEGER, head INTEGER,
         rev INTEGER, incarnation INTEGER, row BLOB, read_seq INTEGER NOT NULL DEFAULT 0, read_cnt INTEGER NOT NULL DEFAULT 0,
@@ -37,7 +41,11 @@ pub(super) const STEPS: &[&str] = &["
         WITHOUT ROWID;
     CREATE INDEX records_target ON records (channel, target) WHERE target IS NOT NULL;
     CREATE TABLE spans (channel INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, PRIMARY KEY (channel, first)) WITHOUT ROWID;
-"];
+",
+    "
+    -- Version 2 is the outbox's.
+",
+];
 
 /// The least that a history may be bounded to.
 const BYTES_MAX_MIN: u64 = 64 * 1024;
@@ -88,8 +96,7 @@ impl History {
     }
     /// Applies what concerns the history, whole.
     pub(super) fn apply(&mut self, changes: &[Change]) -> Result<(), StoreFailed> {
-        let other = |change: &Change| matches!(change, Change::Identity(_) | Change::Conn(_) | Change::Write(_) | Change::Settled { .. });
-        if changes.iter().all(other) {
+        if changes.iter().all(outbox::concerns) {
             return Ok(());
         }
         let all = self.db.transaction().map_err(writing)?;
@@ -213,7 +220,7 @@ fn apply(all: &Transaction<'_>, change: &Change) -> Result<i64, StoreFailed> {
             return Ok(grown);
         }
         // The outbox's.
-        Change::Identity(_) | Change::Conn(_) | Change::Write(_) | Change::Settled { .. } => {}
+        Change::Identity(_) | Change::Conn(_) | Change::Write(_) | Change::Settled { .. } | Change::Parked { .. } | Change::Dropped(..) => {}
     }
     Ok(0)
 }

@@ -6,28 +6,36 @@
 //! ```text
 //! device   user 8 B BE, nonce 16 B, conn, generation (times opened), rows (wrapping sum of the sums below), sum; none: a new store
 //! numbers  channel 17 B → last, acked, sum
-//! writes   channel 17 B, client_seq → request (a framed `ToEdge::Request` with id 0), sum
+//! writes   channel 17 B, client_seq → request (an encoded `ToEdge::Request` with id 0), sum
+//! parked   as writes, with code and reason (since version 2)
 //! ```
 
 use std::path::Path;
 
 use kith_wire::{
     client::{Request, ToEdge},
+    code::Code,
     id::{ChannelId, ClientSeq, Conn, RequestId, UserId, hash},
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::database::{self, Sync, damaged, failed, int, number};
-use crate::store::{Change, Identity, Numbers, Snapshot, StoreFailed, StoredWrite};
+use crate::store::{Change, Identity, Numbers, Parked, Snapshot, StoreFailed, StoredWrite};
 
 /// From version to version.
-pub(super) const STEPS: &[&str] = &["
+pub(super) const STEPS: &[&str] = &[
+    "
     CREATE TABLE device (id INTEGER PRIMARY KEY CHECK (id = 1), user BLOB, nonce BLOB, conn INTEGER NOT NULL, generation INTEGER NOT NULL,
         rows INTEGER NOT NULL, sum INTEGER NOT NULL);
     CREATE TABLE numbers (channel BLOB PRIMARY KEY, last INTEGER NOT NULL, acked INTEGER NOT NULL, sum INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE writes (channel BLOB, client_seq INTEGER, request BLOB NOT NULL, sum INTEGER NOT NULL, PRIMARY KEY (channel, client_seq))
         WITHOUT ROWID;
-"];
+",
+    "
+    CREATE TABLE parked (channel BLOB, client_seq INTEGER, request BLOB NOT NULL, code INTEGER NOT NULL, why TEXT NOT NULL, sum INTEGER NOT NULL,
+        PRIMARY KEY (channel, client_seq)) WITHOUT ROWID;
+",
+];
 
 /// The row of the device.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -83,15 +91,22 @@ impl Outbox {
             rows = rows.wrapping_add(sum);
             snapshot.writes.push(write);
         }
+        let mut select = self.db.prepare_cached(ALL_PARKED).map_err(reading)?;
+        let mut found = select.query([]).map_err(reading)?;
+        while let Some(row) = found.next().map_err(reading)? {
+            let (parked, sum) = read_parked(row)?;
+            rows = rows.wrapping_add(sum);
+            snapshot.parked.push(parked);
+        }
         if rows != self.device.rows {
             return Err(damaged("the outbox"));
         }
+        snapshot.parked.sort_by_key(|parked| (parked.write.channel, parked.write.client_seq));
         snapshot.writes.sort_by_key(|write| (write.channel, write.client_seq));
         Ok(snapshot)
     }
     /// Applies what concerns the outbox, whole.
     pub(super) fn apply(&mut self, changes: &[Change]) -> Result<(), StoreFailed> {
-        let concerns = |change: &Change| matches!(change, Change::Identity(_) | Change::Conn(_) | Change::Write(_) | Change::Settled { .. });
         if !changes.iter().any(concerns) {
             return Ok(());
         }
@@ -106,17 +121,24 @@ impl Outbox {
                     let numbers = numbers_of(&all, write.channel)?.unwrap_or_default();
                     let last = numbers.last.max(write.client_seq);
                     put_numbers(&all, &mut device, write.channel, Numbers { last, ..numbers })?;
-                    remove_write(&all, &mut device, write.channel, write.client_seq)?;
+                    remove(&all, &mut device, "writes", write.channel, write.client_seq)?;
                     put_write(&all, &mut device, write)?;
                 }
                 Change::Settled { channel, client_seq, acked } => {
-                    remove_write(&all, &mut device, *channel, *client_seq)?;
+                    remove(&all, &mut device, "writes", *channel, *client_seq)?;
                     let mut numbers = numbers_of(&all, *channel)?.unwrap_or_default();
                     if *acked {
                         numbers.acked = numbers.acked.max(*client_seq);
                     }
                     put_numbers(&all, &mut device, *channel, numbers)?;
                 }
+                Change::Parked { channel, client_seq, code, why } => {
+                    if let Some(write) = write_of(&all, *channel, *client_seq)? {
+                        remove(&all, &mut device, "writes", *channel, *client_seq)?;
+                        put_parked(&all, &mut device, &Parked { write, code: *code, why: why.clone() })?;
+                    }
+                }
+                Change::Dropped(channel, client_seq) => remove(&all, &mut device, "parked", *channel, *client_seq)?,
                 _ => {}
             }
         }
@@ -136,6 +158,9 @@ impl Outbox {
         for write in &saved.writes {
             put_write(&all, &mut device, write)?;
         }
+        for parked in &saved.parked {
+            put_parked(&all, &mut device, parked)?;
+        }
         write_device(&all, &device)?;
         all.commit().map_err(writing)?;
         self.device = device;
@@ -149,6 +174,12 @@ impl Outbox {
 
 pub(super) const ALL_NUMBERS: &str = "SELECT channel, last, acked, sum FROM numbers";
 pub(super) const ALL_WRITES: &str = "SELECT channel, client_seq, request, sum FROM writes";
+pub(super) const ALL_PARKED: &str = "SELECT channel, client_seq, request, sum, code, why FROM parked";
+
+/// Whether a change is kept here, and not in the history.
+pub(super) fn concerns(change: &Change) -> bool {
+    matches!(change, Change::Identity(_) | Change::Conn(_) | Change::Write(_) | Change::Settled { .. } | Change::Parked { .. } | Change::Dropped(..))
+}
 
 pub(super) fn read_device(db: &Connection) -> Result<Option<Device>, StoreFailed> {
     let reading = |error| failed("reading the device", &error);
@@ -194,16 +225,37 @@ fn put_numbers(db: &Connection, device: &mut Device, channel: ChannelId, numbers
 }
 
 fn put_write(db: &Connection, device: &mut Device, write: &StoredWrite) -> Result<(), StoreFailed> {
-    let bytes = ToEdge::Request { id: RequestId::default(), request: write.request.clone() }.encode();
+    let bytes = bytes_of(write);
     let sum = sum_of_write(write.channel, write.client_seq.get(), &bytes);
     device.rows = device.rows.wrapping_add(sum);
     let values = params![write.channel.as_bytes(), int(write.client_seq.get())?, &bytes[..], sum];
     execute(db, "INSERT INTO writes (channel, client_seq, request, sum) VALUES (?, ?, ?, ?)", values)
 }
 
-fn remove_write(db: &Connection, device: &mut Device, channel: ChannelId, client_seq: ClientSeq) -> Result<(), StoreFailed> {
+fn put_parked(db: &Connection, device: &mut Device, parked: &Parked) -> Result<(), StoreFailed> {
+    let Parked { write, code, why } = parked;
+    remove(db, device, "parked", write.channel, write.client_seq)?;
+    let bytes = bytes_of(write);
+    let sum = sum_of_parked(write.channel, write.client_seq.get(), &bytes, code.number(), why);
+    device.rows = device.rows.wrapping_add(sum);
+    let values = params![write.channel.as_bytes(), int(write.client_seq.get())?, &bytes[..], code.number(), why, sum];
+    execute(db, "INSERT INTO parked (channel, client_seq, request, code, why, sum) VALUES (?, ?, ?, ?, ?, ?)", values)
+}
+
+fn bytes_of(write: &StoredWrite) -> bytes::Bytes {
+    ToEdge::Request { id: RequestId::default(), request: write.request.clone() }.encode()
+}
+
+fn write_of(db: &Connection, channel: ChannelId, client_seq: ClientSeq) -> Result<Option<StoredWrite>, StoreFailed> {
+    let reading = |error| failed("reading the outbox", &error);
+    let mut select = db.prepare_cached(&format!("{ALL_WRITES} WHERE channel = ? AND client_seq = ?")).map_err(reading)?;
+    let mut found = select.query(params![channel.as_bytes(), int(client_seq.get())?]).map_err(reading)?;
+    found.next().map_err(reading)?.map(|row| read_write(row).map(|(write, _)| write)).transpose()
+}
+
+fn remove(db: &Connection, device: &mut Device, table: &str, channel: ChannelId, client_seq: ClientSeq) -> Result<(), StoreFailed> {
     let failed = |error| failed("writing the outbox", &error);
-    let mut remove = db.prepare_cached("DELETE FROM writes WHERE channel = ? AND client_seq = ? RETURNING sum").map_err(failed)?;
+    let mut remove = db.prepare_cached(&format!("DELETE FROM {table} WHERE channel = ? AND client_seq = ? RETURNING sum")).map_err(failed)?;
     let sum: Option<i64> = remove.query_row(params![channel.as_bytes(), int(client_seq.get())?], |row| row.get(0)).optional().map_err(failed)?;
     device.rows = device.rows.wrapping_sub(sum.unwrap_or(0));
     Ok(())
@@ -227,10 +279,25 @@ pub(super) fn read_write(row: &Row<'_>) -> Result<(StoredWrite, i64), StoreFaile
     if sum != sum_of_write(channel, client_seq, &bytes) {
         return Err(damaged("a write of the outbox"));
     }
-    match ToEdge::decode(&bytes) {
-        Ok(ToEdge::Request { request, .. }) if matches!(request, Request::Send(_) | Request::ChangeMembers(_) | Request::Act(_)) => {
-            Ok((StoredWrite { channel, client_seq: ClientSeq::new(client_seq), request }, sum))
-        }
+    Ok((decode(channel, client_seq, &bytes)?, sum))
+}
+
+pub(super) fn read_parked(row: &Row<'_>) -> Result<(Parked, i64), StoreFailed> {
+    let reading = |error| failed("reading the outbox", &error);
+    let channel = channel_of(row)?;
+    let client_seq = number(row.get(1).map_err(reading)?)?;
+    let bytes: Vec<u8> = row.get(2).map_err(reading)?;
+    let (sum, code, why): (i64, u16, String) = (row.get(3).map_err(reading)?, row.get(4).map_err(reading)?, row.get(5).map_err(reading)?);
+    if sum != sum_of_parked(channel, client_seq, &bytes, code, &why) {
+        return Err(damaged("a refused text of the outbox"));
+    }
+    Ok((Parked { write: decode(channel, client_seq, &bytes)?, code: Code::from_number(code), why }, sum))
+}
+
+fn decode(channel: ChannelId, client_seq: u64, bytes: &[u8]) -> Result<StoredWrite, StoreFailed> {
+    let is_numbered = |request: &Request| matches!(request, Request::Send(_) | Request::ChangeMembers(_) | Request::Act(_) | Request::Void { .. });
+    match ToEdge::decode(bytes) {
+        Ok(ToEdge::Request { request, .. }) if is_numbered(&request) => Ok(StoredWrite { channel, client_seq: ClientSeq::new(client_seq), request }),
         _ => Err(damaged("a write of the outbox")),
     }
 }
@@ -256,6 +323,9 @@ fn sum_of_numbers(channel: ChannelId, numbers: Numbers) -> i64 {
 }
 fn sum_of_write(channel: ChannelId, client_seq: u64, bytes: &[u8]) -> i64 {
     sum(&[b"write", channel.as_bytes(), &client_seq.to_be_bytes(), bytes])
+}
+fn sum_of_parked(channel: ChannelId, client_seq: u64, bytes: &[u8], code: u16, why: &str) -> i64 {
+    sum(&[b"parked", channel.as_bytes(), &client_seq.to_be_bytes(), bytes, &code.to_be_bytes(), why.as_bytes()])
 }
 fn sum(parts: &[&[u8]]) -> i64 {
     hash(parts).cast_signed()

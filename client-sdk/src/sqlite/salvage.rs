@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeMap, fs, io, path::Path};
 
-use kith_wire::id::Conn;
+use kith_wire::{client::Request, id::Conn};
 use rusqlite::{Connection, OpenFlags};
 
 use super::{
@@ -64,6 +64,7 @@ pub(super) fn outbox(folder: &Path, salvage: &mut Salvage) -> Result<Outbox, Sto
     } else {
         salvage.is_new_device = true;
         salvage.unsure = std::mem::take(&mut saved.writes);
+        salvage.unsure.retain(|write| !matches!(write.request, Request::Void { .. }));
         saved = Snapshot::default();
     }
     outbox.refill(&saved, device.generation)?;
@@ -77,6 +78,7 @@ fn read_what_can_be_read(path: &Path) -> (Device, Snapshot, bool) {
     let device = outbox::read_device(&db).ok().flatten();
     let mut numbers = BTreeMap::new();
     let mut writes = BTreeMap::new();
+    let mut parked = BTreeMap::new();
     for order in ["ASC", "DESC"] {
         // From both ends, up to what cannot be read.
         collect(&db, &format!("{} ORDER BY channel {order}", outbox::ALL_NUMBERS), |row| {
@@ -89,8 +91,13 @@ fn read_what_can_be_read(path: &Path) -> (Device, Snapshot, bool) {
                 writes.insert((write.channel, write.client_seq), (write, sum));
             }
         });
+        collect(&db, &format!("{} ORDER BY channel {order}, client_seq {order}", outbox::ALL_PARKED), |row| {
+            if let Ok((found, sum)) = outbox::read_parked(row) {
+                parked.insert((found.write.channel, found.write.client_seq), (found, sum));
+            }
+        });
     }
-    let sums = numbers.values().map(|(_, sum)| *sum).chain(writes.values().map(|(_, sum)| *sum));
+    let sums = numbers.values().map(|(_, sum)| *sum).chain(writes.values().map(|(_, sum)| *sum)).chain(parked.values().map(|(_, sum)| *sum));
     let rows = sums.fold(0, i64::wrapping_add);
     let is_whole = device.as_ref().is_some_and(|device| device.rows == rows && device.identity.is_some());
     let device = device.unwrap_or_default();
@@ -99,6 +106,7 @@ fn read_what_can_be_read(path: &Path) -> (Device, Snapshot, bool) {
         conn: Conn::new(device.conn),
         numbers: numbers.into_iter().map(|(channel, (known, _))| (channel, known)).collect::<std::collections::HashMap<_, Numbers>>(),
         writes: writes.into_values().map(|(write, _)| write).collect(),
+        parked: parked.into_values().map(|(parked, _)| parked).collect(),
         ..Snapshot::default()
     };
     (device, snapshot, is_whole)

@@ -11,6 +11,7 @@ use std::{
 use kith_wire::{
     act::Act,
     client::{Edge, Request, Send},
+    code::Code,
     id::{ChannelId, ClientSeq, Conn, DeviceId, Incarnation, NodeId, RegionId, Seq, Timestamp, UserId, UserRev},
     log::{Content, IndexRow, Position, Record, Ref},
 };
@@ -107,7 +108,15 @@ impl Draw {
     fn change(&mut self) -> Change {
         let channel = channel(self.rng.random_range(0..3));
         let below = |rng: &mut SmallRng, end: u64| rng.random_range(0..end);
-        match self.rng.random_range(0..12) {
+        match self.rng.random_range(0..14) {
+            12 | 13 => {
+                let given = self.given.get(&channel).copied().unwrap_or(0);
+                let client_seq = ClientSeq::new(below(&mut self.rng, given + 2));
+                match self.rng.random_range(0..3) {
+                    0 => Change::Dropped(channel, client_seq),
+                    _ => Change::Parked { channel, client_seq, code: Code::Muted, why: format!("why {client_seq}") },
+                }
+            }
             0 => Change::Conn(Conn::new(below(&mut self.rng, 1_000))),
             1 => Change::UserRev(UserRev::new(below(&mut self.rng, 1_000))),
             2 | 3 => {

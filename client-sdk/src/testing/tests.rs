@@ -14,7 +14,7 @@ use tempfile::tempdir;
 
 use super::{FakeServer, Fault};
 use crate::{
-    Backfill, Client, Event, SqliteStore, Status, StoreTrouble, TokenReason,
+    Anchor, Backfill, Client, Delivery, Event, SqliteStore, Status, StoreTrouble, TimelineItem, TokenReason,
     sqlite::tests::{is_free, limit_pages},
     store::Store,
 };
@@ -186,4 +186,136 @@ async fn a_damaged_store_is_healed_by_a_new_sync_and_queued_sends_stand_once() {
     }
     let held = until.records(Seq::new(1), Seq::new(99), 99).await.expect("the store");
     assert_eq!(held.iter().filter_map(|record| record.content.text()).collect::<Vec<_>>(), log);
+}
+
+#[tokio::test]
+async fn a_refused_text_is_kept_with_its_reason_until_it_is_sent_anew_or_dropped() {
+    let server = FakeServer::start().expect("a server");
+    let (ann, _, room) = people(&server);
+    let folder = tempdir().expect("a folder");
+    let open = async || server.client(ann).store(SqliteStore::open(folder.path()).await.expect("a store")).build().await.expect("a client");
+    let app = open().await;
+    app.connect().await.expect("online");
+    for text in ["one", "two"] {
+        server.next(Fault::Refuse(Code::Muted, None));
+        app.channel(room).send(text).await.expect("stored").sent().await.expect_err("refused");
+    }
+    app.channel(room).send("three").await.expect("stored").sent().await.expect("sent");
+    app.close().await;
+
+    let app = open().await;
+    let failed = app.failed();
+    let reasons: Vec<_> =
+        failed.iter().map(|echo| (echo.content.text(), matches!(&echo.state, Delivery::Failed(why) if why.code == Code::Muted))).collect();
+    assert_eq!(reasons, [(Some("one"), true), (Some("two"), true)]);
+    let timeline = app.channel(room).timeline(Anchor::Latest).await.expect("a list");
+    let shown = |timeline: &crate::Timeline| timeline.items().items().iter().filter_map(|item| item.text().map(str::to_owned)).collect::<Vec<_>>();
+    assert_eq!(shown(&timeline), ["three", "one", "two"], "refused ones are at the end");
+    assert!(matches!(timeline.items().items().last(), Some(TimelineItem::Echo(echo)) if matches!(echo.state, Delivery::Failed(_))));
+    let room_of_app = app.channel(room);
+    room_of_app.discard(failed[1].id).await.expect("dropped");
+    assert_eq!(room_of_app.discard(failed[1].id).await.map_err(|error| error.code), Err(Code::NotFound));
+    let again = room_of_app.retry(failed[0].id).await.expect("stored");
+    assert_ne!(again.id(), failed[0].id, "its number was used up");
+    assert_eq!(shown(&timeline), ["three", "one"]);
+    assert!(app.failed().is_empty());
+    app.connect().await.expect("online");
+    again.sent().await.expect("sent");
+    assert_eq!(server.texts(room), ["three", "one"]);
+    assert_eq!(again.retry().await.map(drop).map_err(|error| error.code), Err(Code::NotFound), "it stands");
+    app.close().await;
+    let app = open().await;
+    assert!(app.failed().is_empty() && app.outbox().items().is_empty());
+    app.close().await;
+}
+
+#[tokio::test]
+async fn what_is_discarded_before_it_was_sent_never_stands_and_what_was_too_far_is_shown() {
+    let server = FakeServer::start().expect("a server");
+    let (ann, _, room) = people(&server);
+    let folder = tempdir().expect("a folder");
+    let open = async || server.client(ann).store(SqliteStore::open(folder.path()).await.expect("a store")).build().await.expect("a client");
+    let app = open().await;
+    let mut queued = Vec::new();
+    for text in ["one", "two", "three"] {
+        queued.push(app.channel(room).send(text).await.expect("stored"));
+    }
+    queued[1].discard().await.expect("given up");
+    assert_eq!(app.outbox().items().len(), 2, "it is out of the lists at once");
+    app.close().await;
+    // It is remembered.
+    let app = open().await;
+    app.connect().await.expect("online");
+    app.channel(room).send("four").await.expect("stored").sent().await.expect("sent");
+    assert_eq!(server.texts(room), ["one", "three", "four"]);
+
+    // Its answer is lost: when it is given up, it stands already.
+    server.next(Fault::LoseAnswer);
+    let far = app.channel(room).send("five").await.expect("stored");
+    far.state().wait_for(|state| !matches!(state, Delivery::Queued)).await.expect("an open client");
+    let discarded = far.discard().await;
+    let end = far.done().await;
+    match discarded {
+        // Before it was sent, or while it was on its way.
+        Ok(()) => assert!(end.is_ok() || end.is_err_and(|error| error.code == Code::Voided)),
+        Err(error) => assert_eq!((error.code, end.is_ok()), (Code::NotFound, true)),
+    }
+    let stands = server.texts(room).iter().any(|text| text == "five");
+    app.channel(room).send("six").await.expect("stored").sent().await.expect("sent");
+    assert_eq!(server.texts(room).iter().any(|text| text == "five"), stands, "it does not come later");
+    app.close().await;
+}
+
+#[tokio::test]
+async fn a_search_finds_what_is_held_and_what_is_not_each_once_and_says_who_did_not_answer() {
+    let server = FakeServer::start().expect("a server");
+    let (ann, ben, room) = people(&server);
+    for number in 0..40 {
+        server.say(room, ben, &format!("harbour {number}"));
+    }
+    let app = server.client(ann).backfill(Backfill::Recent(10)).build().await.expect("a client");
+    app.connect().await.expect("online");
+    all_held(&app).await;
+    while app.find_here("harb").await.expect("the store").len() < 10 {
+        tokio::task::yield_now().await;
+    }
+    let found = app.find("harbour").await.expect("found");
+    let seqs: Vec<_> = found.hits.iter().map(|hit| hit.spot.seq.get()).collect();
+    assert_eq!(seqs, (1..=40).rev().collect::<Vec<_>>());
+    assert!(found.unanswered.is_none() && found.next.is_none());
+    let mut narrow = crate::wire::search::SearchQuery::from("HARBOUR");
+    narrow.limit = 3;
+    narrow.sender = Some(ben);
+    assert_eq!(app.find_here(narrow).await.expect("the store").len(), 3);
+
+    server.next(Fault::Refuse(Code::NotAllowed, None));
+    let found = app.find("harbour").await.expect("what is here");
+    assert_eq!(found.unanswered.map(|error| error.code), Some(Code::NotAllowed));
+    assert!(found.hits.len() >= 10 && found.hits.len() < 40);
+    app.close().await;
+    assert!(app.find_here("harbour 39").await.is_ok_and(|hits| hits.len() == 1), "offline");
+}
+
+#[tokio::test]
+async fn a_screen_shows_who_types_until_they_have_said_it_and_the_app_hears_what_the_client_does() {
+    let server = FakeServer::start().expect("a server");
+    let (ann, ben, room) = people(&server);
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&lines);
+    let logger = move |line: &crate::LogRecord| seen.lock().expect("no panic").push(line.text.clone());
+    let anns = server.client(ann).logger(logger).build().await.expect("a client");
+    let bens = server.client(ben).build().await.expect("a client");
+    anns.connect().await.expect("online");
+    bens.connect().await.expect("online");
+    bens.channel(room).send("hello").await.expect("stored").sent().await.expect("sent");
+    let mut typists = anns.channel(room).typists();
+    bens.channel(room).typing().await.expect("told");
+    typists.wait_for(|users| *users == [ben]).await.expect("an open client");
+    bens.channel(room).send("ann?").await.expect("stored").sent().await.expect("sent");
+    typists.wait_for(Vec::is_empty).await.expect("an open client");
+    let mut status = anns.status();
+    server.disconnect();
+    status.wait_for(|status| !status.is_online()).await.expect("it notices");
+    anns.close().await;
+    assert!(lines.lock().expect("no panic").iter().any(|line| line.starts_with("the session ended, will resume")), "{lines:?}");
 }

@@ -19,6 +19,7 @@ use kith_wire::{
     },
     limit::{DEDUP_RING, PAGE_RECORDS_MAX, PAGE_ROWS_MAX},
     log::{Content, IndexRow, MemberChange, Position, Record, Ref, Role},
+    search::{SearchHit, SearchPage, SearchQuery, Spot},
 };
 
 use crate::amend::amended;
@@ -253,8 +254,25 @@ impl Town {
                 Ok(Answer::Done)
             }
             Request::Delivered { .. } => Ok(Answer::Done),
+            Request::Search(query) => Ok(Answer::Found(self.search(user, &query))),
             _ => Err(Refusal { text: "the fake server does not know this request".to_owned(), ..refusal(Code::Unsupported) }),
         }
+    }
+    /// Texts that have the words as they are typed.
+    fn search(&self, user: UserId, query: &SearchQuery) -> SearchPage {
+        let mine = self.channels.iter().filter(|(_, conversation)| conversation.members.contains_key(&user)).map(|(channel, _)| *channel);
+        let mine = mine.filter(|channel| query.channel.is_none_or(|wanted| wanted == *channel));
+        let mut hits = Vec::new();
+        for channel in mine {
+            for record in self.records(channel) {
+                let spot = Spot { ts: record.ts, seq: record.at.seq, channel };
+                if let Some(text) = record.content.text().filter(|text| text.contains(&query.words) && query.below.is_none_or(|below| spot < below)) {
+                    hits.push(SearchHit { spot, sender: record.sender, excerpt: text.to_owned(), marks: Vec::new() });
+                }
+            }
+        }
+        hits.sort_unstable_by_key(|hit| std::cmp::Reverse(hit.spot));
+        SearchPage { hits, ..SearchPage::default() }
     }
     fn view(&mut self, channel: ChannelId, user: UserId) -> Result<ChannelView, Refusal> {
         let conversation = self.of_member(channel, user)?;

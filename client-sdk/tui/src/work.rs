@@ -147,10 +147,13 @@ pub(crate) async fn begin(client: &Client, channel: ChannelId, write: Write) -> 
 
 /// Waits for the end of a write.
 pub(crate) async fn end(outgoing: &Outgoing) -> Progress {
-    let ended = |state: &Delivery| matches!(state, Delivery::Sent(_) | Delivery::Kept(_) | Delivery::Failed(_));
-    match outgoing.state().wait_for(ended).await {
+    match outgoing.state().wait_for(Delivery::is_over).await {
         Some(Delivery::Sent(message)) => Progress::Recorded(message.seq(), kith_client::wire::id::Timestamp::new(message.ts)),
-        Some(Delivery::Failed(error)) => Progress::Failed(error),
+        Some(Delivery::Failed(error)) => {
+            // The screen keeps what was refused; one that was no text is not kept by the SDK.
+            let _ = outgoing.discard().await;
+            Progress::Failed(error)
+        }
         Some(_) => Progress::Done,
         None => Progress::Failed(Error::new(Code::Disconnected, "the program ended before this was answered; it is sent next time")),
     }

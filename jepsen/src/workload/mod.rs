@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use kith_client::wire::id::{ChannelId, UserId};
-use kith_client::{Backfill, Channel, Client, ClientBuilder, Endpoint, Error, History, NewChannel, RetryPolicy, Trust};
+use kith_client::{Backfill, Channel, Client, ClientBuilder, Endpoint, Error, History, NewChannel, RetryPolicy, Transport, Trust};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -156,6 +156,8 @@ impl Bench {
             .tokens(account.token.clone())
             .trust(self.trust.clone())
             .endpoint(Endpoint::bind()?)
+            // What is hurt is the path of QUIC: nobody is to go around it.
+            .transports(&[Transport::Quic])
             .backfill(backfill)
             .heartbeat(Duration::from_secs(3))
             .patience(Duration::from_millis(750))
@@ -171,6 +173,7 @@ impl Bench {
             .tokens(account.token.clone())
             .trust(self.trust.clone())
             .endpoint(Endpoint::bind()?)
+            .transports(&[Transport::Quic])
             .backfill(Backfill::Off)
             .heartbeat(Duration::from_secs(3))
             .patience(Duration::from_millis(750))

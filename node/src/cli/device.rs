@@ -151,6 +151,10 @@ impl Kept {
                 let frame = ToEdge::Request { id: RequestId::default(), request: write.request.clone() };
                 channel.writes.insert(write.client_seq.get(), hex(&frame.encode()));
             }
+            // A command tells of a refusal itself, and keeps no text.
+            Change::Parked { channel, client_seq, .. } => {
+                self.channels.entry(channel.to_string()).or_default().writes.remove(&client_seq.get());
+            }
             Change::Settled { channel, client_seq, acked } => {
                 let channel = self.channels.entry(channel.to_string()).or_default();
                 channel.writes.remove(&client_seq.get());

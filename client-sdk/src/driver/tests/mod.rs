@@ -1,5 +1,8 @@
 //! The task over real QUIC, against the fake server of the core's tests behind a small edge.
 
+mod socket;
+mod wall;
+
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
@@ -20,7 +23,7 @@ use rustls::pki_types::PrivateKeyDer;
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    Backfill, Client, ClientBuilder, Connection, Error, Event, Events, MemoryStore, RetryPolicy, Status, Trust,
+    Backfill, Client, ClientBuilder, Connection, Error, Event, Events, MemoryStore, RetryPolicy, Status, Transport, Trust,
     core::fake_server::{Faults, ME, Server},
 };
 
@@ -31,6 +34,7 @@ struct Edge {
     /// Raised when the server has something to say that no request led to.
     nudge: watch::Sender<u64>,
     pem: String,
+    tls: rustls::ServerConfig,
     /// What the next hellos are answered with, last first.
     refuse: Arc<Mutex<Vec<Code>>>,
     tasks: JoinSet<()>,
@@ -47,10 +51,9 @@ impl Edge {
             .with_single_cert(vec![made.cert.der().clone()], key)
             .expect("a certificate with its key");
         tls.alpn_protocols = vec![b"kith/1".to_vec()];
-        let config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).expect("a QUIC configuration")));
-        let endpoint = quinn::Endpoint::server(config, SocketAddr::from(([127, 0, 0, 1], 0))).expect("a socket");
+        let endpoint = quinn::Endpoint::server(quic(&tls), SocketAddr::from(([127, 0, 0, 1], 0))).expect("a socket");
         let (nudge, _) = watch::channel(0);
-        let mut edge = Self { endpoint, server: Arc::default(), nudge, pem: made.cert.pem(), refuse: Arc::default(), tasks: JoinSet::new() };
+        let mut edge = Self { endpoint, server: Arc::default(), nudge, pem: made.cert.pem(), tls, refuse: Arc::default(), tasks: JoinSet::new() };
         edge.serve();
         edge
     }
@@ -71,14 +74,21 @@ impl Edge {
         self.nudge.send_modify(|count| *count += 1);
     }
     fn client(&self) -> ClientBuilder {
+        self.client_at(&self.endpoint.local_addr().expect("an address").to_string())
+    }
+    fn client_at(&self, address: &str) -> ClientBuilder {
         // {"sub":"u0000000000000001"}
         let token = "e30.eyJzdWIiOiJ1MDAwMDAwMDAwMDAwMDAwMSJ9.c2ln".to_owned();
-        Client::builder(&self.endpoint.local_addr().expect("an address").to_string())
+        Client::builder(address)
             .tokens(token)
             .trust(Trust::ca_pem(self.pem.as_bytes()).expect("a PEM"))
             .backfill(Backfill::All)
             .retry(RetryPolicy { min: Duration::from_millis(10), max: Duration::from_millis(50) })
     }
+}
+
+fn quic(tls: &rustls::ServerConfig) -> ServerConfig {
+    ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls.clone()).expect("a QUIC configuration")))
 }
 
 async fn accept(endpoint: quinn::Endpoint, server: Arc<Mutex<Server>>, nudge: watch::Receiver<u64>, refuse: Arc<Mutex<Vec<Code>>>) {
@@ -94,6 +104,7 @@ async fn accept(endpoint: quinn::Endpoint, server: Arc<Mutex<Server>>, nudge: wa
 async fn session(connection: quinn::Connection, server: Arc<Mutex<Server>>, mut nudge: watch::Receiver<u64>, refuse: Arc<Mutex<Vec<Code>>>) {
     let Ok((mut send, mut recv)) = connection.accept_bi().await else { return };
     let mut decoder = Decoder::new(Framing::Plain, FRAME_BYTES_MAX);
+    let mut mine = 0;
     loop {
         let mut out = Vec::new();
         tokio::select! {
@@ -121,7 +132,10 @@ async fn session(connection: quinn::Connection, server: Arc<Mutex<Server>>, mut 
                     alternates: Vec::new(),
                 }));
             } else {
-                server.lock().expect("no panic").handle(frame, Faults::default());
+                let is_hello = matches!(frame, ToEdge::Hello(_));
+                let mut server = server.lock().expect("no panic");
+                server.handle(frame, Faults::default());
+                mine = if is_hello { server.sessions } else { mine };
             }
         }
         out.append(&mut server.lock().expect("no panic").out);
@@ -133,7 +147,7 @@ async fn session(connection: quinn::Connection, server: Arc<Mutex<Server>>, mut 
             break;
         }
     }
-    server.lock().expect("no panic").disconnect();
+    server.lock().expect("no panic").end(mine);
 }
 
 async fn bulk(mut send: quinn::SendStream, mut recv: quinn::RecvStream, server: &Mutex<Server>) {
@@ -275,7 +289,7 @@ async fn a_screen_can_say_which_edge_it_is_and_when_the_next_is_tried() {
     assert_eq!(client.connection().get(), Connection::default());
     client.connect().await.expect("connected");
     let address = edge.endpoint.local_addr().expect("an address").to_string();
-    assert_eq!(client.connection().get(), Connection { edge: address.clone(), next_try: None });
+    assert_eq!(client.connection().get(), Connection { edge: address.clone(), next_try: None, transport: Some(Transport::Quic) });
     drop(edge);
     let lost = client.connection().wait_for(|connection| connection.next_try.is_some()).await.expect("the client lives");
     assert_eq!(lost.edge, address);
