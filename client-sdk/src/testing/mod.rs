@@ -4,6 +4,10 @@
 //! over real QUIC. [`Device`] is a client without IO, for simulations. Not here: a real cluster (`kith demo`).
 
 #[cfg(all(test, feature = "sqlite"))]
+mod conformance;
+#[cfg(all(test, feature = "sqlite"))]
+mod day;
+#[cfg(all(test, feature = "sqlite"))]
 mod death;
 mod device;
 mod fake_server;

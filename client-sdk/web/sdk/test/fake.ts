@@ -22,6 +22,9 @@ import { ActSchema, ContentSchema, IndexRowSchema, RecordSchema, TextSchema, typ
 export const ANN = 0x0100000000000001n;
 export const BOB = 0x0100000000000002n;
 
+/** The link ends before or after the request is done; or a write is refused for good, which uses up its number. */
+export type Fault = { lose: "request" | "answer" } | { refuse: string };
+
 interface Log {
   records: Record[];
   numbers: Map<string, bigint>;
@@ -35,7 +38,10 @@ export class FakeNode {
   rev = 0n;
   /** Decides for each frame of a client whether it is lost with its link; before or after it is done. */
   fate: () => "fine" | "lost before" | "lost after" = () => "fine";
+  /** What happens to the next requests, one each. */
+  readonly faults: Fault[] = [];
   connects = 0;
+  #isReachable = true;
   #sessions = new Set<FakeLink>();
 
   log(channel: ChannelId): Log {
@@ -58,6 +64,7 @@ export class FakeNode {
     const from = this.rev;
     this.rev += 1n;
     const row = create(IndexRowSchema, { rev: this.rev, news: { channel: bytes(channel), head: { seq, cnt }, headTs: record.ts, headSender: sender } });
+    row.read = this.rows.get(channel)?.read;
     this.rows.set(channel, row);
     this.tell({ case: "delivery", value: { channel: bytes(channel), prev: seq - 1n, body: { case: "whole", value: record } } });
     this.tell({ case: "indexMoved", value: { from, to: this.rev, rows: [row] } });
@@ -77,11 +84,20 @@ export class FakeNode {
     for (const session of [...this.#sessions]) session.lose();
   }
 
+  /** As a tunnel does it: links end, and none is made. */
+  setReachable(isReachable: boolean): void {
+    this.#isReachable = isReachable;
+    if (!isReachable) this.cut();
+  }
+
   /** How clients get there. */
   transport(): Transport {
     return {
       connect: async (_url, events) => {
         this.connects += 1;
+        // As a browser finds it out: not at once.
+        await new Promise(setImmediate);
+        if (!this.#isReachable) throw ChatError.of("Disconnected", "a tunnel");
         const link = new FakeLink(this, events);
         this.#sessions.add(link);
         return link;
@@ -92,12 +108,16 @@ export class FakeNode {
     this.#sessions.delete(link);
   }
 
-  answer(device: bigint, request: Request): Answer | ChatError {
+  answer(device: bigint, request: Request, refuse?: string): Answer | ChatError {
     const { case: kind, value } = request.request;
     if (kind === "send" || kind === "act") {
       const channel = channelOf(value.channel);
       const log = this.log(channel);
       const key = `${device}:${value.clientSeq}`;
+      if (refuse !== undefined) {
+        log.last.set(device, value.clientSeq);
+        return ChatError.of(refuse as keyof typeof CODES, "");
+      }
       let seq = log.numbers.get(key);
       const duplicate = seq !== undefined;
       if (seq === undefined) {
@@ -114,6 +134,16 @@ export class FakeNode {
         log.numbers.set(key, seq);
       }
       return create(AnswerSchema, { answer: { case: "sent", value: { seq, cnt: 0n, ts: 0n, duplicate } } });
+    }
+    if (kind === "markRead") {
+      const row = this.rows.get(channelOf(value.channel));
+      if (row !== undefined) {
+        const from = this.rev;
+        this.rev += 1n;
+        row.rev = this.rev;
+        row.read = value.read;
+        this.tell({ case: "indexMoved", value: { from, to: this.rev, rows: [row] } });
+      }
     }
     return create(AnswerSchema, { answer: { case: "done", value: {} } });
   }
@@ -183,8 +213,13 @@ class FakeLink implements Link {
     if (frame.case === "beat") return this.deliver(toBinary(ToClientSchema, create(ToClientSchema, { frame: { case: "beat", value: {} } })));
     if (frame.case !== "request" || frame.value.request === undefined) return;
     const { id, request } = frame.value;
-    const answer = this.#node.answer(this.#device, request);
-    if (fate === "lost after") return this.lose();
+    // What the SDK asks by itself is no prey for a script.
+    const isWrite = request.request.case === "send" || request.request.case === "act";
+    const fault = isWrite ? this.#node.faults.shift() : undefined;
+    const lost = fault !== undefined && "lose" in fault ? fault.lose : undefined;
+    if (lost === "request") return this.lose();
+    const answer = this.#node.answer(this.#device, request, fault !== undefined && "refuse" in fault ? fault.refuse : undefined);
+    if (fate === "lost after" || lost === "answer") return this.lose();
     const told =
       answer instanceof ChatError
         ? ({ case: "refusal", value: { code: answer.code, expected: answer.expected } } as const)
