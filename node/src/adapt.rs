@@ -6,7 +6,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use kith_wire::{
     client::{Answer, Page, Pull, Refusal, Request},
     code::Code,
-    id::{ChannelId, ClusterId, GroupId, MapEpoch, NodeId, Term, UserId, hash},
+    id::{ChannelId, ClusterId, GroupId, NodeId, Term, UserId, hash},
     peer::Caller,
     presence::PresenceView,
     push_device::PushRequest,
@@ -15,6 +15,7 @@ use kith_wire::{
 use crate::{
     auth::{self, Claims, TokenKey, gate::limited, name::fold_name},
     clock::{Instant, SharedClock},
+    cluster::map::MapVersion,
     fanout::{Fanout, Homes},
     rate::{self, Rate, Rates},
     router::Router,
@@ -32,8 +33,8 @@ impl Homes for RouterHomes {
     fn leader(&self, group: GroupId) -> Option<(NodeId, Term)> {
         self.0.leader(group)
     }
-    fn map_epoch(&self) -> MapEpoch {
-        self.0.maps().current().epoch
+    fn map_version(&self) -> MapVersion {
+        self.0.maps().current().version()
     }
     fn alive(&self, node: NodeId) -> bool {
         self.0.peers().alive(node)

@@ -37,6 +37,7 @@ use crate::{
         hand::Hands,
         load::{OwnLoad, SessionCount},
         map::{Keep, Maps},
+        mover::Mover,
         replica::Replicas,
         steward::Steward,
         survey::Survey,
@@ -390,6 +391,7 @@ impl Node {
             maps: maps.clone(),
             hands: hands.clone(),
             steward: Steward { survey, settings: files.layout, metrics: metrics.layout.clone() },
+            mover: Mover { router: router.clone(), fail_points: failpoints.clone(), metrics: metrics.layout.clone() },
             tasks: tasks.child(),
         };
         let fanout_duty = FanoutDuty { fanout: fanout.clone(), groups: groups.clone(), tasks: tasks.child() };

@@ -257,8 +257,11 @@ async fn lead(group: GroupHandle, router: Router, metrics: Arc<TimerMetrics>) {
         tokio::select! {
             heard = events.next() => match heard {
                 Ok(event) => event.effects.iter().for_each(|effect| {
-                    if let Effect::Timed { due, channel, timer } = effect {
-                        agenda.held.note((*due, *channel, *timer));
+                    match effect {
+                        Effect::Timed { due, channel, timer } => agenda.held.note((*due, *channel, *timer)),
+                        // What came with buckets was set elsewhere.
+                        Effect::OwnershipChanged => is_to_walk = true,
+                        _ => {}
                     }
                 }),
                 Err(FeedError::Lagged(missed)) => {
@@ -277,7 +280,8 @@ async fn lead(group: GroupHandle, router: Router, metrics: Arc<TimerMetrics>) {
 async fn fire(group: &GroupHandle, (due, channel, timer): Due, router: &Router, metrics: &TimerMetrics) -> Outcome {
     let Ok(refused) = refused(router, timer).await else { return Outcome::HomeSilent };
     match group.propose(kith_machine::item(Command::Fire { channel, due, timer, refused })).await {
-        Ok(Reply::Rejected(_)) | Err(_) => Outcome::NotLogged,
+        // Of another group's the next walk knows nothing.
+        Ok(Reply::Rejected(_) | Reply::WrongGroup) | Err(_) => Outcome::NotLogged,
         Ok(_) => {
             metrics.fired.inc();
             metrics.late.observe(router.clock().now().get().saturating_sub(due.get()) as f64 / 1_000.0);

@@ -160,6 +160,7 @@ pages! {
     replace "replace.md" 104;
     decommission "decommission.md" 105;
     disk_full "disk-full.md" 106;
+    shards "shards.md" 107;
 }
 
 #[test]

@@ -26,6 +26,7 @@ use crate::{
     flusher::Durable,
     metrics::{RaftMetrics, Stopwatch},
     recent::Recent,
+    served::Ownership,
     snapshot::{self, SnapshotData},
     types::{
         Proposal, RaftLogId, RaftSnapshot, RaftSnapshotMeta, RaftStoredMembership, Replies, Types, applied_in, applied_out, log_id_out,
@@ -55,6 +56,7 @@ pub(crate) struct Machine {
     /// Term of the last entry applied.
     pub(crate) applied_term: watch::Sender<Term>,
     pub(crate) recent: Arc<Recent>,
+    pub(crate) ownership: Arc<Ownership>,
     pub(crate) feed: FeedSender,
     pub(crate) durable: Durable,
     pub(crate) failpoints: FailPoints,
@@ -83,6 +85,7 @@ impl Machine {
         };
         // Before the commit: a reader that has seen a deletion must not get the text from the cache. One that has not asks for nothing newer.
         self.recent.note(&effects);
+        self.ownership.note(id.index, &writes);
         self.state.commit(writes, applied).map_err(io::Error::other)?;
         self.failpoints.hit(point::AFTER_APPLY).await.map_err(io::Error::other)?;
         if !effects.is_empty() {
@@ -173,6 +176,7 @@ impl RaftStateMachine<Types> for Machine {
 
     async fn install_snapshot(&mut self, meta: &RaftSnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
         let head = applied_out(meta.last_log_id.as_ref(), &meta.last_membership);
+        self.ownership.note_all(head.last.unwrap_or_default().index);
         snapshot.install(&self.state, head.clone()).await?;
         self.recent.clear();
         let last = head.last.unwrap_or_default();

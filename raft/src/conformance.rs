@@ -38,6 +38,7 @@ impl StoreBuilder<Types, LogStore, Machine, TempDir> for Builder {
             log: LogBelow::None,
             applied_term: watch::channel(Term::default()).0,
             recent: Arc::new(Recent::new(RecentLimits::default(), Arc::clone(&metrics))),
+            ownership: Arc::default(),
             feed: FeedSender::new(4),
             durable: Durable::default(),
             failpoints: FailPoints::default(),

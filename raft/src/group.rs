@@ -41,6 +41,7 @@ use crate::{
     metrics::RaftMetrics,
     proposer::{Proposer, not_leader},
     recent::Recent,
+    served::Ownership,
     types::{Raft, Types, membership_out},
 };
 
@@ -97,6 +98,7 @@ pub(crate) struct Group {
     pub(crate) leadership: watch::Receiver<Leadership>,
     pub(crate) state: Arc<dyn Rows>,
     pub(crate) recent: Arc<Recent>,
+    pub(crate) ownership: Arc<Ownership>,
     pub(crate) feed: FeedSource,
     pub(crate) timers: Timers,
     /// Held from looking at the members until a change of them has ended: two ways lead there, the map's and a damaged peer's.
@@ -190,11 +192,20 @@ impl GroupHandle {
         self.0.raft.trigger().transfer_leader(to.get()).await.map_err(|_| ProposeError::Stopped)
     }
 
-    /// The applied state at this moment; never goes on.
+    /// The applied state at this moment, as far as the group owns it; never goes on. Of a bucket that is on its way here, or that was given away,
+    /// rows are another group's to show ([`ViewError::is_not_owned`]), and a walk over the whole group passes over them.
+    ///
+    /// # Errors
+    /// As [`GroupHandle::rows`].
+    pub fn reader(&self) -> Result<Reader, ViewError> {
+        self.0.ownership.served(self.rows()?)
+    }
+
+    /// All rows at this moment, whoever owns them: for who moves or counts them.
     ///
     /// # Errors
     /// The group serves nothing now: its state is being replaced by a snapshot, or it is not a voter yet after it began anew.
-    pub fn reader(&self) -> Result<Reader, ViewError> {
+    pub fn rows(&self) -> Result<Reader, ViewError> {
         if self.is_rebuilding() {
             return Err(ViewError { key: "reader".to_owned(), cause: Arc::new(NotServing::Rebuilding) });
         }

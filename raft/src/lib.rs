@@ -32,6 +32,7 @@ pub mod rebuild;
 pub mod recent;
 pub mod registry;
 mod runtime;
+mod served;
 mod session;
 mod snapshot;
 #[cfg(feature = "testing")]

@@ -49,6 +49,7 @@ use crate::{
     rebuild::Met,
     recent::Recent,
     runtime,
+    served::Ownership,
     session::Sessions,
     snapshot,
     transport::{PeerTransport, SnapshotPart},
@@ -194,6 +195,7 @@ impl Groups {
         }
         let (applied_term, applied_term_seen) = watch::channel(state.applied().last.map_or_else(Term::default, |id| id.term));
         let recent = Arc::new(Recent::new(self.config.recent, Arc::clone(&self.metrics)));
+        let ownership = Arc::<Ownership>::default();
         let feed = FeedSender::new(FEED_EVENTS_MAX);
         let feed_source = feed.source();
         let log_store = LogStore::new(Arc::clone(&self.storage), group, self.failpoints.clone());
@@ -204,6 +206,7 @@ impl Groups {
             log: LogBelow::Present,
             applied_term,
             recent: Arc::clone(&recent),
+            ownership: Arc::clone(&ownership),
             feed,
             durable: self.flusher.durable(group),
             failpoints: self.failpoints.clone(),
@@ -227,14 +230,14 @@ impl Groups {
             Ok(raft)
         });
         let raft = made.await.map_err(|join| load(Box::new(join)))?.map_err(load)?;
-        let handle = self.start(group, Opened { raft, state, recent, feed: feed_source, applied_term: applied_term_seen, stop });
+        let handle = self.start(group, Opened { raft, state, recent, ownership, feed: feed_source, applied_term: applied_term_seen, stop });
         self.opened().insert(group, handle.clone());
         tracing::info!(node = %self.node, group = %group, lane = lane.index(), "group opened");
         Ok(handle)
     }
 
     fn start(&self, group: GroupId, opened: Opened) -> GroupHandle {
-        let Opened { raft, state, recent, feed, applied_term, stop } = opened;
+        let Opened { raft, state, recent, ownership, feed, applied_term, stop } = opened;
         let (leadership, leadership_seen) = watch::channel(Leadership::default());
         let failed = Arc::new(AtomicBool::new(false));
         // A watch wakes its waiters in random order: the proposer has one of its own, so that a simulation repeats.
@@ -250,6 +253,7 @@ impl Groups {
             leadership: leadership_seen,
             state,
             recent,
+            ownership,
             feed,
             timers: self.config.timers,
             changing: tokio::sync::Mutex::default(),
@@ -456,6 +460,7 @@ struct Opened {
     raft: Raft,
     state: Arc<dyn Rows>,
     recent: Arc<Recent>,
+    ownership: Arc<Ownership>,
     feed: FeedSource,
     applied_term: watch::Receiver<Term>,
     stop: CancellationToken,

@@ -9,7 +9,7 @@ use kith_machine::{
     moving::{self, step},
     own::Owned,
     reply::Reply,
-    view::{Row, Scan, StateView},
+    view::{Row, RowKey, Scan, StateView},
 };
 use kith_raft::{GroupHandle, GroupsConfig};
 use kith_wire::{
@@ -104,7 +104,7 @@ impl Move {
         let (_, source) = self.leader(SOURCE).await;
         let (_, target) = self.leader(TARGET).await;
         target.read_barrier().await.ok()?;
-        let (here, there) = (source.reader().ok()?, target.reader().ok()?);
+        let (here, there) = (source.rows().ok()?, target.rows().ok()?);
         let leaving = moving::leaving(&here).expect("readable")?;
         let stand = step::stand(&there, group(SOURCE), &leaving).expect("readable");
         // Three rounds, however little was said.
@@ -172,7 +172,7 @@ impl Move {
             assert_eq!(texts, expected, "what was acked, once, in order");
         }
         drop(reader);
-        let left = self.leader(SOURCE).await.1.reader().map(|rows| rows_left(&rows)).expect("serving");
+        let left = self.leader(SOURCE).await.1.rows().map(|rows| rows_left(&rows)).expect("serving");
         assert_eq!(left, 0, "nothing is left in the source");
         for of in [SOURCE, TARGET] {
             self.cluster.converged(group(of)).await;
@@ -231,6 +231,47 @@ async fn buckets_move_while_the_sources_leader_is_stopped_at_every_step() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn buckets_move_while_the_targets_leader_is_stopped_at_every_step() {
     moved(config(), |at| if at % 2 == 0 { Stopped::TargetAfter } else { Stopped::TargetBefore }).await;
+}
+
+/// Who reads, and who walks what is due, sees a bucket in one group: where it is owned, at whatever step the move is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_see_a_bucket_only_where_it_is_owned() {
+    let mut run = Move::start(config(), 2).await;
+    run.write().await;
+    let channel = run.said[0].writer.channel;
+    let (_, source) = run.leader(SOURCE).await;
+    let (_, target) = run.leader(TARGET).await;
+    // Both have been read before: what is known of then is not used later.
+    for handle in [&source, &target] {
+        handle.reader().expect("serving").get(&RowKey::Channel(channel)).expect("readable");
+    }
+    run.cluster.propose(group(SOURCE), Command::Move(MoveChange::Begin { run: ALL, to: group(TARGET) })).await;
+    let (mut shown, mut refused) = ([0, 0], [0, 0]);
+    loop {
+        for (at, handle) in [&source, &target].into_iter().enumerate() {
+            let reader = handle.reader().expect("serving");
+            let owns = Owned::read(&reader).expect("readable").holds(channel.bucket());
+            let dirty = reader.scan(&Scan::Dirty(None), false, 10).expect("readable");
+            match reader.get(&RowKey::Channel(channel)) {
+                Ok(Some(_)) => {
+                    assert!(owns, "group {at} shows what it does not own");
+                    shown[at] += 1;
+                }
+                Ok(None) => assert!(!owns && handle.rows().expect("serving").get(&RowKey::Channel(channel)).expect("readable").is_none()),
+                Err(error) => {
+                    assert!(!owns && error.is_not_owned(), "{error}");
+                    assert_eq!(dirty, Vec::new(), "a walk passes over what is not owned");
+                    refused[at] += 1;
+                }
+            }
+        }
+        if !run.step(Stopped::Nobody).await {
+            break;
+        }
+    }
+    assert!(shown.into_iter().chain(refused).all(|count| count > 0), "shown {shown:?}, refused {refused:?}");
+    drop((source, target));
+    run.check().await;
 }
 
 /// A replica that lags gets the rows of the move by a snapshot, marks and all.

@@ -667,7 +667,7 @@ impl Cluster {
         // How full this machine's disk is, is nobody's business here.
         let free = self.setup.free_bytes.clone().unwrap_or_else(|| Arc::new(AtomicU64::new(Setup::DISK_BYTES / 2)));
         options.probe = Arc::new(move |_| Some(Room { free: free.load(Relaxed), total: Setup::DISK_BYTES }));
-        place.node = Some(Node::start(options).await.unwrap_or_else(|error| panic!("node {id} does not start: {error:?}")));
+        place.node = Some(Box::pin(Node::start(options)).await.unwrap_or_else(|error| panic!("node {id} does not start: {error:?}")));
     }
 
     fn people(&self) -> MutexGuard<'_, BTreeMap<String, UserId>> {

@@ -65,6 +65,10 @@ pub enum AuditAct {
     RevokeJoin,
     /// 27: a node has joined.
     Join,
+    /// 40: has buckets moved from one shard to another.
+    MoveBuckets,
+    /// 41: gives such a move up.
+    CancelMove,
 }
 
 impl AuditAct {
@@ -89,6 +93,8 @@ impl AuditAct {
             Self::MakeJoin => "make-join-token",
             Self::RevokeJoin => "revoke-join-token",
             Self::Join => "join",
+            Self::MoveBuckets => "move-buckets",
+            Self::CancelMove => "cancel-move",
         }
     }
 }

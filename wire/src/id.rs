@@ -90,6 +90,8 @@ impl ClientSeq {
     }
 }
 impl OwnerEpoch {
+    /// At which a cluster's first map gives buckets: nobody held them before.
+    pub const FIRST: Self = Self(1);
     /// The next version; the largest stays, as any number may come from the other side.
     #[must_use]
     pub const fn next(self) -> Self {

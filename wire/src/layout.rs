@@ -7,6 +7,7 @@
 use crate::{
     id::{GroupId, MapEpoch, NodeId, RegionId, Term},
     log::NodeState,
+    moving::{BucketRun, LeavingRow},
 };
 
 /// What operators ask about nodes and groups.
@@ -26,6 +27,11 @@ pub enum LayoutRequest {
     Recommission { node: NodeId },
     /// A node gives up sessions and leaderships, and takes no new ones; or takes them again. Its replicas stay. Until it is started anew.
     Drain { node: NodeId, on: bool },
+    /// Moves buckets of a group to another of its region, while they are served. Without `run`: half of what it has; without `to`: to the one that
+    /// has the fewest.
+    MoveBuckets { from: GroupId, run: Option<BucketRun>, to: Option<GroupId> },
+    /// Gives the move out of a group up, as long as its buckets have not been handed over.
+    CancelMove { from: GroupId },
 }
 
 /// What operators are told.
@@ -43,6 +49,8 @@ pub enum LayoutAnswer {
     Done { version: MapEpoch },
     /// To `Drain`: what the node still has.
     Draining { sessions: u64, leads: u64 },
+    /// To `MoveBuckets`: it has begun. To `CancelMove`: what was given up, with its target.
+    Moving { from: GroupId, run: BucketRun, to: GroupId },
 }
 
 /// Nodes and groups.
@@ -116,6 +124,12 @@ pub struct LayoutGroup {
     pub learners: Vec<NodeId>,
     /// Of one replica.
     pub bytes: u64,
+    /// How many buckets the map gives it.
+    pub buckets: u32,
+    /// Which, by first one; at most `limit::SHOWN_RUNS_MAX` runs.
+    pub runs: Vec<BucketRun>,
+    /// The move out of it, as its leader says.
+    pub leaving: Option<LeavingRow>,
 }
 
 /// What should be moved.
@@ -216,4 +230,6 @@ pub struct LedGroup {
     pub learners: Vec<NodeId>,
     /// No change of members is under way.
     pub settled: bool,
+    /// The move of buckets out of it.
+    pub leaving: Option<LeavingRow>,
 }

@@ -244,6 +244,8 @@ pub const MOVES_KEPT: usize = 100;
 pub const MOVE_TEXT_BYTES_MAX: usize = 512;
 /// Nodes and groups that one command changes together. The rest goes into the next one.
 pub const MAP_CHANGE_ROWS_MAX: usize = 1_000;
+/// Runs of buckets that an answer shows of a group. More are counted only.
+pub const SHOWN_RUNS_MAX: usize = 64;
 /// Rows of one piece of a move of buckets, keys that one command drops. More go into the next one.
 pub const MOVE_ROWS_MAX: usize = 1_000;
 /// Keys and bodies of one piece of a move, in bytes; one row always fits. More go into the next piece.

@@ -13,11 +13,12 @@ use crate::{
     hello::Version,
     hook::HooksRow,
     id::{
-        BootEpoch, CallKey, ChannelId, ClusterId, Conn, DeviceId, GroupId, LogIndex, MapEpoch, NodeId, RequestId, Seq, SessionId, StoreId, Term,
-        Timestamp, UserId, UserRev,
+        BootEpoch, Bucket, CallKey, ChannelId, ClusterId, Conn, DeviceId, GroupId, LogIndex, MapEpoch, NodeId, RequestId, Seq, SessionId, StoreId,
+        Term, Timestamp, UserId, UserRev,
     },
     layout::NodeLoad,
-    log::{ClusterMap, EnterDevice, Entry, IndexRow, LogId, Membership, NodeRow, Position, Record, Ref, UnderKey, UserChange, Vote},
+    log::{ClusterMap, EnterDevice, Entry, IndexRow, LogId, Membership, NodeRow, Position, Record, Ref, RunRow, UnderKey, UserChange, Vote},
+    moving::{BucketRun, LeavingRow, MoveChange, StagingRow},
     people::ProfileView,
     presence::{PresencePush, PresenceTold, PresenceView, PresenceWatch},
     push_device::{PushState, PushTested},
@@ -337,6 +338,20 @@ pub enum Inner {
     TestPush { user: UserId },
     /// A node asks to join: by a token with this digest and a public key with that one. `dry_run`: may it? Asked of the meta group.
     Admit { token: [u8; 32], key: [u8; 32], node: NodeRow, dry_run: bool },
+    /// Up to where a member has read, for the others to see.
+    Receipt { channel: ChannelId, user: UserId, read: Position },
+    /// How a move into this group stands, after this step of it if one is named; asked by who leads its source, of the target.
+    Move { from: GroupId, leaving: LeavingRow, change: Option<MoveChange> },
+    /// Begins to move these buckets of this group to another.
+    BeginMove { run: BucketRun, to: GroupId },
+    /// Gives the move out of this group up, unless its buckets have been handed over.
+    CancelMove,
+    /// The move out of this group, if there is one.
+    Leaving,
+    /// To whom this group gave the bucket.
+    GivenTo { bucket: Bucket },
+    /// Runs that a group owns at epochs that the map may not know; asked of the meta group.
+    TellRuns { runs: Vec<RunRow> },
 }
 
 /// The answer to an [`Inner`].
@@ -376,6 +391,12 @@ pub enum InnerAnswer {
     Tested(Vec<PushTested>),
     /// To `Admit`: the node's row, with its id; without one after a dry run.
     Admitted(NodeRow),
+    /// To `Move`: what has come of it, and whether the buckets are the target's, or were and went on.
+    MoveStands { staging: Option<StagingRow>, reached: bool },
+    /// To `Leaving`.
+    Leaving { leaving: Option<LeavingRow> },
+    /// To `GivenTo`: none if it did not give it.
+    GivenTo { run: Option<RunRow> },
 }
 
 /// A session for the registry of a home leader.

@@ -74,6 +74,7 @@ fn group(source: &mut Source<'_>) -> LayoutGroup {
         voters: Sample::sample(source),
         learners: Sample::sample(source),
         bytes: Sample::sample(source),
+        ..LayoutGroup::default()
     }
 }
 
@@ -127,6 +128,7 @@ fn load(source: &mut Source<'_>) -> FromPeer {
         voters: Sample::sample(source),
         learners: Sample::sample(source),
         settled: Sample::sample(source),
+        leaving: None,
     };
     let load = NodeLoad {
         free_bytes: Sample::sample(source),

@@ -5,9 +5,12 @@ mod support;
 
 use bytes::Bytes;
 use kith_wire::{
+    client::{Answer, Request, ToClient, ToEdge},
     id::*,
-    log::{Command, Item, OwnedRow},
+    layout::{LayoutAnswer, LayoutGroup, LayoutRequest, LayoutView, LedGroup, NodeLoad},
+    log::{Command, Item, OwnedRow, RunRow},
     moving::*,
+    peer::{Ask, FromPeer, Inner, InnerAnswer, ToPeer, Told},
 };
 use proptest::prelude::*;
 use support::{
@@ -54,6 +57,68 @@ fn rows(source: &mut Source<'_>) -> (LeavingRow, StagingRow, OwnedRow) {
     (leaving, staging, owned)
 }
 
+fn to_peer(source: &mut Source<'_>) -> Vec<ToPeer> {
+    let (leaving, ..) = rows(source);
+    let change = changes(source).into_iter().find_map(|item| match item.command {
+        Command::Move(change @ MoveChange::Import { .. }) => Some(change),
+        _ => None,
+    });
+    let from = Sample::sample(source);
+    let runs = few(source, told_run);
+    let inner = [
+        Inner::Move { from, leaving, change: None },
+        Inner::Move { from, leaving, change },
+        Inner::Leaving,
+        Inner::GivenTo { bucket: Bucket { region: Sample::sample(source), index: Sample::sample(source) } },
+        Inner::TellRuns { runs },
+        Inner::BeginMove { run: run(source), to: Sample::sample(source) },
+        Inner::CancelMove,
+        Inner::Receipt { channel: Sample::sample(source), user: Sample::sample(source), read: Sample::sample(source) },
+    ];
+    let ask = |inner| Ask::Inner { group: GroupId::new(1), map_epoch: MapEpoch::default(), inner };
+    inner.into_iter().map(|inner| ToPeer::Ask { id: RequestId::new(7), deadline_ms: 9, ask: ask(inner) }).collect()
+}
+
+fn told_run(source: &mut Source<'_>) -> RunRow {
+    let BucketRun { region, first, last } = run(source);
+    RunRow { region, first, last, group: Sample::sample(source), epoch: Sample::sample(source) }
+}
+
+fn layout(source: &mut Source<'_>) -> Vec<ToEdge> {
+    let (from, to) = (Sample::sample(source), Sample::sample(source));
+    let asked = [
+        LayoutRequest::MoveBuckets { from, run: None, to: None },
+        LayoutRequest::MoveBuckets { from, run: Some(run(source)), to: Some(to) },
+        LayoutRequest::CancelMove { from },
+    ];
+    asked.into_iter().map(|asked| ToEdge::Request { id: RequestId::new(7), request: Request::Layout(asked) }).collect()
+}
+
+fn laid_out(source: &mut Source<'_>) -> Vec<ToClient> {
+    let (leaving, ..) = rows(source);
+    let group = LayoutGroup { buckets: Sample::sample(source), runs: few(source, run), leaving: Some(leaving), ..LayoutGroup::default() };
+    let told = [
+        LayoutAnswer::Moving { from: Sample::sample(source), run: run(source), to: Sample::sample(source) },
+        LayoutAnswer::Shown(LayoutView { groups: vec![group], ..LayoutView::default() }),
+    ];
+    told.into_iter().map(|told| ToClient::Answer { id: RequestId::new(7), answer: Ok(Answer::Layout(told)) }).collect()
+}
+
+fn from_peer(source: &mut Source<'_>) -> Vec<FromPeer> {
+    let (leaving, staging, _) = rows(source);
+    let told = [
+        InnerAnswer::MoveStands { staging: None, reached: true },
+        InnerAnswer::MoveStands { staging: Some(staging), reached: false },
+        InnerAnswer::Leaving { leaving: None },
+        InnerAnswer::Leaving { leaving: Some(leaving) },
+        InnerAnswer::GivenTo { run: None },
+        InnerAnswer::GivenTo { run: Some(told_run(source)) },
+    ];
+    let led = LedGroup { leaving: Some(leaving), ..LedGroup::default() };
+    let load = Told::Load(NodeLoad { led: vec![led], ..NodeLoad::default() });
+    told.into_iter().map(Told::Inner).chain([load]).map(|told| FromPeer::Told { id: RequestId::new(7), told: Ok(told) }).collect()
+}
+
 #[test]
 fn moves_have_the_bytes_they_always_had() {
     let mut lines: Vec<(String, String)> = Vec::new();
@@ -68,6 +133,10 @@ fn moves_have_the_bytes_they_always_had() {
         add(format!("{start} leaving"), leaving.encode());
         add(format!("{start} staging"), staging.encode());
         add(format!("{start} given"), owned.encode());
+        to_peer(source).iter().enumerate().for_each(|(at, frame)| add(format!("{start} to peer {at}"), frame.encode()));
+        from_peer(source).iter().enumerate().for_each(|(at, frame)| add(format!("{start} from peer {at}"), frame.encode()));
+        layout(source).iter().enumerate().for_each(|(at, frame)| add(format!("{start} asked {at}"), frame.encode()));
+        laid_out(source).iter().enumerate().for_each(|(at, frame)| add(format!("{start} told {at}"), frame.encode()));
     }
     golden::check("moving.txt", &lines);
 }
@@ -78,6 +147,18 @@ proptest! {
         let source = &mut Source::new(&bytes);
         for value in changes(source) {
             prop_assert_eq!(Item::decode(&value.encode()).unwrap(), value);
+        }
+        for frame in to_peer(source) {
+            prop_assert_eq!(ToPeer::decode(&frame.encode()).unwrap(), frame);
+        }
+        for frame in layout(source) {
+            prop_assert_eq!(ToEdge::decode(&frame.encode()).unwrap(), frame);
+        }
+        for frame in laid_out(source) {
+            prop_assert_eq!(ToClient::decode(&frame.encode()).unwrap(), frame);
+        }
+        for frame in from_peer(source) {
+            prop_assert_eq!(FromPeer::decode(&frame.encode()).unwrap(), frame);
         }
         let (leaving, staging, owned) = rows(source);
         prop_assert_eq!(LeavingRow::decode(&leaving.encode()).unwrap(), leaving);

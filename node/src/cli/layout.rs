@@ -8,6 +8,7 @@ use kith_client::{
         id::{MapEpoch, NodeId},
         layout::{LayoutAnswer, LayoutGroup, LayoutMove, LayoutNode, LayoutPlan, LayoutRequest, LayoutView},
         log::NodeState,
+        moving::{BucketRun, LeavingRow},
     },
 };
 use serde_json::{Value, json};
@@ -97,6 +98,7 @@ fn view_json(view: &LayoutView) -> Value {
         json!({
             "group": group.group.get(), "region": group.region.get(), "replicas": numbers(&group.replicas), "preference": numbers(&group.preference),
             "leader": group.leader.map(NodeId::get), "voters": numbers(&group.voters), "learners": numbers(&group.learners), "bytes": group.bytes,
+            "buckets": group.buckets, "runs": group.runs.iter().map(run_json).collect::<Vec<_>>(), "moving": group.leaving.as_ref().map(moving_json),
         })
     };
     json!({
@@ -104,6 +106,15 @@ fn view_json(view: &LayoutView) -> Value {
         "groups": view.groups.iter().map(group).collect::<Vec<_>>(), "groups_more": view.groups_more,
         "moved": view.moved.iter().map(move_json).collect::<Vec<_>>(), "notes": view.notes,
     })
+}
+
+/// Buckets, first and last one.
+pub(super) fn run_json(run: &BucketRun) -> Value {
+    json!({ "first": run.first, "last": run.last })
+}
+
+fn moving_json(leaving: &LeavingRow) -> Value {
+    json!({ "run": run_json(&leaving.run), "to": leaving.to.get(), "phase": leaving.phase.name() })
 }
 
 fn plan_json(plan: &LayoutPlan) -> Value {
@@ -142,11 +153,11 @@ fn view_text(view: &LayoutView) -> String {
         ]);
     }
     let mut groups = Table::new();
-    groups.load_style(presets::UTF8_FULL_CONDENSED).set_header(["group", "leader", "replicas, best leader first", "size", "on the way"]);
+    groups.load_style(presets::UTF8_FULL_CONDENSED).set_header(["group", "leader", "replicas, best leader first", "buckets", "size", "on the way"]);
     for group in &view.groups {
         let name = if group.group.get() == 0 { "0 (meta)".to_owned() } else { group.group.to_string() };
         let leader = group.leader.map_or_else(|| "none".to_owned(), |leader| format!("node {leader}"));
-        groups.add_row([name, leader, list(&group.preference), bytes(group.bytes), on_the_way(group)]);
+        groups.add_row([name, leader, list(&group.preference), group.buckets.to_string(), bytes(group.bytes), on_the_way(group)]);
     }
     let mut text = format!("map version {}, balancing {}\n{nodes}\n{groups}", view.version, if view.balance { "on" } else { "off" });
     if view.groups_more > 0 {
@@ -162,7 +173,7 @@ fn view_text(view: &LayoutView) -> String {
 }
 
 /// What of the members is not yet what the map says.
-fn on_the_way(group: &LayoutGroup) -> String {
+pub(super) fn on_the_way(group: &LayoutGroup) -> String {
     let mut words = Vec::new();
     let coming: Vec<NodeId> = group.replicas.iter().copied().filter(|node| !group.voters.contains(node)).collect();
     let going: Vec<NodeId> = group.voters.iter().copied().filter(|node| !group.replicas.contains(node)).collect();
@@ -171,6 +182,9 @@ fn on_the_way(group: &LayoutGroup) -> String {
     }
     if !going.is_empty() {
         words.push(format!("from node {}", list(&going)));
+    }
+    if let Some(leaving) = &group.leaving {
+        words.push(format!("{} buckets to group {}: {}", leaving.run.count(), leaving.to, leaving.phase.name()));
     }
     words.join(", ")
 }

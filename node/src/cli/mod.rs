@@ -40,6 +40,7 @@ mod record;
 mod search;
 mod seat;
 mod send;
+mod shard;
 mod shown;
 mod start;
 mod status;
@@ -112,6 +113,7 @@ enum Verb {
     Generate(generate::Args),
     Node(node::Args),
     Layout(layout::Args),
+    Shard(shard::Args),
 }
 
 /// What is wrong with the node that the program starts: nothing, and nothing that could be, in every build that is shipped.
@@ -197,6 +199,7 @@ impl Cli {
             Verb::Discover(args) => Some(args.cluster.clone()),
             Verb::Node(args) => Some(args.cluster.clone()),
             Verb::Layout(args) => Some(args.cluster.clone()),
+            Verb::Shard(args) => Some(args.cluster.clone()),
         }
     }
 
@@ -250,6 +253,7 @@ impl Verb {
             Self::Discover(args) => until(stop, discover::run(args)).await,
             Self::Node(args) => until(stop, node::run(args)).await,
             Self::Layout(args) => until(stop, layout::run(args)).await,
+            Self::Shard(args) => until(stop, shard::run(args)).await,
         }
     }
 }

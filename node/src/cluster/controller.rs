@@ -2,7 +2,7 @@
 //!
 //! In: leadership, beats, effects of the meta group. Out: proposals (the first map, who was met, ownership), newer maps for this node.
 //! Invariant: every step is idempotent and tried again; the rows decide. As a leader it brings the members of its groups to what
-//! the map says, and hands its groups to who should lead them ([`hand`]). Not here: what the map should say (`steward`), moving buckets, this
+//! the map says, and hands its groups to who should lead them ([`hand`]). Not here: what the map should say (`steward`), moving buckets (`mover`), this
 //! node's own replicas (`replica`).
 
 use std::{
@@ -12,22 +12,21 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use kith_machine::{
-    reply::Reply,
-    view::{Row, RowKey, Scan, StateView},
-};
+use kith_machine::{effect::Effect, own::Owned, reply::Reply};
 use kith_raft::{FeedError, GroupHandle, Groups};
 use kith_wire::{
     code::Code,
-    id::{BootEpoch, Bucket, GroupId, NodeId, StoreId, Term},
+    id::{BootEpoch, Bucket, GroupId, NodeId, OwnerEpoch, StoreId, Term},
     limit,
     log::{ClusterMap, Command, NodeRow, RunRow},
+    moving::BucketRun,
     peer::{Ask, Told},
 };
 
 use super::{
     hand::Hands,
     map::{Maps, run_of},
+    mover::Mover,
     steward::{Steward, read},
 };
 use crate::{leadership::Duty, peer::Peers, supervise::Tasks};
@@ -51,6 +50,8 @@ pub struct Controller {
     pub(crate) hands: Hands,
     /// Looks after nodes and replicas while this node leads the meta group.
     pub(crate) steward: Steward,
+    /// Moves buckets out of the groups that this node leads.
+    pub(crate) mover: Mover,
     /// Owner of the tasks.
     pub tasks: Tasks,
 }
@@ -65,6 +66,31 @@ impl Controller {
     /// Follows the meta group's rows, as long as this replica of it is open.
     pub fn follow(&self, meta: &GroupHandle) {
         self.tasks.spawn("cluster.map", self.clone().follow_rows(meta.clone()));
+    }
+
+    /// Follows what a group's replica owns, as long as it is open: the map hears of a move from whoever has a replica of either group.
+    pub fn follow_owned(&self, group: &GroupHandle) {
+        self.tasks.spawn("cluster.owned", self.clone().follow_ownership(group.clone()));
+    }
+
+    async fn follow_ownership(self, group: GroupHandle) {
+        // Before the first read: what changes after it is heard.
+        let mut feed = group.feed();
+        loop {
+            match group.rows().and_then(|rows| Owned::read(&rows)) {
+                Ok(owned) => owned.told(group.id()).filter(|run| run.epoch > OwnerEpoch::FIRST).for_each(|run| {
+                    self.maps.learn(run);
+                }),
+                Err(error) => tracing::debug!(group = %group.id(), cause = %error, "cluster.controller: ownership cannot be read now"),
+            }
+            loop {
+                match tokio::time::timeout(REREAD_OWNED, feed.next()).await {
+                    Ok(Ok(event)) if !event.effects.contains(&Effect::OwnershipChanged) => {}
+                    Ok(Err(FeedError::Closed)) => return,
+                    _ => break,
+                }
+            }
+        }
     }
 
     async fn follow_rows(self, meta: GroupHandle) {
@@ -186,6 +212,7 @@ impl Duty for ControllerDuty {
             }
             tasks.spawn("cluster.lead_meta", controller.lead_meta());
         } else {
+            tasks.spawn("cluster.move", controller.mover.clone().lead(group));
             tasks.spawn("cluster.lead_data", controller.lead_data(group));
         }
         self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(group, tasks);
@@ -223,21 +250,16 @@ fn missing_rows(map: &ClusterMap, first: &ClusterMap) -> Vec<Command> {
 
 /// Runs that the map gives to the group and its rows do not say it owns.
 fn not_owned(handle: &GroupHandle, map: &ClusterMap, group: GroupId) -> Vec<RunRow> {
-    let rows = handle.reader().and_then(|reader| reader.scan(&Scan::Owned, false, OWNED_RUNS_MAX));
-    let rows = match rows {
-        Ok(rows) => rows,
+    let owned = match handle.rows().and_then(|rows| Owned::read(&rows)) {
+        Ok(owned) => owned,
         Err(error) => {
             tracing::error!(%group, cause = %error, "cluster.controller: ownership cannot be read");
             return Vec::new();
         }
     };
-    let owned = rows.iter().filter_map(|(key, row)| match (key, row.as_ref()) {
-        (RowKey::Owned(region, first), Row::Owned(owned)) => Some((*region, *first, owned.last)),
-        _ => None,
-    });
-    let owned: Vec<_> = owned.collect();
-    let held = |run: &RunRow| owned.iter().any(|(region, first, last)| *region == run.region && *first <= run.first && run.last <= *last);
-    map.runs.values().filter(|run| run.group == group && !held(run)).copied().collect()
+    // What it owned at that epoch and gave away since is not taken back.
+    let known = |run: &RunRow| owned.reached(BucketRun { region: run.region, first: run.first, last: run.last }, run.epoch);
+    map.runs.values().filter(|run| run.group == group && !known(run)).copied().collect()
 }
 
 /// All in one batch, in order. What fails is wanted again in the next step.
@@ -262,5 +284,5 @@ const PULL: Duration = Duration::from_millis(250);
 const ASK_MAX: Duration = Duration::from_secs(2);
 /// Between two looks of a leader.
 const STEP: Duration = Duration::from_millis(500);
-/// Runs of one group: 65,536 buckets in the worst case.
-const OWNED_RUNS_MAX: usize = 65_536;
+/// How often what a group owns is read although no event said that it changed.
+const REREAD_OWNED: Duration = Duration::from_secs(30);

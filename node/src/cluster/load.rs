@@ -75,6 +75,7 @@ impl OwnLoad {
             voters: voters.into_iter().collect(),
             learners: learners.into_iter().collect(),
             settled,
+            leaving: group.rows().ok().and_then(|rows| kith_machine::moving::leaving(&rows).ok().flatten()),
         })
     }
 

@@ -14,6 +14,7 @@ pub(crate) mod hand;
 pub mod join;
 pub mod load;
 pub mod map;
+pub(crate) mod mover;
 pub mod replica;
 pub mod steer;
 pub(crate) mod steward;

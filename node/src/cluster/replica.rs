@@ -151,6 +151,8 @@ impl Replicas {
         leadership::watch(&self.tasks, handle, self.duties.clone());
         if handle.id() == GroupId::META {
             self.controller.follow(handle);
+        } else {
+            self.controller.follow_owned(handle);
         }
     }
 }

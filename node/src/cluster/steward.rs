@@ -15,7 +15,11 @@ use kith_wire::{
     log::{ClusterMap, Command, GroupRow, NodeRow},
 };
 use prometheus_client::{
-    metrics::{counter::Counter, gauge::Gauge},
+    metrics::{
+        counter::Counter,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
     registry::Registry,
 };
 
@@ -40,6 +44,24 @@ pub(crate) struct LayoutMetrics {
     silent: Gauge,
     pub(crate) handed: Counter,
     pub(crate) left: Counter,
+    pub(crate) bucket_moves: Counter,
+    pub(crate) buckets_moved: Counter,
+    pub(crate) bucket_bytes: Counter,
+    pub(crate) bucket_freeze: Freeze,
+}
+
+/// From the hand-over of buckets until their new group has them.
+#[derive(Debug)]
+pub(crate) struct Freeze(Histogram);
+impl Default for Freeze {
+    fn default() -> Self {
+        Self(Histogram::new(exponential_buckets(0.002, 2.0, 12)))
+    }
+}
+impl Freeze {
+    pub(crate) fn observe(&self, seconds: f64) {
+        self.0.observe(seconds);
+    }
 }
 
 impl LayoutMetrics {
@@ -50,6 +72,11 @@ impl LayoutMetrics {
         add("moves", "Groups whose replicas or order of leaders the meta group's leader changed by itself", &self.moves);
         add("leaders_handed", "Leaderships that this node handed to the one who should lead, or to anybody while it drains", &self.handed);
         add("replicas_left", "Replicas that this node gave up because the map gave them to others", &self.left);
+        add("bucket_moves", "Moves of buckets to another group that ended while this node led the group that gave them", &self.bucket_moves);
+        add("buckets_moved", "Buckets of those moves", &self.buckets_moved);
+        add("bucket_copied_bytes", "Bytes of rows that this node sent to groups that take buckets", &self.bucket_bytes);
+        let freeze = self.bucket_freeze.0.clone();
+        registry.register("bucket_freeze_seconds", "From the hand-over of buckets until their new group has them, when nobody serves them", freeze);
         registry.register("groups_moving", "Groups whose members are not yet what the map says, at the meta group's leader", self.moving.clone());
         registry.register("nodes_silent", "Nodes that are not heard, at the meta group's leader", self.silent.clone());
     }

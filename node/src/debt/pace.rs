@@ -48,7 +48,8 @@ pub(crate) async fn is_open_at(feed: &mut Feed, at: Instant) -> bool {
     let news = async {
         loop {
             match feed.next().await {
-                Ok(event) if event.effects.contains(&Effect::Owes) => return true,
+                // What came with buckets is owed as well.
+                Ok(event) if event.effects.iter().any(|effect| matches!(effect, Effect::Owes | Effect::OwnershipChanged)) => return true,
                 Ok(_) => {}
                 Err(FeedError::Lagged(_)) => return true,
                 Err(FeedError::Closed) => return false,

@@ -15,7 +15,7 @@ use std::{
 use kith_machine::view::ViewError;
 use kith_wire::{
     client::DeliveryBody,
-    id::{ChannelId, GroupId, MapEpoch, NodeId, Seq, Term, UserId},
+    id::{ChannelId, GroupId, NodeId, Seq, Term, UserId},
     limit,
     log::{Command, Position, Record, Ref},
     peer::{ChannelRefs, LiveReceipt, LiveRecord, RefFrame, RefsKept},
@@ -23,6 +23,7 @@ use kith_wire::{
 
 use crate::{
     clock::Instant,
+    cluster::map::MapVersion,
     fanout::metrics::{FanoutMetrics, FanoutReject},
 };
 
@@ -89,7 +90,7 @@ pub trait Homes: Send + Sync + 'static {
     /// Who leads a group, as far as known.
     fn leader(&self, group: GroupId) -> Option<(NodeId, Term)>;
     /// Changes whenever `home` may answer differently.
-    fn map_epoch(&self) -> MapEpoch;
+    fn map_version(&self) -> MapVersion;
     /// Whether a node is heard.
     fn alive(&self, node: NodeId) -> bool;
     /// All nodes, heard or not.
@@ -108,6 +109,8 @@ pub struct Dispatch {
     homes: BTreeMap<GroupId, Home>,
     nodes: BTreeMap<NodeId, Outgoing>,
     places: Places,
+    /// The map when homes were last looked at.
+    placed: MapVersion,
     walk: Walk,
     looked: Option<Instant>,
     fanned: BTreeMap<ChannelId, Seq>,
@@ -128,7 +131,7 @@ struct Progress {
     fanned: Seq,
     /// Each home of the members at `seen`, and up to where it committed.
     kept: BTreeMap<GroupId, Seq>,
-    map_epoch: MapEpoch,
+    map_version: MapVersion,
     due: Option<Instant>,
     computed: Option<Instant>,
     /// The next time is so long after `computed`.
@@ -164,7 +167,7 @@ struct Outgoing {
 /// Homes of users, remembered for one map: to hash an id for each recipient of each record would cost more than all else here.
 #[derive(Debug, Default)]
 struct Places {
-    map_epoch: MapEpoch,
+    map_version: MapVersion,
     homes: HashMap<UserId, GroupId>,
 }
 
@@ -188,6 +191,7 @@ impl Dispatch {
             homes: BTreeMap::new(),
             nodes: BTreeMap::new(),
             places: Places::default(),
+            placed: MapVersion::default(),
             walk: Walk::From(None),
             looked: None,
             fanned: BTreeMap::new(),
@@ -399,10 +403,13 @@ impl Dispatch {
             return;
         }
         self.looked = Some(now);
+        let version = self.places.follow(homes);
+        let is_moved = std::mem::replace(&mut self.placed, version) != version;
         for group in self.homes.keys().copied().collect::<Vec<_>>() {
             let leader = homes.leader(group);
             let Some(home) = self.homes.get_mut(&group) else { continue };
-            if home.leader != leader && (!home.in_flight.is_empty() || !home.waiting.is_empty()) {
+            // Where users have another home now, this one may not answer.
+            if (is_moved || home.leader != leader) && (!home.in_flight.is_empty() || !home.waiting.is_empty()) {
                 // The new leader knows nothing of what the old one got: all of it goes again, at once.
                 home.leader = leader;
                 home.blocked = None;
@@ -444,11 +451,11 @@ impl Dispatch {
         if progress.computed.replace(now).is_some() {
             progress.every = (progress.every * 2).min(REFS_EVERY.1);
         }
-        let map_epoch = self.places.follow(homes);
-        if progress.map_epoch != map_epoch {
+        let map_version = self.places.follow(homes);
+        if progress.map_version != map_version {
             // Who is home where may have changed: what was committed at the old home says nothing of the new one.
             progress.kept.clear();
-            progress.map_epoch = map_epoch;
+            progress.map_version = map_version;
         }
         let mut kept: BTreeMap<GroupId, Seq> = BTreeMap::new();
         let mut owed: BTreeSet<GroupId> = BTreeSet::new();
@@ -566,7 +573,7 @@ impl Default for Progress {
             seen: Seq::ZERO,
             fanned: Seq::ZERO,
             kept: BTreeMap::new(),
-            map_epoch: MapEpoch::default(),
+            map_version: MapVersion::default(),
             due: None,
             computed: None,
             every: REFS_EVERY.0,
@@ -613,13 +620,13 @@ impl Outgoing {
 
 impl Places {
     /// Forgets what an older map said. Gives the version of the present one.
-    fn follow(&mut self, homes: &dyn Homes) -> MapEpoch {
-        let map_epoch = homes.map_epoch();
-        if map_epoch != self.map_epoch || self.homes.len() >= PLACES_MAX {
+    fn follow(&mut self, homes: &dyn Homes) -> MapVersion {
+        let map_version = homes.map_version();
+        if map_version != self.map_version || self.homes.len() >= PLACES_MAX {
             self.homes.clear();
-            self.map_epoch = map_epoch;
+            self.map_version = map_version;
         }
-        map_epoch
+        map_version
     }
     fn home(&mut self, homes: &dyn Homes, user: UserId) -> Option<GroupId> {
         if let Some(home) = self.homes.get(&user) {

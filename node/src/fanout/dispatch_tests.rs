@@ -78,8 +78,8 @@ impl Homes for Places {
     fn leader(&self, group: GroupId) -> Option<(NodeId, Term)> {
         self.leaders.get(&group).copied()
     }
-    fn map_epoch(&self) -> MapEpoch {
-        MapEpoch::new(1)
+    fn map_version(&self) -> MapVersion {
+        MapVersion::new(1)
     }
     fn alive(&self, _: NodeId) -> bool {
         true

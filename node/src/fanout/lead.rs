@@ -6,6 +6,7 @@
 //! registrations. Not here: decisions (`dispatch`, `registry`).
 
 mod here;
+mod owned;
 mod proposal;
 
 use std::{
@@ -22,6 +23,7 @@ use futures_util::{
 use kith_machine::{
     effect::Effect,
     mutant::Mutant,
+    own::Owned,
     reply::Reply,
     view::{RowKey, Scan, StateView, ViewError},
 };
@@ -40,7 +42,10 @@ use kith_wire::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use self::proposal::{PROPOSALS_AT_ONCE, may_stay, note_device, propose_all, round, user_of};
+use self::{
+    owned::unread,
+    proposal::{PROPOSALS_AT_ONCE, may_stay, note_device, propose_all, round, user_of},
+};
 use crate::{
     clock::Instant,
     fanout::{
@@ -182,6 +187,10 @@ pub(crate) struct Lead {
     owed: BTreeSet<NodeId>,
     /// Whether the end of a device or a block may have been missed.
     is_unsure: bool,
+    /// What the group owned when it was last looked at.
+    owned: Owned,
+    /// What it owns now could not be read.
+    is_stranger: bool,
     /// When users were seen is being written down.
     is_writing: bool,
     looked: Instant,
@@ -195,6 +204,8 @@ impl Lead {
             breaks: HashMap::new(),
             owed: BTreeSet::new(),
             is_unsure: false,
+            owned: Owned::default(),
+            is_stranger: false,
             is_writing: false,
             attempts: HashMap::new(),
             attempt: 0,
@@ -215,6 +226,9 @@ impl Lead {
     pub(crate) async fn run(mut self) {
         // The subscription comes before the first walk: what is applied after it is heard, what was applied before is a row.
         let mut events = self.seat.events();
+        let seat = self.seat.clone();
+        // Unread, it counts as nothing: whatever comes then is new.
+        self.owned = seat.view().and_then(|view| Owned::read(&*view)).unwrap_or_default();
         loop {
             self.poll();
             let now = self.fanout.clock.instant();
@@ -274,6 +288,8 @@ impl Lead {
                 self.check_sessions();
                 // And changes of contacts.
                 self.contacts_lagged();
+                // And of what is the group's at all.
+                self.follow_ownership();
             }
         }
         true
@@ -302,11 +318,11 @@ impl Lead {
             Effect::Hides { user, private } => {
                 self.hides(*user, *private);
             }
+            Effect::OwnershipChanged => self.follow_ownership(),
             Effect::Amended { .. }
             | Effect::Hooked { .. }
             | Effect::Timed { .. }
             | Effect::MapChanged { .. }
-            | Effect::OwnershipChanged
             | Effect::Pushable { .. }
             | Effect::Owes => {}
         }
@@ -341,7 +357,7 @@ impl Lead {
                     self.note_user(user);
                 }
             }
-            Err(error) => tracing::error!(group = %seat.group(), %error, "cannot read whose sessions may stay"),
+            Err(error) => unread(&*seat, &error, "whose sessions may stay"),
         }
     }
     /// Tells the sessions of edges that may have missed a push where their users' indexes stand: whoever was told less pulls. An edge
@@ -372,7 +388,7 @@ impl Lead {
                     }
                 }
                 Err(error) => {
-                    tracing::error!(group = %self.seat.group(), %error, "cannot read where users stand");
+                    unread(&*self.seat, &error, "where users stand");
                     self.owed.insert(edge);
                 }
             }
@@ -505,7 +521,7 @@ impl Lead {
         });
         match blocked {
             Ok(blocked) => self.home.handle_blocks(user, blocked),
-            Err(error) => tracing::error!(group = %self.seat.group(), %error, "cannot read whom a user has blocked"),
+            Err(error) => unread(&*self.seat, &error, "whom a user has blocked"),
         }
     }
     /// Sessions live as long as their edge is heard: one that was not for a while has lost its own.
@@ -531,6 +547,9 @@ impl Lead {
                 self.owed.remove(&edge);
                 self.home.handle_edge_gone(edge);
             }
+        }
+        if self.is_stranger {
+            self.follow_ownership();
         }
         self.note_heard(now);
         self.tell_where_they_stand();
@@ -597,7 +616,11 @@ impl Source for Rows<'_> {
         Ok(rows.into_iter().filter_map(|(key, _)| if let RowKey::Dirty(channel) = key { Some(channel) } else { None }).collect())
     }
     fn news(&self, channel: ChannelId, wanted: &mut dyn FnMut(Seq, UserId) -> bool) -> Result<Option<News>, ViewError> {
-        let news = self.seat.news(&*self.seat.view()?, channel)?;
+        let news = match self.seat.news(&*self.seat.view()?, channel) {
+            // It is another group's to tell.
+            Err(error) if error.is_not_owned() => None,
+            news => news?,
+        };
         Ok(news.map(|mut news| {
             let head = news.head;
             news.refs.retain(|(user, _)| wanted(head, *user));

@@ -11,7 +11,7 @@ use std::{
 use kith_machine::view::Row;
 use kith_raft::transport::{PeerTransport, SnapshotSource, TransportError};
 use kith_wire::{
-    id::{Conn, MapEpoch, Timestamp},
+    id::{Conn, Timestamp},
     log::UserRow,
     peer::{AppendResult, Ask, IndexMove, SnapshotHead, Told},
     presence::PresenceState,
@@ -20,6 +20,7 @@ use kith_wire::{
 use super::*;
 use crate::{
     clock::Clock,
+    cluster::map::MapVersion,
     fanout::{FanoutOptions, FanoutParts, dispatch::Homes, metrics::FanoutMetrics},
 };
 
@@ -72,8 +73,8 @@ impl Homes for AllHere {
     fn leader(&self, _: GroupId) -> Option<(NodeId, Term)> {
         Some((ME, Term::new(1)))
     }
-    fn map_epoch(&self) -> MapEpoch {
-        MapEpoch::new(1)
+    fn map_version(&self) -> MapVersion {
+        MapVersion::new(1)
     }
     fn alive(&self, _: NodeId) -> bool {
         true

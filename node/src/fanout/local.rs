@@ -23,6 +23,7 @@ use kith_wire::{
 
 use crate::{
     clock::Instant,
+    cluster::map::MapVersion,
     fanout::{
         dispatch::Homes,
         metrics::{FanoutMetrics, FanoutReject},
@@ -72,6 +73,8 @@ struct Table {
     opened: u64,
     sessions: BTreeMap<SessionId, Entry>,
     homes: BTreeMap<GroupId, Home>,
+    /// The map when sessions were last looked at.
+    version: MapVersion,
     /// Devices that are pushed to, by their session here.
     pushed: BTreeMap<(UserId, DeviceId), SessionId>,
 }
@@ -284,9 +287,14 @@ impl Local {
             home.forget(sessions);
         }
     }
+    /// A session whose user has another home by now is that one's.
+    pub fn follow_home(&self, id: SessionId, homes: &dyn Homes) {
+        self.lock().follow_home(id, homes);
+    }
     /// Looks at who leads the homes. Gives the sessions to register now; each ends with [`Local::handle_reregistered`].
     pub fn poll_stale(&self, homes: &dyn Homes, now: Instant) -> Vec<Reregister> {
         let mut table = self.lock();
+        table.follow_map(homes);
         let Table { sessions, homes: known, .. } = &mut *table;
         let mut asks = Vec::new();
         for (group, home) in known {
@@ -373,7 +381,8 @@ impl Local {
         }
         (home.retry_at, home.backoff) = (None, RETRY.0);
         for (registration, result) in asked.sessions.iter().zip(results) {
-            let Some(entry) = sessions.get_mut(&registration.session) else { continue };
+            // One that has moved meanwhile is registered with its new home.
+            let Some(entry) = sessions.get_mut(&registration.session).filter(|entry| entry.home == Some(asked.group)) else { continue };
             match result {
                 Ok(registered) => {
                     // Lost while this was under way: what was pushed after the registration may be, too.
@@ -430,6 +439,24 @@ impl Table {
             self.leave_home(id, old);
         }
         self.homes.entry(group).or_default().sessions.insert(id);
+    }
+    fn follow_map(&mut self, homes: &dyn Homes) {
+        let version = homes.map_version();
+        if std::mem::replace(&mut self.version, version) != version {
+            let all: Vec<SessionId> = self.sessions.keys().copied().collect();
+            all.into_iter().for_each(|id| self.follow_home(id, homes));
+        }
+    }
+    fn follow_home(&mut self, id: SessionId, homes: &dyn Homes) {
+        let Some(entry) = self.sessions.get(&id) else { return };
+        let (Some(old), Some(new)) = (entry.home, homes.home(entry.whose.user)) else { return };
+        if old != new {
+            self.note_home(id, new);
+            if let Some(entry) = self.sessions.get_mut(&id) {
+                entry.with = None;
+            }
+            self.homes.entry(new).or_default().stale = true;
+        }
     }
     fn leave_home(&mut self, id: SessionId, group: GroupId) {
         if let Some(home) = self.homes.get_mut(&group) {

@@ -4,17 +4,24 @@ use std::sync::Mutex as StdMutex;
 
 use kith_wire::{
     client::Delivery,
-    id::{Conn, DeviceId, MapEpoch, Timestamp, UserId},
+    id::{Conn, DeviceId, Timestamp, UserId},
 };
 
 use super::*;
-use crate::{auth::Grant, outbox::Item, session::metrics::OutboxMetrics};
+use crate::{auth::Grant, cluster::map::MapVersion, outbox::Item, session::metrics::OutboxMetrics};
 
 const GROUP: GroupId = GroupId::new(1);
 
+/// Who leads, and how often everybody has moved to the next group.
 #[derive(Default)]
-struct Places(StdMutex<Option<(NodeId, Term)>>);
+struct Places(StdMutex<Option<(NodeId, Term)>>, StdMutex<u32>);
 impl Places {
+    fn move_all(&self) {
+        *self.1.lock().unwrap() += 1;
+    }
+    fn moved(&self) -> u32 {
+        *self.1.lock().unwrap()
+    }
     fn lead(&self, node: u64, term: u64) {
         *self.0.lock().unwrap() = Some((NodeId::new(node), Term::new(term)));
     }
@@ -24,13 +31,13 @@ impl Places {
 }
 impl Homes for Places {
     fn home(&self, _: UserId) -> Option<GroupId> {
-        Some(GROUP)
+        Some(GroupId::new(GROUP.get() + self.moved()))
     }
     fn leader(&self, _: GroupId) -> Option<(NodeId, Term)> {
         *self.0.lock().unwrap()
     }
-    fn map_epoch(&self) -> MapEpoch {
-        MapEpoch::new(1)
+    fn map_version(&self) -> MapVersion {
+        MapVersion::new(1 + u64::from(self.moved()))
     }
     fn alive(&self, _: NodeId) -> bool {
         true
@@ -101,6 +108,32 @@ fn a_push_of_an_older_leader_is_dropped() {
     assert_eq!(setup.told(), []);
     setup.local.handle_push(NodeId::new(1), setup.push(5), setup.now);
     assert!(matches!(setup.told()[..], [Item::Frame(_)]));
+}
+
+#[test]
+fn a_session_whose_user_has_moved_is_the_new_homes() {
+    let setup = setup();
+    setup.places.lead(2, 6);
+    let late = setup.stale(0);
+    assert_eq!(late[0].group, GROUP);
+    setup.places.move_all();
+    let asks = setup.stale(10);
+    let home = GroupId::new(2);
+    assert_eq!((asks.len(), asks[0].group, asks[0].leader), (1, home, (NodeId::new(2), Term::new(6))));
+    // The same node leads both, in the same term: what the old home says of it is nothing about the new one.
+    setup.local.handle_reregistered(&late[0], Ok((Term::new(6), vec![at(9)])), setup.now);
+    assert_eq!(setup.told(), []);
+    assert!(!setup.local.is_registered(home, (NodeId::new(2), Term::new(6))));
+    setup.local.handle_reregistered(&asks[0], Ok((Term::new(6), vec![at(4)])), setup.now);
+    assert_eq!(setup.told(), [Item::SyncNeeded(UserRev::new(4))]);
+    assert_eq!(setup.stale(20), []);
+    // One that is registered where its user was a moment ago.
+    setup.places.move_all();
+    setup.local.note_registered(setup.session, home, (NodeId::new(2), Term::new(6)), UserRev::new(4));
+    setup.local.follow_home(setup.session, &setup.places);
+    assert_eq!(setup.stale(30)[0].group, GroupId::new(3));
+    let ended = setup.local.close(setup.session);
+    assert!(matches!(ended, Some((_, Tell::Unregister { group, .. })) if group == GroupId::new(3)), "{ended:?}");
 }
 
 #[test]

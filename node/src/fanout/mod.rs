@@ -48,7 +48,7 @@ use self::{
 };
 use crate::{
     clock::SharedClock,
-    cluster::files::PresenceSettings,
+    cluster::{files::PresenceSettings, map::MapVersion},
     outbox::Outbox,
     router::{refuse, refuse_for},
     session::{Sessions, Whose, machine::Registered},
@@ -175,7 +175,7 @@ impl Fanout {
         let mut asks: FuturesUnordered<BoxFuture<'static, (Reregister, RegisterOutcome)>> = FuturesUnordered::new();
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut told_all = BTreeMap::new();
+        let mut told_all = (BTreeMap::new(), MapVersion::default());
         loop {
             // Both branches are cancel safe.
             tokio::select! {
@@ -334,6 +334,8 @@ impl Fanout {
                         Some(Ok(registered)) => {
                             self.local.note_registered(session, group, (node, term), registered.user_rev);
                             self.local.note_pushes(session, registered.pushes);
+                            // One that moved meanwhile is looked for anew.
+                            self.local.follow_home(session, &*self.homes);
                             if !is_whole {
                                 self.local.handle_doubt(session, group);
                             }

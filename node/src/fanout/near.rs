@@ -51,6 +51,10 @@ impl Nearness {
     pub(super) fn touch(&mut self, user: UserId) {
         self.touched.insert(user);
     }
+    /// Nobody is known to be absent before the home is warm again.
+    pub(super) fn cool(&mut self) {
+        self.warm = None;
+    }
     /// A device lost its session with the edge that held it.
     pub(super) fn lose(&mut self, user: UserId, device: DeviceId) {
         self.lost.insert((user, device));

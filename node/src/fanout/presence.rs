@@ -6,7 +6,7 @@
 //! a view is and who may have it (kith-machine).
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -23,7 +23,7 @@ use kith_machine::{
 use kith_raft::transport::TransportError;
 use kith_wire::{
     client::{Event, Refusal},
-    id::{BootEpoch, ChannelId, DeviceId, GroupId, MapEpoch, NodeId, Seq, SessionId, Term, Timestamp, UserId},
+    id::{BootEpoch, ChannelId, DeviceId, GroupId, NodeId, Seq, SessionId, Term, Timestamp, UserId},
     limit,
     peer::{Ask, Tell, Told},
     presence::{PresencePush, PresenceRequest, PresenceTold, PresenceView, PresenceWatch},
@@ -37,7 +37,7 @@ use super::{
     metrics::FanoutMetrics,
     near::{self, Found},
 };
-use crate::{clock::Instant, outbox::Pushed, session::codec};
+use crate::{clock::Instant, cluster::map::MapVersion, outbox::Pushed, session::codec};
 
 /// Views that found no room in an outbox are tried again so often.
 const LATE_EVERY: Duration = Duration::from_secs(1);
@@ -74,6 +74,14 @@ impl Here {
             self.home.handle_live(user, state_of(sessions(user)), wall, at);
         }
         self.home.handle_timeout(wall, at);
+    }
+    /// Which users are of this group from now on, and whether some may have come.
+    pub(super) fn handle_owned(&mut self, is_own: impl Fn(UserId) -> bool, came: bool, now: Instant) {
+        self.home.handle_owned(is_own);
+        if came {
+            let at = self.at(now);
+            self.home.cool(at);
+        }
     }
     /// An edge is gone, or has begun anew: nobody looks from there.
     pub(super) fn edge_gone(&mut self, edge: NodeId) {
@@ -164,7 +172,7 @@ impl Fanout {
         let mut asks: FuturesUnordered<BoxFuture<'static, (Asked, Option<PresenceTold>)>> = FuturesUnordered::new();
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut epoch = MapEpoch::default();
+        let mut version = MapVersion::default();
         let mut late_at = self.clock.instant();
         loop {
             // All branches are cancel safe.
@@ -181,9 +189,9 @@ impl Fanout {
             let (views, new) = {
                 let mut edge = self.looks.lock();
                 let (at, places) = (self.looks.at(now), Heard(&*self.homes));
-                let newest = self.homes.map_epoch();
-                if newest != epoch {
-                    epoch = newest;
+                let newest = self.homes.map_version();
+                if newest != version {
+                    version = newest;
                     edge.handle_map(&places, at);
                 }
                 let new = edge.poll_asks(&places, at);
@@ -242,7 +250,13 @@ impl Fanout {
     }
 
     /// Tells the leaders of groups that all sessions of this node are registered with them.
-    pub(super) fn tell_registered(&self, told: &mut std::collections::BTreeMap<GroupId, (NodeId, Term)>) {
+    pub(super) fn tell_registered(&self, told: &mut (BTreeMap<GroupId, (NodeId, Term)>, MapVersion)) {
+        let version = self.homes.map_version();
+        if std::mem::replace(&mut told.1, version) != version {
+            // Whoever took users over waits to hear of theirs.
+            told.0.clear();
+        }
+        let told = &mut told.0;
         for group in self.homes.groups() {
             let Some(leader) = self.homes.leader(group).filter(|(node, _)| self.homes.alive(*node)) else { continue };
             if told.get(&group) != Some(&leader)

@@ -200,6 +200,15 @@ impl Home {
         self.retain(|_, live| live.edge != edge, None);
         self.here.edge_gone(edge);
     }
+    /// Takes which users are of this group from now on. The sessions of others are their new home's, which nobody is told here; `came`: there may be
+    /// users whose sessions are not known here, and nobody is absent before the edges have told theirs, or had time to.
+    pub fn handle_owned(&mut self, is_own: impl Fn(UserId) -> bool, came: bool, now: Instant) {
+        self.retain(|user, _| is_own(user), None);
+        self.here.handle_owned(&is_own, came, now);
+        if came {
+            self.near.cool();
+        }
+    }
     /// Takes whether nobody sits before a device.
     pub fn handle_activity(&mut self, edge: NodeId, user: UserId, session: SessionId, away: bool) {
         let live = self.users.get_mut(&user).into_iter().flatten().find(|live| (live.edge, live.session) == (edge, session));

@@ -65,6 +65,30 @@ fn outcome(users: &[(u64, Merged)]) -> HashMap<UserId, Merged> {
 }
 
 #[test]
+fn users_who_went_are_another_homes_and_those_who_came_are_waited_for() {
+    let mut home = home();
+    let now = Instant::now();
+    let asked = (UserId::new(5), channel(), DeviceId::new(1));
+    assert_eq!(home.handle_register(edge(1), boot(1), &session(1, 10, 4)), Ok(()));
+    home.here().home.handle_heard(&[], Duration::ZERO);
+    home.poll_presence(Timestamp::default(), now);
+    assert_eq!(home.present(None), [UserId::new(5)]);
+    // Nothing that matters to them.
+    home.handle_owned(|user| user == UserId::new(5), false, now);
+    assert_eq!(home.present(None), [UserId::new(5)]);
+    home.handle_owned(|_| false, false, now);
+    home.poll_presence(Timestamp::default(), now);
+    assert_eq!(home.present(None), []);
+    assert!(home.poll_pushes().is_empty(), "their sessions go on, with their new home");
+    assert!(matches!(home.near().find(&asked, now).0, kith_machine::push::Near::Gone(_)));
+    // They are back: who has no session here may have one that was not told yet.
+    home.handle_owned(|_| true, true, now);
+    home.poll_presence(Timestamp::default(), now);
+    assert!(!home.here().home.is_warm());
+    assert_eq!(home.near().find(&(UserId::new(6), channel(), DeviceId::new(1)), now).0, kith_machine::push::Near::Unknown);
+}
+
+#[test]
 fn the_higher_connection_of_a_device_wins_and_the_loser_is_told() {
     let mut home = home();
     assert_eq!(home.handle_register(edge(1), boot(1), &session(1, 10, 4)), Ok(()));

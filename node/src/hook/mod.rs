@@ -279,6 +279,8 @@ impl Teller {
                             }
                         }
                     }
+                    // Its new group tells them.
+                    Err(error) if error.is_not_owned() => plan.keep(channel, &[]),
                     Err(error) => tracing::warn!(%group, cause = %error, "hook.tell: a channel's webhooks cannot be read now"),
                 }
             }
@@ -288,8 +290,11 @@ impl Teller {
                 Some((key, went)) = runs.next() => plan.done(key, went, self.now(), jitter()),
                 heard = feed.next() => match heard {
                     Ok(event) => event.effects.iter().for_each(|effect| {
-                        if let Effect::Hooked { channel } = effect {
-                            plan.note(*channel);
+                        match effect {
+                            Effect::Hooked { channel } => plan.note(*channel),
+                            // What came with buckets may have something to tell.
+                            Effect::OwnershipChanged => walk_at = self.now(),
+                            _ => {}
                         }
                     }),
                     Err(FeedError::Lagged(_)) => walk_at = self.now(),
@@ -306,6 +311,7 @@ impl Teller {
         let read = handle.reader().and_then(|view| rows::records(&view, channel, &hook, cursor.seq, RECORDS));
         let (records, head) = match read {
             Ok(read) => read,
+            Err(error) if error.is_not_owned() => return (key, Went::Idle),
             Err(error) => {
                 tracing::warn!(group = %handle.id(), cause = %error, "hook.tell: records cannot be read now");
                 return (key, Went::Failed);

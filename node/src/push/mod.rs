@@ -187,12 +187,15 @@ impl Worker {
             tokio::select! {
                 Some(came) = running.next() => self.came(&handle, &mut plan, &mut pending, came).await,
                 heard = feed.next() => match heard {
-                    Ok(event) => event.effects.iter().for_each(|effect| {
-                        if let Effect::Pushable { user, channel } = effect
-                            && !plan.note((*user, *channel), self.now() + Duration::from_millis(limit::PUSH_WAIT_MS))
+                    Ok(event) => event.effects.iter().for_each(|effect| match effect {
+                        Effect::Pushable { user, channel }
+                            if !plan.note((*user, *channel), self.now() + Duration::from_millis(limit::PUSH_WAIT_MS)) =>
                         {
                             walk_at = walk_at.min(self.now() + WALK_EVERY);
                         }
+                        // What came with buckets may be due.
+                        Effect::OwnershipChanged => walk_at = self.now(),
+                        _ => {}
                     }),
                     Err(FeedError::Lagged(_)) => walk_at = self.now(),
                     Err(FeedError::Closed) => return,
@@ -471,7 +474,12 @@ fn read(handle: &GroupHandle, keys: &[Key]) -> Result<Vec<Look>, ViewError> {
     let mut pushes: HashMap<UserId, Arc<PushesRow>> = HashMap::new();
     let mut looks = Vec::with_capacity(keys.len());
     for key in keys {
-        let Some(due) = rows::read_due(&view, key.0, key.1)? else { continue };
+        let due = match rows::read_due(&view, key.0, key.1) {
+            // Their new home pushes.
+            Err(error) if error.is_not_owned() => continue,
+            due => due?,
+        };
+        let Some(due) = due else { continue };
         let pushes = match pushes.get(&key.0) {
             Some(row) => row.clone(),
             None => {

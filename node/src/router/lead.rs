@@ -112,8 +112,10 @@ impl Router {
         let (mut hint, mut asked, mut may_be_done) = (None, None, false);
         let mut wait = RETRY_MIN;
         loop {
+            let mut stranger = None;
             let attempt = match self.place(place) {
                 Ok(route) => {
+                    stranger = Some(route.group);
                     // A hint is what another node knew a while ago: what is heard here meanwhile is newer.
                     let own = self.leader(route.group).map(|(node, _)| node);
                     let hinted = hint.take();
@@ -134,7 +136,20 @@ impl Router {
                 Ok(done) => return Ok(done),
                 Err(Failure::Refused(refusal)) => return Err(refusal),
                 Err(Failure::NotDone(refusal, at)) => {
+                    let is_stranger = refusal.code == Code::WrongGroup;
+                    // Who named the group has to look where its buckets are now.
+                    if is_stranger && matches!(place, Place::Group(_)) {
+                        return Err(refusal);
+                    }
                     last = refusal;
+                    if is_stranger
+                        && let (Place::Bucket(bucket), Some(group)) = (place, stranger)
+                        && self.is_outpaced(group, bucket, asked, deadline).await
+                    {
+                        // It is known where to ask: at once.
+                        (hint, asked) = (None, None);
+                        continue;
+                    }
                     hint = at.filter(|at| Some(*at) != asked);
                 }
                 Err(Failure::Unknown) if self.groups.quirk().is(Mutant::FailOnTimeout) => return Err(refuse(Code::NotAllowed)),
@@ -147,6 +162,12 @@ impl Router {
             }
             tokio::time::sleep(pause).await;
         }
+    }
+
+    /// Whether the bucket is known to be elsewhere now.
+    async fn is_outpaced(&self, group: GroupId, bucket: Bucket, asked: Option<NodeId>, deadline: Instant) -> bool {
+        self.learn(group, bucket, asked, deadline).await;
+        self.locate(bucket).is_ok_and(|route| route.group != group)
     }
 
     fn place(&self, place: Place) -> Result<Route, Refusal> {
@@ -212,6 +233,8 @@ fn classify(refusal: Refusal) -> Failure {
             let leader = refusal.leader;
             Failure::NotDone(refusal, leader)
         }
+        // The data is on its way: nothing was done, and soon it is there.
+        Code::Frozen => Failure::NotDone(refusal, None),
         Code::WrongGroup | Code::NoLeader | Code::Draining => Failure::NotDone(refusal, None),
         Code::OutcomeUnknown | Code::Timeout | Code::Disconnected => Failure::Unknown,
         _ => Failure::Refused(refusal),

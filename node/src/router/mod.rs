@@ -2,10 +2,11 @@
 //!
 //! In: a bucket and what to do there. Out: its answer, wherever it was done, or a typed refusal. Invariants: what was forwarded is never
 //! forwarded again; `NotLeader` and `WrongGroup` are tried again until the deadline; what may have been proposed ends as `OutcomeUnknown`,
-//! never as a plain failure. Not here: what a request means (`service`), who leads (raft; hints here are only hints).
+//! never as a plain failure. A group that does not own a bucket is asked where it went (`moved`). Not here: what a request means (`service`), who leads (raft; hints here are only hints).
 
 mod lead;
 mod locate;
+mod moved;
 
 use std::sync::{Arc, OnceLock, Weak};
 

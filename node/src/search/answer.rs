@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use kith_machine::channel::pick::pick;
+use kith_machine::{channel::pick::pick, own::Owned};
 use kith_raft::Reader;
 use kith_search::{Filter, Index, Query, QueryError, excerpt};
 use kith_wire::{
@@ -82,6 +82,9 @@ impl Search {
         let mut channels = Vec::new();
         for part in &look.parts {
             let reader = self.0.groups.get(part.group).filter(|_| self.is_current(part.group)).and_then(|group| group.reader().ok());
+            // What came a moment ago is not in the index yet, what went is another group's to find.
+            let is_own = |owned: Owned| part.channels.iter().all(|channel| owned.holds(channel.bucket()));
+            let reader = reader.filter(|reader| Owned::read(reader).is_ok_and(is_own));
             let Some(reader) = reader else {
                 told.behind.push(part.group);
                 continue;

@@ -41,6 +41,8 @@ pub(super) struct Follower {
 /// Why a follower begins anew.
 enum Halt {
     Missed,
+    /// Buckets came or went.
+    Moved,
     Closed,
 }
 
@@ -55,22 +57,25 @@ impl Follower {
     }
 
     pub(super) async fn run(self: Arc<Self>) {
+        let mut anew = false;
         loop {
             // Before anything is read: what is applied after it is heard.
             let mut feed = self.group.feed();
-            let halt = match missed::read(&self, &mut feed).await {
+            let halt = match missed::read(&self, &mut feed, anew).await {
                 Ok(()) => {
                     self.search.current().insert(self.id());
                     self.listen(&mut feed).await
                 }
                 Err(Trouble::Missed) => Halt::Missed,
+                Err(Trouble::Moved) => Halt::Moved,
                 Err(Trouble::Closed) => Halt::Closed,
                 Err(Trouble::Rows(error)) => {
                     self.complain(&error);
                     tokio::time::sleep(AGAIN).await;
-                    Halt::Missed
+                    if anew { Halt::Moved } else { Halt::Missed }
                 }
             };
+            anew = matches!(halt, Halt::Moved);
             // One that only lags is late, but has what it had.
             if matches!(halt, Halt::Closed) {
                 self.search.current().remove(&self.id());
@@ -96,6 +101,9 @@ impl Follower {
             let mut events = vec![first];
             let halted = self.gather(feed, &mut events);
             self.take(&events).await;
+            if events.iter().any(|event| event.effects.contains(&Effect::OwnershipChanged)) {
+                return Halt::Moved;
+            }
             if let Some(halted) = halted {
                 return halted;
             }
@@ -121,9 +129,13 @@ impl Follower {
         let mut events = Vec::new();
         let halted = self.gather(feed, &mut events);
         self.take(&events).await;
+        // A walk that is under way has met what came only where it was still to come.
+        if events.iter().any(|event| event.effects.contains(&Effect::OwnershipChanged)) {
+            return Err(Trouble::Moved);
+        }
         match halted {
             None => Ok(()),
-            Some(Halt::Missed) => Err(Trouble::Missed),
+            Some(Halt::Missed | Halt::Moved) => Err(Trouble::Missed),
             Some(Halt::Closed) => Err(Trouble::Closed),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! The log says which channels were touched, the rows what they say now. Where the log does not reach back, or there is nothing yet, all rows of the
 //! group are walked, a few at a time, while the feed is followed; what has been walked is kept with the index, so that a restart goes on
-//! there. Invariant: whatever is read twice is put twice, and stands once. Bounds: [`RECORDS_AT_ONCE`], [`LOG_BYTES`].
+//! there. So they are when buckets came or went: what came was never heard of, and of what went no word may stay. Invariant: whatever is read twice is put twice, and stands once. Bounds: [`RECORDS_AT_ONCE`], [`LOG_BYTES`].
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +17,8 @@ use kith_raft::{Feed, Logged};
 use kith_search::{Change, Stand, Walk};
 use kith_wire::{
     id::{ChannelId, LogIndex, Seq},
-    log::{Batch, Content, Entry, Payload, Record},
+    log::{Batch, Command, Content, Entry, Payload, Record},
+    moving::MoveChange,
 };
 
 use super::follow::{Follower, now};
@@ -26,19 +27,21 @@ use super::follow::{Follower, now};
 pub(super) enum Trouble {
     /// Events were missed: begin anew.
     Missed,
+    /// Buckets came or went: begin anew, with all rows.
+    Moved,
     /// The group was closed.
     Closed,
     /// Rows cannot be read now.
     Rows(ViewError),
 }
 
-/// Brings the index to where the group was when this was called, at least.
-pub(super) async fn read(follower: &Arc<Follower>, feed: &mut Feed) -> Result<(), Trouble> {
+/// Brings the index to where the group was when this was called, at least. `anew`: what lies here is not what the index is of any more.
+pub(super) async fn read(follower: &Arc<Follower>, feed: &mut Feed, anew: bool) -> Result<(), Trouble> {
     // A group that serves no rows now says so here.
     let upto = follower.blocking(|follower| Ok(applied(&follower.group.reader()?))).await?;
     match follower.index.stand(follower.id()) {
-        Some(stand) => catch_up(follower, stand, upto).await?,
-        None => begin_walk(follower, upto),
+        Some(stand) if !anew => catch_up(follower, stand, upto).await?,
+        _ => begin_walk(follower, upto),
     }
     walk(follower, feed).await
 }
@@ -69,6 +72,10 @@ async fn catch_up(follower: &Arc<Follower>, mut stand: Stand, upto: LogIndex) ->
             }
         };
         let Some(last) = entries.last().map(|entry| entry.id.index) else { return Ok(()) };
+        if entries.iter().any(moves_buckets) {
+            begin_walk(follower, upto);
+            return Ok(());
+        }
         stand.read = stand.read.max(upto);
         for (channel, touches) in channels(&entries) {
             refresh(follower, channel, &touches, &mut stand).await?;
@@ -90,6 +97,13 @@ fn channels(entries: &[Entry]) -> BTreeMap<ChannelId, BTreeSet<Touched>> {
         }
     }
     channels
+}
+
+/// Whether channels may have come or gone with their buckets.
+fn moves_buckets(entry: &Entry) -> bool {
+    let Payload::Batch(batch) = &entry.payload else { return false };
+    let moves = |command: &Command| matches!(command, Command::Move(MoveChange::HandOver { .. } | MoveChange::Take { .. }));
+    Batch::decode_bytes(batch.clone()).is_ok_and(|batch| batch.items.iter().any(|item| moves(&item.command)))
 }
 
 /// Puts what a channel says now, where entries have touched it. What is read may be newer than those: `stand` says how new.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use kith_wire::{
     client::{Answer, Refusal, UserView},
     code::Code,
-    id::{self, Bucket, RegionId, Timestamp, UserId},
+    id::{self, Bucket, GroupId, RegionId, Timestamp, UserId},
     limit,
     peer::{Inner, InnerAnswer},
 };
@@ -194,15 +194,9 @@ pub async fn get_users(router: &Router, users: Vec<UserId>, deadline: Instant) -
     if users.len() > limit::USERS_PER_REQUEST {
         return Err(refuse(Code::TooLarge));
     }
-    let mut by_group = std::collections::BTreeMap::<_, (Bucket, Vec<UserId>)>::new();
-    for user in users {
-        let bucket = user.bucket();
-        by_group.entry(router.locate(bucket)?.group).or_insert_with(|| (bucket, Vec::new())).1.push(user);
-    }
-    let asked = by_group.into_values().map(|(bucket, users)| router.inner(bucket, Inner::GetUsers { users }, deadline));
     let mut found = Vec::new();
-    for answer in futures_util::future::join_all(asked).await {
-        if let InnerAnswer::Users(users) = answer? {
+    for answer in ask_homes(router, users, |users| Inner::GetUsers { users }, deadline).await? {
+        if let InnerAnswer::Users(users) = answer {
             found.extend(users.into_iter().map(|(user, name)| UserView { user, name }));
         }
     }
@@ -214,19 +208,55 @@ pub async fn get_users(router: &Router, users: Vec<UserId>, deadline: Instant) -
 /// # Errors
 /// A group has no leader.
 pub(super) async fn have_room(router: &Router, users: Vec<UserId>, deadline: Instant) -> Result<bool, Refusal> {
-    let mut by_group = std::collections::BTreeMap::<_, (Bucket, Vec<UserId>)>::new();
-    for user in users {
-        let bucket = user.bucket();
-        by_group.entry(router.locate(bucket)?.group).or_insert_with(|| (bucket, Vec::new())).1.push(user);
-    }
-    let asked = by_group.into_values().map(|(bucket, users)| router.inner(bucket, Inner::HasRoom { users }, deadline));
-    for answer in futures_util::future::join_all(asked).await {
-        if matches!(answer?, InnerAnswer::Truth(false)) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    let answers = ask_homes(router, users, |users| Inner::HasRoom { users }, deadline).await?;
+    Ok(!answers.contains(&InnerAnswer::Truth(false)))
 }
+
+/// Asks the homes of users about them: by group, all groups at once. Of a group whose users have moved meanwhile, the new homes are asked.
+///
+/// # Errors
+/// A group has no leader, or refuses.
+pub(super) async fn ask_homes(
+    router: &Router,
+    mut users: Vec<UserId>,
+    of: impl Fn(Vec<UserId>) -> Inner,
+    deadline: Instant,
+) -> Result<Vec<InnerAnswer>, Refusal> {
+    let mut answers = Vec::new();
+    loop {
+        let mut by_group = std::collections::BTreeMap::<GroupId, Vec<UserId>>::new();
+        for user in std::mem::take(&mut users) {
+            by_group.entry(router.locate(user.bucket())?.group).or_default().push(user);
+        }
+        let asked = by_group.into_iter().map(|(group, users)| {
+            let asked = router.inner_to(group, of(users.clone()), deadline);
+            async move { (group, users, asked.await) }
+        });
+        for (group, asked, answer) in futures_util::future::join_all(asked).await {
+            match answer {
+                Err(refusal) if refusal.code == Code::WrongGroup => {
+                    for user in &asked {
+                        router.learn(group, user.bucket(), None, deadline).await;
+                    }
+                    users.extend(asked);
+                }
+                answer => answers.push(answer?),
+            }
+        }
+        if users.is_empty() {
+            return Ok(answers);
+        }
+        if router.clock().instant() + MOVING_PAUSE >= deadline {
+            return Err(refuse_for(Code::NoLeader, MOVING_MS));
+        }
+        tokio::time::sleep(MOVING_PAUSE).await;
+    }
+}
+
+/// Before users who are on their way are asked for again.
+const MOVING_PAUSE: Duration = Duration::from_millis(20);
+/// When somebody may ask for them again.
+const MOVING_MS: u32 = 200;
 
 /// A reservation that old is of a sign-up that died.
 const STALE_MS: u64 = 60_000;

@@ -9,7 +9,7 @@ use kith_wire::{
     code::Code,
     desk::DeskRequest,
     hook::{HookEvents, HookKey, HookRequest, HookScope},
-    id::{ChannelId, ClientSeq, DeviceId, HookId, MapEpoch, NodeId, RegionId, Seq, Timestamp, UserId},
+    id::{ChannelId, ClientSeq, DeviceId, GroupId, HookId, MapEpoch, NodeId, RegionId, Seq, Timestamp, UserId},
     layout::LayoutRequest,
     log::{MemberChange, Position, Preference, PushTarget},
     peer::Caller,
@@ -151,6 +151,8 @@ const fn layout(asked: &LayoutRequest) -> &'static str {
         LayoutRequest::Decommission { .. } => "Decommission",
         LayoutRequest::Recommission { .. } => "Recommission",
         LayoutRequest::Drain { .. } => "Drain",
+        LayoutRequest::MoveBuckets { .. } => "MoveBuckets",
+        LayoutRequest::CancelMove { .. } => "CancelMove",
     }
 }
 
@@ -180,7 +182,7 @@ fn hook(asked: &HookRequest) -> String {
 }
 
 /// How many there are: raised with each that is named above.
-const REQUESTS: usize = 21 + 28 + 5 + 4 * 3 + 4 + 7 + 5 + 3;
+const REQUESTS: usize = 21 + 28 + 5 + 4 * 3 + 4 + 9 + 5 + 3;
 
 fn rows() -> Vec<(Request, Told)> {
     let (channel, number) = (ChannelId::direct(UserId::new(1), UserId::new(2)), ClientSeq::new(1));
@@ -274,6 +276,8 @@ fn rows() -> Vec<(Request, Told)> {
         LayoutRequest::Decommission { node, dry_run: true },
         LayoutRequest::Recommission { node },
         LayoutRequest::Drain { node, on: true },
+        LayoutRequest::MoveBuckets { from: GroupId::new(1), run: None, to: None },
+        LayoutRequest::CancelMove { from: GroupId::new(1) },
     ];
     rows.extend(layout.into_iter().map(|asked| (Request::Layout(asked), OPERATORS)));
     let trust = [

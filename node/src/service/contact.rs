@@ -9,13 +9,14 @@ use std::collections::BTreeMap;
 use kith_wire::{
     client::Refusal,
     code::Code,
-    id::{Bucket, UserId},
+    id::UserId,
     limit,
     log::{ContactRow, ProfileField, UserChange, bucket_of_word},
     peer::{Caller, Inner, InnerAnswer},
     people::{ContactState, ContactView, PeopleAnswer, ProfileView},
 };
 
+use super::account::ask_homes;
 use crate::{
     auth::name::{is_showable, search_prefix, words},
     clock::Instant,
@@ -67,15 +68,9 @@ pub(super) async fn profiles(router: &Router, users: Vec<UserId>, deadline: Inst
     if users.len() > limit::USERS_PER_REQUEST {
         return Err(refuse(Code::TooLarge));
     }
-    let mut by_group = BTreeMap::<_, (Bucket, Vec<UserId>)>::new();
-    for user in users {
-        let bucket = user.bucket();
-        by_group.entry(router.locate(bucket)?.group).or_insert_with(|| (bucket, Vec::new())).1.push(user);
-    }
-    let asked = by_group.into_values().map(|(bucket, users)| router.inner(bucket, Inner::GetProfiles { users }, deadline));
     let mut found = Vec::new();
-    for answer in futures_util::future::join_all(asked).await {
-        if let InnerAnswer::Profiles(profiles) = answer? {
+    for answer in ask_homes(router, users, |users| Inner::GetProfiles { users }, deadline).await? {
+        if let InnerAnswer::Profiles(profiles) = answer {
             found.extend(profiles);
         }
     }

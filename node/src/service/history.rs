@@ -55,6 +55,10 @@ pub trait Way: Send + Sync + 'static {
     fn ask(&self, node: NodeId, ask: Ask, within: Duration) -> BoxFuture<'static, Result<Told, TransportError>>;
     /// A linearizable pull, at the leader of the bucket's group.
     fn read(&self, caller: Caller, bucket: Bucket, pull: Pull, deadline: Instant) -> BoxFuture<'static, Result<Page, Refusal>>;
+    /// A group has said that the bucket is not its own: learns where it is.
+    fn learn(&self, _group: GroupId, _bucket: Bucket, _deadline: Instant) -> BoxFuture<'static, ()> {
+        std::future::ready(()).boxed()
+    }
 }
 
 impl Way for Router {
@@ -86,6 +90,10 @@ impl Way for Router {
     fn read(&self, caller: Caller, bucket: Bucket, pull: Pull, deadline: Instant) -> BoxFuture<'static, Result<Page, Refusal>> {
         let router = self.clone();
         async move { Self::read(&router, &caller, bucket, pull, deadline).await }.boxed()
+    }
+    fn learn(&self, group: GroupId, bucket: Bucket, deadline: Instant) -> BoxFuture<'static, ()> {
+        let router = self.clone();
+        async move { Self::learn(&router, group, bucket, None, deadline).await }.boxed()
     }
 }
 
@@ -119,21 +127,39 @@ impl Reads {
                 _ => Err(refuse(Code::Internal)),
             };
         }
-        let route = self.way.locate(query.channel.bucket())?;
-        if let Some(node) = query.replica {
-            return self.history_at(node, route.group, caller, query, deadline).await;
-        }
-        let mut last = refuse_for(Code::NoLeader, RETRY_MS);
-        for node in self.places(&route) {
-            match self.history_at(node, route.group, caller, query.clone(), deadline).await {
-                Err(refusal) if is_local_to_replica(refusal.code) => last = refusal,
-                answer => return answer,
+        let bucket = query.channel.bucket();
+        loop {
+            let route = self.way.locate(bucket)?;
+            let places = query.replica.map_or_else(|| self.places(&route), |node| vec![node]);
+            let mut last = refuse_for(Code::NoLeader, RETRY_MS);
+            for node in places {
+                match self.history_at(node, route.group, caller, query.clone(), deadline).await {
+                    Err(refusal) if is_local_to_replica(refusal.code) => last = refusal,
+                    answer => return answer,
+                }
+                if self.way.clock().instant() >= deadline {
+                    break;
+                }
             }
-            if self.way.clock().instant() >= deadline {
-                break;
+            if query.replica.is_some() && last.code != Code::WrongGroup {
+                return Err(last);
+            }
+            if !self.may_have_moved(&last, (route.group, bucket), deadline).await {
+                return Err(unknown(last));
             }
         }
-        Err(unknown(last))
+    }
+
+    /// Nobody of a group owned the bucket: whether to look for it once more. On its way it is nobody's for a moment.
+    async fn may_have_moved(&self, last: &Refusal, (group, bucket): (GroupId, Bucket), deadline: Instant) -> bool {
+        if last.code != Code::WrongGroup || self.way.clock().instant() + MOVING_PAUSE >= deadline {
+            return false;
+        }
+        self.way.learn(group, bucket, deadline).await;
+        if self.way.locate(bucket).is_ok_and(|route| route.group == group) {
+            tokio::time::sleep(MOVING_PAUSE).await;
+        }
+        true
     }
 
     async fn history_at(
@@ -226,29 +252,36 @@ impl Reads {
         if query.linearizable {
             return self.way.read(caller.clone(), caller.user.bucket(), Pull::Index(query), deadline).await;
         }
-        let route = self.way.locate(caller.user.bucket())?;
-        let mut last = refuse_for(Code::NoLeader, RETRY_MS);
-        for node in self.places(&route) {
-            let answer = if node == self.way.node() {
-                self.index_here(route.group, caller, &query, query.to).await
-            } else {
-                let within = deadline.saturating_duration_since(self.way.clock().instant()).min(ASK_MAX);
-                let ask = Ask::Index { group: route.group, caller: caller.clone(), query: query.clone(), min_rev: query.to };
-                match self.way.ask(node, ask, within).await {
-                    Ok(Told::Page(page)) => Ok(page),
-                    Ok(_) => Err(refuse(Code::Internal)),
-                    Err(error) => Err(unreachable(error)),
+        let bucket = caller.user.bucket();
+        loop {
+            let route = self.way.locate(bucket)?;
+            let mut last = refuse_for(Code::NoLeader, RETRY_MS);
+            for node in self.places(&route) {
+                match self.index_at(node, route.group, caller, &query, deadline).await {
+                    Err(refusal) if is_local_to_replica(refusal.code) => last = refusal,
+                    answer => return answer,
                 }
-            };
-            match answer {
-                Err(refusal) if is_local_to_replica(refusal.code) => last = refusal,
-                answer => return answer,
+                if self.way.clock().instant() >= deadline {
+                    break;
+                }
             }
-            if self.way.clock().instant() >= deadline {
-                break;
+            if !self.may_have_moved(&last, (route.group, bucket), deadline).await {
+                return Err(unknown(last));
             }
         }
-        Err(unknown(last))
+    }
+
+    async fn index_at(&self, node: NodeId, group: GroupId, caller: &Caller, query: &IndexQuery, deadline: Instant) -> Result<Page, Refusal> {
+        if node == self.way.node() {
+            return self.index_here(group, caller, query, query.to).await;
+        }
+        let within = deadline.saturating_duration_since(self.way.clock().instant()).min(ASK_MAX);
+        let ask = Ask::Index { group, caller: caller.clone(), query: query.clone(), min_rev: query.to };
+        match self.way.ask(node, ask, within).await {
+            Ok(Told::Page(page)) => Ok(page),
+            Ok(_) => Err(refuse(Code::Internal)),
+            Err(error) => Err(unreachable(error)),
+        }
     }
 
     /// A page of an index from this node's replica, which must have applied `min_rev`; also what other nodes ask for.
@@ -344,13 +377,13 @@ async fn applied(handle: &GroupHandle, far_enough: impl Fn(&GroupHandle) -> Resu
 
 /// Refusals that another replica may not give.
 fn is_local_to_replica(code: Code) -> bool {
-    matches!(code, Code::Behind | Code::NotFound | Code::NoLeader | Code::NotLeader | Code::Busy | Code::Timeout | Code::Internal)
+    matches!(code, Code::Behind | Code::NotFound | Code::NoLeader | Code::NotLeader | Code::WrongGroup | Code::Busy | Code::Timeout | Code::Internal)
 }
 
 /// What a client is told when no place had an answer. That a node has no such replica (it is just starting) says nothing of the data: a
-/// client that took it for final would give up what it is owed.
+/// client that took it for final would give up what it is owed. Which group holds what is not its business.
 fn unknown(last: Refusal) -> Refusal {
-    if last.code == Code::NotFound { refuse_for(Code::NoLeader, RETRY_MS) } else { last }
+    if matches!(last.code, Code::NotFound | Code::WrongGroup) { refuse_for(Code::NoLeader, RETRY_MS) } else { last }
 }
 
 fn unreachable(error: TransportError) -> Refusal {
@@ -368,6 +401,8 @@ const ASK_MAX: Duration = Duration::from_secs(5);
 const RTT_STEP_MS: u128 = 5;
 /// Before asking again.
 const RETRY_MS: u32 = 200;
+/// Before a bucket that is on its way is looked for again.
+const MOVING_PAUSE: Duration = Duration::from_millis(20);
 
 #[cfg(test)]
 mod tests {
@@ -375,7 +410,7 @@ mod tests {
 
     #[test]
     fn no_node_that_has_no_replica_yet_makes_a_read_final() {
-        for code in [Code::NotFound, Code::Behind, Code::NoLeader, Code::NotLeader, Code::Busy, Code::Timeout, Code::Internal] {
+        for code in [Code::NotFound, Code::Behind, Code::NoLeader, Code::NotLeader, Code::WrongGroup, Code::Busy, Code::Timeout, Code::Internal] {
             assert!(is_local_to_replica(code));
             assert!(!matches!(unknown(refuse(code)).code.number() / 1_000, 3 | 4), "{code} is final for a client");
         }

@@ -6,7 +6,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use kith_machine::meta::layout::{Drain, Layout, Limits, Plan, drain};
+use kith_machine::meta::{
+    layout::{Drain, Layout, Limits, Plan, drain},
+    split,
+};
 use kith_raft::{GroupHandle, TransportError};
 use kith_wire::{
     client::{Answer, Refusal, Request},
@@ -16,7 +19,8 @@ use kith_wire::{
     layout::{Emptying, LayoutAnswer, LayoutGroup, LayoutMove, LayoutNode, LayoutPlan, LayoutRequest, LayoutView, LedGroup, NodeHealth, NodeLoad},
     limit,
     log::{ClusterMap, GroupRow, NodeRow, NodeState},
-    peer::{Ask, Caller, Told},
+    moving::BucketRun,
+    peer::{Ask, Caller, Inner, InnerAnswer, Told},
 };
 
 use crate::{
@@ -50,6 +54,8 @@ pub(super) const fn act_of(asked: &LayoutRequest) -> Option<(AuditAct, u64)> {
         LayoutRequest::Decommission { node, .. } => Some((AuditAct::Decommission, node.get())),
         LayoutRequest::Recommission { node } => Some((AuditAct::Recommission, node.get())),
         LayoutRequest::Drain { node, .. } => Some((AuditAct::Drain, node.get())),
+        LayoutRequest::MoveBuckets { from, .. } => Some((AuditAct::MoveBuckets, from.get() as u64)),
+        LayoutRequest::CancelMove { from } => Some((AuditAct::CancelMove, from.get() as u64)),
     }
 }
 
@@ -58,8 +64,11 @@ pub(super) const fn act_of(asked: &LayoutRequest) -> Option<(AuditAct, u64)> {
 /// # Errors
 /// The node that is to drain cannot be reached, or the meta group's leader refuses.
 pub(super) async fn ask(router: &Router, survey: &Survey, caller: &Caller, asked: LayoutRequest, deadline: Instant) -> Result<LayoutAnswer, Refusal> {
-    if let LayoutRequest::Drain { node, on } = asked {
-        return set_drain(router, survey, node, on).await;
+    match asked {
+        LayoutRequest::Drain { node, on } => return set_drain(router, survey, node, on).await,
+        LayoutRequest::MoveBuckets { from, run, to } => return move_buckets(router, from, run, to, deadline).await,
+        LayoutRequest::CancelMove { from } => return cancel_move(router, from, deadline).await,
+        _ => {}
     }
     match router.forward_to(caller, GroupId::META, Request::Layout(asked), deadline).await? {
         Answer::Layout(answer) => Ok(answer),
@@ -128,8 +137,34 @@ pub(super) async fn run(meta: &GroupHandle, survey: &Survey, settings: LayoutSet
             .await?;
             Ok(LayoutAnswer::Done { version })
         }
-        LayoutRequest::Drain { .. } => Err(refuse(Code::Unsupported)),
+        LayoutRequest::Drain { .. } | LayoutRequest::MoveBuckets { .. } | LayoutRequest::CancelMove { .. } => Err(refuse(Code::Unsupported)),
     }
+}
+
+/// Asks the leader of the group that gives buckets away; which they are, and to whom they go, follows from this node's map where it is not said.
+async fn move_buckets(
+    router: &Router,
+    from: GroupId,
+    run: Option<BucketRun>,
+    to: Option<GroupId>,
+    deadline: Instant,
+) -> Result<LayoutAnswer, Refusal> {
+    let map = router.maps().current();
+    let row = map.groups.get(&from).filter(|row| row.group != GroupId::META).ok_or_else(|| invalid(format!("there is no shard {from} of data")))?;
+    let run = run.or_else(|| split::half(&map, from)).ok_or_else(|| invalid(format!("shard {from} has less than two buckets: it is not split")))?;
+    let to = to.or_else(|| split::emptiest(&map, row.region, from));
+    let to = to.ok_or_else(|| invalid(format!("region {} has no other shard that could take them", row.region)))?;
+    match router.inner_to(from, Inner::BeginMove { run, to }, deadline).await? {
+        InnerAnswer::Kept { .. } => Ok(LayoutAnswer::Moving { from, run, to }),
+        _ => Err(refuse(Code::Internal)),
+    }
+}
+
+async fn cancel_move(router: &Router, from: GroupId, deadline: Instant) -> Result<LayoutAnswer, Refusal> {
+    let InnerAnswer::Leaving { leaving } = router.inner_to(from, Inner::Leaving, deadline).await? else { return Err(refuse(Code::Internal)) };
+    let leaving = leaving.ok_or_else(|| refuse(Code::NotFound).with_text(format!("no move leads out of shard {from}")))?;
+    router.inner_to(from, Inner::CancelMove, deadline).await?;
+    Ok(LayoutAnswer::Moving { from, run: leaving.run, to: leaving.to })
 }
 
 async fn apply(meta: &GroupHandle, survey: &Survey, version: MapEpoch) -> Result<LayoutAnswer, Refusal> {
@@ -334,6 +369,9 @@ fn view(map: &ClusterMap, survey: &Survey, settings: LayoutSettings) -> LayoutVi
             voters: led.map(|(_, led)| led.voters.clone()).unwrap_or_default(),
             learners: led.map(|(_, led)| led.learners.clone()).unwrap_or_default(),
             bytes: led.map_or(0, |(_, led)| led.bytes),
+            buckets: split::buckets(map, row.group),
+            runs: split::runs(map, row.group).take(limit::SHOWN_RUNS_MAX).collect(),
+            leaving: led.and_then(|(_, led)| led.leaving),
         }
     };
     let plan = layout.plan(now, Limits::NEEDED);

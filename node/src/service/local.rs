@@ -132,7 +132,8 @@ impl Local {
                     other => sent(other),
                 }
             }
-            Request::MarkRead { channel, read } => self.mark_read(&handle, &caller, channel, read).await,
+            // Their own position, in their home; what the others see is told to the channel's group apart (`service::receipt`).
+            Request::MarkRead { channel, read } => sent(propose(&handle, Command::MarkRead { user: caller.user, channel, read }).await?),
             Request::Delivered { channel, delivered } => {
                 let receipt = Command::Receipt { channel, user: caller.user, read: None, delivered: Some(delivered) };
                 sent(propose(&handle, receipt).await?)
@@ -208,28 +209,15 @@ impl Local {
         }
     }
 
-    /// In the user's home: their own position. In the channel's group: what the others see. The same request goes to both.
-    async fn mark_read(&self, handle: &GroupHandle, caller: &Caller, channel: ChannelId, read: kith_wire::log::Position) -> Result<Answer, Refusal> {
-        let map = self.router.maps().current();
-        let here = |bucket| map.group_of(bucket) == Some(handle.id());
-        let mut answer = Ok(Answer::Done);
-        if here(caller.user.bucket()) {
-            answer = sent(propose(handle, Command::MarkRead { user: caller.user, channel, read }).await?);
-        }
-        if here(channel.bucket()) {
-            let receipt = Command::Receipt { channel, user: caller.user, read: Some(read), delivered: None };
-            let receipt = sent(propose(handle, receipt).await?);
-            answer = answer.and(receipt);
-        }
-        answer
-    }
-
     async fn inner_op(self, group: GroupId, inner: Inner) -> Result<InnerAnswer, Refusal> {
         let handle = self.group(group)?;
         if room::inner_grows(&inner) {
             self.disk.admit()?;
         }
         match inner {
+            Inner::Receipt { channel, user, read } => {
+                done(propose(&handle, Command::Receipt { channel, user, read: Some(read), delivered: None }).await?)
+            }
             Inner::CheckPeer { user, .. } => {
                 handle.read_barrier().await.map_err(not_proposed)?;
                 Ok(InnerAnswer::Truth(is_active(&view(&handle)?, user)?.is_some()))
@@ -315,6 +303,13 @@ impl Local {
                 super::trust::admit_here(&handle, &self.router, (token, key), &node, dry_run).await.map(InnerAnswer::Admitted)
             }
             Inner::Admit { .. } => Err(refuse(Code::Unsupported)),
+            Inner::TellRuns { runs } if group == GroupId::META => super::moves::tell_runs(&handle, runs).await,
+            Inner::TellRuns { .. } => Err(refuse(Code::Unsupported)),
+            Inner::Move { from, leaving, change } => super::moves::stands(&handle, from, leaving, change).await,
+            Inner::Leaving => super::moves::leaving(&handle).await,
+            Inner::GivenTo { bucket } => super::moves::given_to(&handle, bucket),
+            Inner::BeginMove { run, to } => super::moves::begin(&handle, &self.router, run, to).await,
+            Inner::CancelMove => super::moves::cancel(&handle).await,
             Inner::EndCall { user, key, answer } => done(propose(&handle, Command::EndCall { user, key, answer }).await?),
             Inner::SettleUser { user, name } => {
                 // The reply says whether the name is the user's; if not, nothing under way will make it so.
@@ -385,8 +380,12 @@ pub(super) fn view(handle: &GroupHandle) -> Result<Reader, Refusal> {
     })
 }
 
-/// A row that cannot be read is our fault; what exactly is in the log, not in the answer.
+/// A row that cannot be read is our fault; what exactly is in the log, not in the answer. One of a bucket that the group does not own, or not any
+/// more, is another group's to show.
 pub(super) fn broken(error: &ViewError) -> Refusal {
+    if error.is_not_owned() {
+        return refuse(Code::WrongGroup);
+    }
     tracing::error!(cause = %error, "service.read: a row cannot be read");
     refuse(Code::Internal)
 }

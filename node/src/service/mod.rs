@@ -18,6 +18,7 @@ mod home;
 mod hook;
 mod layout;
 pub mod local;
+mod moves;
 mod mutant;
 pub mod nearest;
 pub mod people;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use kith_wire::{
     client::{Answer, Refusal},
     code::Code,
-    id::{Bucket, GroupId, UserId},
+    id::{GroupId, UserId},
     limit,
     log::UserChange,
     peer::{Caller, Inner, InnerAnswer},
@@ -42,15 +42,20 @@ async fn look(router: &Router, asker: UserId, users: Vec<UserId>, deadline: Inst
     if users.len() > limit::WATCHES_MAX {
         return Err(refuse(Code::TooLarge).with_text("of at most 200 users at once"));
     }
-    let mut by_group = BTreeMap::<GroupId, (Bucket, Vec<UserId>)>::new();
+    let mut by_group = BTreeMap::<GroupId, Vec<UserId>>::new();
     for user in &users {
-        let bucket = user.bucket();
         // One that has no home here is nobody.
-        let Ok(place) = router.locate(bucket) else { continue };
-        by_group.entry(place.group).or_insert_with(|| (bucket, Vec::new())).1.push(*user);
+        let Ok(place) = router.locate(user.bucket()) else { continue };
+        by_group.entry(place.group).or_default().push(*user);
     }
-    let asked = by_group.into_values().map(|(bucket, users)| async move {
-        let answer = router.inner(bucket, Inner::Presence { asker, users: users.clone() }, deadline).await;
+    let asked = by_group.into_iter().map(|(group, users)| async move {
+        let answer = router.inner_to(group, Inner::Presence { asker, users: users.clone() }, deadline).await;
+        if answer.as_ref().is_err_and(|refusal| refusal.code == Code::WrongGroup) {
+            // Some have moved: the next look is at their new home.
+            for user in &users {
+                router.learn(group, user.bucket(), None, deadline).await;
+            }
+        }
         match answer {
             Ok(InnerAnswer::Presence(views)) => views,
             _ => users.into_iter().map(PresenceView::unknown).collect(),

@@ -11,10 +11,10 @@ use std::{
 
 use futures_util::{StreamExt, stream};
 use kith_wire::{
-    client::Request,
+    client::{Refusal, Request},
     id::{ChannelId, UserId},
     log::Position,
-    peer::Caller,
+    peer::{Caller, Inner},
 };
 
 use crate::router::Router;
@@ -64,12 +64,14 @@ impl Receipts {
 async fn send(router: &Router, channel: ChannelId, waiting: Waiting) {
     let deadline = router.clock().instant() + SEND_MAX;
     let Waiting { caller, read, delivered } = waiting;
-    let read = read.map(|read| Request::MarkRead { channel, read });
-    let delivered = delivered.map(|delivered| Request::Delivered { channel, delivered });
-    for request in read.into_iter().chain(delivered) {
-        if let Err(refusal) = router.forward(&caller, channel.bucket(), request, deadline).await {
-            tracing::debug!(code = %refusal.code, "service.receipt not taken");
-        }
+    let not_taken = |refusal: Refusal| tracing::debug!(code = %refusal.code, "service.receipt not taken");
+    if let Some(read) = read {
+        let receipt = Inner::Receipt { channel, user: caller.user, read };
+        router.inner(channel.bucket(), receipt, deadline).await.map_or_else(not_taken, drop);
+    }
+    if let Some(delivered) = delivered {
+        let request = Request::Delivered { channel, delivered };
+        router.forward(&caller, channel.bucket(), request, deadline).await.map_or_else(not_taken, drop);
     }
 }
 

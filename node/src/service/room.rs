@@ -42,6 +42,7 @@ pub(super) fn inner_grows(inner: &Inner) -> bool {
     match inner {
         Inner::ReserveName { .. } => true,
         Inner::User { change, .. } => user_grows(change),
+        Inner::Move { leaving, change, .. } => super::moves::grows(leaving, change.as_ref()),
         _ => false,
     }
 }

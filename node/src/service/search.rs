@@ -114,8 +114,8 @@ impl Searches {
                 Err(_) => hunt.unsearched += 1,
             }
         }
-        hunt.open.values_mut().for_each(|channels| channels.sort());
         while !hunt.open.is_empty() {
+            hunt.open.values_mut().for_each(|channels| channels.sort());
             self.ask_round(&mut hunt, deadline).await?;
         }
         let parts = hunt.told.into_iter().map(|told| Part { hits: told.hits, reached: told.reached }).collect();
@@ -164,8 +164,13 @@ impl Searches {
                     hunt.missing.insert(node);
                 }
             }
-            let open = parts.into_iter().filter(|part| again.contains(&part.group));
-            hunt.open.extend(open.map(|part| (part.group, part.channels)));
+            for part in parts.into_iter().filter(|part| again.contains(&part.group)) {
+                for channel in part.channels {
+                    // It may be another group's by now, which nobody was asked about yet.
+                    let group = self.router.locate(channel.bucket()).map_or(part.group, |route| route.group);
+                    hunt.open.entry(group).or_default().push(channel);
+                }
+            }
         }
         Ok(())
     }
@@ -188,7 +193,8 @@ impl Searches {
 
     /// What the caller may search, from the nearest replica of their home.
     async fn scope(&self, caller: &Caller, words: &str, deadline: Instant) -> Result<SearchScope, Refusal> {
-        let group = self.router.locate(caller.user.bucket())?.group;
+        let bucket = caller.user.bucket();
+        let group = self.router.locate(bucket)?.group;
         let mut last = refuse_for(Code::NoLeader, RETRY_MS);
         for node in self.places(group) {
             let told = if node == self.router.node() {
@@ -211,8 +217,12 @@ impl Searches {
                 break;
             }
         }
+        if last.code == Code::WrongGroup {
+            // Who asks again is asked for at the new home.
+            self.router.learn(group, bucket, None, deadline).await;
+        }
         // That one node has no replica says nothing of the user.
-        Err(if last.code == Code::NotFound { refuse_for(Code::NoLeader, RETRY_MS) } else { last })
+        Err(if matches!(last.code, Code::NotFound | Code::WrongGroup) { refuse_for(Code::NoLeader, RETRY_MS) } else { last })
     }
 
     /// Where to ask about a group, best first: here, the leader, the other replicas that are heard.

@@ -53,8 +53,10 @@ pub mod view;
 
 /// The version of commands and rows that a new group is written in.
 pub const VERSION_FIRST: u32 = 1;
+/// From this version on a group's log may say that buckets move.
+pub const VERSION_MOVES: u32 = 2;
 /// The newest version of commands and rows that this build can apply.
-pub const VERSION_LAST: u32 = 1;
+pub const VERSION_LAST: u32 = VERSION_MOVES;
 
 /// Where a batch stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -6,7 +6,7 @@
 use kith_wire::{
     code::Code,
     id::{Bucket, GroupId, OwnerEpoch, RegionId},
-    log::OwnedRow,
+    log::{OwnedRow, RunRow},
     moving::BucketRun,
 };
 
@@ -44,6 +44,22 @@ impl Owned {
     /// To whom the group gave this bucket, and at which epoch, if it did: newer than any map that says otherwise at a lower one.
     pub fn given(&self, bucket: Bucket) -> Option<(GroupId, OwnerEpoch)> {
         self.run_of(bucket).and_then(|run| Some((run.owner?, run.epoch)))
+    }
+    /// The same as a map would say it, with all buckets that went in one run with it.
+    pub fn given_run(&self, bucket: Bucket) -> Option<RunRow> {
+        let (region, run) = self.at(bucket)?;
+        run.owner.map(|group| RunRow { region: *region, first: run.first, last: run.last, group, epoch: run.epoch })
+    }
+    /// All that the group knows of who owns buckets, of its own and of those that it gave away, as a map would say it.
+    pub fn told(&self, group: GroupId) -> impl Iterator<Item = RunRow> {
+        let row = move |(region, run): &(RegionId, Known)| RunRow {
+            region: *region,
+            first: run.first,
+            last: run.last,
+            group: run.owner.unwrap_or(group),
+            epoch: run.epoch,
+        };
+        self.runs.iter().map(row)
     }
     /// The runs that the group owns, by (region, first bucket), each with its epoch.
     pub fn runs(&self) -> impl Iterator<Item = (BucketRun, OwnerEpoch)> {
@@ -89,9 +105,12 @@ impl Owned {
         self.runs.iter().filter(move |(region, piece)| bucket_run(*region, piece).overlaps(&run)).map(|(_, piece)| piece)
     }
     fn run_of(&self, bucket: Bucket) -> Option<&Known> {
+        self.at(bucket).map(|(_, run)| run)
+    }
+    fn at(&self, bucket: Bucket) -> Option<&(RegionId, Known)> {
         let after = self.runs.partition_point(|(region, run)| (*region, run.first) <= (bucket.region, bucket.index));
-        let (region, run) = self.runs.get(after.checked_sub(1)?)?;
-        (*region == bucket.region && bucket.index <= run.last).then_some(run)
+        let found = self.runs.get(after.checked_sub(1)?)?;
+        (found.0 == bucket.region && bucket.index <= found.1.last).then_some(found)
     }
 }
 

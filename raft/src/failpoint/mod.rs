@@ -30,6 +30,8 @@ pub enum Part {
     Outbox,
     /// A push is decided, sent, and noted.
     Push,
+    /// Buckets move from one group to another.
+    Move,
 }
 
 impl Part {
@@ -43,6 +45,7 @@ impl Part {
             Self::Ref => "ref",
             Self::Outbox => "outbox",
             Self::Push => "push",
+            Self::Move => "move",
         }
     }
 }
@@ -115,6 +118,14 @@ pub mod point {
         Push PUSH_SENT "push.sent";
         /// In the node: it is noted that a device was pushed to, and the conversation is not settled. Failing here does nothing.
         Push PUSH_NOTED "push.noted";
+        /// In the node, at who leads a source: a piece of buckets that it still serves is about to be sent. Failing here sends nothing, as a crash would.
+        Move MOVE_COPIES "move.copies";
+        /// At the same: buckets are handed over, and their new group is about to be sent the last of them. Failing here sends nothing.
+        Move MOVE_HANDED "move.handed";
+        /// At the same: the new group has the buckets, and that is about to be logged here. Failing here logs nothing.
+        Move MOVE_TAKEN "move.taken";
+        /// At the same: rows that went over are about to be dropped. Failing here drops nothing.
+        Move MOVE_SWEEPS "move.sweeps";
     }
 
     /// All points, those of the store among them.

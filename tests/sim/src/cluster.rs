@@ -11,13 +11,14 @@ use std::{
 
 use kith::{
     clock::{Clock, SharedClock},
+    cluster::map::MapVersion,
     fanout::{Fanout, FanoutOptions, FanoutParts, Homes, metrics::FanoutMetrics},
     leadership::{self, Duty},
     supervise::Tasks,
 };
 use kith_raft::{GroupHandle, Groups, GroupsConfig, GroupsOptions, Lanes, RaftMetrics, Retention, Timers};
 use kith_wire::{
-    id::{Bucket, GroupId, MapEpoch, NodeId, Term, Timestamp, UserId},
+    id::{Bucket, GroupId, NodeId, Term, Timestamp, UserId},
     log::Membership,
 };
 use tokio::{runtime::Handle, time::Instant};
@@ -306,8 +307,8 @@ impl Homes for NodeHomes {
         let lead = self.groups.upgrade()?.get(group)?.leadership();
         Some((lead.leader?, lead.term))
     }
-    fn map_epoch(&self) -> MapEpoch {
-        MapEpoch::new(1)
+    fn map_version(&self) -> MapVersion {
+        MapVersion::new(1)
     }
     fn alive(&self, node: NodeId) -> bool {
         self.net.hears(self.node, node)

@@ -50,9 +50,30 @@ async fn operators_look_plan_and_empty_nodes_and_nobody_else_does() {
     let listed = operator.get(&c, 3, "/v1/join-tokens").await.expect(200);
     assert_eq!(listed["tokens"][0]["state"], "revoked", "{listed}");
 
+    // Buckets move from one shard to another, and back.
+    assert_eq!(ann.get(&c, 1, "/v1/shards").await.expect(403)["name"], "NotAdmin");
+    let all = operator.get(&c, 1, "/v1/shards").await.expect(200);
+    let count = |shards: &serde_json::Value, at: usize| shards["shards"][at]["buckets"].as_u64().expect("a number");
+    assert_eq!((count(&all, 0), count(&all, 1)), (0x8000, 0x8000), "{all}");
+    assert_eq!(ann.post(&c, 1, "/v1/shards/1/move", json!({})).await.expect(403)["name"], "NotAdmin");
+    operator.post(&c, 1, "/v1/shards/9/move", json!({})).await.expect(400);
+    operator.post(&c, 1, "/v1/shards/1/move", json!({ "first": 1 })).await.expect(400);
+    operator.post(&c, 1, "/v1/shards/1/cancel", json!({})).await.expect(404);
+    let begun = operator.post(&c, 2, "/v1/shards/1/move", json!({})).await.expect(200);
+    assert_eq!((&begun["from"], &begun["to"]), (&json!(1), &json!(2)), "{begun}");
+    let is_moved = async |one: u64, two: u64| {
+        let all = operator.get(&c, 3, "/v1/shards").await.expect(200);
+        let rests = all["shards"].as_array().expect("shards").iter().all(|shard| shard["moving"].is_null());
+        rests && (count(&all, 0), count(&all, 1)) == (one, two)
+    };
+    c.wait_for("half of shard 1 is on shard 2", async || is_moved(0x4000, 0xc000).await).await;
+    let back = json!({ "to": 1, "first": begun["buckets"]["first"], "last": begun["buckets"]["last"] });
+    operator.post(&c, 3, "/v1/shards/2/move", back).await.expect(200);
+    c.wait_for("it is back", async || is_moved(0x8000, 0x8000).await).await;
+
     let log = operator.get(&c, 2, "/v1/audit").await.expect(200);
     let acts: Vec<_> = log["entries"].as_array().expect("entries").iter().map(|entry| entry["act"].clone()).collect();
-    for act in ["revoke-join-token", "make-join-token", "drain", "recommission", "decommission", "apply-layout"] {
+    for act in ["move-buckets", "revoke-join-token", "make-join-token", "drain", "recommission", "decommission", "apply-layout"] {
         assert!(acts.contains(&json!(act)), "{act}: {acts:?}");
     }
     c.finish().await;

@@ -26,6 +26,8 @@ mod layout;
 mod limits;
 mod meta;
 mod moderation;
+#[cfg(feature = "failpoint")]
+mod moving;
 mod nearest;
 mod outsiders;
 mod overload;

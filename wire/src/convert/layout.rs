@@ -23,6 +23,8 @@ union!(LayoutRequest => AskKind {
     Decommission: client::Decommission { node, dry_run },
     Recommission: client::Recommission { node },
     Drain: client::DrainNode { node, on },
+    MoveBuckets: client::MoveBuckets { from, run, to },
+    CancelMove: client::CancelMove { from },
     ; empty Show, Plan
 });
 wrapper!(LayoutAnswer => client::LayoutAnswer.answer);
@@ -30,6 +32,7 @@ nested!(LayoutAnswer, client::LayoutAnswer);
 union!(LayoutAnswer => AnswerKind {
     Done: client::LayoutDone { version },
     Draining: client::NodeDraining { sessions, leads },
+    Moving: client::BucketsMoving { from, run, to },
     ; holds Shown, Planned, Emptying, Blocked
 });
 wrapper!(Vec<String> => client::Blockers.blockers);
@@ -37,7 +40,7 @@ message!(LayoutView => client::LayoutView { version, balance, nodes, groups, gro
 message!(LayoutNode => client::LayoutNode {
     node, address, region, zone, host, capacity, state, health, silent_ms, drains, free_bytes, sessions, replicas, leads
 });
-message!(LayoutGroup => client::LayoutGroup { group, region, replicas, preference, leader, voters, learners, bytes });
+message!(LayoutGroup => client::LayoutGroup { group, region, replicas, preference, leader, voters, learners, bytes, buckets, runs, leaving } check check_group);
 message!(LayoutPlan => client::LayoutPlan { version, moves, moves_more, bytes, notes } check check_plan);
 message!(LayoutMove => client::LayoutMove { group, what, why, bytes });
 message!(Emptying => client::Emptying { version, replicas, bytes, eta_s });
@@ -45,7 +48,7 @@ numbered!(NodeHealth => client::NodeHealth { Alive, Suspect, Down });
 
 message!(NodeLoad => peer::NodeLoad { free_bytes, sessions, drains, silent, led });
 tuple!((NodeId, u64) => peer::SilentNode { node node, ms ms });
-message!(LedGroup => peer::LedGroup { group, term, bytes, entries, voters, learners, settled });
+message!(LedGroup => peer::LedGroup { group, term, bytes, entries, voters, learners, settled, leaving });
 
 fn check_request(request: &LayoutRequest) -> Result<(), DecodeError> {
     match request {
@@ -55,6 +58,10 @@ fn check_request(request: &LayoutRequest) -> Result<(), DecodeError> {
             .map_err(|error| error.within("AddNode")),
         _ => Ok(()),
     }
+}
+
+fn check_group(group: &LayoutGroup) -> Result<(), DecodeError> {
+    at_most(group.runs.len(), limit::SHOWN_RUNS_MAX, "runs")
 }
 
 fn check_view(view: &LayoutView) -> Result<(), DecodeError> {

@@ -149,7 +149,13 @@ union!(Inner => InnerKind {
     Pushes: peer::PushesOf { user },
     TestPush: peer::PushesOf { user },
     Admit: peer::Admit { token, key, node, dry_run },
+    Receipt: peer::ReadReceipt { channel, user, read },
+    Move: peer::MoveAsk { from, leaving, change },
+    GivenTo: peer::GivenAsk { bucket },
+    TellRuns: peer::TellRuns { runs },
+    BeginMove: log::BeginMove { run, to },
     ; holds Desk
+    ; empty Leaving, CancelMove
 });
 
 // ---------------------------------------------------------------- answers
@@ -195,6 +201,9 @@ union!(InnerAnswer => InnerAnswerKind {
     Call: peer::CallBegun { answer },
     Kept: client::Kept { id },
     Hooks: peer::HooksFound { hooks },
+    MoveStands: peer::MoveStands { staging, reached },
+    Leaving: peer::LeavingTold { leaving },
+    GivenTo: peer::GivenTold { run },
     ; holds Truth, Users, Words, Profiles, Presence, Pushes, Tested, Admitted
     ; empty Done, NoName
 });

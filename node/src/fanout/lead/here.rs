@@ -16,6 +16,7 @@ use kith_wire::{
 use super::{
     Lead, Seat,
     proposal::{PROPOSALS_AT_ONCE, write_seen},
+    unread,
 };
 use crate::{clock::Instant, cluster::files::PresenceFanout, router::refuse};
 
@@ -42,7 +43,7 @@ impl Lead {
                 // At once: of whom nobody looks at, and whose sessions it does not know, the machine would forget the facts.
                 self.home.poll_presence(self.fanout.clock.now(), now);
             }
-            Err(error) => tracing::error!(group = %seat.group(), %error, "cannot read whether a user is to be seen"),
+            Err(error) => unread(&*seat, &error, "whether a user is to be seen"),
         }
     }
     /// Where every contact is shown: whom a user's sessions look at.
@@ -56,7 +57,7 @@ impl Lead {
                 let mutual: Vec<UserId> = contacts.into_iter().filter(|(_, row)| row.is_mutual()).map(|(peer, _)| peer).collect();
                 self.home.handle_circle(user, &mutual);
             }
-            Err(error) => tracing::error!(group = %self.seat.group(), %error, "cannot read a user's contacts"),
+            Err(error) => unread(&*self.seat, &error, "a user's contacts"),
         }
     }
     /// How users are now, as somebody may see it.
@@ -103,6 +104,6 @@ impl Lead {
 }
 
 fn unreadable(seat: &dyn Seat, error: &ViewError) -> Refusal {
-    tracing::error!(group = %seat.group(), %error, "cannot read who may look at whom");
-    refuse(Code::Internal)
+    unread(seat, error, "who may look at whom");
+    refuse(if error.is_not_owned() { Code::WrongGroup } else { Code::Internal })
 }

@@ -20,7 +20,7 @@ use kith_wire::{
     peer::{RegisteredSession, Registration},
 };
 
-use super::{Done, Seat};
+use super::{Done, Seat, unread};
 use crate::{
     fanout::{
         Fanout,
@@ -43,6 +43,8 @@ pub(super) async fn round(seat: Arc<dyn Seat>, fanout: Arc<Fanout>, refs: Vec<(U
         refs.into_iter().map(|(user, refs)| (user, Item { bucket: Some(user.bucket()), command: Command::MergeRefs { user, refs } })).unzip();
     let merged = propose_each(&*seat, items).await.into_iter().map(|answer| match answer {
         Ok(Reply::Merged { .. } | Reply::Done | Reply::Rev(_)) => Merged::Kept,
+        // The user is on the way here.
+        Ok(Reply::Rejected(Code::Frozen)) => Merged::Failed,
         Ok(Reply::Rejected(_)) => Merged::Gone,
         Ok(_) | Err(_) => Merged::Failed,
     });
@@ -132,8 +134,8 @@ pub(super) async fn note_device(seat: &dyn Seat, session: &Registration) -> Resu
         Ok(Some(None)) => Err(refuse(Code::Revoked)),
         Ok(None) => Err(refuse(Code::NoSuchUser)),
         Err(error) => {
-            tracing::error!(group = %seat.group(), %error, "cannot read a user");
-            Err(refuse(Code::Internal))
+            unread(seat, &error, "a user");
+            Err(refuse(if error.is_not_owned() { Code::WrongGroup } else { Code::Internal }))
         }
     }
 }

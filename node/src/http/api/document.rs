@@ -18,7 +18,7 @@ use super::{
     problem::ProblemBody,
     routes::{
         accounts, acts, bots, channels, cluster, contacts, desk, export, groups, joins, layout, members, messages, people, preferences, presence,
-        push, scheduled, search, updates, webhooks,
+        push, scheduled, search, shards, updates, webhooks,
     },
 };
 
@@ -156,6 +156,9 @@ fn cluster_routes() -> OpenApiRouter<Api> {
         .routes(all!(layout::decommission))
         .routes(all!(layout::recommission))
         .routes(all!(layout::drain))
+        .routes(all!(shards::list))
+        .routes(all!(shards::begin))
+        .routes(all!(shards::cancel))
         .routes(all!(joins::list))
         .routes(all!(joins::revoke))
         .routes(all!(desk::reports))

@@ -8,6 +8,7 @@ pub mod layout;
 pub(crate) mod map;
 pub mod nearest;
 pub mod plan;
+pub mod split;
 pub mod trust;
 
 pub(crate) use map::epoch_of;

@@ -56,7 +56,7 @@ pub fn first_placement(nodes: &[NodeRow], groups_per_region: u32) -> Plan {
             plan.groups.push(GroupRow { group, region, replicas: replicas.clone(), preference, conf_epoch: 1 });
             let cut = |at: u64| at * BUCKETS / u64::from(count);
             let (first, last) = (cut(at as u64) as u16, (cut(at as u64 + 1) - 1) as u16);
-            plan.runs.push(RunRow { region, first, last, group, epoch: OwnerEpoch::new(1) });
+            plan.runs.push(RunRow { region, first, last, group, epoch: OwnerEpoch::FIRST });
         }
     }
     plan

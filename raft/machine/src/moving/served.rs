@@ -27,7 +27,17 @@ pub struct NotOwned(pub Bucket);
 pub struct Served<V> {
     view: V,
     /// `None`: nothing lies here but what is owned.
-    owned: Option<Owned>,
+    owned: Option<Arc<Owned>>,
+}
+
+/// What is owned at the view's moment, if rows of other buckets may lie here too.
+///
+/// # Errors
+/// A row cannot be read.
+pub fn among_others(view: &dyn StateView) -> Result<Option<Arc<Owned>>, ViewError> {
+    let owned = Owned::read(view)?;
+    let others_lie_here = owned.has_given() || !stagings(view)?.is_empty();
+    Ok(others_lie_here.then(|| Arc::new(owned)))
 }
 
 impl<V: StateView> Served<V> {
@@ -36,9 +46,16 @@ impl<V: StateView> Served<V> {
     /// # Errors
     /// A row cannot be read.
     pub fn new(view: V) -> Result<Self, ViewError> {
-        let owned = Owned::read(&view)?;
-        let others_lie_here = owned.has_given() || !stagings(&view)?.is_empty();
-        Ok(Self { view, owned: others_lie_here.then_some(owned) })
+        let owned = among_others(&view)?;
+        Ok(Self { view, owned })
+    }
+    /// Of what is known to be owned at the view's moment.
+    pub const fn of(view: V, owned: Arc<Owned>) -> Self {
+        Self { view, owned: Some(owned) }
+    }
+    /// The view with all that lies there.
+    pub const fn whole(&self) -> &V {
+        &self.view
     }
 
     fn is_served(&self, bucket: Option<Bucket>) -> bool {

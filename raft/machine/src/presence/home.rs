@@ -254,6 +254,29 @@ impl Home {
         self.reported.remove(&edge);
         self.end_all(edge, now);
     }
+    /// Who is not of this group any more is told by their new home: here nothing is known of them, and nobody is told so.
+    pub fn handle_owned(&mut self, is_own: impl Fn(UserId) -> bool) {
+        let gone: Vec<UserId> = self.users.keys().copied().filter(|user| !is_own(*user)).collect();
+        for user in gone {
+            let Some(known) = self.users.remove(&user) else { continue };
+            if let Some(at) = known.due {
+                self.due.remove(&(at, user));
+            }
+            for edge in known.edges {
+                self.unsubscribe(edge, user, Duration::ZERO);
+            }
+        }
+        self.writes.retain(|user, _| is_own(*user));
+        for pending in self.pushes.values_mut() {
+            pending.views.retain(|user| is_own(*user));
+            pending.rights.retain(|(user, _), _| is_own(*user));
+        }
+    }
+    /// There may be users whose sessions are not known here: as at the beginning, who has none is unknown until all edges have told theirs.
+    pub fn cool(&mut self, now: Duration) {
+        (self.begun, self.warm) = (now, None);
+        self.reported.clear();
+    }
     /// What was pushed to an edge may be lost: it is to tell all that it looks at anew.
     pub fn handle_unsure(&mut self, edge: NodeId, now: Duration) {
         let had = self.edges.get(&edge).is_some_and(|users| !users.is_empty());

@@ -19,6 +19,7 @@ pub(super) mod presence;
 pub(super) mod push;
 pub(super) mod scheduled;
 pub(super) mod search;
+pub(super) mod shards;
 pub(super) mod updates;
 pub(super) mod webhooks;
 mod write;
