@@ -126,7 +126,7 @@ names! {
         Presence "presence" Ready::Now, "W7: who is online, after heal; strangers learn nothing, ever";
         Push "push" Ready::Now, "W12: a device comes and goes, a fake provider takes what is pushed to it, another device reads";
         Snapshot "snapshot" Ready::Now, "W8: append under tiny snapshot and log thresholds";
-        Move "move" Ready::Later("comes with bucket moves"), "W9: append while buckets move and groups split";
+        Move "move" Ready::Now, "W9: append while buckets move and groups split";
         Acts "acts" Ready::Now, "W10: texts edited, taken away, looked for, sent later and posted to a webhook; one name asked for by several at once";
         Http "http" Ready::Now, "W11: writes under a key over HTTP, sent again over any node until they are answered, and after";
     }

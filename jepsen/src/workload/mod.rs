@@ -12,6 +12,7 @@ mod finals;
 mod http;
 mod links;
 mod membership;
+mod moves;
 mod presence;
 mod push;
 mod raw;
@@ -258,12 +259,12 @@ pub(crate) async fn start(bench: &Arc<Bench>, workloads: &[Workload], loads: &mu
             Workload::Acts => acts::start(bench, loads).await?,
             Workload::Presence => presence::start(bench, loads).await?,
             Workload::Push => push::start(bench, loads).await?,
+            Workload::Move => moves::start(bench, loads).await?,
             Workload::Snapshot => {
                 let (audit, away) = snapshot::start(bench, loads).await?;
                 prepared.away = Some(away);
                 audit
             }
-            other => anyhow::bail!("the workload {other} is not there yet"),
         });
     }
     Ok(prepared)
