@@ -279,7 +279,7 @@ pub(super) fn read_write(row: &Row<'_>) -> Result<(StoredWrite, i64), StoreFaile
     if sum != sum_of_write(channel, client_seq, &bytes) {
         return Err(damaged("a write of the outbox"));
     }
-    Ok((decode(channel, client_seq, &bytes)?, sum))
+    Ok((stored(channel, client_seq, &bytes)?, sum))
 }
 
 pub(super) fn read_parked(row: &Row<'_>) -> Result<(Parked, i64), StoreFailed> {
@@ -291,10 +291,10 @@ pub(super) fn read_parked(row: &Row<'_>) -> Result<(Parked, i64), StoreFailed> {
     if sum != sum_of_parked(channel, client_seq, &bytes, code, &why) {
         return Err(damaged("a refused text of the outbox"));
     }
-    Ok((Parked { write: decode(channel, client_seq, &bytes)?, code: Code::from_number(code), why }, sum))
+    Ok((Parked { write: stored(channel, client_seq, &bytes)?, code: Code::from_number(code), why }, sum))
 }
 
-fn decode(channel: ChannelId, client_seq: u64, bytes: &[u8]) -> Result<StoredWrite, StoreFailed> {
+fn stored(channel: ChannelId, client_seq: u64, bytes: &[u8]) -> Result<StoredWrite, StoreFailed> {
     let is_numbered = |request: &Request| matches!(request, Request::Send(_) | Request::ChangeMembers(_) | Request::Act(_) | Request::Void { .. });
     match ToEdge::decode(bytes) {
         Ok(ToEdge::Request { request, .. }) if is_numbered(&request) => Ok(StoredWrite { channel, client_seq: ClientSeq::new(client_seq), request }),
