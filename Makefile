@@ -7,6 +7,7 @@
 #   make jepsen   real clusters hurt in every way that is there, under 25 minutes      make jepsen-nightly      make jepsen-soak      make jepsen-mutants     (root needed)
 #   make fuzz     every parser of bytes from outside, ten minutes each      (MINUTES=… FUZZ=NAME ENGINE=libfuzzer: led by coverage)
 #   make test-web   the TypeScript SDK and the web chat: built as it is checked in, tests, two browsers that chat (node, npm, chromium); pictures in target/screens
+#   make test-bindings   the SDK for Python against a node, its wheel, and what Swift calls (python3)
 #   make sdk-death   a client's process is killed at every step of its outbox, 200 schedules      (KITH_SEED=… for one)
 #   make alerts   the alert rules, each with what makes it fire and what does not (promtool)
 #   make package  tarball, .deb, SBOM and checksums in target/package (PROFILE=dev: quickly)      make package-check   tries them
@@ -16,7 +17,7 @@ SHELL       := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .SILENT:
-.PHONY: help demo test-web http-fuzz sdk-death fuzz restart-clients push-crowd push-minutes test sim verify fix bootstrap jepsen jepsen-nightly jepsen-soak jepsen-mutants jepsen-ci jepsen-tools bench bench-grow bench-check bench-micro bench-build alerts package package-check
+.PHONY: help demo test-web test-bindings http-fuzz sdk-death fuzz restart-clients push-crowd push-minutes test sim verify fix bootstrap jepsen jepsen-nightly jepsen-soak jepsen-mutants jepsen-ci jepsen-tools bench bench-grow bench-check bench-micro bench-build alerts package package-check
 
 CARGO  ?= cargo
 SAMPLE := tests/data/irc-sample.jsonl.gz
@@ -24,7 +25,7 @@ SAMPLE := tests/data/irc-sample.jsonl.gz
 DEMO   ?= --replay $(SAMPLE) --kill leader
 
 help:
-	sed -n '2,14p' Makefile
+	sed -n '2,15p' Makefile
 
 demo: bootstrap
 	stay=; if [ -t 0 ] && [ -t 1 ]; then stay=--stay; fi
@@ -58,6 +59,12 @@ WEB ?= -p kith
 test-web: bootstrap
 	$(CARGO) build --locked $(WEB)
 	KITH="$${CARGO_TARGET_DIR:-target}/debug/kith" SCREENS="$${CARGO_TARGET_DIR:-target}/screens" client-sdk/web/test
+
+# A workspace of its own, compiled beside the rest. Where there is no python3, or its packages cannot be had, it says so.
+test-bindings: bootstrap
+	$(CARGO) build --locked $(WEB)
+	target=$$(realpath -m "$${CARGO_TARGET_DIR:-target}")
+	CARGO="$(CARGO)" TARGET_DIR="$$target/bindings" client-sdk/bindings/test "$$target/debug/kith"
 
 # Every route, with requests that its document allows and such that it does not: no server error, no answer that the document does not have.
 # Starts a node of its own and ends it.

@@ -1,0 +1,228 @@
+"""The Python binding against a real node, which is started with the program in KITH."""
+
+import asyncio
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import urllib.request
+
+import kith
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+
+
+def port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+class Node:
+    """A cluster of one node, in a folder of its own."""
+
+    def __init__(self):
+        self.folder = tempfile.TemporaryDirectory(prefix="kith-python-")
+        self.data = pathlib.Path(self.folder.name) / "data"
+        self.listen, self.http = f"127.0.0.1:{port()}", f"127.0.0.1:{port()}"
+        self.start()
+
+    def start(self):
+        arguments = ["start", "--single-node", "--data", self.data, "--listen", self.listen, "--http", self.http, "--until-stdin-closes"]
+        null = subprocess.DEVNULL
+        self.process = subprocess.Popen([os.environ["KITH"], *arguments], stdin=subprocess.PIPE, stdout=null, stderr=null)
+        for _ in range(600):
+            try:
+                with urllib.request.urlopen(f"http://{self.http}/readyz") as answer:
+                    if answer.status == 200:
+                        return
+            except OSError:
+                pass
+            time.sleep(0.1)
+        raise AssertionError("the node is not ready")
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+
+    def stop(self):
+        self.kill()
+        self.folder.cleanup()
+
+    @property
+    def ca(self):
+        return self.data / "cluster" / "ca.pem"
+
+    def token(self, name):
+        done = subprocess.run([os.environ["KITH"], "token", name, "--cluster", self.data], check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    def options(self, **more):
+        return kith.Options(url=self.listen, ca_pem=self.ca.read_text(), **more)
+
+
+class Token(kith.TokenSource):
+    def __init__(self, token):
+        self.text, self.reasons = token, []
+
+    async def token(self, reason):
+        self.reasons.append(reason)
+        await asyncio.sleep(0)
+        return self.text
+
+
+class Broken(kith.TokenSource):
+    async def token(self, reason):
+        raise RuntimeError("no network to ask for a token")
+
+
+async def received(client, text):
+    """The event of this text."""
+    while True:
+        event = await client.next_event()
+        if event is None:
+            raise AssertionError("the client was closed")
+        if isinstance(event, kith.ChatEvent.RECEIVED) and event.message.text == text:
+            return event.message
+
+
+def within(seconds, waits):
+    return asyncio.wait_for(waits, seconds)
+
+
+class Chat(unittest.IsolatedAsyncioTestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.node = Node()
+        cls.tokens = {name: cls.node.token(name) for name in ("ann", "bob")}
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.node.stop()
+
+    async def asyncSetUp(self):
+        # Tokens are asked for from other threads.
+        kith.uniffi_set_event_loop(asyncio.get_running_loop())
+
+    async def open(self, name, **more):
+        client = await kith.ChatClient.open(self.node.options(**more), Token(self.tokens[name]))
+        self.addAsyncCleanup(client.shut_down)
+        return client
+
+    async def test_two_people_chat(self):
+        ann, bob = await self.open("ann"), await self.open("bob")
+        await within(30, asyncio.gather(ann.connect(), bob.connect()))
+        self.assertEqual((ann.status(), ann.transport()), (kith.Status.ONLINE, kith.Transport.QUIC))
+        room = await ann.direct("bob")
+        number = await ann.send(room, "hello dear bob")
+        seq = await within(30, ann.sent(room, number))
+        message = await within(30, received(bob, "hello dear bob"))
+        self.assertEqual((message.channel, message.seq, message.sender), (room, seq, ann.me()))
+        self.assertEqual(await ann.state_of(room, number), kith.SendState.SENT(seq=seq, ts_ms=message.ts_ms))
+        reply = await within(30, bob.sent(room, await bob.send(room, "hello ann", seq)))
+        answer = await within(30, received(ann, "hello ann"))
+        self.assertEqual((answer.seq, answer.reply_to), (reply, seq))
+        page = await bob.history(room, reply, 2)
+        self.assertEqual([message.text for message in page], ["hello dear bob", "hello ann"])
+        await ann.mark_read(room, reply)
+        rows = await ann.conversations()
+        self.assertEqual([row.peer for row in rows if row.channel == room], [bob.me()])
+        found = await ann.find("hello")
+        self.assertLessEqual({seq, reply}, {hit.seq for hit in found.hits})
+
+    async def test_a_group_has_its_members(self):
+        ann, bob = await self.open("ann"), await self.open("bob")
+        await within(30, asyncio.gather(ann.connect(), bob.connect()))
+        room = await ann.create_group("harbour", ["bob"])
+        await within(30, ann.sent(room, await ann.send(room, "all of you")))
+        self.assertEqual((await within(30, received(bob, "all of you"))).channel, room)
+
+    async def test_errors_have_types(self):
+        ann = await self.open("ann")
+        await within(30, ann.connect())
+        with self.assertRaises(kith.ChatError.Failed) as caught:
+            await ann.direct("nobody-of-this-name")
+        error = caught.exception
+        self.assertEqual((error.code, error.name, error.kind), (3004, "NoSuchUser", kith.ErrorClass.DENIED))
+        with self.assertRaises(kith.ChatError.Failed) as caught:
+            await ann.send("no channel", "text")
+        self.assertEqual(caught.exception.name, "Invalid")
+
+    async def test_what_the_app_fails_with_is_an_error_and_no_crash(self):
+        with self.assertRaises(kith.ChatError.Failed) as caught:
+            await within(30, kith.ChatClient.open(self.node.options(), Broken()))
+        self.assertIn("no network to ask for a token", caught.exception.text)
+
+    async def test_what_is_queued_outlives_the_app_and_stands_once(self):
+        with tempfile.TemporaryDirectory() as folder:
+            first = await kith.ChatClient.open(self.node.options(store=folder), Token(self.tokens["ann"]))
+            other = await self.open("bob")
+            await within(30, other.connect())
+            await within(30, first.connect())
+            room = await first.direct("bob")
+            await first.enter_background(30_000)
+            await first.send(room, "queued in the background")
+            await first.shut_down()
+            second = await kith.ChatClient.open(self.node.options(store=folder), Token(self.tokens["ann"]))
+            await within(30, second.connect())
+            message = await within(30, received(other, "queued in the background"))
+            page = await second.history(room, message.seq, 50)
+            self.assertEqual([one.text for one in page].count("queued in the background"), 1)
+            await second.shut_down()
+
+    async def test_a_call_that_is_given_up_leaves_the_client_whole(self):
+        ann = await self.open("ann")
+        waiting = asyncio.create_task(ann.next_event())
+        await asyncio.sleep(0.05)
+        waiting.cancel()
+        with self.assertRaises(asyncio.CancelledError):
+            await waiting
+        await within(30, ann.connect())
+        room = await ann.direct("bob")
+        await within(30, ann.sent(room, await ann.send(room, "after a cancel")))
+        await within(30, received(ann, "after a cancel"))
+
+    async def test_a_text_given_up_in_time_never_stands(self):
+        ann = await self.open("ann")
+        bob = await self.open("bob")
+        await within(30, asyncio.gather(ann.connect(), bob.connect()))
+        room = await ann.direct("bob")
+        await ann.enter_background(30_000)
+        number = await ann.send(room, "never said")
+        await ann.discard(room, number)
+        await ann.enter_foreground()
+        await within(30, ann.sent(room, await ann.send(room, "said instead")))
+        self.assertEqual(await ann.state_of(room, number), kith.SendState.DISCARDED())
+        page = await bob.history(room, (1 << 63) - 1, 50)
+        self.assertNotIn("never said", [one.text for one in page])
+
+    async def test_the_quickstart_works_as_pasted(self):
+        text = (ROOT / "docs/sdk/quickstart.md").read_text(encoding="utf-8")
+        (code,) = re.findall(r"^```python\n(.*?)^```$", text, re.S | re.M)
+        self.assertLessEqual(len(code.strip().splitlines()), 16)
+        environment = {**os.environ, "KITH_URL": self.node.listen, "KITH_CA": str(self.node.ca), "KITH_TOKEN": self.tokens["ann"]}
+        done = await asyncio.to_thread(
+            subprocess.run, [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout, r"stands at \d+")
+
+    async def test_the_terminal_example_sends_what_is_typed(self):
+        bob = await self.open("bob")
+        await within(30, bob.connect())
+        environment = {**os.environ, "KITH_URL": self.node.listen, "KITH_CA": str(self.node.ca), "KITH_TOKEN": self.tokens["ann"]}
+        example = pathlib.Path(__file__).parent / "terminal.py"
+        await asyncio.to_thread(
+            subprocess.run, [sys.executable, example, "bob"], env=environment, input="typed in a terminal\n", text=True, check=True, timeout=60
+        )
+        await within(30, received(bob, "typed in a terminal"))
+
+
+if __name__ == "__main__":
+    unittest.main()

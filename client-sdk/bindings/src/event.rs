@@ -1,0 +1,65 @@
+//! What happens without being asked for.
+
+use kith_client::{Event, wire::id::UserId};
+
+use crate::value::{Conversation, Message};
+
+/// Something that happened.
+#[derive(Clone, Debug, uniffi::Enum)]
+pub enum ChatEvent {
+    /// A record of a conversation: each once, in order, own ones too.
+    Received {
+        /// The record.
+        message: Message,
+    },
+    /// The list has changed here.
+    Changed {
+        /// The conversation as it is now.
+        conversation: Conversation,
+    },
+    /// Another member has read up to here.
+    Read {
+        /// Where.
+        channel: String,
+        /// Who.
+        user: String,
+        /// Up to here.
+        seq: u64,
+    },
+    /// Another member types.
+    Typing {
+        /// Where.
+        channel: String,
+        /// Who.
+        user: String,
+    },
+    /// Records that exist and are not shown: gone, or not for this user.
+    Gap {
+        /// Where.
+        channel: String,
+        /// First of them.
+        first: u64,
+        /// Last of them.
+        last: u64,
+    },
+    /// The list of conversations was walked anew.
+    Resync,
+    /// The store is a copy or an old one: use a new one.
+    StoreReplaced,
+}
+
+impl ChatEvent {
+    /// `None`: nothing that this version tells.
+    pub(crate) fn of(me: UserId, event: Event) -> Option<Self> {
+        Some(match event {
+            Event::Record { channel, record } => Self::Received { message: Message::new(channel, &record) },
+            Event::Channel(row) => Self::Changed { conversation: Conversation::new(me, (*row).into()) },
+            Event::Receipt { channel, user, read, .. } => Self::Read { channel: channel.to_string(), user: user.to_string(), seq: read.seq.get() },
+            Event::Typing { channel, user } => Self::Typing { channel: channel.to_string(), user: user.to_string() },
+            Event::Gap { channel, first, last } => Self::Gap { channel: channel.to_string(), first: first.get(), last: last.get() },
+            Event::Resync => Self::Resync,
+            Event::StoreReplaced => Self::StoreReplaced,
+            _ => return None,
+        })
+    }
+}
