@@ -232,7 +232,7 @@ impl Verb {
             Self::Doctor(args) => until(stop, doctor::run(&args)).await,
             Self::Debug(args) => until(stop, debug::run(&args)).await,
             Self::Token(args) => until(stop, token::run(args)).await,
-            Self::Account(args) => until(stop, account::run(args)).await,
+            Self::Account(args) => Box::pin(until(stop, account::run(args))).await,
             Self::Bot(args) => until(stop, bot::run(args)).await,
             Self::Contact(args) => until(stop, contact::run(args)).await,
             Self::Presence(args) => presence::run(args, stop).await,

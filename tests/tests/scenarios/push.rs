@@ -184,17 +184,17 @@ mod dies {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_leader_that_dies_between_decision_and_send_is_followed_by_one_that_sends() {
-        assert_eq!(pushes_when_killed_at(point::PUSH_DECIDED).await, 1);
+        assert_eq!(Box::pin(pushes_when_killed_at(point::PUSH_DECIDED)).await, 1);
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_leader_that_dies_between_send_and_record_is_followed_by_one_that_sends_once_more_at_most() {
-        let count = pushes_when_killed_at(point::PUSH_SENT).await;
+        let count = Box::pin(pushes_when_killed_at(point::PUSH_SENT)).await;
         assert!((1..=2).contains(&count), "{count}");
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_leader_that_dies_after_the_record_is_followed_by_one_that_sends_nothing() {
-        assert_eq!(pushes_when_killed_at(point::PUSH_NOTED).await, 1);
+        assert_eq!(Box::pin(pushes_when_killed_at(point::PUSH_NOTED)).await, 1);
     }
 }
