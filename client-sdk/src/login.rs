@@ -18,6 +18,7 @@ use kith_wire::{
     id::{RequestId, UserId},
     people::{LoggedIn, PeopleAnswer, PeopleRequest},
     secret::Secret,
+    trust::{TrustAnswer, TrustRequest},
 };
 use rand::RngExt;
 use tokio::{
@@ -179,8 +180,25 @@ impl Door {
         }
     }
 
-    /// Asks at one address after the other, until one answers or refuses for good.
+    /// By the first admin token of a cluster, which is used up: another, which is shown once. For those who run the cluster.
+    ///
+    /// # Errors
+    /// `BadToken`, `TokenExpired`; `TokenSpent`: it was used, be it by a try whose answer was lost; or nobody answered in time.
+    pub async fn claim_admin(&self, first: impl Into<Secret>, name: &str) -> Result<TrustAnswer, Error> {
+        match self.ask_any(Request::Trust(TrustRequest::ClaimFirst { token: first.into(), name: name.to_owned() })).await? {
+            Answer::Trust(answer) => Ok(answer),
+            _ => Err(unexpected()),
+        }
+    }
+
     async fn ask(&self, request: PeopleRequest) -> Result<PeopleAnswer, Error> {
+        match self.ask_any(Request::People(request)).await? {
+            Answer::People(answer) => Ok(answer),
+            _ => Err(unexpected()),
+        }
+    }
+    /// Asks at one address after the other, until one answers or refuses for good.
+    async fn ask_any(&self, request: Request) -> Result<Answer, Error> {
         let until = clock::now() + ASK_WITHIN;
         let mut last = Error::new(Code::Invalid, "no address was given");
         loop {
@@ -202,12 +220,12 @@ impl Door {
             sleep(ROUND_WAIT).await;
         }
     }
-    async fn ask_at(&self, address: &str, request: PeopleRequest) -> Result<PeopleAnswer, Error> {
+    async fn ask_at(&self, address: &str, request: Request) -> Result<Answer, Error> {
         let mut link = link::connect(&self.endpoint, &self.trust, address, self.server_name.as_deref(), &self.transports, TRY_WITHIN).await?;
-        link.add(&ToEdge::Request { id: ID, request: Request::People(request) });
+        link.add(&ToEdge::Request { id: ID, request });
         let answer = loop {
             match link.poll_frame()? {
-                Some(ToClient::Answer { id: ID, answer: Ok(Answer::People(answer)) }) => break Ok(answer),
+                Some(ToClient::Answer { id: ID, answer: Ok(answer) }) => break Ok(answer),
                 Some(ToClient::Answer { id: ID, answer: Err(refusal) }) => break Err(Error::refused(refusal, Some(ID))),
                 Some(ToClient::Bye(refusal)) => break Err(Error::refused(refusal, None)),
                 Some(_) => {}

@@ -4,6 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use kith_wire::{
+    admin::AdminSecret,
     client::{Answer, Page, Pull, Refusal, Request},
     code::Code,
     id::{ChannelId, ClusterId, GroupId, NodeId, Term, UserId, hash},
@@ -15,11 +16,12 @@ use kith_wire::{
 use crate::{
     auth::{self, Claims, TokenKey, gate::limited, name::fold_name},
     clock::{Instant, SharedClock},
+    cluster::ClusterFiles,
     cluster::map::MapVersion,
     fanout::{Fanout, Homes},
     rate::{self, Rate, Rates},
-    router::Router,
-    service::{Service, typing::Hints},
+    router::{Router, refuse},
+    service::{Service, admin::AdminTokens, typing::Hints},
     session::{Door, Requests, Tokens},
 };
 
@@ -89,14 +91,28 @@ impl Requests for ServiceRequests {
     }
 }
 
-/// Tokens of the cluster's key.
+/// Tokens of the cluster's key, and admin tokens, which its rows know.
 pub(crate) struct ClusterTokens {
-    pub(crate) key: TokenKey,
-    pub(crate) cluster: ClusterId,
-    pub(crate) clock: SharedClock,
+    key: TokenKey,
+    cluster: ClusterId,
+    clock: SharedClock,
+    admins: AdminTokens,
+}
+
+impl ClusterTokens {
+    pub(crate) fn new(files: &ClusterFiles, clock: SharedClock, service: &Service) -> Self {
+        Self { key: files.token_key.clone(), cluster: files.id, clock, admins: service.admins().clone() }
+    }
 }
 
 impl Tokens for ClusterTokens {
+    fn show(&self, token: String, from: IpAddr) -> BoxFuture<'static, Result<Claims, Refusal>> {
+        if !AdminSecret::is_meant(&token) {
+            return std::future::ready(self.verify(&token).map_err(refuse)).boxed();
+        }
+        let admins = self.admins.clone();
+        async move { admins.show(&token, from).await }.boxed()
+    }
     fn verify(&self, token: &str) -> Result<Claims, Code> {
         auth::verify(&self.key, self.cluster, token, self.clock.now()).map_err(auth::TokenError::code)
     }

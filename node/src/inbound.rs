@@ -19,7 +19,7 @@ use crate::{
     peer::inbound::{AppendAnswers, Inbound},
     router::{LocalOps, refuse},
     search::{Search, answer::Look},
-    service::{Service, local::Local, search::scope_here, status},
+    service::{Service, local::Local, search::scope_here, status, vitals},
     supervise::Tasks,
 };
 
@@ -63,6 +63,10 @@ impl Inbound for Dispatch {
                 let map = self.service.router().maps().current();
                 let newer = (map.epoch > newer_than).then(|| (**map).clone());
                 async move { Ok(Told::Map(newer)) }.boxed()
+            }
+            Ask::Vitals => {
+                let text = vitals::own(self.service.registry());
+                async move { Ok(Told::Vitals { text }) }.boxed()
             }
             Ask::NodeStatus => {
                 let service = self.service.clone();

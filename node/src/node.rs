@@ -335,12 +335,14 @@ impl Node {
         let issuers = Arc::new(Issuers::new(config.auth.issuers.clone(), clock.clone(), tasks.on(&Handle::current()), &metrics.auth));
         let backend = config.auth.reset.as_ref().map(|reset| reset::Backend::new(reset, config.hooks.allow_private)).transpose()?;
         let told = (survey.clone(), metrics.nearest.clone());
-        let service = Service::new(router.clone(), gate.clone(), (issuers, backend.is_some()), poster.clone(), searches, told);
+        let service = Service::new(router.clone(), gate.clone(), (issuers, backend.is_some()), poster.clone(), searches, told, registry.clone());
         let door: Arc<dyn Door> = Arc::new(AddressDoor::new(clock.clone()));
-        let tokens: Arc<dyn Tokens> = Arc::new(ClusterTokens { key: files.token_key.clone(), cluster: files.id, clock: clock.clone() });
+        let tokens: Arc<dyn Tokens> = Arc::new(ClusterTokens::new(&files, clock.clone(), &service));
         let local_sessions: Arc<dyn Sessions> = Arc::new(LocalSessions(fanout.clone()));
         let api_tasks = Tasks::new(Handle::current());
+        let health = Arc::new(NodeReady { service: service.clone(), disk: disk.clone(), pulse });
         let api = ApiParts {
+            health: health.clone(),
             service: service.clone(),
             tokens: tokens.clone(),
             door: door.clone(),
@@ -441,7 +443,6 @@ impl Node {
         };
         let renew = Arc::new(tokio::sync::Notify::new());
         tasks.on(&Handle::current()).spawn("peer.renew", renewal.run(renew.clone()));
-        let health = Arc::new(NodeReady { service: service.clone(), disk: disk.clone(), pulse });
         tasks.on(&Handle::current()).spawn("disk.watch", disk.watch());
         tasks.spawn("telemetry.node", ready::show(metrics.node, health.clone()));
         tasks.spawn("fanout.keep_looking", fanout.clone().keep_looking());

@@ -13,6 +13,7 @@ use kith_wire::{
     client::{Answer, ClusterStatus, Request},
     code::Code,
     id::{UserId, digest},
+    secret::Secret,
 };
 use thiserror::Error;
 
@@ -171,6 +172,18 @@ impl Operator {
         };
         mint(&self.files.token_key, &claims).map_err(|error| Error::new(Code::Internal, error.to_string()))
     }
+}
+
+/// A client with the rights of an admin token, at the first of these nodes that answers. It is not connected yet.
+///
+/// # Errors
+/// There is no address.
+pub async fn admin_by_token(addresses: &[String], trust: Trust, endpoint: Endpoint, token: Secret) -> Result<Client, Error> {
+    let (head, rest) = addresses.split_first().ok_or_else(|| Error::new(Code::Invalid, "no address was given"))?;
+    let tokens = move |_| Ok::<_, Error>(token.reveal().to_owned());
+    let client = Client::builder(head).seeds(rest).user(UserId::default()).tokens(tokens).trust(trust).endpoint(endpoint);
+    let retry = RetryPolicy { min: Duration::from_millis(200), max: Duration::from_secs(3) };
+    client.heartbeat(HEARTBEAT).patience(PATIENCE).retry(retry).backfill(Backfill::Off).build().await
 }
 
 /// The account of a name, made if there is none. Says whether it was made.

@@ -161,6 +161,7 @@ pages! {
     decommission "decommission.md" 105;
     disk_full "disk-full.md" 106;
     shards "shards.md" 107;
+    access "access.md" 108;
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use common::{Cluster, soon, wait_for};
 use kith::peer::metrics::DialFailure;
 use kith_wire::{
+    admin::AdminRole,
     client::{Answer, HistoryPage, HistoryQuery, IndexQuery, Page, Pull, Refusal, Request, Send},
     code::Code,
     id::{ChannelId, ClientSeq, DeviceId, NodeId, Seq, Timestamp, UserId, UserRev},
@@ -143,7 +144,7 @@ async fn single_node_makes_accounts_groups_and_shows_its_state() {
     assert_eq!((gap.code, gap.expected), (Code::OutOfSequence, Some(ClientSeq::new(1))));
 
     assert_eq!(cluster.handle(1, &ann, Request::Status).await.unwrap_err().code, Code::NotAdmin);
-    let operator = Caller { admin: true, ..ann.clone() };
+    let operator = Caller { admin: Some(AdminRole::Admin), ..ann.clone() };
     let status = cluster.handle(1, &operator, Request::Status).await.unwrap();
     let Answer::Status(status) = status else { panic!("{status:?}") };
     assert_eq!((status.nodes.len(), status.groups.len()), (1, 4));

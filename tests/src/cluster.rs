@@ -35,6 +35,7 @@ use kith::{
 use kith_client::{Backfill, Client, Door, Login, Trust};
 use kith_raft::FailPoints;
 use kith_wire::{
+    admin::AdminRole,
     client::{Answer, Refusal, Request},
     id::{Bucket, ChannelId, DeviceId, GroupId, NodeId, RegionId, UserId},
     layout::{LayoutAnswer, LayoutRequest},
@@ -179,7 +180,7 @@ impl Cluster {
         let address = socket.local_addr().expect("a bound socket").to_string();
         let spec = NodeSpec { id: new, address: address.clone(), http: String::new(), region: 0, zone: String::new(), host: String::new() };
         add_node(self.folder.path(), &spec).expect("the new node's folder");
-        let operator = Caller { user: UserId::new(0), device: DeviceId::new(1), admin: true, trace: 0, key: None };
+        let operator = Caller { user: UserId::new(0), device: DeviceId::new(1), admin: Some(AdminRole::Admin), trace: 0, key: None, token: None };
         let request = Request::ReplaceNode {
             dead: NodeId::new(dead),
             node: NodeId::new(new),
@@ -252,7 +253,7 @@ impl Cluster {
     /// # Errors
     /// The cluster refuses.
     pub async fn ask_trust(&self, asked: TrustRequest) -> Result<TrustAnswer, Refusal> {
-        let operator = Caller { user: UserId::new(0), device: DeviceId::new(1), admin: true, trace: 0, key: None };
+        let operator = Caller { user: UserId::new(0), device: DeviceId::new(1), admin: Some(AdminRole::Admin), trace: 0, key: None, token: None };
         let last = *self.running().last().expect("a node that runs");
         match self.node(last).service().handle(&operator, Request::Trust(asked), Instant::now() + PATIENCE).await? {
             Answer::Trust(answer) => Ok(answer),
@@ -277,7 +278,7 @@ impl Cluster {
     /// # Errors
     /// The cluster refuses.
     pub async fn layout(&self, asked: LayoutRequest) -> Result<LayoutAnswer, Refusal> {
-        let operator = Caller { user: UserId::new(0), device: DeviceId::new(1), admin: true, trace: 0, key: None };
+        let operator = Caller { user: UserId::new(0), device: DeviceId::new(1), admin: Some(AdminRole::Admin), trace: 0, key: None, token: None };
         let last = *self.running().last().expect("a node that runs");
         match self.node(last).service().handle(&operator, Request::Layout(asked), Instant::now() + PATIENCE).await? {
             Answer::Layout(answer) => Ok(answer),
@@ -455,7 +456,7 @@ impl Cluster {
         if let Some(user) = known {
             return user;
         }
-        let operator = Caller { user: UserId::new(0), device: DeviceId::new(1), admin: true, trace: 0, key: None };
+        let operator = Caller { user: UserId::new(0), device: DeviceId::new(1), admin: Some(AdminRole::Admin), trace: 0, key: None, token: None };
         let mut key = [0; 32];
         key[..name.len().min(32)].copy_from_slice(&name.as_bytes()[..name.len().min(32)]);
         let node = self.node(self.running()[0]);

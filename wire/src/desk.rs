@@ -9,6 +9,7 @@ use crate::{
     hook::HookChange,
     id::{Bucket, ChannelId, RegionId, Seq, Timestamp, UserId, hash},
     log::Command,
+    trust::TokenId,
 };
 
 /// A change at the desk. Stored: a field number in the proto, never reused.
@@ -17,7 +18,7 @@ pub enum DeskChange {
     /// A member reports a record. Reports of one record are one, with a count.
     Report { by: UserId, channel: ChannelId, seq: Seq, sender: UserId, reason: String },
     /// An operator has seen to a report.
-    Close { id: u64, by: UserId, note: String },
+    Close { id: u64, by: UserId, token: Option<TokenId>, note: String },
     /// An operator is about to do something. Answered with the number of the entry.
     Begin(AuditEntry),
     /// Webhooks of all channels, or of those that a user is in.
@@ -65,6 +66,14 @@ pub enum AuditAct {
     RevokeJoin,
     /// 27: a node has joined.
     Join,
+    /// 28: makes an admin token.
+    MakeAdminToken,
+    /// 29: ends one.
+    RevokeAdminToken,
+    /// 30: makes one by the cluster's first.
+    ClaimAdminToken,
+    /// 31: the cluster's first one was shown to whoever started it.
+    FirstAdminToken,
     /// 40: has buckets moved from one shard to another.
     MoveBuckets,
     /// 41: gives such a move up.
@@ -93,6 +102,10 @@ impl AuditAct {
             Self::MakeJoin => "make-join-token",
             Self::RevokeJoin => "revoke-join-token",
             Self::Join => "join",
+            Self::MakeAdminToken => "make-admin-token",
+            Self::RevokeAdminToken => "revoke-admin-token",
+            Self::ClaimAdminToken => "claim-admin-token",
+            Self::FirstAdminToken => "first-admin-token",
             Self::MoveBuckets => "move-buckets",
             Self::CancelMove => "cancel-move",
         }
@@ -104,13 +117,15 @@ impl AuditAct {
 pub struct AuditEntry {
     /// Who; 0: a token of nobody, made on a node's own machine, or the cluster itself.
     pub by: UserId,
+    /// The admin token by which it was done.
+    pub token: Option<TokenId>,
     /// What.
     pub act: AuditAct,
     /// To whom.
     pub user: Option<UserId>,
     /// Where.
     pub channel: Option<ChannelId>,
-    /// Of a record, a report, a node or a webhook; 0: of none.
+    /// Of a record, a report, a node, a webhook or a token; 0: of none.
     pub number: u64,
     /// Why, in the operator's words.
     pub note: String,

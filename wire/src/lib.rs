@@ -6,6 +6,7 @@
 
 pub mod act;
 pub mod address;
+pub mod admin;
 pub mod base64;
 pub mod client;
 pub mod code;

@@ -268,6 +268,16 @@ pub const JOIN_TICKET_CHARS_MAX: usize = 4 * 1024;
 pub const JOIN_ASK_BYTES_MAX: usize = 8 * 1024;
 /// What it is told, in bytes: the map is in it.
 pub const JOIN_TOLD_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Admin tokens that are kept, ended ones among them. One more is `LimitReached`.
+pub const ADMIN_TOKENS_MAX: usize = 64;
+/// What is over is shown for so long, in milliseconds, then forgotten.
+pub const ADMIN_TOKEN_KEPT_MS: u64 = 7 * 24 * 3_600_000;
+/// An admin token is good for at most so many seconds. More is `Invalid`.
+pub const ADMIN_TTL_S_MAX: u32 = 366 * 24 * 3_600;
+/// The first one of a cluster is good for so many seconds: whoever was not there to read it asks on a node's own machine.
+pub const ADMIN_FIRST_TTL_S: u32 = 24 * 3_600;
+/// What an admin token is for, in Unicode scalar values. More is `TooLarge`.
+pub const ADMIN_NAME_CHARS_MAX: usize = 64;
 /// A node's public key, in bytes.
 pub const NODE_KEY_BYTES_MAX: usize = 256;
 /// Refs of one pending set before it is proposed early.

@@ -8,6 +8,7 @@
 use bytes::Bytes;
 
 use crate::{
+    admin::{AdminRole, AdminToken},
     client::{Answer, Delivery, DeliveryBody, HistoryPage, HistoryQuery, IndexQuery, Page, Refusal, ReplicaCondition, Request},
     desk::DeskChange,
     hello::Version,
@@ -24,6 +25,7 @@ use crate::{
     push_device::{PushState, PushTested},
     search::{SearchPart, SearchQuery, SearchScope, SearchTold},
     secret::Secret,
+    trust::TokenId,
 };
 
 /// A frame from the node that opened the stream.
@@ -111,6 +113,8 @@ pub enum Ask {
     Load,
     /// Give up sessions and leaderships until this node is started anew, or take them again.
     Drain { on: bool },
+    /// Those of this node's metrics that operators are shown.
+    Vitals,
 }
 
 /// An answer of another node.
@@ -130,6 +134,8 @@ pub enum Told {
     Map(Option<ClusterMap>),
     /// To `NodeStatus`.
     NodeStatus(PeerStatus),
+    /// To `Vitals`: lines of OpenMetrics.
+    Vitals { text: String },
     /// To `Vote` and `Withdraw`.
     Vote { vote: Vote, granted: bool, last: Option<LogId> },
     /// To `TransferLeader`.
@@ -178,12 +184,21 @@ pub struct Caller {
     pub user: UserId,
     /// The device.
     pub device: DeviceId,
-    /// Whether an operator's token was shown.
-    pub admin: bool,
+    /// What they may do to the cluster; `None`: nothing.
+    pub admin: Option<AdminRole>,
     /// Names the request in every node's log.
     pub trace: u64,
     /// In the place of numbers, for callers that have none: names the call, so that a retry is known over any node.
     pub key: Option<CallKey>,
+    /// The admin token that was shown: for the audit log.
+    pub token: Option<TokenId>,
+}
+
+impl Caller {
+    /// Whether they may do what needs this role.
+    pub fn may(&self, role: AdminRole) -> bool {
+        self.admin >= Some(role)
+    }
 }
 
 /// One append of a streamed session.
@@ -338,6 +353,8 @@ pub enum Inner {
     TestPush { user: UserId },
     /// A node asks to join: by a token with this digest and a public key with that one. `dry_run`: may it? Asked of the meta group.
     Admit { token: [u8; 32], key: [u8; 32], node: NodeRow, dry_run: bool },
+    /// Which admin token has this id? Asked of the meta group.
+    ShowAdmin { id: TokenId },
     /// Up to where a member has read, for the others to see.
     Receipt { channel: ChannelId, user: UserId, read: Position },
     /// How a move into this group stands, after this step of it if one is named; asked by who leads its source, of the target.
@@ -391,6 +408,8 @@ pub enum InnerAnswer {
     Tested(Vec<PushTested>),
     /// To `Admit`: the node's row, with its id; without one after a dry run.
     Admitted(NodeRow),
+    /// To `ShowAdmin`: none, if there is none.
+    Admin { token: Option<AdminToken> },
     /// To `Move`: what has come of it, and whether the buckets are the target's, or were and went on.
     MoveStands { staging: Option<StagingRow>, reached: bool },
     /// To `Leaving`.

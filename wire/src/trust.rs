@@ -1,4 +1,5 @@
-//! Who may join the cluster: tokens that let one node in, what is kept of them, and what a node that joins asks and is told.
+//! Who may join the cluster: tokens that let one node in, what is kept of them, and what a node that joins asks and is told. And what operators ask about
+//! these and about admin tokens ([`crate::admin`]).
 //!
 //! In: fields of `kith.log.v1`, `kith.client.v1` and `kith.peer.v1`; the text of a token. Out: parsed types. Invariants: a token's secret is in its
 //! text alone, the cluster keeps a digest; a token is used by one key, once. Bounds: `limit::JOIN_TOKENS_MAX` and those after it. Not here: who may
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::{
+    admin::{AdminRole, AdminToken, AdminView},
     base64,
     client::Refusal,
     hex,
@@ -153,6 +155,12 @@ pub enum TrustChange {
     /// A node joins: the token is used by this key and the map gets these rows, if it has this epoch; or nothing. The same key again changes nothing,
     /// and is answered with the id that it got.
     UseJoin { token: [u8; 32], key: [u8; 32], node: NodeId, at: MapEpoch, nodes: Vec<NodeRow>, groups: Vec<GroupRow> },
+    /// A new admin token; the cluster's first only if there was none.
+    AddAdmin(AdminToken),
+    /// Nobody is let in by this admin token any more.
+    RevokeAdmin { id: TokenId },
+    /// The first token (by its digest) is used up, and this one is there; or neither.
+    ClaimAdmin { first: [u8; 32], token: AdminToken },
 }
 
 impl TrustChange {
@@ -167,6 +175,10 @@ impl TrustChange {
 pub struct TrustRow {
     /// At most `limit::JOIN_TOKENS_MAX`, the oldest first.
     pub joins: Vec<JoinToken>,
+    /// At most `limit::ADMIN_TOKENS_MAX`, the oldest first.
+    pub admins: Vec<AdminToken>,
+    /// The cluster has had its first admin token.
+    pub first_made: bool,
 }
 
 /// A token that lets one node in.
@@ -217,15 +229,27 @@ pub enum TrustRequest {
     Joins,
     /// Ends a token. Again is no change.
     RevokeJoin { id: TokenId },
+    /// An admin token of this role, good for so many seconds.
+    MakeAdmin { name: String, role: AdminRole, ttl_s: u32 },
+    /// All that there are.
+    Admins,
+    /// Ends one. Again is no change.
+    RevokeAdmin { id: TokenId },
+    /// By the cluster's first token, which is used up: one of the highest role. Needs no other token.
+    ClaimFirst { token: Secret, name: String },
+    /// The cluster's first, if there was none. Of a node's own machine.
+    MakeFirst,
 }
 
 /// What they are told.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TrustAnswer {
-    /// To `MakeJoin`: the token, said this once.
+    /// To whatever makes a token: it, said this once.
     Made { token: Secret, id: TokenId, until: Timestamp },
     /// To `Joins`: the newest first.
     Joins(Vec<JoinView>),
+    /// To `Admins`: the newest first.
+    Admins(Vec<AdminView>),
     /// Done, nothing to tell.
     Done,
 }

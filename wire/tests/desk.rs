@@ -26,13 +26,20 @@ fn hook(scope: HookScope) -> Hook {
 }
 
 fn commands() -> Vec<Command> {
-    let entry =
-        AuditEntry { by: UserId::new(1), act: AuditAct::Ban, user: Some(UserId::new(2)), channel: Some(channel()), number: 3, note: "why".into() };
+    let entry = AuditEntry {
+        by: UserId::new(1),
+        token: None,
+        act: AuditAct::Ban,
+        user: Some(UserId::new(2)),
+        channel: Some(channel()),
+        number: 3,
+        note: "why".into(),
+    };
     let id = HookId::new(7);
     let report = DeskChange::Report { by: UserId::new(1), channel: channel(), seq: Seq::new(5), sender: UserId::new(2), reason: "spam".into() };
     vec![
         report.command(),
-        DeskChange::Close { id: 4, by: UserId::new(1), note: "seen".into() }.command(),
+        DeskChange::Close { id: 4, by: UserId::new(1), token: None, note: "seen".into() }.command(),
         DeskChange::Begin(entry).command(),
         DeskChange::End { id: 4, refused: Some(Code::NoSuchUser) }.command(),
         DeskChange::Hook(HookChange::Put(hook(HookScope::All))).command(),

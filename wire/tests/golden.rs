@@ -159,7 +159,7 @@ fn told(value: &impl Debug) -> String {
 #[test]
 fn messages_have_the_bytes_they_always_had() {
     let id = RequestId::new(7);
-    let caller = Caller { user: UserId::new(1), device: DeviceId::new(2), admin: false, trace: 3, key: None };
+    let caller = Caller { user: UserId::new(1), device: DeviceId::new(2), admin: None, trace: 3, key: None, token: None };
     let mut values = plain();
     let mut add = |name: &str, bytes: Bytes| values.push((name.to_owned(), bytes));
     for (start, command) in variants::<Command>(1).into_iter().take(25).enumerate() {

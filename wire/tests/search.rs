@@ -55,7 +55,7 @@ fn page(source: &mut Source<'_>) -> SearchPage {
 }
 
 fn asked(source: &mut Source<'_>) -> Vec<ToPeer> {
-    let caller = Caller { user: Sample::sample(source), device: Sample::sample(source), admin: false, trace: 3, key: None };
+    let caller = Caller { user: Sample::sample(source), device: Sample::sample(source), admin: None, trace: 3, key: None, token: None };
     let mut channels: Vec<ChannelId> = Sample::sample(source);
     channels.sort();
     let parts = vec![SearchPart { group: Sample::sample(source), channels }];

@@ -120,7 +120,7 @@ fn trust_has_the_bytes_it_always_had() {
         for (at, value) in changes(source).into_iter().enumerate() {
             add(format!("{start} change {at}"), value.encode());
         }
-        add(format!("{start} row"), TrustRow { joins: vec![token(source), token(source)] }.encode());
+        add(format!("{start} row"), TrustRow { joins: vec![token(source), token(source)], ..TrustRow::default() }.encode());
         for (at, value) in requests(source).into_iter().enumerate() {
             add(format!("{start} request {at}"), value.encode());
         }
@@ -146,7 +146,7 @@ proptest! {
         for value in changes(source) {
             prop_assert_eq!(Item::decode(&value.encode()).unwrap(), value);
         }
-        let row = TrustRow { joins: vec![token(source)] };
+        let row = TrustRow { joins: vec![token(source)], ..TrustRow::default() };
         prop_assert_eq!(TrustRow::decode(&row.encode()).unwrap(), row);
         for value in requests(source) {
             prop_assert_eq!(ToEdge::decode(&value.encode()).unwrap(), value);

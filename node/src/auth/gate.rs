@@ -145,7 +145,8 @@ impl Gate {
     pub fn access(&self, user: UserId, name: &str, device: DeviceId, login: u64, admin: bool) -> Result<(Secret, Timestamp), Refusal> {
         let issued_s = self.clock.now().get() / 1_000;
         let expires_s = issued_s + ACCESS_TTL.as_secs();
-        let claims = Claims { user, name: name.to_owned(), cluster: self.cluster, admin, expires_s, issued_s, device: Some(device), login };
+        let claims =
+            Claims { user, name: name.to_owned(), cluster: self.cluster, admin, expires_s, issued_s, device: Some(device), login, token: None };
         match mint(&self.key, &claims) {
             Ok(token) => Ok((Secret::new(token), Timestamp::new(expires_s * 1_000))),
             Err(error) => {

@@ -4,9 +4,11 @@
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
 use kith_wire::{
+    admin::AdminRole,
     code::Code,
     id::{ClusterId, DeviceId, Timestamp, UserId, digest},
     limit,
+    trust::TokenId,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -30,6 +32,8 @@ pub struct Claims {
     pub device: Option<DeviceId>,
     /// The log-in of that device that it was given at; 0 without a device.
     pub login: u64,
+    /// It is an admin token, which stands in the cluster's rows and is signed by nobody: which, and what it is good for.
+    pub token: Option<(TokenId, AdminRole)>,
 }
 
 /// What a home is told of a token when a session is opened by it: whether it is still good is for the device's row to say.
@@ -42,6 +46,10 @@ pub struct Grant {
 }
 
 impl Claims {
+    /// What its holder may do to the cluster: who signs tokens with the cluster's key says all of it, or nothing.
+    pub fn role(&self) -> Option<AdminRole> {
+        self.token.map(|(_, role)| role).or(self.admin.then_some(AdminRole::Admin))
+    }
     /// For the user's home.
     pub const fn grant(&self) -> Grant {
         Grant { login: self.login, issued: Timestamp::new(self.issued_s.saturating_mul(1_000)) }
@@ -168,7 +176,7 @@ pub fn verify(key: &TokenKey, cluster: ClusterId, token: &str, now: Timestamp) -
     if device.is_some() != (raw.login > 0) {
         return Err(TokenError::Bad);
     }
-    Ok(Claims { user, name: raw.name, cluster, admin: raw.admin, expires_s: raw.exp, issued_s: raw.iat, device, login: raw.login })
+    Ok(Claims { user, name: raw.name, cluster, admin: raw.admin, expires_s: raw.exp, issued_s: raw.iat, device, login: raw.login, token: None })
 }
 
 /// Parses what `UserId` prints: `u` and 16 hexadecimal digits.
@@ -211,6 +219,7 @@ mod tests {
             issued_s: 10,
             device,
             login,
+            token: None,
         }
     }
 

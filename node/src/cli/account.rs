@@ -252,7 +252,7 @@ async fn act(client: &Client, file: &LoginFile, verb: Verb, is_json: bool) -> Re
 }
 
 async fn ask_as_operator(cluster: &ClusterArgs, asked: PeopleRequest) -> Result<PeopleAnswer, Failure> {
-    let (_, admin) = cluster.admin().await?;
+    let admin = cluster.admin().await?;
     let answer = admin.request(Request::People(asked)).await;
     admin.close().await;
     match answer? {

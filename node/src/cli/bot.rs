@@ -51,7 +51,7 @@ enum Verb {
 pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
     let client = match &args.name {
         Some(name) => args.cluster.session(name, Backfill::Off).await?.connected().await?.client,
-        None => args.cluster.admin().await?.1,
+        None => args.cluster.admin().await?,
     };
     let is_json = args.cluster.json;
     let account = client.account();

@@ -41,12 +41,6 @@ pub(super) struct Args {
     /// Never the full client
     #[arg(long)]
     plain: bool,
-    /// For the full client: addresses of nodes, host:port, between commas
-    #[arg(long, value_name = "ADDRESSES", env = "KITH_SERVER", conflicts_with = "to")]
-    server: Option<String>,
-    /// For the full client: the file with the cluster's certificate (ca.pem)
-    #[arg(long, value_name = "FILE", env = "KITH_CA", conflicts_with = "to")]
-    ca: Option<PathBuf>,
 }
 
 /// Between two looks for a user who has no account yet.
@@ -83,9 +77,9 @@ pub(super) async fn run(args: Args, stop: CancellationToken) -> Result<Exit, Fai
 
 /// The full client.
 async fn full(args: Args, stop: CancellationToken) -> Result<Exit, Failure> {
-    let folder = args.cluster.cluster;
+    let ClusterArgs { cluster: folder, server: addresses, ca, .. } = args.cluster.clone();
     let options = Options {
-        server: server(&folder, args.server, args.ca),
+        server: server(&folder, addresses, ca),
         title: title(),
         resume: args.name,
         colors: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),

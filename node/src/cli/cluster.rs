@@ -2,17 +2,20 @@
 
 use std::{
     collections::HashMap,
+    fs,
     path::PathBuf,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use kith_client::{
-    Backfill, Channel, Client,
+    Backfill, Channel, Client, Door, Endpoint, Trust,
     wire::{
+        admin::{AdminSecret, AdminSecretError},
         client::{Answer, Request},
         id::{ChannelId, UserId},
         limit,
+        secret::Secret,
     },
 };
 use tokio::time::timeout;
@@ -29,12 +32,27 @@ pub(crate) struct ClusterArgs {
     /// The cluster's folder, made by `kith demo` or `kith start --single-node`
     #[arg(long, global = true, env = "KITH_CLUSTER", default_value = "kith-data", value_name = "DIR")]
     pub(crate) cluster: PathBuf,
+    /// Without the folder: addresses of nodes, host:port or https://host:port, between commas; for `kith chat`, and with an admin token
+    #[arg(long, global = true, env = "KITH_SERVER", value_name = "ADDRESSES")]
+    pub(crate) server: Option<String>,
+    /// With --server: the file with the cluster's certificate (ca.pem)
+    #[arg(long, global = true, env = "KITH_CA", value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// With --server: an admin token, of `kith admin token create`. Others on this machine can see it: rather use --admin-token-file
+    #[arg(long, global = true, env = "KITH_ADMIN_TOKEN", hide_env_values = true, value_name = "TOKEN", conflicts_with = "admin_token_file")]
+    admin_token: Option<String>,
+    /// With --server: the file with an admin token
+    #[arg(long, global = true, env = "KITH_ADMIN_TOKEN_FILE", value_name = "FILE")]
+    admin_token_file: Option<PathBuf>,
     /// Print JSON, one object a line
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// What was opened, to be closed however the verb ends.
     #[arg(skip)]
     opened: Arc<OnceLock<Operator>>,
+    /// Its socket, where it is not by the folder.
+    #[arg(skip)]
+    remote: Arc<OnceLock<Endpoint>>,
 }
 
 impl ClusterArgs {
@@ -50,13 +68,67 @@ impl ClusterArgs {
         if let Some(operator) = self.opened.get() {
             operator.close().await;
         }
+        if let Some(endpoint) = self.remote.get() {
+            endpoint.close().await;
+        }
     }
-    /// A connected client with an operator's rights.
-    pub(crate) async fn admin(&self) -> Result<(Operator, Client), Failure> {
-        let operator = self.open()?;
-        let admin = operator.admin().await?;
+    /// A connected client with an operator's rights: by the cluster's folder, or by an admin token from anywhere.
+    pub(crate) async fn admin(&self) -> Result<Client, Failure> {
+        let admin = match self.admin_token()? {
+            None => self.open()?.admin().await?,
+            Some(token) => {
+                let (addresses, trust, endpoint) = self.elsewhere()?;
+                operator::admin_by_token(&addresses, trust, endpoint, token).await?
+            }
+        };
         connect(&admin).await?;
-        Ok((operator, admin))
+        Ok(admin)
+    }
+    /// Where a stranger asks.
+    pub(super) fn door(&self) -> Result<Door, Failure> {
+        if self.server.is_none() {
+            return Ok(self.open()?.door());
+        }
+        let (addresses, trust, endpoint) = self.elsewhere()?;
+        Ok(Door::with_endpoint(&addresses, trust, endpoint))
+    }
+
+    fn admin_token(&self) -> Result<Option<Secret>, Failure> {
+        let text = match (&self.admin_token, &self.admin_token_file) {
+            (Some(text), _) => text.clone(),
+            (None, Some(file)) => fs::read_to_string(file)
+                .map_err(|error| Failure::local("reading the admin token", &error, "give the file that holds it: --admin-token-file FILE"))?,
+            (None, None) => return Ok(None),
+        };
+        let secret: AdminSecret =
+            text.parse().map_err(|error: AdminSecretError| Failure::usage(error.to_string(), "an admin makes one: kith admin token create"))?;
+        if secret.is_first() {
+            return Err(Failure::usage(
+                "this is the cluster's first token: it opens nothing by itself",
+                "turn it into an admin token: kith admin claim",
+            ));
+        }
+        Ok(Some(secret.text()))
+    }
+
+    fn elsewhere(&self) -> Result<(Vec<String>, Trust, Endpoint), Failure> {
+        let (Some(server), Some(ca)) = (&self.server, &self.ca) else {
+            return Err(Failure::usage(
+                "it is not said where the cluster is, and whose certificates to believe",
+                "give --server HOST:PORT and --ca ca.pem: the file is in the cluster's folder",
+            ));
+        };
+        let pem = fs::read(ca).map_err(|error| Failure::local("reading the cluster's certificate", &error, "give its ca.pem: --ca FILE"))?;
+        let trust = Trust::ca_pem(&pem)?;
+        let endpoint = match self.remote.get() {
+            Some(endpoint) => endpoint.clone(),
+            None => {
+                let bound = Endpoint::bind()?;
+                self.remote.get_or_init(|| bound).clone()
+            }
+        };
+        let addresses = server.split(',').map(|one| one.trim().trim_end_matches('/').to_owned()).filter(|one| !one.is_empty()).collect();
+        Ok((addresses, trust, endpoint))
     }
     /// A connected client of a user; the account is made on first use.
     pub(crate) async fn session(&self, name: &str, backfill: Backfill) -> Result<Session, Failure> {

@@ -95,7 +95,7 @@ pub(super) async fn report(args: ReportArgs) -> Result<Exit, Failure> {
             done(is_json);
         }
         ReportVerb::List { after } => {
-            let (_, admin) = args.cluster.admin().await?;
+            let admin = args.cluster.admin().await?;
             let (reports, more) = admin.desk().reports(after).await?;
             let mut names = Names::new(&admin);
             names.learn(reports.iter().flat_map(|report| [report.row.sender].into_iter().chain(report.row.reasons.iter().map(|one| one.by)))).await?;
@@ -112,7 +112,7 @@ pub(super) async fn report(args: ReportArgs) -> Result<Exit, Failure> {
             admin.close().await;
         }
         ReportVerb::Close { id, note } => {
-            let (_, admin) = args.cluster.admin().await?;
+            let admin = args.cluster.admin().await?;
             admin.desk().close_report(id, note).await?;
             admin.close().await;
             done(is_json);
@@ -122,7 +122,7 @@ pub(super) async fn report(args: ReportArgs) -> Result<Exit, Failure> {
 }
 
 pub(super) async fn ban(args: BanArgs) -> Result<Exit, Failure> {
-    let (_, admin) = args.cluster.admin().await?;
+    let admin = args.cluster.admin().await?;
     admin.desk().ban(&args.name, !args.lift, args.note).await?;
     admin.close().await;
     done(args.cluster.json);
@@ -130,7 +130,7 @@ pub(super) async fn ban(args: BanArgs) -> Result<Exit, Failure> {
 }
 
 pub(super) async fn audit(args: AuditArgs) -> Result<Exit, Failure> {
-    let (_, admin) = args.cluster.admin().await?;
+    let admin = args.cluster.admin().await?;
     let (mut before, mut left) = (args.before, args.limit);
     let mut names = Names::new(&admin);
     while left > 0 {
@@ -173,7 +173,11 @@ fn report_json(report: &ReportView, names: &Names) -> serde_json::Value {
 
 fn entry_line(entry: &AuditView, names: &Names) -> String {
     let row = &entry.row;
-    let by = if row.entry.by == NOBODY { "(by token)".to_owned() } else { names.of(row.entry.by) };
+    let by = match (row.entry.token, row.entry.by) {
+        (Some(token), _) => format!("(by admin token {token})"),
+        (None, NOBODY) => "(by token)".to_owned(),
+        (None, user) => names.of(user),
+    };
     let user = row.entry.user.map_or(String::new(), |user| format!(" {}", names.of(user)));
     let of = row.entry.channel.map_or(String::new(), |channel| format!(" {channel}"));
     let number = if row.entry.number > 0 { format!(" {}", row.entry.number) } else { String::new() };
@@ -190,6 +194,7 @@ fn entry_json(entry: &AuditView, names: &Names) -> serde_json::Value {
     let row = &entry.row;
     json!({
         "id": entry.id, "at_ms": row.at.get(), "by": (row.entry.by != NOBODY).then(|| names.of(row.entry.by)), "by_id": row.entry.by.to_string(),
+        "token": row.entry.token.map(|token| token.to_string()),
         "act": row.entry.act.name(), "user": row.entry.user.map(|user| names.of(user)), "user_id": row.entry.user.map(|user| user.to_string()),
         "channel": row.entry.channel.map(|channel| channel.to_string()), "number": row.entry.number, "note": row.entry.note,
         "state": format!("{:?}", row.state).to_lowercase(), "refused": row.refused.map(|code| code.name()),

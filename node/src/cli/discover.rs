@@ -31,7 +31,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
-    let (_, admin) = args.cluster.admin().await?;
+    let admin = args.cluster.admin().await?;
     let found = rank(&admin, &Endpoint::bind()?).await;
     admin.close().await;
     let found = found?;

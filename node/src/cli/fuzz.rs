@@ -1,8 +1,11 @@
 //! What is typed on a command line and read by code of ours, for the fuzz targets.
 
-use kith_client::wire::trust::{JoinTicket, TokenId};
+use kith_client::wire::{
+    admin::{AdminRole, AdminSecret},
+    trust::{JoinTicket, TokenId},
+};
 
-use super::{device, join, make, push, shown, start, webhook};
+use super::{access, device, join, make, push, shown, start, webhook};
 
 /// Reads a text as all that it may stand for. `Err`: what was read and printed is not what is read then.
 pub(crate) fn texts(text: &str) -> Result<(), &'static str> {
@@ -26,6 +29,19 @@ pub(crate) fn texts(text: &str) -> Result<(), &'static str> {
     }
     if join::parse_ttl(text).is_ok_and(|seconds| join::parse_ttl(&format!("{seconds}s")) != Ok(seconds)) {
         return Err("a time");
+    }
+    if access::parse_ttl(text).is_ok_and(|seconds| access::parse_ttl(&format!("{seconds}s")) != Ok(seconds)) {
+        return Err("a longer time");
+    }
+    if let Ok(role) = text.parse::<AdminRole>()
+        && role.name() != text
+    {
+        return Err("a role");
+    }
+    if let Ok(secret) = text.parse::<AdminSecret>()
+        && secret.text().reveal() != text.trim()
+    {
+        return Err("an admin token");
     }
     if let Ok(ticket) = text.parse::<JoinTicket>()
         && ticket.text().reveal().parse::<JoinTicket>() != Ok(ticket)

@@ -69,21 +69,24 @@ struct Create {
 }
 
 /// A time as `15m`, in seconds.
-pub(super) fn parse_ttl(text: &str) -> Result<u32, String> {
-    let parse = || {
-        let at = text.find(|one: char| !one.is_ascii_digit())?;
-        let (count, unit) = text.split_at(at);
-        let unit = match unit {
-            "s" => 1,
-            "m" => 60,
-            "h" => 3_600,
-            "d" => 24 * 3_600,
-            _ => return None,
-        };
-        let seconds = count.parse::<u32>().ok()?.checked_mul(unit)?;
-        (1..=kith_client::wire::limit::JOIN_TTL_S_MAX).contains(&seconds).then_some(seconds)
+pub(super) fn parse_time(text: &str, most: u32) -> Option<u32> {
+    let at = text.find(|one: char| !one.is_ascii_digit())?;
+    let (count, unit) = text.split_at(at);
+    let unit = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 24 * 3_600,
+        _ => return None,
     };
-    parse().ok_or_else(|| format!("{text:?} is no time from 1s to 7d, for example 30m or 1h"))
+    let seconds = count.parse::<u32>().ok()?.checked_mul(unit)?;
+    (1..=most).contains(&seconds).then_some(seconds)
+}
+
+/// How long a join token is good.
+pub(super) fn parse_ttl(text: &str) -> Result<u32, String> {
+    let most = kith_client::wire::limit::JOIN_TTL_S_MAX;
+    parse_time(text, most).ok_or_else(|| format!("{text:?} is no time from 1s to 7d, for example 30m or 1h"))
 }
 
 pub(super) async fn run(cluster: &ClusterArgs, args: Args) -> Result<Exit, Failure> {
@@ -147,7 +150,7 @@ fn shown(join: &JoinView, state: &str) -> Value {
 }
 
 async fn ask(cluster: &ClusterArgs, asked: TrustRequest) -> Result<TrustAnswer, Failure> {
-    let (_, admin) = cluster.admin().await?;
+    let admin = cluster.admin().await?;
     let answer = admin.request(Request::Trust(asked)).await;
     admin.close().await;
     match answer? {

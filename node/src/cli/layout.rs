@@ -48,7 +48,7 @@ enum Act {
 }
 
 pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
-    let (_, admin) = args.cluster.admin().await?;
+    let admin = args.cluster.admin().await?;
     let asked = match args.act {
         Act::Show => LayoutRequest::Show,
         Act::Plan => LayoutRequest::Plan,

@@ -4,6 +4,7 @@
 //! asked for, everything else goes to standard error; an error says what happened and what to do; text of users reaches a terminal by [`shown`] only.
 //! Not here: what is done (`operator`, `demo`, the server).
 
+mod access;
 mod account;
 mod admin;
 mod bench;
@@ -87,6 +88,7 @@ enum Verb {
     Bench(bench::Args),
     Token(token::Args),
     Account(account::Args),
+    Admin(access::Args),
     Bot(bot::Args),
     Contact(contact::Args),
     Presence(presence::Args),
@@ -179,6 +181,7 @@ impl Cli {
             | Verb::Generate(_) => None,
             Verb::Token(args) => Some(args.cluster.clone()),
             Verb::Account(args) => Some(args.cluster.clone()),
+            Verb::Admin(args) => Some(args.cluster.clone()),
             Verb::Bot(args) => Some(args.cluster.clone()),
             Verb::Contact(args) => Some(args.cluster.clone()),
             Verb::Presence(args) => Some(args.cluster.clone()),
@@ -233,6 +236,7 @@ impl Verb {
             Self::Debug(args) => until(stop, debug::run(&args)).await,
             Self::Token(args) => until(stop, token::run(args)).await,
             Self::Account(args) => Box::pin(until(stop, account::run(args))).await,
+            Self::Admin(args) => Box::pin(until(stop, access::run(args))).await,
             Self::Bot(args) => until(stop, bot::run(args)).await,
             Self::Contact(args) => until(stop, contact::run(args)).await,
             Self::Presence(args) => presence::run(args, stop).await,

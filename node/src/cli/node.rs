@@ -157,7 +157,7 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
         Act::Add(add) => add_one(&args.cluster, add).await,
         Act::Decommission(asked) => decommission(&args.cluster, asked).await,
         Act::Recommission { node } => {
-            let (_, admin) = args.cluster.admin().await?;
+            let admin = args.cluster.admin().await?;
             let answer = layout::ask(&admin, LayoutRequest::Recommission { node: NodeId::new(node) }).await;
             admin.close().await;
             answer?;
@@ -193,7 +193,7 @@ async fn add_one(cluster: &ClusterArgs, add: Add) -> Result<Exit, Failure> {
     let folder = add_node(operator.folder(), &spec).map_err(|error| {
         Failure::local("making the new node's folder", &error, "run this where the cluster's `ca.key` is, with an id that was never used")
     })?;
-    let (_, admin) = cluster.admin().await?;
+    let admin = cluster.admin().await?;
     let asked = LayoutRequest::AddNode { node: NodeId::new(id), address, http, region: RegionId::new(region), zone, host, capacity };
     let answer = layout::ask(&admin, asked).await;
     admin.close().await;
@@ -204,7 +204,7 @@ async fn add_one(cluster: &ClusterArgs, add: Add) -> Result<Exit, Failure> {
 }
 
 async fn decommission(cluster: &ClusterArgs, asked: Decommission) -> Result<Exit, Failure> {
-    let (_, admin) = cluster.admin().await?;
+    let admin = cluster.admin().await?;
     let (id, node) = (asked.node, NodeId::new(asked.node));
     let answer = layout::ask(&admin, LayoutRequest::Decommission { node, dry_run: asked.dry_run }).await;
     let exit = match answer {
@@ -261,7 +261,7 @@ async fn wait_left(admin: &kith_client::Client, node: NodeId, within: Duration) 
 }
 
 async fn drain(cluster: &ClusterArgs, asked: DrainArgs) -> Result<Exit, Failure> {
-    let (_, admin) = cluster.admin().await?;
+    let admin = cluster.admin().await?;
     let request = LayoutRequest::Drain { node: NodeId::new(asked.node), on: !asked.undo };
     let looking = async {
         loop {
@@ -304,7 +304,7 @@ async fn put_in_place(cluster: &ClusterArgs, replace: Replace) -> Result<Exit, F
     let folder = add_node(operator.folder(), &new).map_err(|error| {
         Failure::local("making the new node's folder", &error, "run this where the cluster's `ca.key` is, with an id that was never used")
     })?;
-    let (_, admin) = cluster.admin().await?;
+    let admin = cluster.admin().await?;
     let (dead, node) = (NodeId::new(replace.dead), NodeId::new(replace.new));
     let asked = admin.request(Request::ReplaceNode { dead, node, address, http, zone, host: String::new(), force: replace.force }).await;
     let done = match (asked, replace.wait) {

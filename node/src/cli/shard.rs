@@ -74,7 +74,7 @@ enum Act {
 }
 
 pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
-    let (_, admin) = args.cluster.admin().await?;
+    let admin = args.cluster.admin().await?;
     let done = act(&admin, args.act).await;
     admin.close().await;
     let (value, text) = done?;

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use kith_wire::limit;
 use tokio::io::AsyncReadExt;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +19,7 @@ use crate::{
     Node, NodeOptions,
     cluster::{ClusterSpec, NodeSpec, bootstrap},
     config::Config,
+    service::Service,
     telemetry::{self, Log},
 };
 
@@ -98,10 +100,13 @@ pub(super) async fn run(args: Args, stop: CancellationToken, faults: Faults) -> 
     tell(&args, &node);
     let manager = Manager::of_environment();
     manager.started();
+    let first = node.service().clone();
+    let first = Box::pin(show_first(first, args.json));
     let (mut failed, mut refused) = (node.failed(), node.refused());
     let end = tokio::select! {
         () = stop.cancelled() => Ok(Exit::Done),
         () = stdin_closed(), if args.until_stdin_closes => Ok(Exit::Done),
+        never = first => never,
         error = reload_on_hangup(&file, &overrides, (&log, &node)) => Err(error),
         () = manager.watch(&node) => Ok(Exit::Done),
         Ok(reason) = refused.wait_for(Option::is_some) => Err(Failure::fenced(reason.as_deref().unwrap_or_default())),
@@ -133,6 +138,22 @@ async fn reload_on_hangup(file: &Path, overrides: &[(String, String)], (log, nod
             Err(error) => tracing::warn!(cause = format!("{error:#}"), "start.reload: the settings cannot be used; those before stay"),
         }
     }
+}
+
+/// Shows the cluster's first admin token, if it had none yet: on the one node that the meta group gave it to, once. Never ends.
+async fn show_first(service: Service, is_json: bool) -> Result<Exit, Failure> {
+    if let Some((token, until)) = service.first_admin().await {
+        let hours = limit::ADMIN_FIRST_TTL_S / 3_600;
+        if is_json {
+            eprintln!("{}", serde_json::json!({ "first_admin_token": token.reveal(), "until_ms": until.get() }));
+        } else {
+            eprintln!(
+                "the cluster's first admin token, shown this once, good for {hours} h, to be turned into another (kith admin claim, or /console):\n{}",
+                token.reveal()
+            );
+        }
+    }
+    std::future::pending().await
 }
 
 fn tell(args: &Args, node: &Node) {

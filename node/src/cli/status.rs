@@ -18,7 +18,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
-    let (_, admin) = args.cluster.admin().await?;
+    let admin = args.cluster.admin().await?;
     let status = operator::status(&admin).await?;
     admin.close().await;
     if args.cluster.json {

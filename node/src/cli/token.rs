@@ -23,7 +23,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
-    let (cluster, admin) = args.cluster.admin().await?;
+    let (cluster, admin) = (args.cluster.open()?, args.cluster.admin().await?);
     let (user, created) = operator::ensure_account(&admin, &args.name).await?;
     admin.close().await;
     let token = cluster.token(user, &args.name, Duration::from_secs(args.hours * 3600))?;

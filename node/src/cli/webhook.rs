@@ -96,7 +96,7 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
             (session.client, scope)
         }
         _ => {
-            let (_, admin) = args.cluster.admin().await?;
+            let admin = args.cluster.admin().await?;
             let scope = match &args.bot {
                 Some(bot) => HookScope::User(admin.find_user(bot).await?),
                 None => HookScope::All,

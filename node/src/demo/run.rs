@@ -287,6 +287,7 @@ fn how_to_talk(folder: &Folder, nodes: &Nodes) -> String {
     let api: Vec<String> = nodes.spec().nodes.iter().map(|node| format!("https://{}", node.address)).collect();
     let api = api.join(" ");
     let pages = nodes.page_links().join(" ");
+    let console = nodes.page_links().first().map_or_else(String::new, |page| format!("{page}console"));
     let fate = match folder {
         Folder::Kept(_) => "The data is kept.",
         Folder::Temporary(_) => "The data is temporary: it is gone when the demo ends.",
@@ -299,6 +300,8 @@ fn how_to_talk(folder: &Folder, nodes: &Nodes) -> String {
          \n  {binary} chat --cluster {path} --as bob --to ann\n\
          \nAnd to look at it:\n\
          \n  {binary} status --cluster {path}\n\
+         \nIn a browser: {console} with a token of\n\
+         \n  {binary} admin token create --cluster {path}\n\
          \nThe HTTP API, with --cacert {path}/cluster/ca.pem:\n\
          \n  {api}\n\
          \nCtrl-C ends it."

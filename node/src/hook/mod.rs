@@ -384,7 +384,7 @@ impl Teller {
         let logged = match hook.scope {
             HookScope::Channel(channel) => {
                 let (by, act, number) = (UserId::new(0), AuditAct::DisableWebhook, hook.id.get());
-                let entry = AuditEntry { by, act, user: None, channel: Some(channel), number, note: String::new() };
+                let entry = AuditEntry { by, token: None, act, user: None, channel: Some(channel), number, note: String::new() };
                 let disabled = async {
                     let command = Command::ChannelHook { channel, by, change };
                     handle.propose(kith_machine::item(command)).await.map_err(|_| Refusal::new(Code::OutcomeUnknown))

@@ -1,7 +1,7 @@
 //! What a node tells and lets be changed at a socket of its own machine: for `kith debug`, and for who supports it.
 //!
 //! In: requests over a socket beside the data directory, which its owner alone may open. Out: health, metrics, the last log lines, the settings
-//! without what could be a secret, where each replica stands; the filter of the log, which may be changed. Invariant: no name, text, token or key
+//! without what could be a secret, where each replica stands; the filter of the log, which may be changed; an admin token, for who has none left. Invariant: no name, text, token or key
 //! of anybody is in any answer. Bound: a body of [`BODY_BYTES_MAX`]. Not here: how they are packed (`cli::debug`).
 
 use std::{
@@ -9,15 +9,24 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, State},
     http::StatusCode,
-    routing::get,
+    routing::{get, post},
+};
+use kith_wire::{
+    admin::AdminRole,
+    client::{Answer, Request},
+    id::{DeviceId, UserId},
+    peer::Caller,
+    trust::{TrustAnswer, TrustRequest},
 };
 use prometheus_client::registry::Registry;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::UnixListener;
 
@@ -64,6 +73,7 @@ pub(super) fn routes(face: Arc<Local>) -> Router {
         .route("/settings", get(settings))
         .route("/replicas", get(replicas))
         .route("/about", get(about))
+        .route("/admin-token", post(admin_token))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(face);
     shared.merge(own)
@@ -102,6 +112,39 @@ async fn about(State(face): State<Arc<Local>>) -> Json<Value> {
     }))
 }
 
+/// What is asked for by who may open the socket: they could read every key of this node.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewAdmin {
+    name: String,
+    role: String,
+    ttl_s: u32,
+}
+
+/// The way back in when no admin token is left.
+async fn admin_token(State(face): State<Arc<Local>>, body: String) -> (StatusCode, Json<Value>) {
+    let refused = |status, error: String| (status, Json(json!({ "error": error })));
+    let asked = serde_json::from_str(&body).map_err(|error| error.to_string());
+    let asked = asked.and_then(|NewAdmin { name, role, ttl_s }| match role.parse() {
+        Ok(role) => Request::Trust(TrustRequest::MakeAdmin { name, role, ttl_s }).checked().map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    });
+    let request = match asked {
+        Ok(request) => request,
+        Err(error) => return refused(StatusCode::BAD_REQUEST, error),
+    };
+    let clock = face.service.router().clock().clone();
+    let caller = Caller { user: UserId::new(0), device: DeviceId::new(0), admin: Some(AdminRole::Admin), trace: 0, key: None, token: None };
+    match face.service.handle(&caller, request, clock.instant() + ANSWER_WITHIN).await {
+        Ok(Answer::Trust(TrustAnswer::Made { token, id, until })) => {
+            tracing::info!(token = %id, "http.local: an admin token was made on this machine");
+            (StatusCode::CREATED, Json(json!({ "id": id.to_string(), "token": token.reveal(), "until_ms": until.get() })))
+        }
+        Ok(_) => refused(StatusCode::INTERNAL_SERVER_ERROR, "an answer of another kind".to_owned()),
+        Err(refusal) => refused(StatusCode::SERVICE_UNAVAILABLE, refusal.text),
+    }
+}
+
 /// Where each replica of this node stands, and which nodes are heard.
 async fn replicas(State(face): State<Arc<Local>>) -> Json<Value> {
     let router = face.service.router();
@@ -120,5 +163,7 @@ async fn replicas(State(face): State<Arc<Local>>) -> Json<Value> {
 
 /// Who may open the socket.
 const OWNER_ONLY: u32 = 0o600;
+/// For the cluster to answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(8);
 /// A filter of the log is short.
 const BODY_BYTES_MAX: usize = 4 * 1024;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use kith_wire::{
     act::{Act, ActWrite},
+    admin::AdminRole,
     client::{ChangeMembers, Request, Send},
     code::Code,
     desk::DeskRequest,
@@ -33,37 +34,54 @@ enum Asker {
     Machine,
     /// The token of a user who has an operator's rights.
     Operator,
+    /// An admin token of the lowest role.
+    ViewerToken,
+    /// Of the next.
+    OperatorToken,
+    /// Of the highest.
+    AdminToken,
 }
 
-const ASKERS: [Asker; 4] = [Asker::Door, Asker::User, Asker::Machine, Asker::Operator];
+const ASKERS: [Asker; 7] = [Asker::Door, Asker::User, Asker::Machine, Asker::Operator, Asker::ViewerToken, Asker::OperatorToken, Asker::AdminToken];
 
 impl Asker {
     fn caller(self) -> Caller {
         let (user, admin) = match self {
-            Self::Door => (0, false),
-            Self::User => (1, false),
-            Self::Machine => (0, true),
-            Self::Operator => (1, true),
+            Self::Door => (0, None),
+            Self::User => (1, None),
+            Self::Machine => (0, Some(AdminRole::Admin)),
+            Self::Operator => (1, Some(AdminRole::Admin)),
+            Self::ViewerToken => (0, Some(AdminRole::Viewer)),
+            Self::OperatorToken => (0, Some(AdminRole::Operator)),
+            Self::AdminToken => (0, Some(AdminRole::Admin)),
         };
-        Caller { user: UserId::new(user), device: DeviceId::new(1), admin, trace: 0, key: None }
+        let token = matches!(self, Self::ViewerToken | Self::OperatorToken | Self::AdminToken).then_some(TokenId::new(1));
+        Caller { user: UserId::new(user), device: DeviceId::new(1), admin, trace: 0, key: None, token }
     }
 }
 
 /// What each of them is told at once: nothing (it is looked at further on), or a refusal.
-type Told = [Option<Code>; 4];
+type Told = [Option<Code>; 7];
+
+const NOT_USER: Option<Code> = Some(Code::NotAllowed);
+const NOT_ADMIN: Option<Code> = Some(Code::NotAdmin);
 
 /// Whoever asks.
-const ANYBODY: Told = [None; 4];
-/// Whoever is a user, operator or not.
-const USERS: Told = [Some(Code::NotAllowed), None, Some(Code::NotAllowed), None];
+const ANYBODY: Told = [None; 7];
+/// Whoever is a user, operator or not; an admin token is nobody's.
+const USERS: Told = [NOT_USER, None, NOT_USER, None, NOT_USER, NOT_USER, NOT_USER];
+/// Whoever may look.
+const VIEWERS: Told = [NOT_ADMIN, NOT_ADMIN, None, None, None, None, None];
 /// Whoever has an operator's rights.
-const OPERATORS: Told = [Some(Code::NotAdmin), Some(Code::NotAdmin), None, None];
+const OPERATORS: Told = [NOT_ADMIN, NOT_ADMIN, None, None, NOT_ADMIN, None, None];
+/// Whoever has all rights.
+const ADMINS: Told = [NOT_ADMIN, NOT_ADMIN, None, None, NOT_ADMIN, NOT_ADMIN, None];
 /// A user, whom the group or the bot may belong to; an operator always.
-const OWNERS: Told = [Some(Code::NotAllowed), None, None, None];
+const OWNERS: Told = [NOT_USER, None, None, None, NOT_USER, None, None];
 /// An operator; who is nobody is told to come with a token first.
-const OPERATORS_OF_USERS: Told = [Some(Code::NotAllowed), Some(Code::NotAdmin), None, None];
+const OPERATORS_OF_USERS: Told = [NOT_USER, NOT_ADMIN, None, None, NOT_USER, None, None];
 /// Only a token made on a node's own machine.
-const MACHINE: Told = [Some(Code::NotAdmin), Some(Code::NotAdmin), None, Some(Code::NotAdmin)];
+const MACHINE: Told = [NOT_ADMIN, NOT_ADMIN, None, NOT_ADMIN, NOT_ADMIN, NOT_ADMIN, NOT_ADMIN];
 
 /// Names a request. One that is new has to be named here.
 fn name(request: &Request) -> String {
@@ -92,6 +110,11 @@ fn name(request: &Request) -> String {
         Request::Trust(TrustRequest::MakeJoin { .. }) => "Trust MakeJoin",
         Request::Trust(TrustRequest::Joins) => "Trust Joins",
         Request::Trust(TrustRequest::RevokeJoin { .. }) => "Trust RevokeJoin",
+        Request::Trust(TrustRequest::MakeAdmin { .. }) => "Trust MakeAdmin",
+        Request::Trust(TrustRequest::Admins) => "Trust Admins",
+        Request::Trust(TrustRequest::RevokeAdmin { .. }) => "Trust RevokeAdmin",
+        Request::Trust(TrustRequest::ClaimFirst { .. }) => "Trust ClaimFirst",
+        Request::Trust(TrustRequest::MakeFirst) => "Trust MakeFirst",
         Request::People(asked) => return format!("People {}", people(asked)),
         Request::Desk(asked) => return format!("Desk {}", desk(asked)),
         Request::Hook(asked) => return format!("Hook {}", hook(asked)),
@@ -182,7 +205,7 @@ fn hook(asked: &HookRequest) -> String {
 }
 
 /// How many there are: raised with each that is named above.
-const REQUESTS: usize = 21 + 28 + 5 + 4 * 3 + 4 + 9 + 5 + 3;
+const REQUESTS: usize = 21 + 28 + 5 + 4 * 3 + 4 + 9 + 5 + 8;
 
 fn rows() -> Vec<(Request, Told)> {
     let (channel, number) = (ChannelId::direct(UserId::new(1), UserId::new(2)), ClientSeq::new(1));
@@ -219,7 +242,7 @@ fn rows() -> Vec<(Request, Told)> {
         (Request::Push(PushRequest::Test), USERS),
         (Request::FindUser { name: text() }, ANYBODY),
         (Request::Discover { measured: Vec::new(), region: None }, ANYBODY),
-        (Request::Status, OPERATORS),
+        (Request::Status, VIEWERS),
         (Request::EnsureAccount { name: text(), key }, OPERATORS),
         (
             Request::ReplaceNode {
@@ -231,7 +254,7 @@ fn rows() -> Vec<(Request, Told)> {
                 host: String::new(),
                 force: false,
             },
-            OPERATORS,
+            ADMINS,
         ),
         (people(PeopleRequest::SignUp { name: text(), password: secret(), key, nonce, title: text() }), ANYBODY),
         (people(PeopleRequest::LogIn { name: text(), password: secret(), nonce, title: text() }), ANYBODY),
@@ -259,33 +282,41 @@ fn rows() -> Vec<(Request, Told)> {
         (people(PeopleRequest::EndBotToken { bot: peer }), OWNERS),
         (people(PeopleRequest::DeleteBot { bot: peer }), OWNERS),
         (people(PeopleRequest::Bots), USERS),
-        (people(PeopleRequest::ResetLink { name: text() }), OPERATORS),
+        (people(PeopleRequest::ResetLink { name: text() }), ADMINS),
         (people(PeopleRequest::SetAdmin { name: text(), admin: true }), MACHINE),
         (Request::Desk(DeskRequest::Report { channel, seq, reason: text() }), USERS),
         (Request::Desk(DeskRequest::Reports { after: 0 }), OPERATORS),
         (Request::Desk(DeskRequest::CloseReport { id: 1, note: text() }), OPERATORS),
         (Request::Desk(DeskRequest::Ban { name: text(), banned: true, note: text() }), OPERATORS),
-        (Request::Desk(DeskRequest::Audit { before: 0 }), OPERATORS),
+        (Request::Desk(DeskRequest::Audit { before: 0 }), VIEWERS),
     ];
     let node = NodeId::new(1);
+    let added = LayoutRequest::AddNode { node, address: text(), http: text(), region: RegionId::FIRST, zone: text(), host: text(), capacity: 1 };
     let layout = [
-        LayoutRequest::Show,
-        LayoutRequest::Plan,
-        LayoutRequest::Apply { version: MapEpoch::new(1) },
-        LayoutRequest::AddNode { node, address: text(), http: text(), region: RegionId::FIRST, zone: text(), host: text(), capacity: 1 },
-        LayoutRequest::Decommission { node, dry_run: true },
-        LayoutRequest::Recommission { node },
-        LayoutRequest::Drain { node, on: true },
-        LayoutRequest::MoveBuckets { from: GroupId::new(1), run: None, to: None },
-        LayoutRequest::CancelMove { from: GroupId::new(1) },
+        (LayoutRequest::Show, VIEWERS),
+        (LayoutRequest::Plan, VIEWERS),
+        (LayoutRequest::Apply { version: MapEpoch::new(1) }, OPERATORS),
+        (added, ADMINS),
+        (LayoutRequest::Decommission { node, dry_run: true }, VIEWERS),
+        (LayoutRequest::Decommission { node, dry_run: false }, OPERATORS),
+        (LayoutRequest::Recommission { node }, OPERATORS),
+        (LayoutRequest::Drain { node, on: true }, OPERATORS),
+        (LayoutRequest::MoveBuckets { from: GroupId::new(1), run: None, to: None }, OPERATORS),
+        (LayoutRequest::CancelMove { from: GroupId::new(1) }, OPERATORS),
     ];
-    rows.extend(layout.into_iter().map(|asked| (Request::Layout(asked), OPERATORS)));
+    rows.extend(layout.into_iter().map(|(asked, told)| (Request::Layout(asked), told)));
+    let id = TokenId::new(1);
     let trust = [
-        TrustRequest::MakeJoin { ttl_s: 1, region: None, zone: text(), host: text(), replaces: None },
-        TrustRequest::Joins,
-        TrustRequest::RevokeJoin { id: TokenId::new(1) },
+        (TrustRequest::MakeJoin { ttl_s: 1, region: None, zone: text(), host: text(), replaces: None }, ADMINS),
+        (TrustRequest::Joins, VIEWERS),
+        (TrustRequest::RevokeJoin { id }, OPERATORS),
+        (TrustRequest::MakeAdmin { name: text(), role: AdminRole::Viewer, ttl_s: 1 }, ADMINS),
+        (TrustRequest::Admins, VIEWERS),
+        (TrustRequest::RevokeAdmin { id }, ADMINS),
+        (TrustRequest::ClaimFirst { token: secret(), name: text() }, ANYBODY),
+        (TrustRequest::MakeFirst, MACHINE),
     ];
-    rows.extend(trust.into_iter().map(|asked| (Request::Trust(asked), OPERATORS)));
+    rows.extend(trust.into_iter().map(|(asked, told)| (Request::Trust(asked), told)));
     let id = HookId::new(1);
     for (scope, told) in [(HookScope::Channel(channel), OWNERS), (HookScope::User(peer), OPERATORS_OF_USERS), (HookScope::All, OPERATORS_OF_USERS)] {
         let secret = HookKey::new(bytes::Bytes::from_static(&[1; 32]));

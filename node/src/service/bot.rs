@@ -5,6 +5,7 @@
 //! forgets it after it is gone. Not here: who may (kith-machine).
 
 use kith_wire::{
+    admin::AdminRole,
     client::{Answer, Refusal, UserView},
     code::Code,
     id::{self, RegionId, UserId},
@@ -150,7 +151,7 @@ fn enter(gate: &Gate, caller: &Caller, bot: UserId) -> (EnterDevice, Drawn) {
 
 /// Who asks, as a bot's home knows them.
 fn by(caller: &Caller) -> UserId {
-    if caller.admin { UserId::new(0) } else { caller.user }
+    if caller.may(AdminRole::Operator) { UserId::new(0) } else { caller.user }
 }
 
 async fn own(router: &Router, caller: &Caller, bot: UserId, owned: bool, deadline: Instant) -> Result<(), Refusal> {

@@ -67,7 +67,7 @@ impl Desk {
                 }
             }
             DeskRequest::CloseReport { id, note } => {
-                self.change(DeskChange::Close { id, by: caller.user, note }, deadline).await.map(|_| DeskAnswer::Done)
+                self.change(DeskChange::Close { id, by: caller.user, token: caller.token, note }, deadline).await.map(|_| DeskAnswer::Done)
             }
             DeskRequest::Ban { name, banned, note } => self.ban(caller, &name, banned, note, deadline).await,
             DeskRequest::Audit { .. } => self.listed(caller, asked, deadline).await,
@@ -129,7 +129,7 @@ impl Desk {
             return Err(refuse(Code::Invalid).with_text("an operator does not ban themselves"));
         }
         let act = if banned { AuditAct::Ban } else { AuditAct::Unban };
-        let entry = AuditEntry { by: caller.user, act, user: Some(user), channel: None, number: 0, note };
+        let entry = AuditEntry { by: caller.user, token: caller.token, act, user: Some(user), channel: None, number: 0, note };
         let change = Inner::User { user, change: UserChange::SetBanned { banned } };
         self.audited(entry, deadline, self.router.inner(user.bucket(), change, deadline)).await.map(|_| DeskAnswer::Done)
     }
@@ -173,7 +173,7 @@ impl Desk {
 
 /// A page, at the leader of the desk's group.
 pub(super) async fn page(handle: &GroupHandle, caller: &Caller, asked: DeskRequest) -> Result<Answer, Refusal> {
-    if !caller.admin {
+    if caller.admin.is_none() {
         return Err(refuse(Code::NotAdmin));
     }
     handle.read_barrier().await.map_err(not_proposed)?;

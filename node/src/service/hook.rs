@@ -7,6 +7,7 @@
 use kith_machine::{channel::read, hook as rows};
 use kith_raft::GroupHandle;
 use kith_wire::{
+    admin::AdminRole,
     client::{Answer, Refusal, Request},
     code::Code,
     desk::{self, AuditAct, AuditEntry, DeskChange},
@@ -90,7 +91,7 @@ impl Hooks {
         change: DeskChange,
         deadline: Instant,
     ) -> Result<InnerAnswer, Refusal> {
-        let entry = AuditEntry { by: caller.user, act, user, channel: None, number: id.get(), note: String::new() };
+        let entry = AuditEntry { by: caller.user, token: caller.token, act, user, channel: None, number: id.get(), note: String::new() };
         self.desk.audited(entry, deadline, self.router.inner(desk::bucket(), Inner::Desk(change), deadline)).await
     }
 
@@ -107,7 +108,7 @@ impl Local {
     pub(super) async fn hook(&self, handle: &GroupHandle, caller: &Caller, asked: HookRequest) -> Result<Answer, Refusal> {
         let HookScope::Channel(channel) = asked.scope() else { return Err(refuse(Code::Unsupported)) };
         // What an operator does needs no owner.
-        let by = if caller.admin { UserId::new(0) } else { caller.user };
+        let by = if caller.may(AdminRole::Operator) { UserId::new(0) } else { caller.user };
         let changed = |change| propose(handle, Command::ChannelHook { channel, by, change });
         let answer = match asked {
             HookRequest::Add { .. } => {
@@ -149,7 +150,7 @@ impl Local {
     async fn owned(&self, handle: &GroupHandle, caller: &Caller, channel: ChannelId) -> Result<HooksRow, Refusal> {
         handle.read_barrier().await.map_err(not_proposed)?;
         let view = view(handle)?;
-        if !caller.admin {
+        if !caller.may(AdminRole::Operator) {
             let beside = read::beside(&view, channel, caller.user).map_err(|error| broken(&error))?.ok_or_else(|| refuse(Code::NotMember))?;
             if beside.role < Role::Owner {
                 return Err(refuse(Code::NotAllowed));

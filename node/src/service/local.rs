@@ -23,6 +23,7 @@ use kith_wire::{
     id::{ChannelId, ChannelKind, GroupId, UserId, UserRev},
     log::{Author, Command, Content, MemberChange, PeerCheck, UserChange},
     peer::{Caller, Inner, InnerAnswer},
+    trust::TrustRequest,
 };
 
 use super::{
@@ -142,11 +143,12 @@ impl Local {
                 handle.read_barrier().await.map_err(not_proposed)?;
                 channel_view(&view(&handle)?, channel, caller.user)
             }
-            Request::ReplaceNode { .. } if caller.admin && group == GroupId::META => super::replace::run(&handle, request).await,
-            Request::Layout(asked) if caller.admin && group == GroupId::META => {
+            Request::ReplaceNode { .. } if caller.admin.is_some() && group == GroupId::META => super::replace::run(&handle, request).await,
+            Request::Layout(asked) if caller.admin.is_some() && group == GroupId::META => {
                 super::layout::run(&handle, &self.survey, self.settings, asked).await.map(Answer::Layout)
             }
-            Request::Trust(asked) if caller.admin && group == GroupId::META => {
+            // Who claims by the cluster's first token shows no other.
+            Request::Trust(asked) if group == GroupId::META && (caller.admin.is_some() || matches!(asked, TrustRequest::ClaimFirst { .. })) => {
                 super::trust::run(&handle, &self.router, (&caller, self.authority), asked).await.map(Answer::Trust)
             }
             Request::People(asked) => self.home.request(&handle, &caller, asked, deadline).await,
@@ -302,7 +304,8 @@ impl Local {
             Inner::Admit { token, key, node, dry_run } if group == GroupId::META => {
                 super::trust::admit_here(&handle, &self.router, (token, key), &node, dry_run).await.map(InnerAnswer::Admitted)
             }
-            Inner::Admit { .. } => Err(refuse(Code::Unsupported)),
+            Inner::ShowAdmin { id } if group == GroupId::META => super::admin::found(&handle, id).map(|token| InnerAnswer::Admin { token }),
+            Inner::Admit { .. } | Inner::ShowAdmin { .. } => Err(refuse(Code::Unsupported)),
             Inner::TellRuns { runs } if group == GroupId::META => super::moves::tell_runs(&handle, runs).await,
             Inner::TellRuns { .. } => Err(refuse(Code::Unsupported)),
             Inner::Move { from, leaving, change } => super::moves::stands(&handle, from, leaving, change).await,

@@ -6,6 +6,7 @@
 //! writes come from apply alone. Not here: sessions, who is told of an outcome.
 
 pub mod account;
+pub mod admin;
 #[cfg(test)]
 mod authority;
 pub mod bot;
@@ -31,25 +32,30 @@ pub(crate) mod search;
 pub mod status;
 mod trust;
 pub mod typing;
+pub mod vitals;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use kith_wire::{
+    admin::AdminRole,
     client::{Answer, Page, Pull, Refusal, Request, Send},
-    code::Code,
-    desk::{AuditAct, AuditEntry},
+    code::{Code, Retry},
+    desk::{AuditAct, AuditEntry, DeskRequest},
     hook::HookScope,
-    id::{DeviceId, UserId},
+    id::{DeviceId, Timestamp, UserId},
     layout::{LayoutAnswer, LayoutRequest},
     limit,
     log::NodeRow,
     peer::{Caller, Inner, InnerAnswer},
     people::{PeopleAnswer, PeopleRequest},
+    secret::Secret,
     trust::{TrustAnswer, TrustRequest},
 };
+use prometheus_client::registry::Registry;
 use tracing::Instrument;
 
 use self::{
+    admin::AdminTokens,
     desk::Desk,
     history::Reads,
     hook::Hooks,
@@ -80,6 +86,8 @@ pub struct Service {
     searches: Searches,
     survey: Survey,
     nearest: Nearest,
+    admins: AdminTokens,
+    registry: Arc<Registry>,
 }
 
 impl fmt::Debug for Service {
@@ -97,6 +105,7 @@ impl Service {
         poster: Poster,
         searches: Searches,
         (survey, answers): (Survey, Arc<NearestMetrics>),
+        registry: Arc<Registry>,
     ) -> Self {
         let (people, reads) = (People::new(router.clone(), gate.clone(), issuers, hands_on_codes), Reads::new(router.clone()));
         let desk = Desk::new(router.clone(), gate);
@@ -109,6 +118,8 @@ impl Service {
             typists: Typists::default(),
             searches,
             nearest: Nearest::new(router.clone(), survey.own().clone(), answers),
+            admins: AdminTokens::new(router.clone()),
+            registry,
             router,
             survey,
         }
@@ -124,6 +135,40 @@ impl Service {
     /// Where sessions are held best.
     pub fn nearest(&self) -> &Nearest {
         &self.nearest
+    }
+    /// Admin tokens, as this node knows them.
+    pub fn admins(&self) -> &AdminTokens {
+        &self.admins
+    }
+    /// The cluster's first admin token, if it had none: to be shown to whoever started it. Asks until the meta group has said so.
+    pub async fn first_admin(&self) -> Option<(Secret, Timestamp)> {
+        let caller = Caller { user: UserId::new(0), device: DeviceId::new(0), admin: Some(AdminRole::Admin), trace: 0, key: None, token: None };
+        // The audit log is in another group, which begins a moment later, or has no leader now: it is waited for, but not for ever.
+        for _ in 0..FIRST_TRIES {
+            let group = self.router.maps().current().group_of(kith_wire::desk::bucket());
+            if group.is_some_and(|group| self.router.leader(group).is_some()) {
+                break;
+            }
+            tokio::time::sleep(FIRST_AGAIN).await;
+        }
+        loop {
+            let deadline = self.router.clock().instant() + FIRST_WITHIN;
+            match self.handle(&caller, Request::Trust(TrustRequest::MakeFirst), deadline).await {
+                Ok(Answer::Trust(TrustAnswer::Made { token, until, .. })) => return Some((token, until)),
+                Ok(_) => return None,
+                Err(refusal) if refusal.code.retry() == Retry::Never => return None,
+                // The meta group has no leader yet.
+                Err(_) => tokio::time::sleep(FIRST_AGAIN).await,
+            }
+        }
+    }
+    /// Some of the metrics of every node.
+    pub(crate) async fn vitals(&self) -> Vec<vitals::Vitals> {
+        vitals::all(&self.router, &self.registry).await
+    }
+    /// This node's metrics.
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
     }
     /// Sessions that this node holds.
     pub fn sessions(&self) -> u64 {
@@ -149,6 +194,10 @@ impl Service {
 
     async fn dispatch(&self, caller: &Caller, request: Request, deadline: Instant) -> Result<Answer, Refusal> {
         check(caller, &request)?;
+        if let Some(token) = caller.token {
+            // The session may be older than the end of its token.
+            self.admins.stands(token).await?;
+        }
         let router = &self.router;
         match request {
             Request::Send(Send { channel, .. }) => router.forward(caller, channel.bucket(), request, deadline).await,
@@ -218,10 +267,21 @@ impl Service {
     /// What operators ask about who may join; what changes something is logged.
     async fn trust(&self, caller: &Caller, asked: TrustRequest, deadline: Instant) -> Result<TrustAnswer, Refusal> {
         let work = trust::ask(&self.router, caller, asked.clone(), deadline);
-        match trust::act_of(&asked) {
-            Some((act, number)) => self.desk.audited_if_possible(AuditEntry { number, ..entry(caller, act, None) }, deadline, work).await,
-            None => work.await,
+        let act = match asked {
+            // Anybody may try: what was refused is no act.
+            TrustRequest::ClaimFirst { .. } => AuditAct::ClaimAdminToken,
+            TrustRequest::MakeFirst => AuditAct::FirstAdminToken,
+            _ => {
+                let Some((act, number, note)) = trust::act_of(&asked) else { return work.await };
+                return self.desk.audited_if_possible(AuditEntry { number, note, ..entry(caller, act, None) }, deadline, work).await;
+            }
+        };
+        let answer = work.await?;
+        if let TrustAnswer::Made { id, .. } = &answer {
+            let entry = AuditEntry { number: id.get(), ..entry(caller, act, None) };
+            self.desk.audited_if_possible(entry, deadline, std::future::ready(Ok(()))).await?;
         }
+        Ok(answer)
     }
 
     /// Whether a node that comes with a token and a key (by their digests) may join, and where it would stand; nothing is changed.
@@ -238,8 +298,15 @@ impl Service {
     /// As [`Service::may_join`].
     pub(crate) async fn join(&self, proof: ([u8; 32], [u8; 32]), node: NodeRow, deadline: Instant) -> Result<NodeRow, Refusal> {
         let row = trust::admit(&self.router, proof, node, false, deadline).await?;
-        let entry =
-            AuditEntry { by: UserId::default(), act: AuditAct::Join, user: None, channel: None, number: row.node.get(), note: row.address.clone() };
+        let entry = AuditEntry {
+            by: UserId::default(),
+            token: None,
+            act: AuditAct::Join,
+            user: None,
+            channel: None,
+            number: row.node.get(),
+            note: row.address.clone(),
+        };
         self.desk.audited_if_possible(entry, deadline, std::future::ready(Ok(()))).await?;
         Ok(row)
     }
@@ -301,7 +368,7 @@ impl Service {
 
 /// An entry of the audit log about a user, or about nobody.
 fn entry(caller: &Caller, act: AuditAct, user: Option<kith_wire::id::UserId>) -> AuditEntry {
-    AuditEntry { by: caller.user, act, user, channel: None, number: 0, note: String::new() }
+    AuditEntry { by: caller.user, token: caller.token, act, user, channel: None, number: 0, note: String::new() }
 }
 
 /// What can be said of a request without looking anything up. Numbered writes that the machine would refuse are left to it, so that
@@ -321,10 +388,10 @@ fn check(caller: &Caller, request: &Request) -> Result<(), Refusal> {
         Request::People(PeopleRequest::ResetLink { .. } | PeopleRequest::SetAdmin { .. }) => false,
         Request::People(
             PeopleRequest::MakeBot { .. } | PeopleRequest::BotToken { .. } | PeopleRequest::EndBotToken { .. } | PeopleRequest::DeleteBot { .. },
-        ) => !caller.admin,
+        ) => !caller.may(AdminRole::Operator),
         Request::People(asked) => !asked.is_at_door(),
         Request::Desk(asked) => !asked.is_operators(),
-        Request::Hook(_) => !caller.admin,
+        Request::Hook(_) => !caller.may(AdminRole::Operator),
         _ => needs_user,
     };
     if needs_user && caller.user.get() == 0 {
@@ -343,17 +410,62 @@ fn check(caller: &Caller, request: &Request) -> Result<(), Refusal> {
             }
             Ok(())
         }
-        Request::Status | Request::EnsureAccount { .. } | Request::ReplaceNode { .. } | Request::Layout(_) | Request::Trust(_) if !caller.admin => {
-            Err(refuse(Code::NotAdmin))
-        }
-        Request::People(PeopleRequest::ResetLink { .. }) if !caller.admin => Err(refuse(Code::NotAdmin)),
-        Request::Desk(asked) if asked.is_operators() && !caller.admin => Err(refuse(Code::NotAdmin)),
-        Request::Hook(asked) if !matches!(asked.scope(), HookScope::Channel(_)) && !caller.admin => Err(refuse(Code::NotAdmin)),
         // The first operator, and one who was locked out, come from a node's own machine: only its files sign a token of nobody.
-        Request::People(PeopleRequest::SetAdmin { .. }) if !caller.admin || caller.user.get() != 0 => {
+        Request::People(PeopleRequest::SetAdmin { .. }) | Request::Trust(TrustRequest::MakeFirst)
+            if !caller.may(AdminRole::Admin) || caller.user.get() != 0 || caller.token.is_some() =>
+        {
             Err(refuse(Code::NotAdmin).with_text("this needs a token made on a node's own machine"))
         }
-        _ => Ok(()),
+        _ => match role_of(request) {
+            Some(role) if !caller.may(role) => Err(too_low(caller, role)),
+            _ => Ok(()),
+        },
+    }
+}
+
+fn too_low(caller: &Caller, needed: AdminRole) -> Refusal {
+    match caller.admin {
+        None => refuse(Code::NotAdmin),
+        Some(held) => refuse(Code::NotAdmin).with_text(format!("this needs the role {needed}: the token that was shown has the role {held}")),
+    }
+}
+
+/// The role that a request needs; `None`: none, a user asks for it, or a stranger.
+fn role_of(request: &Request) -> Option<AdminRole> {
+    use AdminRole::{Admin, Operator, Viewer};
+    match request {
+        Request::Status => Some(Viewer),
+        Request::EnsureAccount { .. } => Some(Operator),
+        // Who names a node, or lets one in, hands it all that the cluster holds.
+        Request::ReplaceNode { .. } => Some(Admin),
+        Request::Layout(asked) => Some(match asked {
+            LayoutRequest::Show | LayoutRequest::Plan | LayoutRequest::Decommission { dry_run: true, .. } => Viewer,
+            LayoutRequest::Apply { .. }
+            | LayoutRequest::Decommission { dry_run: false, .. }
+            | LayoutRequest::Recommission { .. }
+            | LayoutRequest::Drain { .. }
+            | LayoutRequest::MoveBuckets { .. }
+            | LayoutRequest::CancelMove { .. } => Operator,
+            LayoutRequest::AddNode { .. } => Admin,
+        }),
+        Request::Trust(asked) => match asked {
+            TrustRequest::Joins | TrustRequest::Admins => Some(Viewer),
+            TrustRequest::RevokeJoin { .. } => Some(Operator),
+            TrustRequest::MakeJoin { .. } | TrustRequest::MakeAdmin { .. } | TrustRequest::RevokeAdmin { .. } | TrustRequest::MakeFirst => {
+                Some(Admin)
+            }
+            TrustRequest::ClaimFirst { .. } => None,
+        },
+        // It opens an account.
+        Request::People(PeopleRequest::ResetLink { .. } | PeopleRequest::SetAdmin { .. }) => Some(Admin),
+        Request::Desk(asked) => match asked {
+            DeskRequest::Report { .. } => None,
+            DeskRequest::Audit { .. } => Some(Viewer),
+            // What people wrote is in them.
+            DeskRequest::Reports { .. } | DeskRequest::CloseReport { .. } | DeskRequest::Ban { .. } => Some(Operator),
+        },
+        Request::Hook(asked) if !matches!(asked.scope(), HookScope::Channel(_)) => Some(Operator),
+        _ => None,
     }
 }
 
@@ -365,6 +477,13 @@ fn check_send(send: &Send) -> Result<(), Refusal> {
     if too_large { Err(refuse(Code::TooLarge)) } else { Ok(()) }
 }
 
+/// For the first admin token to be made, each time that it is asked for.
+const FIRST_WITHIN: Duration = Duration::from_secs(10);
+/// Between two asks.
+const FIRST_AGAIN: Duration = Duration::from_millis(200);
+/// Looks for a leader of the audit log's group.
+const FIRST_TRIES: usize = 50;
+
 #[cfg(test)]
 mod tests {
     use kith_wire::id::{ChannelId, ClientSeq, DeviceId, UserId};
@@ -372,7 +491,8 @@ mod tests {
     use super::*;
 
     fn caller(user: u64, admin: bool) -> Caller {
-        Caller { user: UserId::new(user), device: DeviceId::new(1), admin, trace: 0, key: None }
+        let admin = admin.then_some(AdminRole::Admin);
+        Caller { user: UserId::new(user), device: DeviceId::new(1), admin, trace: 0, key: None, token: None }
     }
     fn send(text: String) -> Request {
         let channel = ChannelId::direct(UserId::new(1), UserId::new(2));

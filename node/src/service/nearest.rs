@@ -137,7 +137,7 @@ impl Nearest {
     pub fn stranger(&self, from: IpAddr, measured: Vec<(NodeId, u32)>, region: Option<RegionId>) -> Vec<Edge> {
         let key = digest(&[b"kith/nearest/1", &rate::address(from).to_be_bytes()]);
         let seed = key.iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte));
-        self.edges(&Caller { user: UserId::new(0), device: DeviceId::new(seed), admin: false, trace: seed, key: None }, measured, region)
+        self.edges(&Caller { user: UserId::new(0), device: DeviceId::new(seed), admin: None, trace: seed, key: None, token: None }, measured, region)
     }
 
     /// Addresses for who cannot stay here: others each time, since many may stand behind one address.

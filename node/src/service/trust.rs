@@ -1,8 +1,8 @@
 //! Who may join: operators' requests about tokens, and whether a node that comes with one is let in, at the meta group's leader.
 //!
-//! In: [`TrustRequest`]s of operators, nodes that come (`edge::join`). Out: tokens, each said once; a node's row, with the id that it gets. Invariants: of
-//! a token the cluster keeps a digest; its use and the node's row are one entry of the log. Not here: certificates and dialling back (`edge::join`), the
-//! rows' rules (kith-machine's `meta::trust`).
+//! In: [`TrustRequest`]s of operators (those about admin tokens are done in [`admin`]), nodes that come (`edge::join`). Out: tokens, each said once; a
+//! node's row, with the id that it gets. Invariants: of a token the cluster keeps a digest; its use and the node's row are one entry of the log. Not here:
+//! certificates and dialling back (`edge::join`), the rows' rules (kith-machine's `meta::trust`).
 
 use kith_machine::{
     meta::trust::{Offer, joins, offer},
@@ -20,7 +20,7 @@ use kith_wire::{
     trust::{JoinSecret, JoinTicket, JoinToken, JoinView, TokenId, TrustAnswer, TrustChange, TrustRequest},
 };
 
-use super::{layout, local, replace};
+use super::{admin, layout, local, replace};
 use crate::{
     clock::{Instant, draw_bytes},
     router::{Router, refuse, refuse_for},
@@ -32,11 +32,13 @@ const TRIES: usize = 8;
 const AGAIN_MS: u32 = 500;
 
 /// What of it is logged as an operator's act, and about which token.
-pub(super) const fn act_of(asked: &TrustRequest) -> Option<(AuditAct, u64)> {
+pub(super) fn act_of(asked: &TrustRequest) -> Option<(AuditAct, u64, String)> {
     match asked {
-        TrustRequest::Joins => None,
-        TrustRequest::MakeJoin { .. } => Some((AuditAct::MakeJoin, 0)),
-        TrustRequest::RevokeJoin { id } => Some((AuditAct::RevokeJoin, id.get())),
+        TrustRequest::Joins | TrustRequest::Admins | TrustRequest::ClaimFirst { .. } | TrustRequest::MakeFirst => None,
+        TrustRequest::MakeJoin { .. } => Some((AuditAct::MakeJoin, 0, String::new())),
+        TrustRequest::RevokeJoin { id } => Some((AuditAct::RevokeJoin, id.get(), String::new())),
+        TrustRequest::MakeAdmin { name, role, .. } => Some((AuditAct::MakeAdminToken, 0, format!("{role}: {name}"))),
+        TrustRequest::RevokeAdmin { id } => Some((AuditAct::RevokeAdminToken, id.get(), String::new())),
     }
 }
 
@@ -78,7 +80,13 @@ pub(super) async fn run(
     (caller, authority): (&Caller, [u8; 32]),
     asked: TrustRequest,
 ) -> Result<TrustAnswer, Refusal> {
+    let now = router.clock().now();
     match asked {
+        TrustRequest::Admins => admin::list(meta),
+        TrustRequest::MakeAdmin { name, role, ttl_s } => admin::make(meta, caller, (name, role, ttl_s), now).await,
+        TrustRequest::RevokeAdmin { id } => admin::revoke(meta, id).await,
+        TrustRequest::ClaimFirst { token, name } => admin::claim(meta, &token, name, now).await,
+        TrustRequest::MakeFirst => admin::make_first(meta, now).await,
         TrustRequest::Joins => {
             let kept = joins(&local::view(meta)?).map_err(|error| local::broken(&error))?;
             Ok(TrustAnswer::Joins(kept.iter().rev().map(JoinView::from).collect()))

@@ -12,6 +12,7 @@ use std::{net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 use axum::extract::ws::WebSocket;
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use kith_wire::{
+    admin::AdminSecret,
     client::{Answer, Event, Refusal, Request, ToClient},
     code::Code,
     frame::Decoder,
@@ -110,7 +111,14 @@ pub async fn refuse_socket(socket: WebSocket, from: IpAddr, refusal: Refusal, no
 }
 
 type Answered = (RequestId, Instant, Result<Answer, Refusal>);
-type Opened = (Claims, Result<Registered, Refusal>);
+
+/// A step of being let in.
+enum Opened {
+    /// What the cluster's rows say of a token.
+    Token(Result<Claims, Code>),
+    /// The session is registered, or is not.
+    Registered(Box<Claims>, Result<Registered, Refusal>),
+}
 
 struct Driver<L: Link> {
     parts: Arc<SessionParts>,
@@ -306,7 +314,11 @@ impl<L: Link> Driver<L> {
             }
         }
     }
-    fn opened(&mut self, (claims, outcome): Opened) {
+    fn opened(&mut self, opened: Opened) {
+        let (claims, outcome) = match opened {
+            Opened::Token(outcome) => return self.machine.handle_token(outcome),
+            Opened::Registered(claims, outcome) => (claims, outcome),
+        };
         let refused = outcome.is_err();
         self.machine.handle_registered(&claims, outcome, self.parts.clock.now());
         if refused {
@@ -389,20 +401,25 @@ impl<L: Link> Driver<L> {
             let Some(action) = self.machine.poll_action() else { break };
             match action {
                 Action::Verify { token } => {
-                    let outcome = self.parts.tokens.verify(&token);
-                    self.machine.handle_token(outcome);
+                    if AdminSecret::is_meant(&token) {
+                        let shown = self.parts.tokens.show(token, self.link.remote());
+                        self.opening = Some(Box::pin(async move { Opened::Token(shown.await.map_err(|refusal| refusal.code)) }));
+                    } else {
+                        let outcome = self.parts.tokens.verify(&token);
+                        self.machine.handle_token(outcome);
+                    }
                 }
                 Action::Register { claims, hello } => {
                     let opening: BoxFuture<'static, Opened> = if claims.user == UserId::new(0) {
                         let registered = Registered { session: SessionId::new(0), name: claims.name.clone(), user_rev: UserRev::ZERO };
-                        Box::pin(std::future::ready((claims, Ok(registered))))
+                        Box::pin(std::future::ready(Opened::Registered(Box::new(claims), Ok(registered))))
                     } else {
                         let sessions = &self.parts.sessions;
                         let whose = Whose { user: claims.user, device: hello.device, conn: hello.conn, grant: claims.grant() };
                         let id = sessions.open(whose, self.outbox.clone());
                         self.registration = Some(Registration { sessions: sessions.clone(), id });
                         let registered = sessions.register(id, whose);
-                        Box::pin(async move { (claims, registered.await) })
+                        Box::pin(async move { Opened::Registered(Box::new(claims), registered.await) })
                     };
                     self.opening = Some(opening);
                 }

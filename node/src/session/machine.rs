@@ -17,6 +17,7 @@ use kith_wire::{
     id::{ChannelId, ClusterId, DeviceId, NodeId, RequestId, SessionId, Timestamp, UserId, UserRev},
     limit,
     peer::Caller,
+    trust::TrustRequest,
 };
 
 use crate::{
@@ -146,7 +147,7 @@ impl Machine {
         let Phase::Opening(hello, ..) = &self.phase else { return };
         match outcome {
             Err(code) => self.end(End::Refused, refuse(code)),
-            Ok(claims) if claims.user == UserId::new(0) && !claims.admin => self.end(End::Refused, refuse(Code::BadToken)),
+            Ok(claims) if claims.user == UserId::new(0) && claims.role().is_none() => self.end(End::Refused, refuse(Code::BadToken)),
             Ok(claims) if claims.device.is_some_and(|device| device != hello.device) => {
                 self.end(End::Refused, refuse(Code::BadToken).with_text("the token is of another device"));
             }
@@ -181,7 +182,8 @@ impl Machine {
             user_rev: registered.user_rev,
             now: wall,
         }));
-        self.phase = Phase::Open(Caller { user: claims.user, device: hello.device, admin: claims.admin, trace: self.trace, key: None });
+        let token = claims.token.map(|(token, _)| token);
+        self.phase = Phase::Open(Caller { user: claims.user, device: hello.device, admin: claims.role(), trace: self.trace, key: None, token });
         for (id, request) in early {
             self.admit(id, request);
         }
@@ -280,7 +282,7 @@ impl Machine {
             Ok(request) => {
                 self.waiting.insert(id, None);
                 self.trace = self.trace.wrapping_add(1);
-                let caller = Caller { user: UserId::new(0), device: DeviceId::new(0), admin: false, trace: self.trace, key: None };
+                let caller = Caller { user: UserId::new(0), device: DeviceId::new(0), admin: None, trace: self.trace, key: None, token: None };
                 self.actions.push_back(Action::Knock { id, caller, request });
             }
         }
@@ -349,7 +351,12 @@ impl Machine {
 
 /// Whether it may be asked before Hello.
 fn is_at_door(request: &Request) -> bool {
-    matches!(request, Request::People(asked) if asked.is_at_door())
+    match request {
+        Request::People(asked) => asked.is_at_door(),
+        // The first token of a cluster is all that is shown.
+        Request::Trust(TrustRequest::ClaimFirst { .. }) => true,
+        _ => false,
+    }
 }
 
 /// The channel whose order a request must keep.

@@ -299,7 +299,7 @@ fn before_hello_only_what_is_asked_at_the_door_is_done_one_at_a_time_and_only_so
     let mut machine = Machine::new(identity(), 0, now);
     machine.handle_frame(log_in(1), now);
     let Some(Action::Knock { id, caller, .. }) = machine.poll_action() else { panic!("asked at the door") };
-    assert_eq!((caller.user, caller.admin), (UserId::new(0), false));
+    assert_eq!((caller.user, caller.admin), (UserId::new(0), None));
     machine.handle_frame(log_in(2), now);
     assert!(matches!(machine.poll_transmit(), Some(ToClient::Answer { answer: Err(refusal), .. }) if refusal.code == Code::Busy));
     assert_eq!(machine.poll_timeout(), Some(now + DOOR_WITHIN), "who is answered has time for Hello");

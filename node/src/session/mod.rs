@@ -46,6 +46,15 @@ pub trait Tokens: Send + Sync + 'static {
     /// # Errors
     /// The code that the client gets.
     fn verify(&self, token: &str) -> Result<Claims, Code>;
+    /// As [`Tokens::verify`], and of one that is known by the cluster's rows alone what they say. `from`: who shows it.
+    ///
+    /// # Errors
+    /// A refusal with a stable code.
+    fn show(&self, token: String, from: IpAddr) -> BoxFuture<'static, Result<Claims, Refusal>> {
+        let _ = from;
+        let claims = self.verify(&token).map_err(crate::router::refuse);
+        Box::pin(std::future::ready(claims))
+    }
 }
 
 /// Whose a session is, and by which token.

@@ -14,6 +14,7 @@ use kith::{
 };
 use kith_raft::{GroupsConfig, Timers};
 use kith_wire::{
+    admin::AdminRole,
     client::{Answer, Refusal, Request},
     id::{DeviceId, UserId},
     peer::Caller,
@@ -64,11 +65,13 @@ impl Cluster {
 
     /// A device of an account that is made if need be.
     pub(crate) async fn account(&self, node: u64, name: &str) -> Caller {
-        let operator = Caller { user: UserId::new(0), device: DeviceId::new(0), admin: true, trace: 1, key: None };
+        let operator = Caller { user: UserId::new(0), device: DeviceId::new(0), admin: Some(AdminRole::Admin), trace: 1, key: None, token: None };
         let mut key = [7; 32];
         key[..name.len()].copy_from_slice(name.as_bytes());
         match self.handle(node, &operator, Request::EnsureAccount { name: name.into(), key }).await.unwrap() {
-            Answer::Account { user, .. } => Caller { user, device: DeviceId::from_nonce(user, &[1; 16]), admin: false, trace: 2, key: None },
+            Answer::Account { user, .. } => {
+                Caller { user, device: DeviceId::from_nonce(user, &[1; 16]), admin: None, trace: 2, key: None, token: None }
+            }
             other => panic!("{other:?}"),
         }
     }

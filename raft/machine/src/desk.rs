@@ -9,6 +9,7 @@ use kith_wire::{
     desk::{AuditAct, AuditEntry, AuditRow, AuditState, DeskChange, DeskRow, ReportIdRow, ReportReason, ReportRow},
     id::{ChannelId, Seq, UserId},
     limit,
+    trust::TokenId,
 };
 
 use crate::{
@@ -24,7 +25,7 @@ pub(crate) fn change(ctx: &mut Context<'_>, change: DeskChange) -> Result<Reply,
         DeskChange::Report { reason: text, .. } | DeskChange::Close { note: text, .. } if over(&text) => Ok(Reply::Rejected(Code::TooLarge)),
         DeskChange::Begin(entry) if over(&entry.note) => Ok(Reply::Rejected(Code::TooLarge)),
         DeskChange::Report { by, channel, seq, sender, reason } => report(ctx, (channel, seq), sender, ReportReason { by, reason }),
-        DeskChange::Close { id, by, note } => close(ctx, id, by, note),
+        DeskChange::Close { id, by, token, note } => close(ctx, id, (by, token), note),
         DeskChange::Begin(entry) => {
             let id = log(ctx, entry, AuditState::Begun)?;
             Ok(Reply::Kept { id })
@@ -90,13 +91,13 @@ fn report(ctx: &mut Context<'_>, (channel, seq): (ChannelId, Seq), sender: UserI
 }
 
 /// Takes a report off the desk, into the audit log.
-fn close(ctx: &mut Context<'_>, id: u64, by: UserId, note: String) -> Result<Reply, ViewError> {
+fn close(ctx: &mut Context<'_>, id: u64, (by, token): (UserId, Option<TokenId>), note: String) -> Result<Reply, ViewError> {
     let Some(row) = ctx.rows.row::<ReportRow>(&RowKey::Report(id))?.map(|row| row.clone()) else { return Ok(Reply::Rejected(Code::NotFound)) };
     let desk = desk(ctx)?;
     ctx.rows.put(RowKey::Desk, DeskRow { open: desk.open.saturating_sub(1), ..desk });
     ctx.rows.delete(RowKey::Report(id));
     ctx.rows.delete(RowKey::ReportId(row.channel, row.seq));
-    let entry = AuditEntry { by, act: AuditAct::CloseReport, user: Some(row.sender), channel: Some(row.channel), number: row.seq.get(), note };
+    let entry = AuditEntry { by, token, act: AuditAct::CloseReport, user: Some(row.sender), channel: Some(row.channel), number: row.seq.get(), note };
     log(ctx, entry, AuditState::Done)?;
     Ok(Reply::Done)
 }

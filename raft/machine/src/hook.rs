@@ -62,7 +62,7 @@ pub(crate) fn change_at_desk(ctx: &mut Context<'_>, change: HookChange) -> Resul
         if let Some((id, scope)) = disabled {
             let user = if let HookScope::User(user) = scope { Some(user) } else { None };
             let (by, act) = (UserId::new(0), AuditAct::DisableWebhook);
-            desk::log(ctx, AuditEntry { by, act, user, channel: None, number: id.get(), note: String::new() }, AuditState::Done)?;
+            desk::log(ctx, AuditEntry { by, token: None, act, user, channel: None, number: id.get(), note: String::new() }, AuditState::Done)?;
         }
         ctx.rows.put(RowKey::DeskHooks, row);
     }

@@ -22,7 +22,7 @@ fn report(by: u8, seq: u64, reason: &str) -> DeskChange {
 }
 
 fn entry(act: AuditAct) -> AuditEntry {
-    AuditEntry { by: Script::user(0), act, user: Some(Script::user(1)), channel: None, number: 0, note: "why".to_owned() }
+    AuditEntry { by: Script::user(0), token: None, act, user: Some(Script::user(1)), channel: None, number: 0, note: "why".to_owned() }
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn reports_of_one_record_are_one_and_a_closed_one_is_in_the_audit_log() {
     assert_eq!(open[0].1.reasons.iter().map(|one| one.reason.as_str()).collect::<Vec<_>>(), ["rude", "false"]);
     assert_eq!(desk::reports(&script.view, 1, 9).expect("readable").len(), 1);
 
-    let close = |id| DeskChange::Close { id, by: Script::user(0), note: "warned".to_owned() };
+    let close = |id| DeskChange::Close { id, by: Script::user(0), token: None, note: "warned".to_owned() };
     assert_eq!(apply(&mut script, close(1)), Reply::Done);
     assert_eq!(apply(&mut script, close(1)), Reply::Rejected(Code::NotFound));
     let logged = desk::audit(&script.view, u64::MAX, 9).expect("readable");

@@ -206,7 +206,7 @@ impl Devices {
         let watch = self.cluster.watch();
         let mut state = phone.lock();
         let State { device, screen, .. } = &mut *state;
-        let caller = Caller { user: phone.user, device: device.id(), admin: false, trace: 0, key: None };
+        let caller = Caller { user: phone.user, device: device.id(), admin: None, trace: 0, key: None, token: None };
         let mut pulls: Vec<BoxFuture<'static, Pulled>> = Vec::new();
         let mut left = None;
         for does in device.drain(Instant::now().into_std(), &token(phone.user)) {

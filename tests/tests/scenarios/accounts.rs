@@ -3,6 +3,7 @@
 use kith_client::{Backfill, Client, Door, Error, Login, Status};
 use kith_tests::Cluster;
 use kith_wire::{
+    admin::AdminRole,
     client::{Answer, Request},
     code::Code,
     id::{DeviceId, UserId},
@@ -101,7 +102,7 @@ async fn a_forgotten_password_is_reset_by_the_recovery_code_or_the_operators_onc
     assert!(door.log_in("ann", "new password", "x").await.is_ok());
     assert_ne!(next, Secret::new(""));
 
-    let operator = Caller { user: UserId::new(0), device: DeviceId::new(1), admin: true, trace: 0, key: None };
+    let operator = Caller { user: UserId::new(0), device: DeviceId::new(1), admin: Some(AdminRole::Admin), trace: 0, key: None, token: None };
     let link = Request::People(PeopleRequest::ResetLink { name: "ann".into() });
     let made = c.node(1).service().handle(&operator, link, Instant::now() + kith_tests::cluster::PATIENCE).await;
     let Ok(Answer::People(PeopleAnswer::Code { code: once, .. })) = made else { panic!("{made:?}") };

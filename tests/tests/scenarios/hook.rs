@@ -3,6 +3,7 @@
 use kith_client::Client;
 use kith_tests::{Cluster, receiver::Receiver};
 use kith_wire::{
+    admin::AdminRole,
     client::{Answer, Request},
     code::Code,
     desk::{AuditAct, AuditEntry, AuditState, DeskAnswer, DeskRequest},
@@ -19,7 +20,7 @@ fn key() -> HookKey {
 }
 
 async fn ask(c: &Cluster, request: HookRequest) -> Result<HookAnswer, Code> {
-    let operator = Caller { user: UserId::new(0), device: DeviceId::new(1), admin: true, trace: 0, key: None };
+    let operator = Caller { user: UserId::new(0), device: DeviceId::new(1), admin: Some(AdminRole::Admin), trace: 0, key: None, token: None };
     let node = c.node(c.running()[0]);
     match node.service().handle(&operator, Request::Hook(request), Instant::now() + kith_tests::cluster::PATIENCE).await {
         Ok(Answer::Hook(answer)) => Ok(answer),
@@ -30,7 +31,7 @@ async fn ask(c: &Cluster, request: HookRequest) -> Result<HookAnswer, Code> {
 
 /// The audit log, the newest first.
 async fn audit(c: &Cluster) -> Vec<(AuditEntry, AuditState)> {
-    let operator = Caller { user: UserId::new(0), device: DeviceId::new(1), admin: true, trace: 0, key: None };
+    let operator = Caller { user: UserId::new(0), device: DeviceId::new(1), admin: Some(AdminRole::Admin), trace: 0, key: None, token: None };
     let request = Request::Desk(DeskRequest::Audit { before: 0 });
     match c.node(c.running()[0]).service().handle(&operator, request, Instant::now() + kith_tests::cluster::PATIENCE).await {
         Ok(Answer::Desk(DeskAnswer::Audit { entries, .. })) => entries.into_iter().map(|one| (one.row.entry, one.row.state)).collect(),

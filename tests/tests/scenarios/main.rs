@@ -4,6 +4,7 @@
 
 mod accounts;
 mod acts;
+mod admin_tokens;
 mod canary;
 mod chat;
 mod crash;

@@ -4,6 +4,7 @@ use kith::clock::{Clock, SystemClock};
 use kith_client::{Door, ExportItem, Post, Status};
 use kith_tests::Cluster;
 use kith_wire::{
+    admin::AdminRole,
     client::{Answer, Request},
     code::Code,
     desk::{AuditAct, AuditState, DeskAnswer, DeskRequest},
@@ -13,7 +14,7 @@ use kith_wire::{
 use tokio::time::Instant;
 
 async fn ask(c: &Cluster, request: DeskRequest) -> Result<DeskAnswer, Code> {
-    let operator = Caller { user: UserId::new(0), device: DeviceId::new(1), admin: true, trace: 0, key: None };
+    let operator = Caller { user: UserId::new(0), device: DeviceId::new(1), admin: Some(AdminRole::Admin), trace: 0, key: None, token: None };
     let node = c.node(c.running()[0]);
     match node.service().handle(&operator, Request::Desk(request), Instant::now() + kith_tests::cluster::PATIENCE).await {
         Ok(Answer::Desk(answer)) => Ok(answer),

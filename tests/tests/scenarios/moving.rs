@@ -217,7 +217,7 @@ async fn texts_that_moved_are_found_at_their_new_home() {
     people[0].send("general", "the blue boat").await;
     people[2].send("across", "a red boat").await;
     let finds = async |node: u64, words: &str| -> Option<usize> {
-        let caller = Caller { user: people[0].user(), device: DeviceId::new(1), admin: false, trace: 0, key: None };
+        let caller = Caller { user: people[0].user(), device: DeviceId::new(1), admin: None, trace: 0, key: None, token: None };
         let asked = Request::Search(SearchQuery::from(words));
         match c.node(node).service().handle(&caller, asked, Instant::now() + PATIENCE).await {
             Ok(Answer::Found(page)) if page.unsearched == 0 => Some(page.hits.len()),

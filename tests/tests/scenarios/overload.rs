@@ -28,7 +28,7 @@ async fn flood_is_answered_busy_with_a_delay_and_everything_works_after_it() {
     let mut flood = JoinSet::new();
     for number in 0..FLOOD {
         let service = c.node(leader).service().clone();
-        let caller = Caller { user: ann.user(), device: DeviceId::new(1_000 + number), admin: false, trace: number, key: None };
+        let caller = Caller { user: ann.user(), device: DeviceId::new(1_000 + number), admin: None, trace: number, key: None, token: None };
         let text = format!("flood {number}");
         let (client_seq, settled) = (ClientSeq::new(1), ClientSeq::new(1));
         let send = Send { channel, client_seq, settled, text: text.clone(), reply_to: None, mentions: Vec::new() };
@@ -75,7 +75,14 @@ async fn memory_does_not_grow_with_what_is_refused() {
         let mut flood = JoinSet::new();
         for number in 0..FLOOD {
             let service = c.node(leader).service().clone();
-            let caller = Caller { user: ann.user(), device: DeviceId::new(1_000 + round * FLOOD + number), admin: false, trace: number, key: None };
+            let caller = Caller {
+                user: ann.user(),
+                device: DeviceId::new(1_000 + round * FLOOD + number),
+                admin: None,
+                trace: number,
+                key: None,
+                token: None,
+            };
             let text = format!("{round} {number} {}", "x".repeat(TEXT_BYTES));
             let (client_seq, settled) = (ClientSeq::new(1), ClientSeq::new(1));
             let send = Send { channel, client_seq, settled, text: text.clone(), reply_to: None, mentions: Vec::new() };

@@ -17,7 +17,7 @@ async fn done(outgoing: Result<kith_client::Outgoing, kith_client::Error>) -> Do
 
 /// What a user finds by way of one node, in any session or none.
 async fn ask(c: &Cluster, node: u64, user: UserId, query: impl Into<SearchQuery>) -> Result<SearchPage, Code> {
-    let caller = Caller { user, device: DeviceId::new(1), admin: false, trace: 0, key: None };
+    let caller = Caller { user, device: DeviceId::new(1), admin: None, trace: 0, key: None, token: None };
     let deadline = Instant::now() + kith_tests::cluster::PATIENCE;
     match c.node(node).service().handle(&caller, Request::Search(query.into()), deadline).await {
         Ok(Answer::Found(page)) => Ok(page),

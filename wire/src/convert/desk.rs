@@ -26,11 +26,11 @@ wrapper!(DeskChange => log::DeskCommand.change);
 nested!(DeskChange, log::DeskCommand);
 union!(DeskChange => ChangeKind {
     Report: log::DeskReport { by, channel, seq, sender, reason },
-    Close: log::DeskClose { id, by, note },
+    Close: log::DeskClose { id, by, token, note },
     End: log::DeskEnd { id, refused },
     ; holds Begin, Hook
 });
-message!(AuditEntry => log::AuditEntry { by, act, user, channel, number, note });
+message!(AuditEntry => log::AuditEntry { by, token, act, user, channel, number, note });
 message!(AuditRow => log::AuditRow { entry, at, state, refused });
 message!(DeskRow => log::DeskRow { reports, open, audits });
 message!(ReportRow => log::ReportRow { channel, seq, sender, first, last, count, reasons });
@@ -39,7 +39,8 @@ message!(ReportIdRow => log::ReportIdRow { id });
 numbered!(AuditState => log::AuditState { Begun, Done, Refused });
 numbered!(AuditAct => log::AuditAct {
     Ban, Unban, CloseReport, ResetLink, MakeAdmin, EndAdmin, ReplaceNode, AddWebhook, RemoveWebhook, DisableWebhook,
-    ApplyLayout, AddNode, Decommission, Recommission, Drain, MakeJoin, RevokeJoin, Join, MoveBuckets, CancelMove
+    ApplyLayout, AddNode, Decommission, Recommission, Drain, MakeJoin, RevokeJoin, Join, MoveBuckets, CancelMove,
+    MakeAdminToken, RevokeAdminToken, ClaimAdminToken, FirstAdminToken
 });
 
 wrapper!(DeskRequest => client::DeskRequest.ask check check_request);

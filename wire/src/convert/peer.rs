@@ -108,11 +108,11 @@ union!(Ask => AskKind {
     Drain: peer::DrainAsk { on },
     IsOut: peer::Withdraw { group },
     ; holds Heartbeats
-    ; empty NodeStatus, Load
+    ; empty NodeStatus, Load, Vitals
 });
 wrapper!(Vec<Heartbeat> => peer::Heartbeats.heartbeats);
 message!(UnderKey => peer::UnderKey { key, digest });
-message!(Caller => peer::Caller { user, device, admin, trace, key });
+message!(Caller => peer::Caller { user, device, admin, trace, key, token });
 message!(Heartbeat => peer::Heartbeat { group, vote, prev, committed });
 message!(Registration => peer::Registration { user, device, session, conn, new, login, issued, away });
 
@@ -149,6 +149,7 @@ union!(Inner => InnerKind {
     Pushes: peer::PushesOf { user },
     TestPush: peer::PushesOf { user },
     Admit: peer::Admit { token, key, node, dry_run },
+    ShowAdmin: peer::ShowAdmin { id },
     Receipt: peer::ReadReceipt { channel, user, read },
     Move: peer::MoveAsk { from, leaving, change },
     GivenTo: peer::GivenAsk { bucket },
@@ -165,6 +166,7 @@ union!(Told => ToldKind {
     Registered: peer::Registered { group, term, sessions },
     Vote: peer::VoteTold { vote, granted, last },
     Watched: peer::Watched { group, told },
+    Vitals: peer::Vitals { text },
     ; holds Answer, History, Page, Inner, Map, NodeStatus, Heartbeats, Searched, SearchScope, Load
     ; empty Done
 });
@@ -200,6 +202,7 @@ union!(InnerAnswer => InnerAnswerKind {
     Source: peer::Source { record },
     Call: peer::CallBegun { answer },
     Kept: client::Kept { id },
+    Admin: peer::AdminShown { token },
     Hooks: peer::HooksFound { hooks },
     MoveStands: peer::MoveStands { staging, reached },
     Leaving: peer::LeavingTold { leaving },

@@ -334,8 +334,9 @@ drawn! {
         Author { user, device, client_seq, settled, digest, key: (digest % 4 == 3).then(|| CallKey::of_node(Timestamp::new(digest >> 16), 7)) }
     };
     Caller: source => {
-        let (user, device, admin, trace) = (Sample::sample(source), Sample::sample(source), Sample::sample(source), u64::sample(source));
-        Caller { user, device, admin, trace, key: (trace % 4 == 3).then(|| CallKey::of_node(Timestamp::new(trace >> 16), 7)) }
+        let (user, device, admin, trace) = (Sample::sample(source), Sample::sample(source), bool::sample(source), u64::sample(source));
+        let admin = admin.then_some(kith_wire::admin::AdminRole::Admin);
+        Caller { user, device, admin, trace, token: None, key: (trace % 4 == 3).then(|| CallKey::of_node(Timestamp::new(trace >> 16), 7)) }
     };
     Item: source => {
         let mut item = Item { bucket: Sample::sample(source), command: Sample::sample(source) };

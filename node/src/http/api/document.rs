@@ -17,8 +17,8 @@ use super::{
     Api, form,
     problem::ProblemBody,
     routes::{
-        accounts, acts, bots, channels, cluster, contacts, desk, export, groups, joins, layout, members, messages, people, preferences, presence,
-        push, scheduled, search, shards, updates, webhooks,
+        accounts, acts, admins, bots, channels, cluster, contacts, desk, export, groups, joins, layout, members, messages, people, preferences,
+        presence, push, scheduled, search, shards, updates, webhooks,
     },
 };
 
@@ -159,8 +159,12 @@ fn cluster_routes() -> OpenApiRouter<Api> {
         .routes(all!(shards::list))
         .routes(all!(shards::begin))
         .routes(all!(shards::cancel))
-        .routes(all!(joins::list))
+        .routes(all!(joins::list, joins::make))
         .routes(all!(joins::revoke))
+        .routes(all!(admins::list, admins::make))
+        .routes(all!(admins::claim))
+        .routes(all!(admins::revoke))
+        .routes(all!(admins::vitals))
         .routes(all!(desk::reports))
         .routes(all!(desk::close))
         .routes(all!(desk::ban, desk::unban))
@@ -180,7 +184,11 @@ struct Common;
 impl Modify for Common {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let components = document.components.get_or_insert_with(Components::new);
-        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").description(Some("An access token")).build();
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("JWT")
+            .description(Some("An access token, a bot's, or an admin token"))
+            .build();
         components.add_security_scheme("token", SecurityScheme::Http(scheme));
         components.schemas.get_mut("PushTarget").into_iter().for_each(close_variants);
         for item in document.paths.paths.values_mut() {
@@ -231,7 +239,7 @@ fn add_key(operation: &mut Operation) {
 
 const KEY: &str = "Idempotency-Key";
 /// Writes that refuse a key.
-pub(super) const KEYLESS: &[&str] = &["typing", "askReset"];
+pub(super) const KEYLESS: &[&str] = &["typing", "askReset", "makeAdminToken", "claimAdminToken", "makeJoinToken"];
 
 #[cfg(test)]
 mod tests {

@@ -3,11 +3,15 @@
 //! In: the head and body of a request. Out: a [`Who`], a [`Key`], a [`Body`], a [`Query`], ids; or a problem that says what was wrong.
 //! Bounds: `BODY_BYTES_MAX`, and a time for the body to come in. Not here: what the service refuses.
 
-use std::{str::FromStr, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    str::FromStr,
+    time::Duration,
+};
 
 use axum::{
     extract::{FromRequest, FromRequestParts, MatchedPath, OptionalFromRequestParts, RawPathParams, Request},
-    http::{Method, StatusCode, header, request::Parts},
+    http::{Extensions, Method, StatusCode, header, request::Parts},
 };
 use bytes::Bytes;
 use kith_wire::{
@@ -18,7 +22,7 @@ use kith_wire::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{Api, IDEMPOTENCY_KEY, Trace, number, problem::Problem};
+use super::{Api, IDEMPOTENCY_KEY, PeerAddress, Trace, number, problem::Problem};
 use crate::auth::Claims;
 
 /// Who asks: a token was shown and is valid, and they do not ask too often.
@@ -40,13 +44,17 @@ impl Who {
         let token = shown.to_str().ok().and_then(bearer).ok_or_else(|| Problem::new(Code::BadToken, "the header is not Authorization: Bearer …"))?;
         let (claims, is_bot) = match api.bot(token).await {
             Some(claims) => (claims?, true),
-            None => (api.tokens.verify(token)?, false),
+            None => (api.tokens.show(token.to_owned(), from(&parts.extensions)).await?, false),
         };
         // A caller without a store is one device, whatever number of processes it has: it numbers nothing.
         let device = claims.device.unwrap_or_else(|| DeviceId::from_nonce(claims.user, HTTP_DEVICE));
-        api.limiter.caller(claims.user, device)?;
+        // Admin tokens are nobody's: each is counted by itself.
+        let counted = claims.token.map_or(claims.user, |(token, _)| UserId::new(token.get()));
+        let device = claims.token.map_or(device, |(token, _)| DeviceId::new(token.get()));
+        api.limiter.caller(counted, device)?;
         let stays = if is_bot { Ok(()) } else { api.may_stay(&claims, device).await };
-        let caller = Caller { user: claims.user, device, admin: claims.admin, trace: Trace::of(parts), key: None };
+        let token = claims.token.map(|(token, _)| token);
+        let caller = Caller { user: claims.user, device, admin: claims.role(), trace: Trace::of(parts), key: None, token };
         Ok((Self { caller, claims }, stays))
     }
 }
@@ -76,6 +84,11 @@ impl FromRequestParts<Api> for Leaver {
             (_, Err(problem)) => Err(problem),
         }
     }
+}
+
+/// Where a request came from.
+fn from(extensions: &Extensions) -> IpAddr {
+    extensions.get::<PeerAddress>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |PeerAddress(from)| *from)
 }
 
 /// The token of a header's value.

@@ -1,4 +1,4 @@
-//! What a request says in text that code of ours reads, for the fuzz targets: each is read, printed and read again.
+//! What a request, or another node, says in text that code of ours reads, for the fuzz targets: each is read, printed and read again.
 
 use super::{
     cursor::{HistoryCursor, IndexCursor},
@@ -37,6 +37,7 @@ pub(crate) fn texts(text: &str) -> Result<(), &'static str> {
         return Err("a number from 1 on");
     }
     // These print nothing.
+    let _ = crate::service::vitals::parse_sample(text);
     let _ = (text.parse::<Place>(), extract::bearer(text), extract::is_json(text), extract::user(text));
     Ok(())
 }

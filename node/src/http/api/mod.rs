@@ -50,6 +50,7 @@ use self::{
 use crate::{
     auth::gate::Gate,
     clock::{Instant, SharedClock},
+    http::Health,
     service::{Service, account},
     session::{Door, Sessions, Tokens, metrics::OutboxMetrics},
 };
@@ -83,6 +84,8 @@ pub struct ApiParts {
     pub metrics: Arc<ApiMetrics>,
     /// Draws what follows from a caller's key.
     pub gate: Gate,
+    /// How the node is.
+    pub health: Arc<dyn Health>,
     /// Known to the nodes of the cluster alone: what is drawn by it from a caller's key, nobody else can draw.
     pub secret: [u8; 32],
     /// Fires when the node ends: listeners are told to go elsewhere.
@@ -104,6 +107,7 @@ struct Inside {
     clock: SharedClock,
     metrics: Arc<ApiMetrics>,
     gate: Gate,
+    health: Arc<dyn Health>,
     secret: [u8; 32],
     ending: CancellationToken,
     limiter: Limiter,
@@ -123,7 +127,7 @@ impl std::ops::Deref for Api {
 
 /// The routes of the API, ready to be served. The listener says who asks, by a [`PeerAddress`].
 pub fn router(parts: ApiParts) -> axum::Router {
-    let ApiParts { service, tokens, door, sessions, outbox_metrics, clock, metrics, gate, secret, ending, options } = parts;
+    let ApiParts { service, tokens, door, sessions, outbox_metrics, clock, metrics, gate, health, secret, ending, options } = parts;
     let limiter = Limiter::new(options.rates, &clock);
     let streams = Arc::new(Semaphore::new(options.streams_max));
     let api = Api(Arc::new(Inside {
@@ -135,6 +139,7 @@ pub fn router(parts: ApiParts) -> axum::Router {
         clock,
         metrics,
         gate,
+        health,
         secret,
         ending,
         limiter,

@@ -4,6 +4,7 @@
 //! Invariants: the epoch is the log index of the last visible change; a bucket goes to a higher owner epoch only; a group's replicas are
 //! nodes of the map. Not here: who leads (a hint, never in the map), load (soft state of the node).
 
+pub mod admin;
 pub mod layout;
 pub(crate) mod map;
 pub mod nearest;

@@ -1,4 +1,4 @@
-//! Who may join the cluster: tokens, each of which lets one node in, once.
+//! Who may join the cluster: tokens, each of which lets one node in, once. Who may run it is beside it ([`super::admin`]).
 //!
 //! In: the meta group's `Command::Trust`. Out: one row; with a join, the rows of the map that it changes. Invariants: of two nodes that come with one
 //! token the first in the log has it, and the other is told so, whoever led meanwhile; who comes again with the same key is told the same; a join
@@ -13,7 +13,7 @@ use kith_wire::{
     trust::{JoinToken, JoinUse, TokenId, TrustChange, TrustRow},
 };
 
-use super::map;
+use super::{admin, map};
 use crate::{
     Context,
     reply::Reply,
@@ -81,6 +81,9 @@ pub(crate) fn change(ctx: &mut Context<'_>, change: TrustChange) -> Result<Reply
             ctx.rows.put(RowKey::Trust, row);
             Ok(Reply::Kept { id: node.get() })
         }
+        TrustChange::AddAdmin(token) => admin::add(ctx, token),
+        TrustChange::RevokeAdmin { id } => admin::revoke(ctx, id),
+        TrustChange::ClaimAdmin { first, token } => admin::claim(ctx, &first, token),
     }
 }
 
@@ -119,6 +122,7 @@ fn revoke(ctx: &mut Context<'_>, id: TokenId) -> Result<Reply, ViewError> {
     Ok(Reply::Done)
 }
 
-fn read(ctx: &Context<'_>) -> Result<TrustRow, ViewError> {
+/// The row of all tokens.
+pub(super) fn read(ctx: &Context<'_>) -> Result<TrustRow, ViewError> {
     Ok(ctx.rows.row::<TrustRow>(&RowKey::Trust)?.map(|row| row.clone()).unwrap_or_default())
 }

@@ -493,9 +493,9 @@ async fn ask(api: &Api, caller: &Caller, asked: PeopleRequest) -> Result<Option<
     }
 }
 
-fn nobody(extensions: &Extensions, key: Option<Key>) -> Caller {
+pub(super) fn nobody(extensions: &Extensions, key: Option<Key>) -> Caller {
     let trace = extensions.get::<Trace>().map_or(0, |trace| trace.0);
-    Caller { user: UserId::new(0), device: DeviceId::new(0), admin: false, trace, key: key.map(|Key(key)| key) }
+    Caller { user: UserId::new(0), device: DeviceId::new(0), admin: None, trace, key: key.map(|Key(key)| key), token: None }
 }
 
 pub(in super::super) fn device_text(device: DeviceId) -> String {

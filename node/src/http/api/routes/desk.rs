@@ -6,6 +6,7 @@ use kith_wire::{
     code::Code,
     desk::{AuditAct, AuditEntry, AuditRow, AuditState, AuditView, DeskAnswer, DeskRequest, ReportView},
     id::{HookId, UserId},
+    trust::TokenId,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -241,6 +242,9 @@ struct Entry {
     /// Who; absent: a token of nobody, made on a node's own machine, or the cluster itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<String>,
+    /// The admin token by which it was done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
     /// What.
     #[schema(example = "ban")]
     act: &'static str,
@@ -250,7 +254,7 @@ struct Entry {
     /// Where.
     #[serde(skip_serializing_if = "Option::is_none")]
     channel: Option<String>,
-    /// Of a record, a report or a node, decimal; of a webhook, as it is listed.
+    /// Of a record, a report or a node, decimal; of a webhook or a token, as it is listed.
     #[serde(skip_serializing_if = "Option::is_none")]
     of: Option<String>,
     /// Why, in the operator's words.
@@ -282,6 +286,7 @@ impl From<AuditView> for Entry {
             entry: view.id,
             at_ms: at.get(),
             by: (entry.by != UserId::new(0)).then(|| entry.by.to_string()),
+            token: entry.token.map(|token| token.to_string()),
             act: entry.act.name(),
             user: entry.user.map(|user| user.to_string()),
             channel: entry.channel.map(|channel| channel.to_string()),
@@ -301,6 +306,9 @@ fn of(entry: &AuditEntry) -> Option<String> {
     match entry.act {
         _ if entry.number == 0 => None,
         AuditAct::AddWebhook | AuditAct::RemoveWebhook | AuditAct::DisableWebhook => Some(webhook_text(HookId::new(entry.number))),
+        AuditAct::RevokeJoin | AuditAct::MakeAdminToken | AuditAct::RevokeAdminToken | AuditAct::ClaimAdminToken | AuditAct::FirstAdminToken => {
+            Some(TokenId::new(entry.number).to_string())
+        }
         _ => Some(entry.number.to_string()),
     }
 }

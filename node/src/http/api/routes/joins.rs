@@ -1,23 +1,24 @@
-//! Tokens by which nodes join, for operators: which there are, and ending one. They are made on the command line: a secret of the whole cluster is no answer
-//! that a browser keeps.
+//! Tokens by which nodes join, for operators: making one, which is shown once, which there are, and ending one.
 
 use axum::{Json, extract::State, response::Response};
 use kith_wire::{
     client::{Answer, Request},
+    code::Code,
     id::{NodeId, RegionId},
     trust::{JoinView, TokenId, TrustAnswer, TrustRequest},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
     super::{
         Api,
-        extract::{Digest, Key, Params, Who, part},
+        extract::{Body, Digest, Key, NoKey, Params, Who, part},
         once::once,
         problem::Problem,
         unexpected,
     },
+    admins::{MadeToken, made},
     channels::done,
     write::Done,
 };
@@ -54,6 +55,45 @@ struct ListedToken {
     replaces: Option<u64>,
     /// The node that joined by it.
     node: Option<u64>,
+}
+
+/// A new token by which a node joins.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in super::super) struct NewJoin {
+    /// For how long, in seconds: a week at most.
+    #[schema(minimum = 1, maximum = 604_800)]
+    expires_s: u32,
+    /// Where the node is to stand; absent: it says so itself.
+    region: Option<u8>,
+    /// As above.
+    #[serde(default)]
+    #[schema(max_length = 64)]
+    zone: String,
+    /// As above.
+    #[serde(default)]
+    #[schema(max_length = 64)]
+    host: String,
+    /// The node takes the place of this one, which is gone.
+    #[schema(minimum = 1, maximum = 9_007_199_254_740_991u64)]
+    replaces: Option<u64>,
+}
+
+/// Make a token by which a node joins
+///
+/// It lets one node in, once, and is shown once: a retry makes another. Needs the role admin.
+#[utoipa::path(
+    post, path = "/v1/join-tokens", tag = "operators", operation_id = "makeJoinToken", request_body = NewJoin,
+    responses((status = 201, description = "Made", body = MadeToken)),
+)]
+pub(in super::super) async fn make(State(api): State<Api>, who: Who, _: NoKey, body: Body<NewJoin>) -> Result<Response, Problem> {
+    let NewJoin { expires_s, region, zone, host, replaces } = body.value;
+    if zone.chars().count().max(host.chars().count()) > LABEL_CHARS_MAX {
+        return Err(Problem::new(Code::Invalid, format!("zone and host have at most {LABEL_CHARS_MAX} characters")));
+    }
+    let (region, replaces) = (region.map(RegionId::new), replaces.map(NodeId::new));
+    let asked = TrustRequest::MakeJoin { ttl_s: expires_s, region, zone, host, replaces };
+    made(api.ask(&who.caller, Request::Trust(asked)).await?)
 }
 
 /// List tokens by which nodes join
@@ -101,3 +141,6 @@ pub(in super::super) async fn revoke(
     let asked = Request::Trust(TrustRequest::RevokeJoin { id: part::<TokenId>(&params, "token")? });
     once(&api, who.caller.user, key, digest, done(&api, &who, asked)).await
 }
+
+/// Of a label, in Unicode scalar values: as many bytes as they may be, the map has room for.
+const LABEL_CHARS_MAX: usize = 64;

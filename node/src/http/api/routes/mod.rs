@@ -2,6 +2,7 @@
 
 pub(super) mod accounts;
 pub(super) mod acts;
+pub(super) mod admins;
 pub(super) mod bots;
 pub(super) mod channels;
 pub(super) mod cluster;

@@ -2,6 +2,7 @@
 
 use axum::{Json, extract::State, http::StatusCode, response::Response};
 use kith_wire::{
+    admin::AdminRole,
     client::{Answer, Request},
     code::Code,
     id::digest,
@@ -10,13 +11,16 @@ use kith_wire::{
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::super::{
-    Api,
-    extract::{Body, Key, Query, Who, user},
-    model::User,
-    once::once,
-    problem::Problem,
-    unexpected,
+use super::{
+    super::{
+        Api,
+        extract::{Body, Key, Query, Who, user},
+        model::User,
+        once::once,
+        problem::Problem,
+        unexpected,
+    },
+    admins::Role,
 };
 use crate::clock;
 
@@ -29,6 +33,9 @@ pub(in super::super) struct Me {
     name: String,
     /// Whether it is an operator's.
     operator: bool,
+    /// What it is good for in running the cluster; absent: nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<Role>,
     /// When the token ends, in seconds since 1970.
     expires_s: u64,
 }
@@ -36,8 +43,9 @@ pub(in super::super) struct Me {
 /// Who am I?
 #[utoipa::path(get, path = "/v1/me", tag = "people", operation_id = "me", responses((status = 200, description = "Whose token this is", body = Me)))]
 pub(in super::super) async fn me(who: Who) -> Json<Me> {
-    let claims = who.claims;
-    Json(Me { user: claims.user.to_string(), name: claims.name, operator: claims.admin, expires_s: claims.expires_s })
+    let (claims, role) = (who.claims, who.caller.admin.map(Role::from));
+    let operator = who.caller.may(AdminRole::Operator);
+    Json(Me { user: claims.user.to_string(), name: claims.name, operator, role, expires_s: claims.expires_s })
 }
 
 /// Which users.

@@ -8,6 +8,8 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { NodeState } from "../../log/v1/log_pb.js";
 import { file_kith_log_v1_log } from "../../log/v1/log_pb.js";
+import type { BucketRun, LeavingRow } from "../../log/v1/moving_pb.js";
+import { file_kith_log_v1_moving } from "../../log/v1/moving_pb.js";
 import type { Unit } from "../../log/v1/unit_pb.js";
 import { file_kith_log_v1_unit } from "../../log/v1/unit_pb.js";
 import type { Message } from "@bufbuild/protobuf";
@@ -16,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file kith/client/v1/layout.proto.
  */
 export const file_kith_client_v1_layout: GenFile = /*@__PURE__*/
-  fileDesc("ChtraXRoL2NsaWVudC92MS9sYXlvdXQucHJvdG8SDmtpdGguY2xpZW50LnYxIs8CCg1MYXlvdXRSZXF1ZXN0EiEKBHNob3cYASABKAsyES5raXRoLmxvZy52MS5Vbml0SAASIQoEcGxhbhgCIAEoCzIRLmtpdGgubG9nLnYxLlVuaXRIABIsCgVhcHBseRgDIAEoCzIbLmtpdGguY2xpZW50LnYxLkxheW91dEFwcGx5SAASKwoIYWRkX25vZGUYBCABKAsyFy5raXRoLmNsaWVudC52MS5BZGROb2RlSAASNAoMZGVjb21taXNzaW9uGAUgASgLMhwua2l0aC5jbGllbnQudjEuRGVjb21taXNzaW9uSAASNAoMcmVjb21taXNzaW9uGAYgASgLMhwua2l0aC5jbGllbnQudjEuUmVjb21taXNzaW9uSAASKgoFZHJhaW4YByABKAsyGS5raXRoLmNsaWVudC52MS5EcmFpbk5vZGVIAEIFCgNhc2siHgoLTGF5b3V0QXBwbHkSDwoHdmVyc2lvbhgBIAEoBCJ0CgdBZGROb2RlEgwKBG5vZGUYASABKAQSDwoHYWRkcmVzcxgCIAEoCRIMCgRodHRwGAMgASgJEg4KBnJlZ2lvbhgEIAEoDRIMCgR6b25lGAUgASgJEgwKBGhvc3QYBiABKAkSEAoIY2FwYWNpdHkYByABKA0iLQoMRGVjb21taXNzaW9uEgwKBG5vZGUYASABKAQSDwoHZHJ5X3J1bhgCIAEoCCIcCgxSZWNvbW1pc3Npb24SDAoEbm9kZRgBIAEoBCIlCglEcmFpbk5vZGUSDAoEbm9kZRgBIAEoBBIKCgJvbhgCIAEoCCKtAgoMTGF5b3V0QW5zd2VyEisKBXNob3duGAEgASgLMhoua2l0aC5jbGllbnQudjEuTGF5b3V0Vmlld0gAEi0KB3BsYW5uZWQYAiABKAsyGi5raXRoLmNsaWVudC52MS5MYXlvdXRQbGFuSAASLAoIZW1wdHlpbmcYAyABKAsyGC5raXRoLmNsaWVudC52MS5FbXB0eWluZ0gAEisKB2Jsb2NrZWQYBCABKAsyGC5raXRoLmNsaWVudC52MS5CbG9ja2Vyc0gAEioKBGRvbmUYBSABKAsyGi5raXRoLmNsaWVudC52MS5MYXlvdXREb25lSAASMAoIZHJhaW5pbmcYBiABKAsyHC5raXRoLmNsaWVudC52MS5Ob2RlRHJhaW5pbmdIAEIICgZhbnN3ZXIi1QEKCkxheW91dFZpZXcSDwoHdmVyc2lvbhgBIAEoBBIPCgdiYWxhbmNlGAIgASgIEikKBW5vZGVzGAMgAygLMhoua2l0aC5jbGllbnQudjEuTGF5b3V0Tm9kZRIrCgZncm91cHMYBCADKAsyGy5raXRoLmNsaWVudC52MS5MYXlvdXRHcm91cBITCgtncm91cHNfbW9yZRgFIAEoBBIpCgVtb3ZlZBgGIAMoCzIaLmtpdGguY2xpZW50LnYxLkxheW91dE1vdmUSDQoFbm90ZXMYByADKAkizAIKCkxheW91dE5vZGUSDAoEbm9kZRgBIAEoBBIPCgdhZGRyZXNzGAIgASgJEg4KBnJlZ2lvbhgDIAEoDRIMCgR6b25lGAQgASgJEgwKBGhvc3QYBSABKAkSEAoIY2FwYWNpdHkYBiABKA0SJQoFc3RhdGUYByABKA4yFi5raXRoLmxvZy52MS5Ob2RlU3RhdGUSKgoGaGVhbHRoGAggASgOMhoua2l0aC5jbGllbnQudjEuTm9kZUhlYWx0aBIRCglzaWxlbnRfbXMYCSABKAQSDgoGZHJhaW5zGAogASgIEhcKCmZyZWVfYnl0ZXMYCyABKARIAIgBARIVCghzZXNzaW9ucxgMIAEoBEgBiAEBEhAKCHJlcGxpY2FzGA0gASgEEg0KBWxlYWRzGA4gASgEQg0KC19mcmVlX2J5dGVzQgsKCV9zZXNzaW9ucyKjAQoLTGF5b3V0R3JvdXASDQoFZ3JvdXAYASABKA0SDgoGcmVnaW9uGAIgASgNEhAKCHJlcGxpY2FzGAMgAygEEhIKCnByZWZlcmVuY2UYBCADKAQSEwoGbGVhZGVyGAUgASgESACIAQESDgoGdm90ZXJzGAYgAygEEhAKCGxlYXJuZXJzGAcgAygEEg0KBWJ5dGVzGAggASgEQgkKB19sZWFkZXIiegoKTGF5b3V0UGxhbhIPCgd2ZXJzaW9uGAEgASgEEikKBW1vdmVzGAIgAygLMhoua2l0aC5jbGllbnQudjEuTGF5b3V0TW92ZRISCgptb3Zlc19tb3JlGAMgASgEEg0KBWJ5dGVzGAQgASgEEg0KBW5vdGVzGAUgAygJIkUKCkxheW91dE1vdmUSDQoFZ3JvdXAYASABKA0SDAoEd2hhdBgCIAEoCRILCgN3aHkYAyABKAkSDQoFYnl0ZXMYBCABKAQiSwoIRW1wdHlpbmcSDwoHdmVyc2lvbhgBIAEoBBIQCghyZXBsaWNhcxgCIAEoBBINCgVieXRlcxgDIAEoBBINCgVldGFfcxgEIAEoBCIcCghCbG9ja2VycxIQCghibG9ja2VycxgBIAMoCSIdCgpMYXlvdXREb25lEg8KB3ZlcnNpb24YASABKAQiLwoMTm9kZURyYWluaW5nEhAKCHNlc3Npb25zGAEgASgEEg0KBWxlYWRzGAIgASgEKm8KCk5vZGVIZWFsdGgSGwoXTk9ERV9IRUFMVEhfVU5TUEVDSUZJRUQQABIVChFOT0RFX0hFQUxUSF9BTElWRRABEhcKE05PREVfSEVBTFRIX1NVU1BFQ1QQAhIUChBOT0RFX0hFQUxUSF9ET1dOEANiBnByb3RvMw", [file_kith_log_v1_log, file_kith_log_v1_unit]);
+  fileDesc("ChtraXRoL2NsaWVudC92MS9sYXlvdXQucHJvdG8SDmtpdGguY2xpZW50LnYxIrcDCg1MYXlvdXRSZXF1ZXN0EiEKBHNob3cYASABKAsyES5raXRoLmxvZy52MS5Vbml0SAASIQoEcGxhbhgCIAEoCzIRLmtpdGgubG9nLnYxLlVuaXRIABIsCgVhcHBseRgDIAEoCzIbLmtpdGguY2xpZW50LnYxLkxheW91dEFwcGx5SAASKwoIYWRkX25vZGUYBCABKAsyFy5raXRoLmNsaWVudC52MS5BZGROb2RlSAASNAoMZGVjb21taXNzaW9uGAUgASgLMhwua2l0aC5jbGllbnQudjEuRGVjb21taXNzaW9uSAASNAoMcmVjb21taXNzaW9uGAYgASgLMhwua2l0aC5jbGllbnQudjEuUmVjb21taXNzaW9uSAASKgoFZHJhaW4YByABKAsyGS5raXRoLmNsaWVudC52MS5EcmFpbk5vZGVIABIzCgxtb3ZlX2J1Y2tldHMYCCABKAsyGy5raXRoLmNsaWVudC52MS5Nb3ZlQnVja2V0c0gAEjEKC2NhbmNlbF9tb3ZlGAkgASgLMhoua2l0aC5jbGllbnQudjEuQ2FuY2VsTW92ZUgAQgUKA2FzayIeCgtMYXlvdXRBcHBseRIPCgd2ZXJzaW9uGAEgASgEInQKB0FkZE5vZGUSDAoEbm9kZRgBIAEoBBIPCgdhZGRyZXNzGAIgASgJEgwKBGh0dHAYAyABKAkSDgoGcmVnaW9uGAQgASgNEgwKBHpvbmUYBSABKAkSDAoEaG9zdBgGIAEoCRIQCghjYXBhY2l0eRgHIAEoDSItCgxEZWNvbW1pc3Npb24SDAoEbm9kZRgBIAEoBBIPCgdkcnlfcnVuGAIgASgIIhwKDFJlY29tbWlzc2lvbhIMCgRub2RlGAEgASgEIiUKCURyYWluTm9kZRIMCgRub2RlGAEgASgEEgoKAm9uGAIgASgIImUKC01vdmVCdWNrZXRzEgwKBGZyb20YASABKA0SKAoDcnVuGAIgASgLMhYua2l0aC5sb2cudjEuQnVja2V0UnVuSACIAQESDwoCdG8YAyABKA1IAYgBAUIGCgRfcnVuQgUKA190byIaCgpDYW5jZWxNb3ZlEgwKBGZyb20YASABKA0i3gIKDExheW91dEFuc3dlchIrCgVzaG93bhgBIAEoCzIaLmtpdGguY2xpZW50LnYxLkxheW91dFZpZXdIABItCgdwbGFubmVkGAIgASgLMhoua2l0aC5jbGllbnQudjEuTGF5b3V0UGxhbkgAEiwKCGVtcHR5aW5nGAMgASgLMhgua2l0aC5jbGllbnQudjEuRW1wdHlpbmdIABIrCgdibG9ja2VkGAQgASgLMhgua2l0aC5jbGllbnQudjEuQmxvY2tlcnNIABIqCgRkb25lGAUgASgLMhoua2l0aC5jbGllbnQudjEuTGF5b3V0RG9uZUgAEjAKCGRyYWluaW5nGAYgASgLMhwua2l0aC5jbGllbnQudjEuTm9kZURyYWluaW5nSAASLwoGbW92aW5nGAcgASgLMh0ua2l0aC5jbGllbnQudjEuQnVja2V0c01vdmluZ0gAQggKBmFuc3dlciJOCg1CdWNrZXRzTW92aW5nEgwKBGZyb20YASABKA0SIwoDcnVuGAIgASgLMhYua2l0aC5sb2cudjEuQnVja2V0UnVuEgoKAnRvGAMgASgNItUBCgpMYXlvdXRWaWV3Eg8KB3ZlcnNpb24YASABKAQSDwoHYmFsYW5jZRgCIAEoCBIpCgVub2RlcxgDIAMoCzIaLmtpdGguY2xpZW50LnYxLkxheW91dE5vZGUSKwoGZ3JvdXBzGAQgAygLMhsua2l0aC5jbGllbnQudjEuTGF5b3V0R3JvdXASEwoLZ3JvdXBzX21vcmUYBSABKAQSKQoFbW92ZWQYBiADKAsyGi5raXRoLmNsaWVudC52MS5MYXlvdXRNb3ZlEg0KBW5vdGVzGAcgAygJIswCCgpMYXlvdXROb2RlEgwKBG5vZGUYASABKAQSDwoHYWRkcmVzcxgCIAEoCRIOCgZyZWdpb24YAyABKA0SDAoEem9uZRgEIAEoCRIMCgRob3N0GAUgASgJEhAKCGNhcGFjaXR5GAYgASgNEiUKBXN0YXRlGAcgASgOMhYua2l0aC5sb2cudjEuTm9kZVN0YXRlEioKBmhlYWx0aBgIIAEoDjIaLmtpdGguY2xpZW50LnYxLk5vZGVIZWFsdGgSEQoJc2lsZW50X21zGAkgASgEEg4KBmRyYWlucxgKIAEoCBIXCgpmcmVlX2J5dGVzGAsgASgESACIAQESFQoIc2Vzc2lvbnMYDCABKARIAYgBARIQCghyZXBsaWNhcxgNIAEoBBINCgVsZWFkcxgOIAEoBEINCgtfZnJlZV9ieXRlc0ILCglfc2Vzc2lvbnMilQIKC0xheW91dEdyb3VwEg0KBWdyb3VwGAEgASgNEg4KBnJlZ2lvbhgCIAEoDRIQCghyZXBsaWNhcxgDIAMoBBISCgpwcmVmZXJlbmNlGAQgAygEEhMKBmxlYWRlchgFIAEoBEgAiAEBEg4KBnZvdGVycxgGIAMoBBIQCghsZWFybmVycxgHIAMoBBINCgVieXRlcxgIIAEoBBIPCgdidWNrZXRzGAkgASgNEiQKBHJ1bnMYCiADKAsyFi5raXRoLmxvZy52MS5CdWNrZXRSdW4SLQoHbGVhdmluZxgLIAEoCzIXLmtpdGgubG9nLnYxLkxlYXZpbmdSb3dIAYgBAUIJCgdfbGVhZGVyQgoKCF9sZWF2aW5nInoKCkxheW91dFBsYW4SDwoHdmVyc2lvbhgBIAEoBBIpCgVtb3ZlcxgCIAMoCzIaLmtpdGguY2xpZW50LnYxLkxheW91dE1vdmUSEgoKbW92ZXNfbW9yZRgDIAEoBBINCgVieXRlcxgEIAEoBBINCgVub3RlcxgFIAMoCSJFCgpMYXlvdXRNb3ZlEg0KBWdyb3VwGAEgASgNEgwKBHdoYXQYAiABKAkSCwoDd2h5GAMgASgJEg0KBWJ5dGVzGAQgASgEIksKCEVtcHR5aW5nEg8KB3ZlcnNpb24YASABKAQSEAoIcmVwbGljYXMYAiABKAQSDQoFYnl0ZXMYAyABKAQSDQoFZXRhX3MYBCABKAQiHAoIQmxvY2tlcnMSEAoIYmxvY2tlcnMYASADKAkiHQoKTGF5b3V0RG9uZRIPCgd2ZXJzaW9uGAEgASgEIi8KDE5vZGVEcmFpbmluZxIQCghzZXNzaW9ucxgBIAEoBBINCgVsZWFkcxgCIAEoBCpvCgpOb2RlSGVhbHRoEhsKF05PREVfSEVBTFRIX1VOU1BFQ0lGSUVEEAASFQoRTk9ERV9IRUFMVEhfQUxJVkUQARIXChNOT0RFX0hFQUxUSF9TVVNQRUNUEAISFAoQTk9ERV9IRUFMVEhfRE9XThADYgZwcm90bzM", [file_kith_log_v1_log, file_kith_log_v1_moving, file_kith_log_v1_unit]);
 
 /**
  * @generated from message kith.client.v1.LayoutRequest
@@ -67,6 +69,18 @@ export type LayoutRequest = Message<"kith.client.v1.LayoutRequest"> & {
      */
     value: DrainNode;
     case: "drain";
+  } | {
+    /**
+     * @generated from field: kith.client.v1.MoveBuckets move_buckets = 8;
+     */
+    value: MoveBuckets;
+    case: "moveBuckets";
+  } | {
+    /**
+     * @generated from field: kith.client.v1.CancelMove cancel_move = 9;
+     */
+    value: CancelMove;
+    case: "cancelMove";
   } | { case: undefined; value?: undefined };
 };
 
@@ -205,6 +219,58 @@ export const DrainNodeSchema: GenMessage<DrainNode> = /*@__PURE__*/
   messageDesc(file_kith_client_v1_layout, 5);
 
 /**
+ * @generated from message kith.client.v1.MoveBuckets
+ */
+export type MoveBuckets = Message<"kith.client.v1.MoveBuckets"> & {
+  /**
+   * group
+   *
+   * @generated from field: uint32 from = 1;
+   */
+  from: number;
+
+  /**
+   * none: half of what it has
+   *
+   * @generated from field: optional kith.log.v1.BucketRun run = 2;
+   */
+  run?: BucketRun | undefined;
+
+  /**
+   * group; none: the one with the fewest
+   *
+   * @generated from field: optional uint32 to = 3;
+   */
+  to?: number | undefined;
+};
+
+/**
+ * Describes the message kith.client.v1.MoveBuckets.
+ * Use `create(MoveBucketsSchema)` to create a new message.
+ */
+export const MoveBucketsSchema: GenMessage<MoveBuckets> = /*@__PURE__*/
+  messageDesc(file_kith_client_v1_layout, 6);
+
+/**
+ * @generated from message kith.client.v1.CancelMove
+ */
+export type CancelMove = Message<"kith.client.v1.CancelMove"> & {
+  /**
+   * group
+   *
+   * @generated from field: uint32 from = 1;
+   */
+  from: number;
+};
+
+/**
+ * Describes the message kith.client.v1.CancelMove.
+ * Use `create(CancelMoveSchema)` to create a new message.
+ */
+export const CancelMoveSchema: GenMessage<CancelMove> = /*@__PURE__*/
+  messageDesc(file_kith_client_v1_layout, 7);
+
+/**
  * @generated from message kith.client.v1.LayoutAnswer
  */
 export type LayoutAnswer = Message<"kith.client.v1.LayoutAnswer"> & {
@@ -247,6 +313,12 @@ export type LayoutAnswer = Message<"kith.client.v1.LayoutAnswer"> & {
      */
     value: NodeDraining;
     case: "draining";
+  } | {
+    /**
+     * @generated from field: kith.client.v1.BucketsMoving moving = 7;
+     */
+    value: BucketsMoving;
+    case: "moving";
   } | { case: undefined; value?: undefined };
 };
 
@@ -255,7 +327,38 @@ export type LayoutAnswer = Message<"kith.client.v1.LayoutAnswer"> & {
  * Use `create(LayoutAnswerSchema)` to create a new message.
  */
 export const LayoutAnswerSchema: GenMessage<LayoutAnswer> = /*@__PURE__*/
-  messageDesc(file_kith_client_v1_layout, 6);
+  messageDesc(file_kith_client_v1_layout, 8);
+
+/**
+ * @generated from message kith.client.v1.BucketsMoving
+ */
+export type BucketsMoving = Message<"kith.client.v1.BucketsMoving"> & {
+  /**
+   * group
+   *
+   * @generated from field: uint32 from = 1;
+   */
+  from: number;
+
+  /**
+   * @generated from field: kith.log.v1.BucketRun run = 2;
+   */
+  run?: BucketRun | undefined;
+
+  /**
+   * group
+   *
+   * @generated from field: uint32 to = 3;
+   */
+  to: number;
+};
+
+/**
+ * Describes the message kith.client.v1.BucketsMoving.
+ * Use `create(BucketsMovingSchema)` to create a new message.
+ */
+export const BucketsMovingSchema: GenMessage<BucketsMoving> = /*@__PURE__*/
+  messageDesc(file_kith_client_v1_layout, 9);
 
 /**
  * @generated from message kith.client.v1.LayoutView
@@ -308,7 +411,7 @@ export type LayoutView = Message<"kith.client.v1.LayoutView"> & {
  * Use `create(LayoutViewSchema)` to create a new message.
  */
 export const LayoutViewSchema: GenMessage<LayoutView> = /*@__PURE__*/
-  messageDesc(file_kith_client_v1_layout, 7);
+  messageDesc(file_kith_client_v1_layout, 10);
 
 /**
  * @generated from message kith.client.v1.LayoutNode
@@ -390,7 +493,7 @@ export type LayoutNode = Message<"kith.client.v1.LayoutNode"> & {
  * Use `create(LayoutNodeSchema)` to create a new message.
  */
 export const LayoutNodeSchema: GenMessage<LayoutNode> = /*@__PURE__*/
-  messageDesc(file_kith_client_v1_layout, 8);
+  messageDesc(file_kith_client_v1_layout, 11);
 
 /**
  * @generated from message kith.client.v1.LayoutGroup
@@ -435,6 +538,23 @@ export type LayoutGroup = Message<"kith.client.v1.LayoutGroup"> & {
    * @generated from field: uint64 bytes = 8;
    */
   bytes: bigint;
+
+  /**
+   * @generated from field: uint32 buckets = 9;
+   */
+  buckets: number;
+
+  /**
+   * by first one
+   *
+   * @generated from field: repeated kith.log.v1.BucketRun runs = 10;
+   */
+  runs: BucketRun[];
+
+  /**
+   * @generated from field: optional kith.log.v1.LeavingRow leaving = 11;
+   */
+  leaving?: LeavingRow | undefined;
 };
 
 /**
@@ -442,7 +562,7 @@ export type LayoutGroup = Message<"kith.client.v1.LayoutGroup"> & {
  * Use `create(LayoutGroupSchema)` to create a new message.
  */
 export const LayoutGroupSchema: GenMessage<LayoutGroup> = /*@__PURE__*/
-  messageDesc(file_kith_client_v1_layout, 9);
+  messageDesc(file_kith_client_v1_layout, 12);
 
 /**
  * @generated from message kith.client.v1.LayoutPlan
@@ -479,7 +599,7 @@ export type LayoutPlan = Message<"kith.client.v1.LayoutPlan"> & {
  * Use `create(LayoutPlanSchema)` to create a new message.
  */
 export const LayoutPlanSchema: GenMessage<LayoutPlan> = /*@__PURE__*/
-  messageDesc(file_kith_client_v1_layout, 10);
+  messageDesc(file_kith_client_v1_layout, 13);
 
 /**
  * @generated from message kith.client.v1.LayoutMove
@@ -511,7 +631,7 @@ export type LayoutMove = Message<"kith.client.v1.LayoutMove"> & {
  * Use `create(LayoutMoveSchema)` to create a new message.
  */
 export const LayoutMoveSchema: GenMessage<LayoutMove> = /*@__PURE__*/
-  messageDesc(file_kith_client_v1_layout, 11);
+  messageDesc(file_kith_client_v1_layout, 14);
 
 /**
  * @generated from message kith.client.v1.Emptying
@@ -543,7 +663,7 @@ export type Emptying = Message<"kith.client.v1.Emptying"> & {
  * Use `create(EmptyingSchema)` to create a new message.
  */
 export const EmptyingSchema: GenMessage<Emptying> = /*@__PURE__*/
-  messageDesc(file_kith_client_v1_layout, 12);
+  messageDesc(file_kith_client_v1_layout, 15);
 
 /**
  * @generated from message kith.client.v1.Blockers
@@ -560,7 +680,7 @@ export type Blockers = Message<"kith.client.v1.Blockers"> & {
  * Use `create(BlockersSchema)` to create a new message.
  */
 export const BlockersSchema: GenMessage<Blockers> = /*@__PURE__*/
-  messageDesc(file_kith_client_v1_layout, 13);
+  messageDesc(file_kith_client_v1_layout, 16);
 
 /**
  * @generated from message kith.client.v1.LayoutDone
@@ -577,7 +697,7 @@ export type LayoutDone = Message<"kith.client.v1.LayoutDone"> & {
  * Use `create(LayoutDoneSchema)` to create a new message.
  */
 export const LayoutDoneSchema: GenMessage<LayoutDone> = /*@__PURE__*/
-  messageDesc(file_kith_client_v1_layout, 14);
+  messageDesc(file_kith_client_v1_layout, 17);
 
 /**
  * @generated from message kith.client.v1.NodeDraining
@@ -599,7 +719,7 @@ export type NodeDraining = Message<"kith.client.v1.NodeDraining"> & {
  * Use `create(NodeDrainingSchema)` to create a new message.
  */
 export const NodeDrainingSchema: GenMessage<NodeDraining> = /*@__PURE__*/
-  messageDesc(file_kith_client_v1_layout, 15);
+  messageDesc(file_kith_client_v1_layout, 18);
 
 /**
  * @generated from enum kith.client.v1.NodeHealth

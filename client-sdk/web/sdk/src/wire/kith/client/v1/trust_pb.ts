@@ -6,7 +6,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import type { RevokeJoin } from "../../log/v1/trust_pb.js";
+import type { AdminRole, RevokeAdmin, RevokeJoin } from "../../log/v1/trust_pb.js";
 import { file_kith_log_v1_trust } from "../../log/v1/trust_pb.js";
 import type { Unit } from "../../log/v1/unit_pb.js";
 import { file_kith_log_v1_unit } from "../../log/v1/unit_pb.js";
@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file kith/client/v1/trust.proto.
  */
 export const file_kith_client_v1_trust: GenFile = /*@__PURE__*/
-  fileDesc("ChpraXRoL2NsaWVudC92MS90cnVzdC5wcm90bxIOa2l0aC5jbGllbnQudjEimAEKDFRydXN0UmVxdWVzdBItCgltYWtlX2pvaW4YASABKAsyGC5raXRoLmNsaWVudC52MS5NYWtlSm9pbkgAEiIKBWpvaW5zGAIgASgLMhEua2l0aC5sb2cudjEuVW5pdEgAEi4KC3Jldm9rZV9qb2luGAMgASgLMhcua2l0aC5sb2cudjEuUmV2b2tlSm9pbkgAQgUKA2FzayJ5CghNYWtlSm9pbhINCgV0dGxfcxgBIAEoDRITCgZyZWdpb24YAiABKA1IAIgBARIMCgR6b25lGAMgASgJEgwKBGhvc3QYBCABKAkSFQoIcmVwbGFjZXMYBSABKARIAYgBAUIJCgdfcmVnaW9uQgsKCV9yZXBsYWNlcyKPAQoLVHJ1c3RBbnN3ZXISKAoEbWFkZRgBIAEoCzIYLmtpdGguY2xpZW50LnYxLkpvaW5NYWRlSAASKQoFam9pbnMYAiABKAsyGC5raXRoLmNsaWVudC52MS5Kb2luTGlzdEgAEiEKBGRvbmUYAyABKAsyES5raXRoLmxvZy52MS5Vbml0SABCCAoGYW5zd2VyIjQKCEpvaW5NYWRlEg0KBXRva2VuGAEgASgJEgoKAmlkGAIgASgGEg0KBXVudGlsGAMgASgEIjMKCEpvaW5MaXN0EicKBWpvaW5zGAEgAygLMhgua2l0aC5jbGllbnQudjEuSm9pblZpZXcizAEKCEpvaW5WaWV3EgoKAmlkGAEgASgGEgoKAmJ5GAIgASgGEgwKBG1hZGUYAyABKAQSDQoFdW50aWwYBCABKAQSEwoGcmVnaW9uGAUgASgNSACIAQESDAoEem9uZRgGIAEoCRIMCgRob3N0GAcgASgJEhUKCHJlcGxhY2VzGAggASgESAGIAQESEQoEbm9kZRgJIAEoBEgCiAEBEg8KB3Jldm9rZWQYCiABKAhCCQoHX3JlZ2lvbkILCglfcmVwbGFjZXNCBwoFX25vZGViBnByb3RvMw", [file_kith_log_v1_trust, file_kith_log_v1_unit]);
+  fileDesc("ChpraXRoL2NsaWVudC92MS90cnVzdC5wcm90bxIOa2l0aC5jbGllbnQudjEi/AIKDFRydXN0UmVxdWVzdBItCgltYWtlX2pvaW4YASABKAsyGC5raXRoLmNsaWVudC52MS5NYWtlSm9pbkgAEiIKBWpvaW5zGAIgASgLMhEua2l0aC5sb2cudjEuVW5pdEgAEi4KC3Jldm9rZV9qb2luGAMgASgLMhcua2l0aC5sb2cudjEuUmV2b2tlSm9pbkgAEi8KCm1ha2VfYWRtaW4YBCABKAsyGS5raXRoLmNsaWVudC52MS5NYWtlQWRtaW5IABIjCgZhZG1pbnMYBSABKAsyES5raXRoLmxvZy52MS5Vbml0SAASMAoMcmV2b2tlX2FkbWluGAYgASgLMhgua2l0aC5sb2cudjEuUmV2b2tlQWRtaW5IABIxCgtjbGFpbV9maXJzdBgHIAEoCzIaLmtpdGguY2xpZW50LnYxLkNsYWltRmlyc3RIABInCgptYWtlX2ZpcnN0GAggASgLMhEua2l0aC5sb2cudjEuVW5pdEgAQgUKA2FzayJ5CghNYWtlSm9pbhINCgV0dGxfcxgBIAEoDRITCgZyZWdpb24YAiABKA1IAIgBARIMCgR6b25lGAMgASgJEgwKBGhvc3QYBCABKAkSFQoIcmVwbGFjZXMYBSABKARIAYgBAUIJCgdfcmVnaW9uQgsKCV9yZXBsYWNlcyJOCglNYWtlQWRtaW4SDAoEbmFtZRgBIAEoCRIkCgRyb2xlGAIgASgOMhYua2l0aC5sb2cudjEuQWRtaW5Sb2xlEg0KBXR0bF9zGAMgASgNIikKCkNsYWltRmlyc3QSDQoFdG9rZW4YASABKAkSDAoEbmFtZRgCIAEoCSK8AQoLVHJ1c3RBbnN3ZXISKAoEbWFkZRgBIAEoCzIYLmtpdGguY2xpZW50LnYxLkpvaW5NYWRlSAASKQoFam9pbnMYAiABKAsyGC5raXRoLmNsaWVudC52MS5Kb2luTGlzdEgAEiEKBGRvbmUYAyABKAsyES5raXRoLmxvZy52MS5Vbml0SAASKwoGYWRtaW5zGAQgASgLMhkua2l0aC5jbGllbnQudjEuQWRtaW5MaXN0SABCCAoGYW5zd2VyIjQKCEpvaW5NYWRlEg0KBXRva2VuGAEgASgJEgoKAmlkGAIgASgGEg0KBXVudGlsGAMgASgEIjMKCEpvaW5MaXN0EicKBWpvaW5zGAEgAygLMhgua2l0aC5jbGllbnQudjEuSm9pblZpZXcizAEKCEpvaW5WaWV3EgoKAmlkGAEgASgGEgoKAmJ5GAIgASgGEgwKBG1hZGUYAyABKAQSDQoFdW50aWwYBCABKAQSEwoGcmVnaW9uGAUgASgNSACIAQESDAoEem9uZRgGIAEoCRIMCgRob3N0GAcgASgJEhUKCHJlcGxhY2VzGAggASgESAGIAQESEQoEbm9kZRgJIAEoBEgCiAEBEg8KB3Jldm9rZWQYCiABKAhCCQoHX3JlZ2lvbkILCglfcmVwbGFjZXNCBwoFX25vZGUiNgoJQWRtaW5MaXN0EikKBmFkbWlucxgBIAMoCzIZLmtpdGguY2xpZW50LnYxLkFkbWluVmlldyK4AQoJQWRtaW5WaWV3EgoKAmlkGAEgASgGEgwKBG5hbWUYAiABKAkSJAoEcm9sZRgDIAEoDjIWLmtpdGgubG9nLnYxLkFkbWluUm9sZRIKCgJieRgEIAEoBhIVCghieV90b2tlbhgFIAEoBkgAiAEBEgwKBG1hZGUYBiABKAQSDQoFdW50aWwYByABKAQSDwoHcmV2b2tlZBgIIAEoCBINCgVmaXJzdBgJIAEoCEILCglfYnlfdG9rZW5iBnByb3RvMw", [file_kith_log_v1_trust, file_kith_log_v1_unit]);
 
 /**
  * @generated from message kith.client.v1.TrustRequest
@@ -43,6 +43,36 @@ export type TrustRequest = Message<"kith.client.v1.TrustRequest"> & {
      */
     value: RevokeJoin;
     case: "revokeJoin";
+  } | {
+    /**
+     * @generated from field: kith.client.v1.MakeAdmin make_admin = 4;
+     */
+    value: MakeAdmin;
+    case: "makeAdmin";
+  } | {
+    /**
+     * @generated from field: kith.log.v1.Unit admins = 5;
+     */
+    value: Unit;
+    case: "admins";
+  } | {
+    /**
+     * @generated from field: kith.log.v1.RevokeAdmin revoke_admin = 6;
+     */
+    value: RevokeAdmin;
+    case: "revokeAdmin";
+  } | {
+    /**
+     * @generated from field: kith.client.v1.ClaimFirst claim_first = 7;
+     */
+    value: ClaimFirst;
+    case: "claimFirst";
+  } | {
+    /**
+     * @generated from field: kith.log.v1.Unit make_first = 8;
+     */
+    value: Unit;
+    case: "makeFirst";
   } | { case: undefined; value?: undefined };
 };
 
@@ -91,6 +121,57 @@ export const MakeJoinSchema: GenMessage<MakeJoin> = /*@__PURE__*/
   messageDesc(file_kith_client_v1_trust, 1);
 
 /**
+ * @generated from message kith.client.v1.MakeAdmin
+ */
+export type MakeAdmin = Message<"kith.client.v1.MakeAdmin"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: kith.log.v1.AdminRole role = 2;
+   */
+  role: AdminRole;
+
+  /**
+   * @generated from field: uint32 ttl_s = 3;
+   */
+  ttlS: number;
+};
+
+/**
+ * Describes the message kith.client.v1.MakeAdmin.
+ * Use `create(MakeAdminSchema)` to create a new message.
+ */
+export const MakeAdminSchema: GenMessage<MakeAdmin> = /*@__PURE__*/
+  messageDesc(file_kith_client_v1_trust, 2);
+
+/**
+ * @generated from message kith.client.v1.ClaimFirst
+ */
+export type ClaimFirst = Message<"kith.client.v1.ClaimFirst"> & {
+  /**
+   * a secret
+   *
+   * @generated from field: string token = 1;
+   */
+  token: string;
+
+  /**
+   * @generated from field: string name = 2;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message kith.client.v1.ClaimFirst.
+ * Use `create(ClaimFirstSchema)` to create a new message.
+ */
+export const ClaimFirstSchema: GenMessage<ClaimFirst> = /*@__PURE__*/
+  messageDesc(file_kith_client_v1_trust, 3);
+
+/**
  * @generated from message kith.client.v1.TrustAnswer
  */
 export type TrustAnswer = Message<"kith.client.v1.TrustAnswer"> & {
@@ -115,6 +196,12 @@ export type TrustAnswer = Message<"kith.client.v1.TrustAnswer"> & {
      */
     value: Unit;
     case: "done";
+  } | {
+    /**
+     * @generated from field: kith.client.v1.AdminList admins = 4;
+     */
+    value: AdminList;
+    case: "admins";
   } | { case: undefined; value?: undefined };
 };
 
@@ -123,7 +210,7 @@ export type TrustAnswer = Message<"kith.client.v1.TrustAnswer"> & {
  * Use `create(TrustAnswerSchema)` to create a new message.
  */
 export const TrustAnswerSchema: GenMessage<TrustAnswer> = /*@__PURE__*/
-  messageDesc(file_kith_client_v1_trust, 2);
+  messageDesc(file_kith_client_v1_trust, 4);
 
 /**
  * @generated from message kith.client.v1.JoinMade
@@ -152,7 +239,7 @@ export type JoinMade = Message<"kith.client.v1.JoinMade"> & {
  * Use `create(JoinMadeSchema)` to create a new message.
  */
 export const JoinMadeSchema: GenMessage<JoinMade> = /*@__PURE__*/
-  messageDesc(file_kith_client_v1_trust, 3);
+  messageDesc(file_kith_client_v1_trust, 5);
 
 /**
  * @generated from message kith.client.v1.JoinList
@@ -171,7 +258,7 @@ export type JoinList = Message<"kith.client.v1.JoinList"> & {
  * Use `create(JoinListSchema)` to create a new message.
  */
 export const JoinListSchema: GenMessage<JoinList> = /*@__PURE__*/
-  messageDesc(file_kith_client_v1_trust, 4);
+  messageDesc(file_kith_client_v1_trust, 6);
 
 /**
  * @generated from message kith.client.v1.JoinView
@@ -239,5 +326,85 @@ export type JoinView = Message<"kith.client.v1.JoinView"> & {
  * Use `create(JoinViewSchema)` to create a new message.
  */
 export const JoinViewSchema: GenMessage<JoinView> = /*@__PURE__*/
-  messageDesc(file_kith_client_v1_trust, 5);
+  messageDesc(file_kith_client_v1_trust, 7);
+
+/**
+ * @generated from message kith.client.v1.AdminList
+ */
+export type AdminList = Message<"kith.client.v1.AdminList"> & {
+  /**
+   * the newest first
+   *
+   * @generated from field: repeated kith.client.v1.AdminView admins = 1;
+   */
+  admins: AdminView[];
+};
+
+/**
+ * Describes the message kith.client.v1.AdminList.
+ * Use `create(AdminListSchema)` to create a new message.
+ */
+export const AdminListSchema: GenMessage<AdminList> = /*@__PURE__*/
+  messageDesc(file_kith_client_v1_trust, 8);
+
+/**
+ * @generated from message kith.client.v1.AdminView
+ */
+export type AdminView = Message<"kith.client.v1.AdminView"> & {
+  /**
+   * @generated from field: fixed64 id = 1;
+   */
+  id: bigint;
+
+  /**
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * @generated from field: kith.log.v1.AdminRole role = 3;
+   */
+  role: AdminRole;
+
+  /**
+   * @generated from field: fixed64 by = 4;
+   */
+  by: bigint;
+
+  /**
+   * @generated from field: optional fixed64 by_token = 5;
+   */
+  byToken?: bigint | undefined;
+
+  /**
+   * ms since 1970
+   *
+   * @generated from field: uint64 made = 6;
+   */
+  made: bigint;
+
+  /**
+   * ms since 1970
+   *
+   * @generated from field: uint64 until = 7;
+   */
+  until: bigint;
+
+  /**
+   * @generated from field: bool revoked = 8;
+   */
+  revoked: boolean;
+
+  /**
+   * @generated from field: bool first = 9;
+   */
+  first: boolean;
+};
+
+/**
+ * Describes the message kith.client.v1.AdminView.
+ * Use `create(AdminViewSchema)` to create a new message.
+ */
+export const AdminViewSchema: GenMessage<AdminView> = /*@__PURE__*/
+  messageDesc(file_kith_client_v1_trust, 9);
 

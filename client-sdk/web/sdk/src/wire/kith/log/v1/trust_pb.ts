@@ -4,15 +4,15 @@
 // @generated from file kith/log/v1/trust.proto (package kith.log.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file kith/log/v1/trust.proto.
  */
 export const file_kith_log_v1_trust: GenFile = /*@__PURE__*/
-  fileDesc("ChdraXRoL2xvZy92MS90cnVzdC5wcm90bxILa2l0aC5sb2cudjEiMQoIVHJ1c3RSb3cSJQoFam9pbnMYASADKAsyFi5raXRoLmxvZy52MS5Kb2luVG9rZW4i2AEKCUpvaW5Ub2tlbhINCgV0b2tlbhgBIAEoDBIKCgJieRgCIAEoBhIMCgRtYWRlGAMgASgEEg0KBXVudGlsGAQgASgEEhMKBnJlZ2lvbhgFIAEoDUgAiAEBEgwKBHpvbmUYBiABKAkSDAoEaG9zdBgHIAEoCRIVCghyZXBsYWNlcxgIIAEoBEgBiAEBEiIKBHVzZWQYCSABKAsyFC5raXRoLmxvZy52MS5Kb2luVXNlEg8KB3Jldm9rZWQYCiABKAhCCQoHX3JlZ2lvbkILCglfcmVwbGFjZXMiMAoHSm9pblVzZRILCgNrZXkYASABKAwSDAoEbm9kZRgCIAEoBBIKCgJhdBgDIAEoBCIYCgpSZXZva2VKb2luEgoKAmlkGAEgASgGYgZwcm90bzM");
+  fileDesc("ChdraXRoL2xvZy92MS90cnVzdC5wcm90bxILa2l0aC5sb2cudjEibgoIVHJ1c3RSb3cSJQoFam9pbnMYASADKAsyFi5raXRoLmxvZy52MS5Kb2luVG9rZW4SJwoGYWRtaW5zGAIgAygLMhcua2l0aC5sb2cudjEuQWRtaW5Ub2tlbhISCgpmaXJzdF9tYWRlGAMgASgIItgBCglKb2luVG9rZW4SDQoFdG9rZW4YASABKAwSCgoCYnkYAiABKAYSDAoEbWFkZRgDIAEoBBINCgV1bnRpbBgEIAEoBBITCgZyZWdpb24YBSABKA1IAIgBARIMCgR6b25lGAYgASgJEgwKBGhvc3QYByABKAkSFQoIcmVwbGFjZXMYCCABKARIAYgBARIiCgR1c2VkGAkgASgLMhQua2l0aC5sb2cudjEuSm9pblVzZRIPCgdyZXZva2VkGAogASgIQgkKB19yZWdpb25CCwoJX3JlcGxhY2VzIjAKB0pvaW5Vc2USCwoDa2V5GAEgASgMEgwKBG5vZGUYAiABKAQSCgoCYXQYAyABKAQiGAoKUmV2b2tlSm9pbhIKCgJpZBgBIAEoBiK8AQoKQWRtaW5Ub2tlbhINCgV0b2tlbhgBIAEoDBIMCgRuYW1lGAIgASgJEiQKBHJvbGUYAyABKA4yFi5raXRoLmxvZy52MS5BZG1pblJvbGUSCgoCYnkYBCABKAYSFQoIYnlfdG9rZW4YBSABKAZIAIgBARIMCgRtYWRlGAYgASgEEg0KBXVudGlsGAcgASgEEg8KB3Jldm9rZWQYCCABKAgSDQoFZmlyc3QYCSABKAhCCwoJX2J5X3Rva2VuIhkKC1Jldm9rZUFkbWluEgoKAmlkGAEgASgGIkMKCkNsYWltQWRtaW4SDQoFZmlyc3QYASABKAwSJgoFdG9rZW4YAiABKAsyFy5raXRoLmxvZy52MS5BZG1pblRva2VuKm0KCUFkbWluUm9sZRIaChZBRE1JTl9ST0xFX1VOU1BFQ0lGSUVEEAASFAoQQURNSU5fUk9MRV9BRE1JThABEhUKEUFETUlOX1JPTEVfVklFV0VSEAISFwoTQURNSU5fUk9MRV9PUEVSQVRPUhADYgZwcm90bzM");
 
 /**
  * @generated from message kith.log.v1.TrustRow
@@ -24,6 +24,20 @@ export type TrustRow = Message<"kith.log.v1.TrustRow"> & {
    * @generated from field: repeated kith.log.v1.JoinToken joins = 1;
    */
   joins: JoinToken[];
+
+  /**
+   * the oldest first
+   *
+   * @generated from field: repeated kith.log.v1.AdminToken admins = 2;
+   */
+  admins: AdminToken[];
+
+  /**
+   * the cluster has had its first admin token
+   *
+   * @generated from field: bool first_made = 3;
+   */
+  firstMade: boolean;
 };
 
 /**
@@ -150,4 +164,143 @@ export type RevokeJoin = Message<"kith.log.v1.RevokeJoin"> & {
  */
 export const RevokeJoinSchema: GenMessage<RevokeJoin> = /*@__PURE__*/
   messageDesc(file_kith_log_v1_trust, 3);
+
+/**
+ * @generated from message kith.log.v1.AdminToken
+ */
+export type AdminToken = Message<"kith.log.v1.AdminToken"> & {
+  /**
+   * 32: a digest of its secret
+   *
+   * @generated from field: bytes token = 1;
+   */
+  token: Uint8Array;
+
+  /**
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * @generated from field: kith.log.v1.AdminRole role = 3;
+   */
+  role: AdminRole;
+
+  /**
+   * 0: nobody's token
+   *
+   * @generated from field: fixed64 by = 4;
+   */
+  by: bigint;
+
+  /**
+   * @generated from field: optional fixed64 by_token = 5;
+   */
+  byToken?: bigint | undefined;
+
+  /**
+   * ms since 1970
+   *
+   * @generated from field: uint64 made = 6;
+   */
+  made: bigint;
+
+  /**
+   * ms since 1970
+   *
+   * @generated from field: uint64 until = 7;
+   */
+  until: bigint;
+
+  /**
+   * @generated from field: bool revoked = 8;
+   */
+  revoked: boolean;
+
+  /**
+   * @generated from field: bool first = 9;
+   */
+  first: boolean;
+};
+
+/**
+ * Describes the message kith.log.v1.AdminToken.
+ * Use `create(AdminTokenSchema)` to create a new message.
+ */
+export const AdminTokenSchema: GenMessage<AdminToken> = /*@__PURE__*/
+  messageDesc(file_kith_log_v1_trust, 4);
+
+/**
+ * @generated from message kith.log.v1.RevokeAdmin
+ */
+export type RevokeAdmin = Message<"kith.log.v1.RevokeAdmin"> & {
+  /**
+   * @generated from field: fixed64 id = 1;
+   */
+  id: bigint;
+};
+
+/**
+ * Describes the message kith.log.v1.RevokeAdmin.
+ * Use `create(RevokeAdminSchema)` to create a new message.
+ */
+export const RevokeAdminSchema: GenMessage<RevokeAdmin> = /*@__PURE__*/
+  messageDesc(file_kith_log_v1_trust, 5);
+
+/**
+ * The first token is used up, and this one is there; or neither.
+ *
+ * @generated from message kith.log.v1.ClaimAdmin
+ */
+export type ClaimAdmin = Message<"kith.log.v1.ClaimAdmin"> & {
+  /**
+   * 32: a digest of its secret
+   *
+   * @generated from field: bytes first = 1;
+   */
+  first: Uint8Array;
+
+  /**
+   * @generated from field: kith.log.v1.AdminToken token = 2;
+   */
+  token?: AdminToken | undefined;
+};
+
+/**
+ * Describes the message kith.log.v1.ClaimAdmin.
+ * Use `create(ClaimAdminSchema)` to create a new message.
+ */
+export const ClaimAdminSchema: GenMessage<ClaimAdmin> = /*@__PURE__*/
+  messageDesc(file_kith_log_v1_trust, 6);
+
+/**
+ * @generated from enum kith.log.v1.AdminRole
+ */
+export enum AdminRole {
+  /**
+   * @generated from enum value: ADMIN_ROLE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * @generated from enum value: ADMIN_ROLE_ADMIN = 1;
+   */
+  ADMIN = 1,
+
+  /**
+   * @generated from enum value: ADMIN_ROLE_VIEWER = 2;
+   */
+  VIEWER = 2,
+
+  /**
+   * @generated from enum value: ADMIN_ROLE_OPERATOR = 3;
+   */
+  OPERATOR = 3,
+}
+
+/**
+ * Describes the enum kith.log.v1.AdminRole.
+ */
+export const AdminRoleSchema: GenEnum<AdminRole> = /*@__PURE__*/
+  enumDesc(file_kith_log_v1_trust, 0);
 
