@@ -24,6 +24,7 @@ async function port() {
 
 /** A cluster of one. */
 export class Node {
+  said = "";
   static async start() {
     const node = new Node();
     node.folder = mkdtempSync(join(tmpdir(), "kith-web-"));
@@ -35,11 +36,21 @@ export class Node {
   async begin() {
     const local = (port) => `127.0.0.1:${port}`;
     const args = ["start", "--single-node", "--data", join(this.folder, "data"), "--listen", local(this.client), "--http", local(this.http), "--api-plain", local(this.page), "--until-stdin-closes"];
-    this.process = spawn(process.env.KITH, args, { stdio: ["pipe", "ignore", "ignore"] });
+    this.process = spawn(process.env.KITH, args, { stdio: ["pipe", "ignore", "pipe"] });
+    this.process.stderr.setEncoding("utf8").on("data", (text) => (this.said += text));
     for (const end = Date.now() + 60_000; ; ) {
       const answer = await fetch(`http://${local(this.http)}/readyz`).catch(() => undefined);
       if (answer?.ok) return;
       if (Date.now() > end) throw new Error("the node is not ready");
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+  /** What the node shows once, when its cluster is new: the first admin token. */
+  async first() {
+    for (const end = Date.now() + 60_000; ; ) {
+      const found = /kith-first-\S+/.exec(this.said);
+      if (found !== null) return found[0];
+      if (Date.now() > end) throw new Error("the node shows no first token");
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }

@@ -1,9 +1,9 @@
-//! The web chat: one page and what belongs to it, as it was built, out of the program itself.
+//! The web chat and the operators' console: two pages and what belongs to them, as they were built, out of the program itself.
 //!
 //! In: requests for the files of `node/assets`. Out: each with a tag of its content, packed for browsers that take it so. Invariants: the page may load,
-//! run nothing but what its own node gives it and reach nothing but nodes of the cluster, and nobody may put it into a frame; names are fixed, so a browser asks each time and mostly
-//! hears that nothing has changed. Bound: `PACKED_BYTES_MAX` for all of it. Not here: its sources (`client-sdk/web/chat`), what it talks to
-//! (`edge::websocket`).
+//! run nothing but what its own node gives it and reach nothing but nodes of the cluster, and nobody may put it into a frame; the console reaches its own node alone; names are fixed, so a browser asks each time and mostly
+//! hears that nothing has changed. Bound: `PACKED_BYTES_MAX` for each. Not here: their sources (`client-sdk/web/chat` and `console`), what they
+//! talk to (`edge::websocket`, `http::api`).
 
 use std::{io::Write, sync::Arc};
 
@@ -18,34 +18,47 @@ use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use sha2::{Digest, Sha256};
 
-/// A file of the page: where it is asked for, what it is, its bytes.
+/// A file of a page: which page's, where it is asked for, what it is, its bytes.
 struct File {
+    page: Page,
     path: &'static str,
     kind: &'static str,
     bytes: &'static [u8],
 }
 
+/// Which page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Page {
+    /// Where people chat.
+    Chat,
+    /// Where operators look.
+    Console,
+}
+
 macro_rules! files {
-    ($($path:literal $name:literal $kind:literal;)*) => {
-        const FILES: &[File] = &[$(File { path: $path, kind: $kind, bytes: include_bytes!(concat!("../../assets/", $name)) },)*];
+    ($($page:ident $path:literal $name:literal $kind:literal;)*) => {
+        const FILES: &[File] = &[$(File { page: Page::$page, path: $path, kind: $kind, bytes: include_bytes!(concat!("../../assets/", $name)) },)*];
         #[cfg(test)]
         const NAMES: &[&str] = &[$($name,)*];
     };
 }
 
 files! {
-    "/" "index.html" "text/html; charset=utf-8";
-    "/app.js" "app.js" "text/javascript; charset=utf-8";
-    "/app.css" "app.css" "text/css; charset=utf-8";
-    "/sw.js" "sw.js" "text/javascript; charset=utf-8";
-    "/icon.svg" "icon.svg" "image/svg+xml";
-    "/manifest.webmanifest" "manifest.webmanifest" "application/manifest+json";
+    Chat "/" "index.html" "text/html; charset=utf-8";
+    Chat "/app.js" "app.js" "text/javascript; charset=utf-8";
+    Chat "/app.css" "app.css" "text/css; charset=utf-8";
+    Chat "/sw.js" "sw.js" "text/javascript; charset=utf-8";
+    Chat "/icon.svg" "icon.svg" "image/svg+xml";
+    Chat "/manifest.webmanifest" "manifest.webmanifest" "application/manifest+json";
+    Console "/console" "console/index.html" "text/html; charset=utf-8";
+    Console "/console/app.js" "console/app.js" "text/javascript; charset=utf-8";
+    Console "/console/app.css" "console/app.css" "text/css; charset=utf-8";
 }
 
 /// Where the nodes of the cluster are, `host:port`.
 type Places = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 
-/// The routes of the page. It may go on at another of these places when this node is gone.
+/// The routes of both pages. The chat may go on at another of these places when this node is gone.
 pub(crate) fn routes(places: &Places) -> Router {
     FILES.iter().fold(Router::new(), |router, file| {
         let (packed, places) = (Arc::new(Packed::new(file)), places.clone());
@@ -55,6 +68,7 @@ pub(crate) fn routes(places: &Places) -> Router {
 
 /// A file, ready to be sent.
 struct Packed {
+    page: Page,
     kind: &'static str,
     plain: Bytes,
     packed: Bytes,
@@ -65,6 +79,7 @@ impl Packed {
     fn new(file: &File) -> Self {
         let digest: String = Sha256::digest(file.bytes).iter().take(12).map(|byte| format!("{byte:02x}")).collect();
         Self {
+            page: file.page,
             kind: file.kind,
             plain: Bytes::from_static(file.bytes),
             packed: packed(file.bytes),
@@ -90,7 +105,11 @@ impl Packed {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.kind));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
-        headers.insert(header::CONTENT_SECURITY_POLICY, policy(asked.get(header::HOST), &places()));
+        let policy = match self.page {
+            Page::Chat => policy(asked.get(header::HOST), &places()),
+            Page::Console => HeaderValue::from_static(CONSOLE_POLICY),
+        };
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
         for (name, value) in PROTECTION {
             headers.insert(name, HeaderValue::from_static(value));
         }
@@ -125,7 +144,11 @@ fn packed(bytes: &[u8]) -> Bytes {
 /// Nodes that the policy names: far more than a client is ever told of.
 const PLACES_MAX: usize = 64;
 
-/// What the built page may weigh, packed: a phone on a poor network is to see it within seconds.
+/// What the console may do: talk to its own node, and nothing else.
+const CONSOLE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; \
+                              form-action 'none'; frame-ancestors 'none'";
+
+/// What a built page may weigh, packed: a phone on a poor network is to see it within seconds.
 #[cfg(test)]
 const PACKED_BYTES_MAX: usize = 200 * 1024;
 /// Further headers of every file.
@@ -157,12 +180,17 @@ mod tests {
     }
 
     #[test]
-    fn every_built_file_is_served_and_all_of_them_are_light() {
+    fn every_built_file_is_served_and_both_pages_are_light() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets");
-        let built: BTreeSet<String> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let names = |folder: &Path| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>();
+        let chat = names(&folder).into_iter().filter(|name| name != "console");
+        let console = names(&folder.join("console")).into_iter().map(|name| format!("console/{name}"));
+        let built: BTreeSet<String> = chat.chain(console).collect();
         assert_eq!(built, NAMES.iter().map(|name| (*name).to_owned()).collect());
-        let packed: usize = FILES.iter().map(|file| packed(file.bytes).len()).sum();
-        assert!(packed <= PACKED_BYTES_MAX, "{packed} bytes");
+        for page in [Page::Chat, Page::Console] {
+            let packed: usize = FILES.iter().filter(|file| file.page == page).map(|file| packed(file.bytes).len()).sum();
+            assert!(packed <= PACKED_BYTES_MAX, "{page:?}: {packed} bytes");
+        }
     }
 
     #[tokio::test]
@@ -192,14 +220,26 @@ mod tests {
         assert!(policy("evil.example; script-src *").await.contains("connect-src 'self' wss://other.example:7600;"), "a host is a host");
     }
 
+    #[tokio::test]
+    async fn the_console_may_reach_its_own_node_alone() {
+        let (status, headers, _) = ask("/console", &[(header::HOST, "localhost:7681")]).await;
+        let policy = headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+        assert_eq!(status, StatusCode::OK);
+        assert!(policy.contains("connect-src 'self';") && !policy.contains("unsafe") && !policy.contains("ws"), "{policy}");
+    }
+
     #[test]
-    fn the_page_has_no_script_or_style_of_its_own() {
-        let page = std::str::from_utf8(FILES[0].bytes).unwrap();
-        assert!(page.contains(r#"src="/app.js""#) && page.contains(r#"href="/app.css""#));
-        assert!(
-            !page.contains("<style")
-                && !page.contains("javascript:")
-                && page.matches("<script").count() == page.matches("<script type=\"module\" crossorigin src=").count()
-        );
+    fn neither_page_has_a_script_or_style_of_its_own() {
+        for (path, base) in [("/", "/"), ("/console", "/console/")] {
+            let file = FILES.iter().find(|file| file.path == path).unwrap();
+            let page = std::str::from_utf8(file.bytes).unwrap();
+            assert!(page.contains(&format!(r#"src="{base}app.js""#)) && page.contains(&format!(r#"href="{base}app.css""#)), "{path}");
+            assert!(
+                !page.contains("<style")
+                    && !page.contains("javascript:")
+                    && page.matches("<script").count() == page.matches("<script type=\"module\" crossorigin src=").count(),
+                "{path}"
+            );
+        }
     }
 }
