@@ -249,7 +249,7 @@ impl ClientBuilder {
         };
         let run = Driver::new(parts).run(inbox);
         let run = match self.logger {
-            Some(logger) => run.with_subscriber(Lines(logger)).boxed(),
+            Some(logger) => run.with_subscriber(Lines::new(logger)).boxed(),
             None => run.boxed(),
         };
         #[expect(clippy::disallowed_methods, reason = "the one task of a client; the client owns its handle and awaits it")]

@@ -9,9 +9,10 @@ use std::{
 };
 
 use tracing::{
-    Event, Level, Metadata, Subscriber,
+    Dispatch, Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
     span,
+    subscriber::NoSubscriber,
 };
 
 /// How much a line matters.
@@ -46,7 +47,17 @@ pub struct LogRecord {
 pub(crate) type Logger = Arc<dyn Fn(&LogRecord) + Send + Sync>;
 
 /// Hands lines of this crate to the app.
-pub(crate) struct Lines(pub(crate) Logger);
+pub(crate) struct Lines {
+    logger: Logger,
+    /// While there is but one subscriber, tracing asks whoever is current where a line is first met, another client's task perhaps, and takes their no for good.
+    _second: Dispatch,
+}
+
+impl Lines {
+    pub(crate) fn new(logger: Logger) -> Self {
+        Self { logger, _second: Dispatch::new(NoSubscriber::default()) }
+    }
+}
 
 impl Subscriber for Lines {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
@@ -63,7 +74,7 @@ impl Subscriber for Lines {
         };
         let mut line = Line::default();
         event.record(&mut line);
-        (self.0)(&LogRecord { level, target: metadata.target(), text: line.message + &line.fields });
+        (self.logger)(&LogRecord { level, target: metadata.target(), text: line.message + &line.fields });
     }
     // There are no spans.
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
@@ -102,11 +113,22 @@ mod tests {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&lines);
         let logger: Logger = Arc::new(move |line| seen.lock().expect("no panic").push(line.clone()));
-        tracing::subscriber::with_default(Lines(logger), || {
+        tracing::subscriber::with_default(Lines::new(logger), || {
             tracing::warn!(edge = %"host:1", tries = 3, "not there");
             tracing::error!(target: "quinn", "somebody else's");
         });
         let line = LogRecord { level: LogLevel::Warn, target: module_path!(), text: "not there edge=host:1 tries=3".to_owned() };
         assert_eq!(*lines.lock().expect("no panic"), [line]);
+    }
+
+    #[test]
+    fn a_line_that_is_first_met_by_a_client_without_a_logger_comes_all_the_same() {
+        let say = || tracing::warn!("often");
+        let lines = Arc::new(Mutex::new(0));
+        let seen = Arc::clone(&lines);
+        let subscriber = Dispatch::new(Lines::new(Arc::new(move |_| *seen.lock().expect("no panic") += 1)));
+        say();
+        tracing::dispatcher::with_default(&subscriber, say);
+        assert_eq!(*lines.lock().expect("no panic"), 1);
     }
 }

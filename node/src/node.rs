@@ -74,7 +74,7 @@ use crate::{
     search::{Search, SearchOptions},
     service::{Service, desk::Desk, local::Local, search::Searches},
     session::{self, Door, Sessions, Tokens, driver::SessionParts},
-    supervise::Tasks,
+    supervise::{Tasks, until_alone},
     telemetry::Log,
     timer::TimerDuty,
 };
@@ -615,8 +615,8 @@ impl Node {
         let closed = tokio::task::spawn_blocking(move || {
             lanes.stop();
             drop(lanes);
+            let held = until_alone(&storage, STEP_MAX);
             let closed = storage.close();
-            let held = Arc::strong_count(&storage) - 1;
             if held > 0 {
                 tracing::error!(held, "node.shutdown: the databases are still held");
             }

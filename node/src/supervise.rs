@@ -3,10 +3,24 @@
 //! In: futures with a name. Out: their end, awaited by [`Tasks::close`]. Each owner has one [`Tasks`]; cancelling a parent cancels its
 //! children. A task that panics is logged as an error of its owner. Not here: which lane a task runs on (kith-raft's lanes).
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::clock::Stopwatch;
+
+/// Between two looks at who still holds something.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Blocks until nobody else holds this, or it was long enough: a thread that reads for a task that was cancelled ends by itself, and soon. Says how many are left.
+pub(crate) fn until_alone<T>(held: &Arc<T>, within: Duration) -> usize {
+    let since = Stopwatch::start();
+    while Arc::strong_count(held) > 1 && since.elapsed() < within {
+        std::thread::sleep(LOOK_EVERY);
+    }
+    Arc::strong_count(held) - 1
+}
 
 /// The tasks of one owner.
 #[derive(Clone, Debug)]

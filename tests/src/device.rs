@@ -127,6 +127,11 @@ impl Device {
         Talk::start(&self.name, self.channel(room), self.book.clone(), u64::MAX, 0)
     }
 
+    /// Sends so many texts, many at a time; [`Talk::wait`] waits for all acks.
+    pub fn talk_for(&self, room: &str, count: u64) -> Talk {
+        Talk::start(&self.name, self.channel(room), self.book.clone(), count, 0)
+    }
+
     /// Sends so many texts, many at a time, and waits for all acks.
     pub async fn send_many(&self, room: &str, count: u64) {
         self.send_many_of(room, count, 0).await;

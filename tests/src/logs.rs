@@ -42,7 +42,7 @@ impl Logs {
         static LOGS: OnceLock<Logs> = OnceLock::new();
         LOGS.get_or_init(|| {
             let logs = Self::default();
-            let filter = EnvFilter::try_from_env("KITH_LOG").unwrap_or_else(|_| EnvFilter::new("info,openraft=error,quinn=error"));
+            let filter = EnvFilter::try_from_env("KITH_LOG").unwrap_or_else(|_| EnvFilter::new("info,openraft=error,quinn=error,tantivy=error"));
             let shown = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false).with_filter(filter);
             // Already set: the scenario has its own, and sees to its lines itself.
             let _ = tracing_subscriber::registry().with(Collector { logs: logs.clone() }).with(shown).try_init();

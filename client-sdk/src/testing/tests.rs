@@ -314,7 +314,7 @@ async fn a_screen_shows_who_types_until_they_have_said_it_and_the_app_hears_what
     bens.channel(room).send("ann?").await.expect("stored").sent().await.expect("sent");
     typists.wait_for(Vec::is_empty).await.expect("an open client");
     let mut status = anns.status();
-    server.disconnect();
+    server.set_reachable(false);
     status.wait_for(|status| !status.is_online()).await.expect("it notices");
     anns.close().await;
     assert!(lines.lock().expect("no panic").iter().any(|line| line.starts_with("the session ended, will resume")), "{lines:?}");

@@ -171,6 +171,6 @@ mod tests {
         let count = names.len();
         names.sort_unstable();
         names.dedup();
-        assert_eq!((names.len(), point::all().map(|(part, _)| part).collect::<std::collections::BTreeSet<_>>().len()), (count, 7));
+        assert_eq!((names.len(), point::all().map(|(part, _)| part).collect::<std::collections::BTreeSet<_>>().len()), (count, 8));
     }
 }
