@@ -91,8 +91,9 @@ async fn check(c: &Cluster, people: &[Device; 3]) {
 async fn conversations_and_their_people_move_under_load_and_back() {
     let c = Cluster::start(3).await;
     let people = people(&c).await;
-    let [ann, bob, cid] = &people;
-    let talks = [ann.talk("general"), bob.talk("general"), ann.talk("aside"), cid.talk("across")];
+    let [ann, _, cid] = &people;
+    // No more of them: see `killed_at`.
+    let talks = [ann.talk("general"), cid.talk("across")];
     let all_talk = async |more: u64| {
         let before: Vec<_> = talks.iter().map(|talk| talk.acked()).collect();
         c.wait_for("everybody goes on", async || talks.iter().zip(&before).all(|(talk, before)| talk.acked() > before + more)).await;
