@@ -57,7 +57,7 @@ use crate::{
 /// ```
 pub struct FakeServer {
     town: Arc<Mutex<Town>>,
-    /// Raised when a session has something to say that no frame led to, or is to end.
+    /// Raised when a session has something to say that no frame of its own led to, or is to end.
     nudge: watch::Sender<u64>,
     address: SocketAddr,
     pem: String,
@@ -85,9 +85,9 @@ impl FakeServer {
         let endpoint = quinn::Endpoint::server(config, SocketAddr::from(([127, 0, 0, 1], 0))).map_err(|error| failed(&error))?;
         let address = endpoint.local_addr().map_err(|error| failed(&error))?;
         let town = Arc::new(Mutex::new(Town::default()));
-        let (nudge, nudged) = watch::channel(0);
+        let nudge = watch::Sender::new(0);
         let (reachable, is_reachable) = watch::channel(true);
-        let serving = serve(endpoint, Arc::clone(&town), nudged, is_reachable);
+        let serving = serve(endpoint, Arc::clone(&town), nudge.clone(), is_reachable);
         #[expect(clippy::disallowed_methods, reason = "the one task of the server; the server owns its handle and ends it")]
         let task = AbortOnDropHandle::new(tokio::spawn(serving));
         Ok(Self { town, nudge, address, pem: made.cert.pem(), reachable, _task: task })
@@ -191,7 +191,7 @@ impl FakeServer {
     }
 
     fn stir(&self) {
-        self.nudge.send_modify(|count| *count += 1);
+        stir(&self.nudge);
     }
     fn town(&self) -> MutexGuard<'_, Town> {
         lock(&self.town)
@@ -200,6 +200,10 @@ impl FakeServer {
 
 fn lock(town: &Mutex<Town>) -> MutexGuard<'_, Town> {
     town.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn stir(nudge: &watch::Sender<u64>) {
+    nudge.send_modify(|count| *count += 1);
 }
 
 /// Nobody signs it: the fake server believes what it says.
@@ -215,7 +219,7 @@ fn user_of(token: &str) -> Option<(UserId, u64)> {
     Some((user, epoch))
 }
 
-async fn serve(endpoint: quinn::Endpoint, town: Arc<Mutex<Town>>, nudged: watch::Receiver<u64>, reachable: watch::Receiver<bool>) {
+async fn serve(endpoint: quinn::Endpoint, town: Arc<Mutex<Town>>, nudge: watch::Sender<u64>, reachable: watch::Receiver<bool>) {
     // They end with this future.
     let mut sessions = JoinSet::new();
     while let Some(incoming) = endpoint.accept().await {
@@ -224,18 +228,19 @@ async fn serve(endpoint: quinn::Endpoint, town: Arc<Mutex<Town>>, nudged: watch:
             incoming.ignore();
             continue;
         }
-        let (town, nudged) = (Arc::clone(&town), nudged.clone());
+        let (town, nudge) = (Arc::clone(&town), nudge.clone());
         sessions.spawn(async move {
             if let Ok(connection) = incoming.await {
-                session(connection, &town, nudged).await;
+                session(connection, &town, &nudge).await;
             }
         });
     }
 }
 
 /// One connection: the chat stream first, then bulk streams.
-async fn session(connection: quinn::Connection, town: &Mutex<Town>, mut nudged: watch::Receiver<u64>) {
+async fn session(connection: quinn::Connection, town: &Mutex<Town>, nudge: &watch::Sender<u64>) {
     let Ok((mut send, mut recv)) = connection.accept_bi().await else { return };
+    let mut nudged = nudge.subscribe();
     let id = lock(town).open();
     let mut decoder = Decoder::new(Framing::Plain, FRAME_BYTES_MAX);
     loop {
@@ -251,7 +256,12 @@ async fn session(connection: quinn::Connection, town: &Mutex<Town>, mut nudged: 
             }
             Ok(()) = nudged.changed() => {}
         }
-        let Some(out) = turn(town, id, &mut decoder) else { break };
+        let out = turn(town, id, &mut decoder);
+        if std::mem::take(&mut lock(town).has_told) {
+            // Whoever it was has no reason of their own to look.
+            stir(nudge);
+        }
+        let Some(out) = out else { break };
         let mut bytes = BytesMut::new();
         for frame in &out {
             encode(Framing::Plain, Kind::ToClient, &frame.encode(), &mut bytes);

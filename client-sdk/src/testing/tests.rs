@@ -19,6 +19,9 @@ use crate::{
     store::Store,
 };
 
+/// What one client does reaches another by itself, and not because that one says something.
+const NEVER: Duration = Duration::from_secs(3_600);
+
 fn people(server: &FakeServer) -> (UserId, UserId, ChannelId) {
     let (ann, ben) = (server.user("ann"), server.user("ben"));
     (ann, ben, ChannelId::direct(ann, ben))
@@ -32,8 +35,8 @@ async fn all_held(client: &Client) {
 async fn two_apps_talk() {
     let server = FakeServer::start().expect("a server");
     let (ann, ben, room) = people(&server);
-    let anns = server.client(ann).build().await.expect("a client");
-    let bens = server.client(ben).build().await.expect("a client");
+    let [anns, bens] = [ann, ben].map(|user| server.client(user).heartbeat(NEVER));
+    let (anns, bens) = (anns.build().await.expect("a client"), bens.build().await.expect("a client"));
     anns.connect().await.expect("online");
     bens.connect().await.expect("online");
     let mut events = bens.events();
@@ -303,8 +306,8 @@ async fn a_screen_shows_who_types_until_they_have_said_it_and_the_app_hears_what
     let lines = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&lines);
     let logger = move |line: &crate::LogRecord| seen.lock().expect("no panic").push(line.text.clone());
-    let anns = server.client(ann).logger(logger).build().await.expect("a client");
-    let bens = server.client(ben).build().await.expect("a client");
+    let anns = server.client(ann).heartbeat(NEVER).logger(logger).build().await.expect("a client");
+    let bens = server.client(ben).heartbeat(NEVER).build().await.expect("a client");
     anns.connect().await.expect("online");
     bens.connect().await.expect("online");
     bens.channel(room).send("hello").await.expect("stored").sent().await.expect("sent");

@@ -62,6 +62,8 @@ pub(crate) struct Town {
     people: BTreeMap<UserId, Person>,
     channels: BTreeMap<ChannelId, Conversation>,
     pub(crate) sessions: BTreeMap<u64, Seat>,
+    /// Somebody was told something since this was last looked at: their session may not have had a reason to look.
+    pub(crate) has_told: bool,
     next_session: u64,
     pub(crate) faults: VecDeque<Fault>,
     pub(crate) hello_refusals: VecDeque<Code>,
@@ -106,6 +108,7 @@ impl Default for Town {
             people: BTreeMap::new(),
             channels: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            has_told: false,
             next_session: 1,
             faults: VecDeque::new(),
             hello_refusals: VecDeque::new(),
@@ -463,6 +466,7 @@ impl Town {
     fn tell(&mut self, user: UserId, event: &Event) {
         for seat in self.sessions.values_mut().filter(|seat| seat.who.is_some_and(|(of, _)| of == user)) {
             seat.out.push_back(ToClient::Event(event.clone()));
+            self.has_told = true;
         }
     }
     pub(crate) fn say(&mut self, session: u64, frame: ToClient) {
