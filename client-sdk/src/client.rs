@@ -30,7 +30,7 @@ use crate::{
     live::Live,
     outgoing::Outgoing,
     presence::Screens,
-    status::{Connection, Status},
+    status::{Connection, Status, Traffic},
     store::Store,
     timeline::Echo,
     typist::Typists,
@@ -288,6 +288,15 @@ impl Client {
     pub async fn enter_foreground(&self) {
         // Of no use to a closed client.
         let _ = self.command(Command::Foreground).await;
+    }
+    /// What went over the network so far.
+    ///
+    /// # Errors
+    /// The client is closed.
+    pub async fn traffic(&self) -> Result<Traffic, Error> {
+        let (done, traffic) = oneshot::channel();
+        self.command(Command::Traffic(done)).await?;
+        traffic.await.map_err(|_| self.closed())
     }
     /// The network is another: moves to a new socket (unless it is shared) and, if offline, dials now.
     pub async fn network_changed(&self) {

@@ -94,7 +94,7 @@ pub use crate::{
     presence::{Presence, PresenceMap},
     push::PushedMessage,
     search::Found,
-    status::{Connection, Status},
+    status::{Connection, Status, Traffic},
     store::{Parked, StoreFailed, StoreTrouble},
     summaries::UnreadTotals,
     timeline::{Anchor, Echo, LocalId, More, Timeline, TimelineItem},

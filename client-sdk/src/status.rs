@@ -33,6 +33,33 @@ impl Status {
     }
 }
 
+/// What went over the network since the client was made: for a screen that shows what an app uses. Of QUIC, contents of datagrams; of a WebSocket, of its
+/// messages; headers below them are not counted, nor is what other ways were tried with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Traffic {
+    /// Bytes sent.
+    pub sent_bytes: u64,
+    /// In so many datagrams or messages.
+    pub sent_packets: u64,
+    /// Bytes received.
+    pub received_bytes: u64,
+    /// In so many datagrams or messages.
+    pub received_packets: u64,
+}
+
+impl std::ops::Add for Traffic {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self {
+            sent_bytes: self.sent_bytes + other.sent_bytes,
+            sent_packets: self.sent_packets + other.sent_packets,
+            received_bytes: self.received_bytes + other.received_bytes,
+            received_packets: self.received_packets + other.received_packets,
+        }
+    }
+}
+
 /// The connection, for a screen that shows it. What it says is of the moment: what may be done hangs on [`Status`] alone.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Connection {

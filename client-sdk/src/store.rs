@@ -32,6 +32,8 @@ pub enum StoreTrouble {
     Newer,
     /// Somebody else used it while this client had let go of it in the background: make a new client.
     Changed,
+    /// It was made with another key, or with none, or has one and none was given. Nothing was read or written.
+    WrongKey,
     /// The system refused to read or write.
     Io,
 }
@@ -44,6 +46,7 @@ impl fmt::Display for StoreTrouble {
             Self::InUse => "another client uses it",
             Self::Newer => "a newer version has written it",
             Self::Changed => "somebody else has used it meanwhile",
+            Self::WrongKey => "this is not its key",
             Self::Io => "the system refused",
         })
     }

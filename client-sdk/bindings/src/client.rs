@@ -4,8 +4,10 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use kith_client::{
-    Backfill, Client, Draft, Error, Events, LocalId, NewChannel, Outgoing, SqliteStore, TokenProvider, Trust,
+    Backfill, Client, ClientBuilder, Done, Draft, Error, Events, LocalId, NewChannel, Outgoing, SqliteStore, TokenProvider, Trust,
+    sqlite::{SqliteOptions, StoreKey},
     wire::{
+        client::MemberView,
         code::Code,
         id::{ChannelId, ClientSeq, Seq, UserId},
     },
@@ -13,9 +15,10 @@ use kith_client::{
 use tokio::sync::Mutex;
 
 use crate::{
+    door::{LoginKeeper, SavedLogin},
     error::ChatError,
     event::ChatEvent,
-    value::{Conversation, Found, Message, SendState, Status, TokenReason, TokenSource, Transport, Unsent, channel_of},
+    value::{Conversation, Found, Member, Message, SendState, Status, TokenReason, TokenSource, Transport, Unsent, channel_of},
 };
 
 /// Texts whose handles are kept for `sent`; the oldest answered ones make room.
@@ -31,6 +34,9 @@ pub struct Options {
     /// A folder for what is to last: one for each account, never copied. `None`: nothing lasts.
     #[uniffi(default = None)]
     pub store: Option<String>,
+    /// What the store keeps texts under: 32 random bytes that the app keeps where the system keeps secrets. The same for all of the store's life.
+    #[uniffi(default = None)]
+    pub store_key: Option<Vec<u8>>,
     /// More first addresses.
     #[uniffi(default = [])]
     pub seeds: Vec<String>,
@@ -65,16 +71,18 @@ impl ChatClient {
     /// Makes a client: opens the store and asks for a token if the user is not known yet. Works offline.
     #[uniffi::constructor]
     pub async fn open(options: Options, tokens: Arc<dyn TokenSource>) -> Result<Arc<Self>, ChatError> {
-        let Options { url, ca_pem, store, seeds, backfill } = options;
-        let mut builder = Client::builder(&url).seeds(&seeds).tokens(Tokens(tokens)).trust(Trust::ca_pem(ca_pem.as_bytes())?);
-        builder = builder.backfill(if backfill == 0 { Backfill::Off } else { Backfill::Recent(backfill.into()) });
-        if let Some(folder) = store {
-            let store = SqliteStore::open(folder).await.map_err(|failed| Error::new(Code::Internal, failed.to_string()))?;
-            builder = builder.store(store);
-        }
-        let client = builder.build().await?;
-        let events = Mutex::new(client.events());
-        Ok(Arc::new(Self { client, events, handles: Mutex::default() }))
+        let builder = Client::builder(&options.url).tokens(Tokens(tokens)).trust(Trust::ca_pem(options.ca_pem.as_bytes())?);
+        Self::build(options, builder).await
+    }
+    /// As `open`, for an account of the cluster's own, by what a `Door` gave: the device refreshes its tokens itself.
+    #[uniffi::constructor]
+    pub async fn open_login(options: Options, login: SavedLogin, keeper: Arc<dyn LoginKeeper>) -> Result<Arc<Self>, ChatError> {
+        let trust = Trust::ca_pem(options.ca_pem.as_bytes())?;
+        let addresses: Vec<&String> = std::iter::once(&options.url).chain(&options.seeds).collect();
+        let login = kith_client::Door::new(&addresses, trust.clone())?.resume(login.try_into()?);
+        let login = login.keep(move |saved| keeper.keep(saved.into()).map_err(Error::from));
+        let builder = Client::builder(&options.url).login(login).trust(trust);
+        Self::build(options, builder).await
     }
     /// The user.
     pub fn me(&self) -> String {
@@ -128,9 +136,55 @@ impl ChatClient {
         let outgoing = self.client.channel(id).send(draft).await?;
         Ok(self.keep(id, outgoing).await)
     }
-    /// Waits until a text of this start stands; gives its place.
+    /// Waits until a write of this start is done; gives its place, 0 where it needs none.
     pub async fn sent(&self, channel: String, number: u64) -> Result<u64, ChatError> {
-        Ok(self.handle(&channel, number).await?.sent().await?.seq().get())
+        Ok(match self.handle(&channel, number).await?.done().await? {
+            Done::Record(message) => message.seq().get(),
+            Done::Kept(_) => 0,
+        })
+    }
+    /// Replaces an own text. As `send`.
+    pub async fn edit(&self, channel: String, seq: u64, text: String) -> Result<u64, ChatError> {
+        let id = channel_of(&channel)?;
+        let outgoing = self.client.channel(id).edit(Seq::new(seq), text).await?;
+        Ok(self.keep(id, outgoing).await)
+    }
+    /// Takes a text away for everyone: an own one, or any as an admin of a group. As `send`.
+    pub async fn delete(&self, channel: String, seq: u64) -> Result<u64, ChatError> {
+        let id = channel_of(&channel)?;
+        let outgoing = self.client.channel(id).delete(Seq::new(seq)).await?;
+        Ok(self.keep(id, outgoing).await)
+    }
+    /// Adds a reaction, or takes it back. As `send`.
+    pub async fn react(&self, channel: String, seq: u64, emoji: String, on: bool) -> Result<u64, ChatError> {
+        let id = channel_of(&channel)?;
+        let outgoing = self.client.channel(id).react(Seq::new(seq), emoji, on).await?;
+        Ok(self.keep(id, outgoing).await)
+    }
+    /// Pins a text, or unpins it. As `send`.
+    pub async fn pin(&self, channel: String, seq: u64, on: bool) -> Result<u64, ChatError> {
+        let id = channel_of(&channel)?;
+        let outgoing = self.client.channel(id).pin(Seq::new(seq), on).await?;
+        Ok(self.keep(id, outgoing).await)
+    }
+    /// Who is in a conversation, and how far they have read; from the server.
+    pub async fn members(&self, channel: String) -> Result<Vec<Member>, ChatError> {
+        let view = self.client.channel(channel_of(&channel)?).view().await?;
+        let member = |one: MemberView| Member { user: one.user.to_string(), role: one.role.into(), read: one.read.seq.get() };
+        Ok(view.members.into_iter().map(member).collect())
+    }
+    /// Adds somebody to a group, by exact name. As `send`.
+    pub async fn add_member(&self, channel: String, name: String) -> Result<u64, ChatError> {
+        let id = channel_of(&channel)?;
+        let user = self.client.find_user(&name).await?;
+        let outgoing = self.client.channel(id).add(user).await?;
+        Ok(self.keep(id, outgoing).await)
+    }
+    /// Leaves a group. As `send`.
+    pub async fn leave(&self, channel: String) -> Result<u64, ChatError> {
+        let id = channel_of(&channel)?;
+        let outgoing = self.client.channel(id).leave().await?;
+        Ok(self.keep(id, outgoing).await)
     }
     /// How far a text of this start got.
     pub async fn state_of(&self, channel: String, number: u64) -> Result<SendState, ChatError> {
@@ -203,6 +257,21 @@ impl ChatClient {
 }
 
 impl ChatClient {
+    async fn build(options: Options, builder: ClientBuilder) -> Result<Arc<Self>, ChatError> {
+        let Options { store, store_key, seeds, backfill, .. } = options;
+        let mut builder = builder.seeds(&seeds).backfill(if backfill == 0 { Backfill::Off } else { Backfill::Recent(backfill.into()) });
+        if let Some(folder) = store {
+            let mut kept = SqliteOptions::default();
+            if let Some(key) = store_key {
+                let key = key.try_into().map_err(|_| ChatError::invalid(format!("a store's key has {} bytes", StoreKey::BYTES)))?;
+                kept = kept.key(StoreKey::new(key));
+            }
+            builder = builder.store(SqliteStore::open_with(folder, kept).await?);
+        }
+        let client = builder.build().await?;
+        let events = Mutex::new(client.events());
+        Ok(Arc::new(Self { client, events, handles: Mutex::default() }))
+    }
     async fn keep(&self, channel: ChannelId, outgoing: Outgoing) -> u64 {
         let number = outgoing.client_seq();
         let mut handles = self.handles.lock().await;

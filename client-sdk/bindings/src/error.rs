@@ -1,6 +1,6 @@
 //! Errors as apps catch them: by class, with the code that the docs explain.
 
-use kith_client::{Error, wire::code::Code};
+use kith_client::{Error, StoreFailed, wire::code::Code};
 
 /// What kind of trouble it is: the thousands of its code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, uniffi::Enum)]
@@ -21,6 +21,39 @@ pub enum ErrorClass {
     Internal,
 }
 
+/// What is wrong with the local store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, uniffi::Enum)]
+pub enum StoreTrouble {
+    /// There is no room on the disk. What was stored before stands.
+    Full,
+    /// What is in its files is not what was written. Opening the store anew heals it.
+    Corrupt,
+    /// Another client uses it, perhaps in another process.
+    InUse,
+    /// A newer version of the SDK has written it.
+    Newer,
+    /// Somebody else used it while this client was in the background: make a new client.
+    Changed,
+    /// It was made with another key, or with none, or has one and none was given. Nothing was read or written.
+    WrongKey,
+    /// The system refused to read or write.
+    Io,
+}
+
+impl From<kith_client::StoreTrouble> for StoreTrouble {
+    fn from(trouble: kith_client::StoreTrouble) -> Self {
+        match trouble {
+            kith_client::StoreTrouble::Full => Self::Full,
+            kith_client::StoreTrouble::Corrupt => Self::Corrupt,
+            kith_client::StoreTrouble::InUse => Self::InUse,
+            kith_client::StoreTrouble::Newer => Self::Newer,
+            kith_client::StoreTrouble::Changed => Self::Changed,
+            kith_client::StoreTrouble::WrongKey => Self::WrongKey,
+            _ => Self::Io,
+        }
+    }
+}
+
 /// Why something did not work. The number is the same in all languages and in the docs.
 #[derive(Clone, Debug, thiserror::Error, uniffi::Error)]
 pub enum ChatError {
@@ -35,6 +68,8 @@ pub enum ChatError {
         kind: ErrorClass,
         /// How long to wait before a retry, when the server said so.
         retry_after_ms: Option<u64>,
+        /// What is wrong with the local store, if that is why.
+        store_trouble: Option<StoreTrouble>,
         /// For a developer.
         text: String,
     },
@@ -58,7 +93,17 @@ impl From<Error> for ChatError {
             _ => ErrorClass::Internal,
         };
         let retry_after_ms = error.retry_after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
-        Self::Failed { code: error.code.number(), name: error.code.name().to_owned(), kind, retry_after_ms, text: error.text }
+        let store_trouble = error.store_trouble().map(Into::into);
+        Self::Failed { code: error.code.number(), name: error.code.name().to_owned(), kind, retry_after_ms, store_trouble, text: error.text }
+    }
+}
+
+/// Of a store that did not open.
+impl From<StoreFailed> for ChatError {
+    fn from(failed: StoreFailed) -> Self {
+        let trouble = failed.trouble.into();
+        let Self::Failed { code, name, kind, retry_after_ms, .. } = Self::from(Error::new(Code::Internal, String::new()));
+        Self::Failed { code, name, kind, retry_after_ms, store_trouble: Some(trouble), text: failed.to_string() }
     }
 }
 

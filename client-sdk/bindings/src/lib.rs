@@ -4,6 +4,7 @@
 //! async and none blocks a thread of the app. Bounds: those of `kith-client`. Not here: what anything does (`kith-client`).
 
 mod client;
+mod door;
 mod error;
 mod event;
 #[cfg(feature = "testing")]
@@ -12,9 +13,10 @@ mod value;
 
 pub use self::{
     client::{ChatClient, Options},
-    error::{ChatError, ErrorClass},
+    door::{Door, LoginKeeper, NewLogin, SavedLogin},
+    error::{ChatError, ErrorClass, StoreTrouble},
     event::ChatEvent,
-    value::{Conversation, Found, Hit, Message, MessageKind, SendState, Status, TokenReason, TokenSource, Transport, Unsent},
+    value::{Conversation, Found, Hit, Member, MemberRole, Message, MessageKind, SendState, Status, TokenReason, TokenSource, Transport, Unsent},
 };
 
 #[cfg(feature = "testing")]

@@ -3,8 +3,9 @@
 use kith_client::{
     ChannelSummary, Delivery, Echo, Error,
     wire::{
+        act::Act,
         id::{ChannelId, UserId},
-        log::{Content, Record},
+        log::{Content, Record, Role},
         search::SearchHit,
     },
 };
@@ -146,7 +147,19 @@ pub enum MessageKind {
     Text,
     /// One that is not there any more.
     Gone,
-    /// Something else that somebody did: members, reactions, edits, pins.
+    /// The text of `target` was replaced: by `text`.
+    Edit,
+    /// The text of `target` was taken away.
+    Deletion,
+    /// A reaction to `target`: `text`.
+    Reaction,
+    /// It was taken back.
+    ReactionGone,
+    /// `target` was pinned.
+    Pin,
+    /// It is not any more.
+    Unpin,
+    /// Who is a member, title or rules were changed, or something of a newer version.
     Other,
 }
 
@@ -163,21 +176,37 @@ pub struct Message {
     pub sender: String,
     /// What it is.
     pub kind: MessageKind,
-    /// Its text, if it has one.
+    /// Its text, if it has one; what an edit has made of another's; a reaction.
     pub text: String,
     /// The record that it answers.
     pub reply_to: Option<u64>,
+    /// The record that it is about.
+    pub target: Option<u64>,
 }
 
 impl Message {
     pub(crate) fn new(channel: ChannelId, record: &Record) -> Self {
-        let (kind, text, reply_to) = match &record.content {
-            Content::Text { text, reply_to, .. } => (MessageKind::Text, text.clone(), reply_to.map(|seq| seq.get())),
-            Content::Gone { .. } => (MessageKind::Gone, String::new(), None),
-            _ => (MessageKind::Other, String::new(), None),
+        let (mut text, mut reply_to) = (String::new(), None);
+        let (kind, target) = match &record.content {
+            Content::Text { text: said, reply_to: answered, .. } => {
+                (text, reply_to) = (said.clone(), answered.map(|seq| seq.get()));
+                (MessageKind::Text, None)
+            }
+            Content::Gone { .. } => (MessageKind::Gone, None),
+            Content::Act(Act::Edit { target, text: new, .. }) => {
+                text.clone_from(new);
+                (MessageKind::Edit, Some(target))
+            }
+            Content::Act(Act::Delete { target }) => (MessageKind::Deletion, Some(target)),
+            Content::Act(Act::React { target, emoji, on }) => {
+                text.clone_from(emoji);
+                (if *on { MessageKind::Reaction } else { MessageKind::ReactionGone }, Some(target))
+            }
+            Content::Act(Act::Pin { target, on }) => (if *on { MessageKind::Pin } else { MessageKind::Unpin }, Some(target)),
+            _ => (MessageKind::Other, None),
         };
         let (seq, ts_ms, sender) = (record.at.seq.get(), record.ts.get(), record.sender.to_string());
-        Self { channel: channel.to_string(), seq, ts_ms, sender, kind, text, reply_to }
+        Self { channel: channel.to_string(), seq, ts_ms, sender, kind, text, reply_to, target: target.map(|seq| seq.get()) }
     }
 }
 
@@ -219,6 +248,38 @@ impl Conversation {
             mentions: mentions as u64,
         }
     }
+}
+
+/// What a member of a group may do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, uniffi::Enum)]
+pub enum MemberRole {
+    /// Writes.
+    Member,
+    /// Runs the group.
+    Admin,
+    /// There is one.
+    Owner,
+}
+
+impl From<Role> for MemberRole {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Admin => Self::Admin,
+            Role::Owner => Self::Owner,
+            Role::Member => Self::Member,
+        }
+    }
+}
+
+/// Somebody in a conversation.
+#[derive(Clone, PartialEq, Eq, Debug, uniffi::Record)]
+pub struct Member {
+    /// Who.
+    pub user: String,
+    /// What they may do.
+    pub role: MemberRole,
+    /// They have read up to here.
+    pub read: u64,
 }
 
 /// A message that was found.

@@ -38,7 +38,7 @@ use crate::{
     feed::{Event, Feed},
     outgoing::{Delivery, MessageRef, Outgoing},
     presence::Screens,
-    status::{Connection, Status},
+    status::{Connection, Status, Traffic},
     store::{Change, Store},
     token::{TokenProvider, TokenReason},
     transport::{Transport, Transports},
@@ -77,6 +77,7 @@ pub(crate) enum Command {
         client_seq: ClientSeq,
         done: oneshot::Sender<Result<(), Error>>,
     },
+    Traffic(oneshot::Sender<Traffic>),
     Activity(bool),
     /// Whether what this device holds is told to the edge: a device that is pushed to is not pushed what it has.
     Confirm(bool),
@@ -136,6 +137,8 @@ pub(crate) struct Driver {
     stored: Vec<Stored>,
     confirms: bool,
     life: Life,
+    /// Of links that ended.
+    traffic: Traffic,
     rng: SmallRng,
 }
 
@@ -209,6 +212,7 @@ impl Driver {
             stored: Vec::new(),
             confirms: false,
             life: Life::Foreground,
+            traffic: Traffic::default(),
             rng,
         }
     }
@@ -390,6 +394,8 @@ impl Driver {
                 let tag = self.parts.core.handle_ask(now, what, within);
                 self.asks.insert(tag, (done, room));
             }
+            // Who went away needs no answer.
+            Command::Traffic(done) => drop(done.send(self.traffic())),
             Command::Activity(active) => self.parts.core.handle_activity(active),
             Command::Confirm(confirms) => self.confirms = confirms,
             Command::NetworkChanged => {
@@ -410,11 +416,19 @@ impl Driver {
             Command::Close => {}
         }
     }
+    /// Of all links so far.
+    fn traffic(&self) -> Traffic {
+        match &self.phase {
+            Phase::Up(link) => self.traffic + link.traffic(),
+            _ => self.traffic,
+        }
+    }
     fn leave(&mut self, done: oneshot::Sender<()>) {
         match &mut self.life {
             Life::Leaving { waiting, .. } => waiting.push(done),
             Life::Background { was_idle } | Life::Returning { was_idle } => self.life = Life::Leaving { waiting: vec![done], was_idle: *was_idle },
             Life::Foreground => {
+                self.traffic = self.traffic();
                 let mut before = std::mem::replace(&mut self.phase, Phase::Idle);
                 if let Phase::Up(link) = &mut before {
                     link.close();
@@ -614,6 +628,7 @@ impl Driver {
     }
     /// The connection is gone, or never came. An error: the client can't go on.
     fn down(&mut self, now: Instant, error: Error) -> Result<(), Error> {
+        self.traffic = self.traffic();
         match std::mem::replace(&mut self.phase, Phase::Down) {
             // Told twice: by what the edge said, and by the end of its stream.
             Phase::Down | Phase::Idle => return Ok(()),

@@ -84,6 +84,7 @@ impl Driver {
             Ok(link) => {
                 tracing::debug!(edge = %self.address, "QUIC gets through: the session goes on over it");
                 old.close();
+                self.traffic = self.traffic();
                 self.ended();
                 self.up(now, link);
             }

@@ -1,7 +1,7 @@
 //! One SQLite file: how it is opened, brought to the present version, and what its errors mean.
 //!
-//! In: a path, the steps from version to version. Out: a connection, errors of the store. Invariants: write-ahead log; a step is done whole or
-//! not at all; a file of a newer version is left alone. Bound: `BUSY_WAIT`.
+//! In: a path, the steps from version to version. Out: a connection, errors of the store. Invariants: write-ahead log; the steps are done whole or
+//! not at all, with what begins a new file; a file of a newer version is left alone. Bound: `BUSY_WAIT`.
 
 use std::{path::Path, time::Duration};
 
@@ -21,8 +21,13 @@ pub(super) enum Sync {
     Lazy,
 }
 
-/// Opens a file, and brings it to the version that is the number of `steps`: step n leads from version n to n + 1.
-pub(super) fn open(path: &Path, sync: Sync, steps: &[&str]) -> Result<Connection, StoreFailed> {
+/// Opens a file, and brings it to the version that is the number of `steps`: step n leads from version n to n + 1. A new file is begun by `begin`.
+pub(super) fn open(
+    path: &Path,
+    sync: Sync,
+    steps: &[&str],
+    begin: impl FnOnce(&Connection) -> Result<(), StoreFailed>,
+) -> Result<Connection, StoreFailed> {
     let failed = |error| failed(&format!("opening {}", name_of(path)), &error);
     let mut db = Connection::open(path).map_err(failed)?;
     db.busy_timeout(BUSY_WAIT).map_err(failed)?;
@@ -40,10 +45,15 @@ pub(super) fn open(path: &Path, sync: Sync, steps: &[&str]) -> Result<Connection
     db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).map_err(failed)?;
     db.pragma_update(None, "synchronous", if sync == Sync::Each { "FULL" } else { "NORMAL" }).map_err(failed)?;
     db.pragma_update(None, "foreign_keys", false).map_err(failed)?;
-    for (from, step) in (0..known).zip(steps).skip(version as usize) {
+    if version < known {
         let all = db.transaction().map_err(failed)?;
-        all.execute_batch(step).map_err(failed)?;
-        all.pragma_update(None, "user_version", from + 1).map_err(failed)?;
+        for step in steps.iter().skip(version as usize) {
+            all.execute_batch(step).map_err(failed)?;
+        }
+        all.pragma_update(None, "user_version", known).map_err(failed)?;
+        if version == 0 {
+            begin(&all)?;
+        }
         all.commit().map_err(failed)?;
     }
     Ok(db)
@@ -77,6 +87,6 @@ pub(super) fn number(int: i64) -> Result<u64, StoreFailed> {
     u64::try_from(int).map_err(|_| damaged("a number"))
 }
 
-fn name_of(path: &Path) -> String {
+pub(super) fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

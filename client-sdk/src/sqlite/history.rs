@@ -4,11 +4,12 @@
 //! Bound: `bytes_max`, over which the channel that takes most loses its oldest quarter; a page of SQLite more or less.
 //!
 //! ```text
-//! meta      key → value: "user_rev" (integer), "edges" (a framed `ToClient::Answer` with id 0)
-//! channels  id, channel 17 B; first, max, head (the cursor, or none); rev, incarnation, row (the index row, or none); read_seq, read_cnt;
+//! meta      key → value: "user_rev" (integer), "edges" (a body: a framed `ToClient::Answer` with id 0)
+//! channels  id, channel 17 B; first, max, head (the cursor, or none); rev, incarnation, row (a body: the index row, or none); read_seq, read_cnt;
 //!           bytes (of its records), kept (below it the records that grew were dropped)
-//! records   channel (id), seq → target (of an edit or deletion; -1: an erasure), bytes
+//! records   channel (id), seq → target (of an edit or deletion; -1: an erasure), bytes (a body)
 //! spans     channel (id), first → last: parts of a history besides the one that grows
+//! seal      of a file with a key (since version 3): `seal`
 //! ```
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
@@ -21,8 +22,9 @@ use kith_wire::{
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::{
-    database::{self, Sync, damaged, failed, int, number},
+    database::{self, Sync, damaged, failed, int, name_of, number},
     outbox,
+    seal::{self, Place, Seal, StoreKey},
 };
 use crate::{
     amend::{Touches, amended, touches},
@@ -45,6 +47,7 @@ pub(super) const STEPS: &[&str] = &[
     "
     -- Version 2 is the outbox's.
 ",
+    seal::STEP,
 ];
 
 /// The least that a history may be bounded to.
@@ -56,16 +59,19 @@ const TARGET_ALL: i64 = -1;
 
 pub(super) struct History {
     db: Connection,
+    seal: Seal,
     bytes_max: i64,
     /// Of all records.
     bytes: i64,
 }
 
 impl History {
-    pub(super) fn open(path: &Path, bytes_max: u64) -> Result<Self, StoreFailed> {
-        let db = database::open(path, Sync::Lazy, STEPS)?;
+    pub(super) fn open(path: &Path, bytes_max: u64, key: Option<&StoreKey>) -> Result<Self, StoreFailed> {
+        let file = name_of(path);
+        let db = database::open(path, Sync::Lazy, STEPS, |db| Seal::begin(db, &file, key))?;
+        let seal = Seal::read(&db, &file, key)?;
         let bytes = db.query_row("SELECT COALESCE(SUM(bytes), 0) FROM channels", [], |row| row.get(0)).map_err(reading)?;
-        let history = Self { db, bytes_max: i64::try_from(bytes_max.max(BYTES_MAX_MIN)).unwrap_or(i64::MAX), bytes };
+        let history = Self { db, seal, bytes_max: i64::try_from(bytes_max.max(BYTES_MAX_MIN)).unwrap_or(i64::MAX), bytes };
         // What a client goes on with is looked at now: damage there is healed before it begins.
         history.load(&mut Snapshot::default())?;
         history.rows()?;
@@ -76,6 +82,7 @@ impl History {
         snapshot.user_rev = UserRev::new(number(user_rev.unwrap_or(0))?);
         let edges: Option<Vec<u8>> = self.meta("edges")?;
         if let Some(bytes) = edges {
+            let bytes = self.seal.open(edges_place(), bytes)?;
             let Ok(ToClient::Answer { answer: Ok(Answer::Edges(edges)), .. }) = ToClient::decode(&bytes) else { return Err(damaged("the edges")) };
             snapshot.edges = edges;
         }
@@ -102,7 +109,7 @@ impl History {
         let all = self.db.transaction().map_err(writing)?;
         let mut bytes = self.bytes;
         for change in changes {
-            bytes += apply(&all, change)?;
+            bytes += apply(&all, &self.seal, change)?;
         }
         let is_over = bytes > self.bytes_max;
         if is_over {
@@ -121,12 +128,12 @@ impl History {
     }
     pub(super) fn records(&self, channel: ChannelId, first: Seq, last: Seq, limit: usize) -> Result<Vec<Arc<Record>>, StoreFailed> {
         let Some(id) = find(&self.db, channel)? else { return Ok(Vec::new()) };
-        let text = "SELECT bytes FROM records WHERE channel = ? AND seq BETWEEN ? AND ? ORDER BY seq LIMIT ?";
+        let text = "SELECT seq, bytes FROM records WHERE channel = ? AND seq BETWEEN ? AND ? ORDER BY seq LIMIT ?";
         let (first, last, limit) = (bound(first), bound(last), i64::try_from(limit).unwrap_or(i64::MAX));
         if first == i64::MAX {
             return Ok(Vec::new());
         }
-        select_records(&self.db, text, params![id, first, last, limit])
+        select_records(&self.db, &self.seal, id, text, params![id, first, last, limit])
     }
     pub(super) fn cursor(&self, channel: ChannelId) -> Result<Option<Cursor>, StoreFailed> {
         let mut select = self.db.prepare_cached("SELECT first, max, head FROM channels WHERE channel = ?").map_err(reading)?;
@@ -134,12 +141,13 @@ impl History {
         found.next().map_err(reading)?.map_or(Ok(None), |row| cursor_of(row, 0))
     }
     pub(super) fn rows(&self) -> Result<Vec<IndexRow>, StoreFailed> {
-        let text = "SELECT row, read_seq, read_cnt FROM channels WHERE row IS NOT NULL";
+        let text = "SELECT row, read_seq, read_cnt, id FROM channels WHERE row IS NOT NULL";
         let mut select = self.db.prepare_cached(text).map_err(reading)?;
         let mut found = select.query([]).map_err(reading)?;
         let mut rows = Vec::new();
         while let Some(row) = found.next().map_err(reading)? {
             let bytes: Vec<u8> = row.get(0).map_err(reading)?;
+            let bytes = self.seal.open(row_place(&row.get::<_, i64>(3).map_err(reading)?.to_be_bytes()), bytes)?;
             let mut index = IndexRow::decode(&bytes).map_err(|_| damaged("a row of the index"))?;
             let read = Position { seq: seq(row.get(1).map_err(reading)?)?, cnt: number(row.get(2).map_err(reading)?)? };
             if index.read.seq < read.seq {
@@ -167,12 +175,12 @@ impl History {
 }
 
 /// Applies one change. Returns by how many bytes the records grew.
-fn apply(all: &Transaction<'_>, change: &Change) -> Result<i64, StoreFailed> {
+fn apply(all: &Transaction<'_>, seal: &Seal, change: &Change) -> Result<i64, StoreFailed> {
     match change {
         Change::UserRev(rev) => set(all, "user_rev", &int(rev.get())?)?,
         Change::Edges(edges) => {
             let frame = ToClient::Answer { id: RequestId::default(), answer: Ok(Answer::Edges(edges.clone())) };
-            set(all, "edges", &&frame.encode()[..])?;
+            set(all, "edges", &seal.close(edges_place(), &frame.encode())?)?;
         }
         Change::Cursor(channel, cursor) => {
             let id = make(all, *channel)?;
@@ -181,7 +189,9 @@ fn apply(all: &Transaction<'_>, change: &Change) -> Result<i64, StoreFailed> {
         }
         Change::Row(row) => {
             let id = make(all, row.news.channel)?;
-            let values = params![int(row.rev.get())?, row.news.incarnation.get(), &row.encode()[..], id];
+            let bytes = row.encode();
+            let bytes = seal.close(row_place(&id.to_be_bytes()), &bytes)?;
+            let values = params![int(row.rev.get())?, row.news.incarnation.get(), &bytes[..], id];
             // A position that was read in an older incarnation may lie in a tail that was lost.
             let text = "UPDATE channels SET read_seq = 0, read_cnt = 0 WHERE id = ? AND incarnation < ?";
             execute(all, text, params![id, row.news.incarnation.get()])?;
@@ -197,7 +207,7 @@ fn apply(all: &Transaction<'_>, change: &Change) -> Result<i64, StoreFailed> {
             let id = make(all, *channel)?;
             let mut grown = 0;
             for record in records {
-                grown += amend(all, id, record)? + put(all, id, record)?;
+                grown += amend(all, seal, id, record)? + put(all, seal, id, record)?;
             }
             grow(all, id, grown)?;
             return Ok(grown);
@@ -207,8 +217,8 @@ fn apply(all: &Transaction<'_>, change: &Change) -> Result<i64, StoreFailed> {
             let mut grown = 0;
             for record in records {
                 if !holds(all, id, record.at.seq)? {
-                    let record = as_of_now(all, id, record, *head)?;
-                    grown += put(all, id, &record)?;
+                    let record = as_of_now(all, seal, id, record, *head)?;
+                    grown += put(all, seal, id, &record)?;
                 }
             }
             let mut spans = spans_of(all, id)?;
@@ -226,32 +236,35 @@ fn apply(all: &Transaction<'_>, change: &Change) -> Result<i64, StoreFailed> {
 }
 
 /// Keeps what a record leaves of older ones.
-fn amend(all: &Transaction<'_>, id: i64, by: &Record) -> Result<i64, StoreFailed> {
+fn amend(all: &Transaction<'_>, seal: &Seal, id: i64, by: &Record) -> Result<i64, StoreFailed> {
     let held = match touches(by) {
         Touches::Nothing => return Ok(0),
         Touches::Target(target) => {
-            let text = "SELECT bytes FROM records WHERE channel = ?1 AND seq = ?2
-                UNION ALL SELECT bytes FROM records WHERE channel = ?1 AND target = ?2 AND seq <> ?2";
-            select_records(all, text, params![id, bound(target)])?
+            let text = "SELECT seq, bytes FROM records WHERE channel = ?1 AND seq = ?2
+                UNION ALL SELECT seq, bytes FROM records WHERE channel = ?1 AND target = ?2 AND seq <> ?2";
+            select_records(all, seal, id, text, params![id, bound(target)])?
         }
-        Touches::All => select_records(all, "SELECT bytes FROM records WHERE channel = ? AND seq < ?", params![id, bound(by.at.seq)])?,
+        Touches::All => {
+            let text = "SELECT seq, bytes FROM records WHERE channel = ? AND seq < ?";
+            select_records(all, seal, id, text, params![id, bound(by.at.seq)])?
+        }
     };
     let mut grown = 0;
     for record in held {
         if let Some(left) = amended(&record, by) {
-            grown += put(all, id, &left)?;
+            grown += put(all, seal, id, &left)?;
         }
     }
     Ok(grown)
 }
 
 /// A record of an older view, with what has changed since that is held.
-fn as_of_now(all: &Transaction<'_>, id: i64, record: &Arc<Record>, head: Seq) -> Result<Arc<Record>, StoreFailed> {
+fn as_of_now(all: &Transaction<'_>, seal: &Seal, id: i64, record: &Arc<Record>, head: Seq) -> Result<Arc<Record>, StoreFailed> {
     let mut later = BTreeMap::new();
     let targets = [Some(int(record.at.seq.get())?), target_of(record), Some(TARGET_ALL)];
     for target in targets.into_iter().flatten() {
-        let text = "SELECT bytes FROM records WHERE channel = ? AND target = ? AND seq > ?";
-        later.extend(select_records(all, text, params![id, target, bound(head)])?.into_iter().map(|by| (by.at.seq, by)));
+        let text = "SELECT seq, bytes FROM records WHERE channel = ? AND target = ? AND seq > ?";
+        later.extend(select_records(all, seal, id, text, params![id, target, bound(head)])?.into_iter().map(|by| (by.at.seq, by)));
     }
     Ok(later.values().fold(Arc::clone(record), |record, by| amended(&record, by).unwrap_or(record)))
 }
@@ -278,10 +291,11 @@ fn evict(all: &Transaction<'_>, mut bytes: i64, aim: i64) -> Result<i64, StoreFa
 }
 
 /// Writes a record. Returns by how many bytes the records grew.
-fn put(all: &Connection, id: i64, record: &Record) -> Result<i64, StoreFailed> {
+fn put(all: &Connection, seal: &Seal, id: i64, record: &Record) -> Result<i64, StoreFailed> {
     let at = int(record.at.seq.get())?;
     let before = length(all, id, at)?;
     let bytes = record.encode();
+    let bytes = seal.close(record_place(&id.to_be_bytes(), at), &bytes)?;
     let values = params![id, at, target_of(record), &bytes[..]];
     execute(all, "INSERT OR REPLACE INTO records (channel, seq, target, bytes) VALUES (?, ?, ?, ?)", values)?;
     Ok((bytes.len() + RECORD_BYTES) as i64 - before.unwrap_or(0))
@@ -346,15 +360,25 @@ fn make(all: &Connection, channel: ChannelId) -> Result<i64, StoreFailed> {
     Ok(all.last_insert_rowid())
 }
 
-fn select_records(db: &Connection, text: &str, values: &[&dyn rusqlite::ToSql]) -> Result<Vec<Arc<Record>>, StoreFailed> {
+fn select_records(db: &Connection, seal: &Seal, id: i64, text: &str, values: &[&dyn rusqlite::ToSql]) -> Result<Vec<Arc<Record>>, StoreFailed> {
     let mut select = db.prepare_cached(text).map_err(reading)?;
     let mut found = select.query(values).map_err(reading)?;
     let mut records = Vec::new();
     while let Some(row) = found.next().map_err(reading)? {
-        let bytes: Vec<u8> = row.get(0).map_err(reading)?;
+        let bytes = seal.open(record_place(&id.to_be_bytes(), row.get(0).map_err(reading)?), row.get(1).map_err(reading)?)?;
         records.push(Arc::new(Record::decode(&bytes).map_err(|_| damaged("a record"))?));
     }
     Ok(records)
+}
+
+fn record_place(id: &[u8], at: i64) -> Place<'_> {
+    Place::new("a record", id, at.cast_unsigned())
+}
+fn row_place(id: &[u8]) -> Place<'_> {
+    Place::new("a row of the index", id, 0)
+}
+fn edges_place() -> Place<'static> {
+    Place::new("the edges", &[], 0)
 }
 
 fn cursor_of(row: &rusqlite::Row<'_>, at: usize) -> Result<Option<Cursor>, StoreFailed> {

@@ -3,13 +3,14 @@
 //! In: the calls of a store. Out: what they say, in the order in which they were made. Layout: a folder with `lock` (held while the store is in
 //! use), `outbox.db` (the device, its numbers, its unanswered writes: each commit synced) and `history.db` (records, rows, cursors: a loss of
 //! power may take its last commits, all of each, and the cluster has them). Invariants: nothing of the outbox is ever evicted; what is damaged
-//! is set aside when the store is opened, and the outbox saved from it (`salvage`). Bounds: `JOBS_MAX` calls wait; `history.db` holds about
+//! is set aside when the store is opened, and the outbox saved from it (`salvage`); with a key, what users wrote is kept under it (`seal`). Bounds: `JOBS_MAX` calls wait; `history.db` holds about
 //! `SqliteOptions::history_bytes_max`. Not here: the tables (`history`, `outbox`).
 
 mod database;
 mod history;
 mod outbox;
 mod salvage;
+mod seal;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -27,33 +28,41 @@ use kith_wire::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-pub use self::salvage::Salvage;
-use self::{history::History, outbox::Outbox};
+use self::{history::History, outbox::Outbox, seal::Seal};
+pub use self::{salvage::Salvage, seal::StoreKey};
 use crate::store::{Change, Cursor, Snapshot, Span, Store, StoreFailed, StoreTrouble};
 
 /// Calls that wait for the thread; more make their callers wait.
 const JOBS_MAX: usize = 64;
 
 /// How a store in files is kept.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SqliteOptions {
     /// What the history may take, about, in bytes; not less than 64 KiB. Over it, the channel that takes most loses its oldest quarter, and so on;
     /// it is asked from the cluster when it is wanted again. The outbox does not count, and is never touched. Default: 256 MiB.
     pub history_bytes_max: u64,
+    /// What bodies are kept under: records, rows of the list of conversations, writes on their way, edges. Default: none, they stand as they are.
+    /// Not under it are ids of users and conversations, numbers, times and lengths. A store keeps its key, or has none, for all of its life.
+    pub key: Option<StoreKey>,
 }
 
 impl Default for SqliteOptions {
     fn default() -> Self {
-        Self { history_bytes_max: 256 * 1024 * 1024 }
+        Self { history_bytes_max: 256 * 1024 * 1024, key: None }
     }
 }
 
 impl SqliteOptions {
     /// With another size of the history.
     #[must_use]
-    pub const fn history_bytes_max(self, bytes: u64) -> Self {
-        Self { history_bytes_max: bytes }
+    pub fn history_bytes_max(self, bytes: u64) -> Self {
+        Self { history_bytes_max: bytes, ..self }
+    }
+    /// With a key.
+    #[must_use]
+    pub fn key(self, key: StoreKey) -> Self {
+        Self { key: Some(key), ..self }
     }
 }
 
@@ -77,7 +86,7 @@ impl SqliteStore {
     /// Opens the store in this folder, and makes it if there is none. A folder is a device: one for each account, and never copied.
     ///
     /// # Errors
-    /// `InUse`, `Newer`, `Full`, `Io`. Damage is no error: see [`SqliteStore::salvage`].
+    /// `InUse`, `Newer`, `WrongKey`, `Full`, `Io`. Damage is no error: see [`SqliteStore::salvage`].
     pub async fn open(folder: impl Into<PathBuf>) -> Result<Self, StoreFailed> {
         Self::open_with(folder, SqliteOptions::default()).await
     }
@@ -264,10 +273,14 @@ impl Keeper {
             Err(TryLockError::Error(error)) => return Err(refused("locking the store", &error)),
         }
         let lock = Lock(lock);
+        // Both before either is made: a wrong key leaves nothing behind.
+        let key = self.options.key.as_ref();
+        Seal::check(&outbox_path(&self.folder), key)?;
+        Seal::check(&history_path(&self.folder), key)?;
         let was_damaged = fs::remove_file(self.folder.join(DAMAGED)).is_ok();
         let mut salvage = Salvage::default();
-        let history = salvage::history(&self.folder, self.options, was_damaged, &mut salvage)?;
-        let outbox = salvage::outbox(&self.folder, &mut salvage)?;
+        let history = salvage::history(&self.folder, &self.options, was_damaged, &mut salvage)?;
+        let outbox = salvage::outbox(&self.folder, key, &mut salvage)?;
         let mut files = Files { outbox, history, _lock: lock };
         let generation = files.outbox.begin()?;
         if self.generation.is_some_and(|before| before + 1 != generation) {

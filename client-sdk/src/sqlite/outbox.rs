@@ -6,8 +6,9 @@
 //! ```text
 //! device   user 8 B BE, nonce 16 B, conn, generation (times opened), rows (wrapping sum of the sums below), sum; none: a new store
 //! numbers  channel 17 B → last, acked, sum
-//! writes   channel 17 B, client_seq → request (an encoded `ToEdge::Request` with id 0), sum
+//! writes   channel 17 B, client_seq → request (a body: an encoded `ToEdge::Request` with id 0), sum (over the body as it is kept)
 //! parked   as writes, with code and reason (since version 2)
+//! seal     of a file with a key (since version 3): `seal`
 //! ```
 
 use std::path::Path;
@@ -19,7 +20,10 @@ use kith_wire::{
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::database::{self, Sync, damaged, failed, int, number};
+use super::{
+    database::{self, Sync, damaged, failed, int, name_of, number},
+    seal::{self, Place, Seal, StoreKey},
+};
 use crate::store::{Change, Identity, Numbers, Parked, Snapshot, StoreFailed, StoredWrite};
 
 /// From version to version.
@@ -35,6 +39,7 @@ pub(super) const STEPS: &[&str] = &[
     CREATE TABLE parked (channel BLOB, client_seq INTEGER, request BLOB NOT NULL, code INTEGER NOT NULL, why TEXT NOT NULL, sum INTEGER NOT NULL,
         PRIMARY KEY (channel, client_seq)) WITHOUT ROWID;
 ",
+    seal::STEP,
 ];
 
 /// The row of the device.
@@ -49,19 +54,22 @@ pub(super) struct Device {
 
 pub(super) struct Outbox {
     db: Connection,
+    seal: Seal,
     device: Device,
 }
 
 impl Outbox {
     /// Opens it, and looks at every row: there are few.
-    pub(super) fn open(path: &Path) -> Result<Self, StoreFailed> {
-        let db = database::open(path, Sync::Each, STEPS)?;
+    pub(super) fn open(path: &Path, key: Option<&StoreKey>) -> Result<Self, StoreFailed> {
+        let file = name_of(path);
+        let db = database::open(path, Sync::Each, STEPS, |db| Seal::begin(db, &file, key))?;
+        let seal = Seal::read(&db, &file, key)?;
         let whole: String = db.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(|error| failed("checking the outbox", &error))?;
         if whole != "ok" {
             return Err(damaged("the outbox"));
         }
         let device = read_device(&db)?.unwrap_or_default();
-        let outbox = Self { db, device };
+        let outbox = Self { db, seal, device };
         outbox.load()?;
         Ok(outbox)
     }
@@ -87,14 +95,14 @@ impl Outbox {
         let mut select = self.db.prepare_cached(ALL_WRITES).map_err(reading)?;
         let mut found = select.query([]).map_err(reading)?;
         while let Some(row) = found.next().map_err(reading)? {
-            let (write, sum) = read_write(row)?;
+            let (write, sum) = read_write(&self.seal, row)?;
             rows = rows.wrapping_add(sum);
             snapshot.writes.push(write);
         }
         let mut select = self.db.prepare_cached(ALL_PARKED).map_err(reading)?;
         let mut found = select.query([]).map_err(reading)?;
         while let Some(row) = found.next().map_err(reading)? {
-            let (parked, sum) = read_parked(row)?;
+            let (parked, sum) = read_parked(&self.seal, row)?;
             rows = rows.wrapping_add(sum);
             snapshot.parked.push(parked);
         }
@@ -122,7 +130,7 @@ impl Outbox {
                     let last = numbers.last.max(write.client_seq);
                     put_numbers(&all, &mut device, write.channel, Numbers { last, ..numbers })?;
                     remove(&all, &mut device, "writes", write.channel, write.client_seq)?;
-                    put_write(&all, &mut device, write)?;
+                    put_write(&all, &self.seal, &mut device, write)?;
                 }
                 Change::Settled { channel, client_seq, acked } => {
                     remove(&all, &mut device, "writes", *channel, *client_seq)?;
@@ -133,9 +141,9 @@ impl Outbox {
                     put_numbers(&all, &mut device, *channel, numbers)?;
                 }
                 Change::Parked { channel, client_seq, code, why } => {
-                    if let Some(write) = write_of(&all, *channel, *client_seq)? {
+                    if let Some(write) = write_of(&all, &self.seal, *channel, *client_seq)? {
                         remove(&all, &mut device, "writes", *channel, *client_seq)?;
-                        put_parked(&all, &mut device, &Parked { write, code: *code, why: why.clone() })?;
+                        put_parked(&all, &self.seal, &mut device, &Parked { write, code: *code, why: why.clone() })?;
                     }
                 }
                 Change::Dropped(channel, client_seq) => remove(&all, &mut device, "parked", *channel, *client_seq)?,
@@ -156,10 +164,10 @@ impl Outbox {
             put_numbers(&all, &mut device, *channel, *numbers)?;
         }
         for write in &saved.writes {
-            put_write(&all, &mut device, write)?;
+            put_write(&all, &self.seal, &mut device, write)?;
         }
         for parked in &saved.parked {
-            put_parked(&all, &mut device, parked)?;
+            put_parked(&all, &self.seal, &mut device, parked)?;
         }
         write_device(&all, &device)?;
         all.commit().map_err(writing)?;
@@ -224,18 +232,20 @@ fn put_numbers(db: &Connection, device: &mut Device, channel: ChannelId, numbers
     execute(db, "INSERT OR REPLACE INTO numbers (channel, last, acked, sum) VALUES (?, ?, ?, ?)", values)
 }
 
-fn put_write(db: &Connection, device: &mut Device, write: &StoredWrite) -> Result<(), StoreFailed> {
+fn put_write(db: &Connection, seal: &Seal, device: &mut Device, write: &StoredWrite) -> Result<(), StoreFailed> {
     let bytes = bytes_of(write);
+    let bytes = seal.close(Place::new("a write of the outbox", write.channel.as_bytes(), write.client_seq.get()), &bytes)?;
     let sum = sum_of_write(write.channel, write.client_seq.get(), &bytes);
     device.rows = device.rows.wrapping_add(sum);
     let values = params![write.channel.as_bytes(), int(write.client_seq.get())?, &bytes[..], sum];
     execute(db, "INSERT INTO writes (channel, client_seq, request, sum) VALUES (?, ?, ?, ?)", values)
 }
 
-fn put_parked(db: &Connection, device: &mut Device, parked: &Parked) -> Result<(), StoreFailed> {
+fn put_parked(db: &Connection, seal: &Seal, device: &mut Device, parked: &Parked) -> Result<(), StoreFailed> {
     let Parked { write, code, why } = parked;
     remove(db, device, "parked", write.channel, write.client_seq)?;
     let bytes = bytes_of(write);
+    let bytes = seal.close(Place::new("a refused text of the outbox", write.channel.as_bytes(), write.client_seq.get()), &bytes)?;
     let sum = sum_of_parked(write.channel, write.client_seq.get(), &bytes, code.number(), why);
     device.rows = device.rows.wrapping_add(sum);
     let values = params![write.channel.as_bytes(), int(write.client_seq.get())?, &bytes[..], code.number(), why, sum];
@@ -246,11 +256,11 @@ fn bytes_of(write: &StoredWrite) -> bytes::Bytes {
     ToEdge::Request { id: RequestId::default(), request: write.request.clone() }.encode()
 }
 
-fn write_of(db: &Connection, channel: ChannelId, client_seq: ClientSeq) -> Result<Option<StoredWrite>, StoreFailed> {
+fn write_of(db: &Connection, seal: &Seal, channel: ChannelId, client_seq: ClientSeq) -> Result<Option<StoredWrite>, StoreFailed> {
     let reading = |error| failed("reading the outbox", &error);
     let mut select = db.prepare_cached(&format!("{ALL_WRITES} WHERE channel = ? AND client_seq = ?")).map_err(reading)?;
     let mut found = select.query(params![channel.as_bytes(), int(client_seq.get())?]).map_err(reading)?;
-    found.next().map_err(reading)?.map(|row| read_write(row).map(|(write, _)| write)).transpose()
+    found.next().map_err(reading)?.map(|row| read_write(seal, row).map(|(write, _)| write)).transpose()
 }
 
 fn remove(db: &Connection, device: &mut Device, table: &str, channel: ChannelId, client_seq: ClientSeq) -> Result<(), StoreFailed> {
@@ -270,7 +280,7 @@ pub(super) fn read_numbers(row: &Row<'_>) -> Result<(ChannelId, Numbers, i64), S
     if sum == sum_of_numbers(channel, numbers) { Ok((channel, numbers, sum)) } else { Err(damaged("a number of the outbox")) }
 }
 
-pub(super) fn read_write(row: &Row<'_>) -> Result<(StoredWrite, i64), StoreFailed> {
+pub(super) fn read_write(seal: &Seal, row: &Row<'_>) -> Result<(StoredWrite, i64), StoreFailed> {
     let reading = |error| failed("reading the outbox", &error);
     let channel = channel_of(row)?;
     let client_seq = number(row.get(1).map_err(reading)?)?;
@@ -279,10 +289,11 @@ pub(super) fn read_write(row: &Row<'_>) -> Result<(StoredWrite, i64), StoreFaile
     if sum != sum_of_write(channel, client_seq, &bytes) {
         return Err(damaged("a write of the outbox"));
     }
+    let bytes = seal.open(Place::new("a write of the outbox", channel.as_bytes(), client_seq), bytes)?;
     Ok((stored(channel, client_seq, &bytes)?, sum))
 }
 
-pub(super) fn read_parked(row: &Row<'_>) -> Result<(Parked, i64), StoreFailed> {
+pub(super) fn read_parked(seal: &Seal, row: &Row<'_>) -> Result<(Parked, i64), StoreFailed> {
     let reading = |error| failed("reading the outbox", &error);
     let channel = channel_of(row)?;
     let client_seq = number(row.get(1).map_err(reading)?)?;
@@ -291,6 +302,7 @@ pub(super) fn read_parked(row: &Row<'_>) -> Result<(Parked, i64), StoreFailed> {
     if sum != sum_of_parked(channel, client_seq, &bytes, code, &why) {
         return Err(damaged("a refused text of the outbox"));
     }
+    let bytes = seal.open(Place::new("a refused text of the outbox", channel.as_bytes(), client_seq), bytes)?;
     Ok((Parked { write: stored(channel, client_seq, &bytes)?, code: Code::from_number(code), why }, sum))
 }
 

@@ -11,11 +11,13 @@ use kith_wire::{client::Request, id::Conn};
 use rusqlite::{Connection, OpenFlags};
 
 use super::{
-    SqliteOptions,
+    SqliteOptions, StoreKey,
+    database::name_of,
     history::History,
     history_path,
     outbox::{self, Device, Outbox},
     outbox_path,
+    seal::Seal,
 };
 use crate::store::{Numbers, Snapshot, StoreFailed, StoreTrouble, StoredWrite};
 
@@ -35,9 +37,9 @@ pub struct Salvage {
 }
 
 /// Opens the history; sets a damaged one aside.
-pub(super) fn history(folder: &Path, options: SqliteOptions, was_damaged: bool, salvage: &mut Salvage) -> Result<History, StoreFailed> {
+pub(super) fn history(folder: &Path, options: &SqliteOptions, was_damaged: bool, salvage: &mut Salvage) -> Result<History, StoreFailed> {
     let path = history_path(folder);
-    let open = || History::open(&path, options.history_bytes_max);
+    let open = || History::open(&path, options.history_bytes_max, options.key.as_ref());
     match open() {
         Ok(history) if !was_damaged => Ok(history),
         Err(error) if error.trouble != StoreTrouble::Corrupt => Err(error),
@@ -50,15 +52,15 @@ pub(super) fn history(folder: &Path, options: SqliteOptions, was_damaged: bool, 
 }
 
 /// Opens the outbox; saves what can be saved of a damaged one.
-pub(super) fn outbox(folder: &Path, salvage: &mut Salvage) -> Result<Outbox, StoreFailed> {
+pub(super) fn outbox(folder: &Path, key: Option<&StoreKey>, salvage: &mut Salvage) -> Result<Outbox, StoreFailed> {
     let path = outbox_path(folder);
-    match Outbox::open(&path) {
+    match Outbox::open(&path, key) {
         Err(error) if error.trouble == StoreTrouble::Corrupt => {}
         result => return result,
     }
-    let (device, mut saved, is_whole) = read_what_can_be_read(&path);
+    let (device, mut saved, is_whole) = read_what_can_be_read(&path, key);
     set_aside(&path)?;
-    let mut outbox = Outbox::open(&path)?;
+    let mut outbox = Outbox::open(&path, key)?;
     if is_whole {
         salvage.outbox_saved = true;
     } else {
@@ -72,9 +74,11 @@ pub(super) fn outbox(folder: &Path, salvage: &mut Salvage) -> Result<Outbox, Sto
 }
 
 /// The device, what it gave and queued, and whether nothing of it is missing.
-fn read_what_can_be_read(path: &Path) -> (Device, Snapshot, bool) {
+fn read_what_can_be_read(path: &Path, key: Option<&StoreKey>) -> (Device, Snapshot, bool) {
     // It may be needed to take its log in, so it is opened for writing; nothing is written by us.
     let Ok(db) = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE) else { return Default::default() };
+    // Without its seal nothing that was queued can be read.
+    let Ok(seal) = Seal::read(&db, &name_of(path), key) else { return Default::default() };
     let device = outbox::read_device(&db).ok().flatten();
     let mut numbers = BTreeMap::new();
     let mut writes = BTreeMap::new();
@@ -87,12 +91,12 @@ fn read_what_can_be_read(path: &Path) -> (Device, Snapshot, bool) {
             }
         });
         collect(&db, &format!("{} ORDER BY channel {order}, client_seq {order}", outbox::ALL_WRITES), |row| {
-            if let Ok((write, sum)) = outbox::read_write(row) {
+            if let Ok((write, sum)) = outbox::read_write(&seal, row) {
                 writes.insert((write.channel, write.client_seq), (write, sum));
             }
         });
         collect(&db, &format!("{} ORDER BY channel {order}, client_seq {order}", outbox::ALL_PARKED), |row| {
-            if let Ok((found, sum)) = outbox::read_parked(row) {
+            if let Ok((found, sum)) = outbox::read_parked(&seal, row) {
                 parked.insert((found.write.channel, found.write.client_seq), (found, sum));
             }
         });

@@ -77,6 +77,9 @@ fn identity() -> Identity {
 async fn open(folder: &TempDir) -> SqliteStore {
     SqliteStore::open(folder.path()).await.unwrap()
 }
+fn keyed(key: u8) -> SqliteOptions {
+    SqliteOptions::default().key(StoreKey::new([key; StoreKey::BYTES]))
+}
 
 // ---------------------------------------------------------------- as the store in memory
 
@@ -191,7 +194,8 @@ async fn any_calls_have_the_same_results_as_in_memory() {
         let again = format!("seed {seed}; again: KITH_SEED={seed} cargo nextest run -p kith-client any_calls_have_the_same_results_as_in_memory");
         let mut draw = Draw { rng: SmallRng::seed_from_u64(seed), revs: 0, given: HashMap::new(), tops: HashMap::new() };
         let folder = tempdir().unwrap();
-        let mut store = open(&folder).await;
+        let options = if seed % 2 == 0 { keyed(1) } else { SqliteOptions::default() };
+        let mut store = SqliteStore::open_with(folder.path(), options.clone()).await.unwrap();
         let model = MemoryStore::new(usize::MAX);
         for step in 0..40 {
             let mut changes: Vec<_> = (0..draw.rng.random_range(1..5)).map(|_| draw.change()).collect();
@@ -203,7 +207,7 @@ async fn any_calls_have_the_same_results_as_in_memory() {
             match draw.rng.random_range(0..20) {
                 0 => {
                     store.close().await.unwrap();
-                    store = open(&folder).await;
+                    store = SqliteStore::open_with(folder.path(), options.clone()).await.unwrap();
                     assert_eq!(store.salvage(), None);
                 }
                 1 => store.park().await.unwrap(),
@@ -285,7 +289,10 @@ async fn a_full_disk_is_told_and_takes_nothing_of_what_was_stored() {
 
 /// A store with something in every table, closed.
 async fn filled(folder: &Path) {
-    let store = SqliteStore::open(folder).await.unwrap();
+    filled_with(folder, SqliteOptions::default()).await;
+}
+async fn filled_with(folder: &Path, options: SqliteOptions) {
+    let store = SqliteStore::open_with(folder, options).await.unwrap();
     let mut changes = vec![Change::Identity(identity()), Change::Conn(Conn::new(5)), Change::UserRev(UserRev::new(9)), Change::Edges(vec![edge(1)])];
     changes.extend((1..=6).map(|number| Change::Write(write(channel(0), number, &format!("queued number {number}")))));
     changes.push(Change::Settled { channel: channel(0), client_seq: ClientSeq::new(1), acked: true });
@@ -417,10 +424,96 @@ async fn a_store_that_is_let_go_of_holds_no_file_and_goes_on_afterwards() {
     assert_eq!(store.load().await.unwrap_err().trouble, StoreTrouble::Changed);
 }
 
+// ---------------------------------------------------------------- keys
+
+/// Everything in the files of a folder.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+}
+
+/// Without what SQLite makes beside them to read.
+fn databases(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    files(folder).into_iter().filter(|(path, _)| path.extension().is_some_and(|extension| extension == "db")).collect()
+}
+
+#[tokio::test]
+async fn with_a_key_nothing_that_was_written_can_be_read_in_the_files() {
+    let parts = ["queued number 4", "said 7 ", "early", "preview", "title", "h1:1"];
+    for (options, are_readable) in [(SqliteOptions::default(), true), (keyed(1), false)] {
+        let folder = tempdir().unwrap();
+        filled_with(folder.path(), options.clone()).await;
+        let all = files(folder.path());
+        for part in parts {
+            assert_eq!(all.values().any(|bytes| bytes.windows(part.len()).any(|found| found == part.as_bytes())), are_readable, "{part}");
+        }
+        // Also while it is in use: what has just been written is in the files beside it.
+        let store = SqliteStore::open_with(folder.path(), options).await.unwrap();
+        store.commit(vec![Change::Write(write(channel(2), 1, "in the log"))]).await.unwrap();
+        let all = files(folder.path());
+        assert_eq!(all.values().any(|bytes| bytes.windows(10).any(|found| found == b"in the log")), are_readable);
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_key_is_told_and_changes_nothing() {
+    for (made, others) in [(keyed(1), [keyed(2), SqliteOptions::default()]), (SqliteOptions::default(), [keyed(1), keyed(2)])] {
+        let folder = tempdir().unwrap();
+        filled_with(folder.path(), made.clone()).await;
+        for lost in [None, Some("history.db"), Some("outbox.db")] {
+            if let Some(lost) = lost {
+                fs::rename(folder.path().join(lost), folder.path().join("lost")).unwrap();
+            }
+            let before = databases(folder.path());
+            for other in &others {
+                let error = SqliteStore::open_with(folder.path(), other.clone()).await.map(drop).unwrap_err();
+                assert_eq!(error.trouble, StoreTrouble::WrongKey, "{error}");
+            }
+            assert_eq!(databases(folder.path()), before);
+            assert!(lost.is_none_or(|lost| !folder.path().join(lost).exists()));
+            if let Some(lost) = lost {
+                fs::rename(folder.path().join("lost"), folder.path().join(lost)).unwrap();
+            }
+        }
+        let store = SqliteStore::open_with(folder.path(), made).await.unwrap();
+        assert_eq!((queued(&store.load().await.unwrap()), store.salvage()), (vec![2, 3, 4, 5, 6], None));
+    }
+}
+
+#[tokio::test]
+async fn damage_of_a_store_with_a_key_is_healed_as_of_one_without() {
+    let folder = tempdir().unwrap();
+    filled_with(folder.path(), keyed(1)).await;
+    let history = OpenOptions::new().write(true).open(folder.path().join("history.db")).unwrap();
+    history.write_all_at(&[0xff; 30_000], 20_480).unwrap();
+    let outbox = OpenOptions::new().write(true).open(folder.path().join("outbox.db")).unwrap();
+    outbox.write_all_at(&[0, 0, 0, 77], 36).unwrap();
+    let mut store = SqliteStore::open_with(folder.path(), keyed(1)).await.unwrap();
+    assert!(store.salvage().is_some_and(|salvage| salvage.outbox_saved));
+    if store.records(channel(0), Seq::ZERO, Seq::new(99), 99).await.is_err() {
+        store.close().await.unwrap();
+        store = SqliteStore::open_with(folder.path(), keyed(1)).await.unwrap();
+        assert!(store.salvage().is_some_and(|salvage| salvage.history_lost));
+    }
+    assert_eq!(queued(&store.load().await.unwrap()), [2, 3, 4, 5, 6]);
+    store.close().await.unwrap();
+    // Without its salt nothing opens any more.
+    let db = rusqlite::Connection::open(folder.path().join("outbox.db")).unwrap();
+    db.execute("UPDATE seal SET sum = sum + 1", []).unwrap();
+    drop(db);
+    let store = SqliteStore::open_with(folder.path(), keyed(1)).await.unwrap();
+    assert!(store.salvage().is_some_and(|salvage| salvage.is_new_device && salvage.unsure.is_empty()), "what it was sealed with is gone");
+}
+
 // ---------------------------------------------------------------- versions
 
-fn golden(version: usize) -> PathBuf {
+fn golden(version: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/store-v{version}"))
+}
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for name in ["history.db", "outbox.db"] {
+        fs::copy(from.join(name), to.join(name)).unwrap();
+    }
 }
 
 #[tokio::test]
@@ -430,17 +523,17 @@ async fn stores_of_every_version_are_read() {
     if std::env::var("KITH_GOLDEN").as_deref() == Ok("write") {
         let folder = tempdir().unwrap();
         filled(folder.path()).await;
-        fs::create_dir_all(golden(newest)).unwrap();
-        for name in ["history.db", "outbox.db"] {
-            fs::copy(folder.path().join(name), golden(newest).join(name)).unwrap();
-        }
-    }
-    for version in 1..=newest {
+        copy(folder.path(), &golden(&newest.to_string()));
         let folder = tempdir().unwrap();
-        for name in ["history.db", "outbox.db"] {
-            fs::copy(golden(version).join(name), folder.path().join(name)).unwrap();
-        }
-        let store = open(&folder).await;
+        filled_with(folder.path(), keyed(5)).await;
+        copy(folder.path(), &golden(&format!("{newest}-with-key")));
+    }
+    // With a key since version 3.
+    let plain = (1..=newest).map(|version| (version.to_string(), SqliteOptions::default()));
+    for (version, options) in plain.chain((3..=newest).map(|version| (format!("{version}-with-key"), keyed(5)))) {
+        let folder = tempdir().unwrap();
+        copy(&golden(&version), folder.path());
+        let store = SqliteStore::open_with(folder.path(), options).await.unwrap();
         assert_eq!(store.salvage(), None, "version {version}");
         let snapshot = store.load().await.unwrap();
         assert_eq!((snapshot.identity, snapshot.conn, snapshot.user_rev), (Some(identity()), Conn::new(5), UserRev::new(9)));
@@ -473,7 +566,7 @@ fn steps_lead_through_every_version() {
         let folder = tempdir().unwrap();
         let path = folder.path().join("x.db");
         for count in 1..=steps.len() {
-            drop(database::open(&path, database::Sync::Lazy, &steps[..count]).unwrap());
+            drop(database::open(&path, database::Sync::Lazy, &steps[..count], |_| Ok(())).unwrap());
         }
         let db = rusqlite::Connection::open(&path).unwrap();
         let mut select = db.prepare("SELECT name, sql FROM sqlite_schema").unwrap();
@@ -482,5 +575,5 @@ fn steps_lead_through_every_version() {
     };
     let two = ["CREATE TABLE a (x)", "ALTER TABLE a ADD COLUMN y"];
     assert!(tables(&two)["a"].as_deref().unwrap().contains("y"));
-    assert_eq!(tables(history::STEPS).len(), 6, "with the index that SQLite makes for a unique column");
+    assert_eq!(tables(history::STEPS).len(), 7, "with the index that SQLite makes for a unique column");
 }

@@ -32,6 +32,7 @@ use crate::{
     core::Network,
     endpoint::{Endpoint, Trust},
     error::Error,
+    status::Traffic,
     transport::{Transport, Transports},
 };
 
@@ -174,6 +175,13 @@ impl Link {
         match self.way {
             Way::Quic(_) => Transport::Quic,
             Way::Socket(_) => Transport::WebSocket,
+        }
+    }
+    /// What went over it.
+    pub(crate) fn traffic(&self) -> Traffic {
+        match &self.way {
+            Way::Quic(quic) => quic.traffic(),
+            Way::Socket(socket) => socket.traffic(),
         }
     }
     /// Where this device is; `None`: it cannot tell.

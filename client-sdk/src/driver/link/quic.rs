@@ -12,7 +12,7 @@ use kith_wire::{
 use quinn::{ConnectionError, ReadError, VarInt, WriteError};
 
 use super::{CHUNK_BYTES, Failed, Place};
-use crate::error::Error;
+use crate::{error::Error, status::Traffic};
 
 pub(super) struct Quic {
     connection: quinn::Connection,
@@ -66,6 +66,15 @@ impl Quic {
     }
     pub(super) fn connection(&self) -> quinn::Connection {
         self.connection.clone()
+    }
+    pub(super) fn traffic(&self) -> Traffic {
+        let stats = self.connection.stats();
+        Traffic {
+            sent_bytes: stats.udp_tx.bytes,
+            sent_packets: stats.udp_tx.datagrams,
+            received_bytes: stats.udp_rx.bytes,
+            received_packets: stats.udp_rx.datagrams,
+        }
     }
     pub(super) fn close(&self) {
         self.connection.close(VarInt::from_u32(0), b"closed by the app");

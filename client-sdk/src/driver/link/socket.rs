@@ -36,7 +36,7 @@ use tokio_tungstenite::{
 };
 
 use super::{CHUNK_BYTES, Failed, Place};
-use crate::error::Error;
+use crate::{error::Error, status::Traffic};
 
 /// Where an edge's WebSockets are: as the ALPN of QUIC has it.
 const PATH: &str = "/kith/1";
@@ -61,6 +61,7 @@ pub(super) struct Socket {
     next_pull: u32,
     /// Whether something was handed over and is not flushed.
     is_dirty: bool,
+    traffic: Traffic,
 }
 
 /// A pull that waits for its place.
@@ -106,7 +107,7 @@ pub(super) async fn open(place: Place<'_>) -> Result<Socket, Failed> {
     match client_async_with_config(request, tls, Some(config)).await {
         Ok((stream, _)) => {
             let (asking, asked) = mpsc::channel(SESSION_PULLS_MAX);
-            Ok(Socket { stream, asking, asked, pulls: HashMap::new(), next_pull: 1, is_dirty: false })
+            Ok(Socket { stream, asking, asked, pulls: HashMap::new(), next_pull: 1, is_dirty: false, traffic: Traffic::default() })
         }
         // By TLS it is the edge that says so.
         Err(tungstenite::Error::Http(answer)) if answer.status() == StatusCode::TOO_MANY_REQUESTS => {
@@ -126,6 +127,9 @@ async fn dial(to: SocketAddr, from: Option<IpAddr>) -> std::io::Result<TcpStream
 impl Socket {
     pub(super) fn asking(&self) -> Asking {
         Asking(self.asking.clone())
+    }
+    pub(super) fn traffic(&self) -> Traffic {
+        self.traffic
     }
     /// Cancel safe: all that is between two polls is in `self` and `pending`.
     pub(super) async fn poll(&mut self, pending: &mut BytesMut, decoder: &mut Decoder) -> Result<(), Error> {
@@ -171,6 +175,8 @@ impl Socket {
             let Some(message) = self.next(cx, pending) else { break };
             handed += message.len();
             self.is_dirty = true;
+            self.traffic.sent_packets += 1;
+            self.traffic.sent_bytes += message.len() as u64;
             Pin::new(&mut self.stream).start_send(Message::Binary(message))?;
         }
         if self.is_dirty && Pin::new(&mut self.stream).poll_flush(cx)?.is_ready() {
@@ -202,7 +208,11 @@ impl Socket {
     /// How many bytes of the chat stream were in it.
     fn take(&mut self, message: Message, decoder: &mut Decoder) -> Result<usize, Error> {
         let mut bytes = match message {
-            Message::Binary(bytes) => bytes,
+            Message::Binary(bytes) => {
+                self.traffic.received_packets += 1;
+                self.traffic.received_bytes += bytes.len() as u64;
+                bytes
+            }
             Message::Close(close) => {
                 let code = close.and_then(|close| close.reason.parse().ok()).map(Code::from_number).filter(|code| code.number() >= 1_000);
                 return Err(Error::new(code.unwrap_or(Code::Disconnected), "the edge closed the connection"));
