@@ -1,13 +1,9 @@
 // People chat in browsers: what each does is seen by the other; nothing that somebody writes is markup; what was written while the node was gone arrives.
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
 
-import { begin, browser, message, Node, person, picture, say, signUp } from "./place.js";
-
-const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+import { begin, browser, message, Node, person, picture, say, signUp, sound } from "./place.js";
 
 let node;
 let chromium;
@@ -21,15 +17,6 @@ after(async () => {
   await chromium?.close();
   await node?.stop();
 });
-
-/** No fault of the page, no serious fault of accessibility. */
-async function sound({ page, faults }, what) {
-  assert.deepEqual(faults, [], what);
-  // By the debugger, which no policy of the page binds.
-  const found = await page.evaluate(`${axe}; axe.run(document, { resultTypes: ["violations"] })`);
-  const serious = found.violations.filter(({ impact }) => impact === "serious" || impact === "critical");
-  assert.deepEqual(serious.map(({ id, nodes }) => [id, nodes.map(({ html }) => html.slice(0, 120))]), [], what);
-}
 
 test("from opening the page in two browsers to the first message read", async (t) => {
   const begun = Date.now();

@@ -2,13 +2,10 @@
 // when the node is gone the page says so.
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
 
-import { browser, Node, person, picture } from "./place.js";
+import { browser, Node, person, picture, sound } from "./place.js";
 
-const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const VIEWS = ["overview", "groups", "layout", "access", "audit"];
 const LOOKS = {
   "desktop-light": { colorScheme: "light", viewport: { width: 1180, height: 780 } },
@@ -29,14 +26,6 @@ after(async () => {
   await chromium?.close();
   await node?.stop();
 });
-
-/** No fault of the page, no serious fault of accessibility. */
-async function sound({ page, faults }, what) {
-  assert.deepEqual(faults, [], what);
-  const found = await page.evaluate(`${axe}; axe.run(document, { resultTypes: ["violations"] })`);
-  const serious = found.violations.filter(({ impact }) => impact === "serious" || impact === "critical");
-  assert.deepEqual(serious.map(({ id, nodes }) => [id, nodes.map(({ html }) => html.slice(0, 120))]), [], what);
-}
 
 async function enter({ page }, token) {
   await page.getByLabel("Admin token").fill(token);

@@ -2,8 +2,10 @@
 //
 // In: KITH (the program), CHROMIUM (its path), SCREENS (where pictures go). Out: pages of people. Invariant: both are gone at the end.
 
+import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdtempSync, mkdirSync, rmSync } from "node:fs";
+import { mkdtempSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -120,4 +122,15 @@ export async function picture(page, name) {
   mkdirSync(SCREENS, { recursive: true });
   await page.evaluate(() => Promise.all(document.getAnimations().map((animation) => animation.finished.catch(() => undefined))));
   await page.screenshot({ path: join(SCREENS, `${name}.png`) });
+}
+
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+/** No fault of the page, no serious fault of accessibility. */
+export async function sound({ page, faults }, what) {
+  assert.deepEqual(faults, [], what);
+  // By the debugger, which no policy of the page binds.
+  const found = await page.evaluate(`${axe}; axe.run(document, { resultTypes: ["violations"] })`);
+  const serious = found.violations.filter(({ impact }) => impact === "serious" || impact === "critical");
+  assert.deepEqual(serious.map(({ id, nodes }) => [id, nodes.map(({ html }) => html.slice(0, 120))]), [], what);
 }
