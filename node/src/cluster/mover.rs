@@ -2,8 +2,8 @@
 //!
 //! In: the rows of the group that is led, what the leader of the move's other group says. Out: one step after the other, each decided anew from both
 //! groups' rows ([`kith_machine::moving::step`]). Invariants: nothing is remembered between two steps, so that whoever leads next goes on; a step that
-//! fails is tried again, and one from old rows is refused by apply. While buckets are only copied, as long is waited after a piece as it
-//! took: what is served goes first. Bounds: `limit::MOVE_*`; one piece under way. Not here: what is begun and why (`service::moves`).
+//! fails is tried again, and one from old rows is refused by apply. While all is copied, once, as long is waited
+//! after a piece as it took: what is served goes first. Bounds: `limit::MOVE_*`; one piece under way. Not here: what is begun and why (`service::moves`).
 
 use std::{sync::Arc, time::Duration};
 
@@ -121,7 +121,8 @@ impl Mover {
                     let piece = spawn_blocking(move || step::piece(&rows, source, &leaving, round, &after)).await??;
                     self.metrics.bucket_bytes.inc_by(bytes_of(&piece));
                     target = self.ask(handle, &leaving, Some(piece)).await?;
-                    if leaving.phase == LeavingPhase::Copying {
+                    // Rounds of what has changed since do not rest: they must be faster than what changes.
+                    if round == 0 && leaving.phase == LeavingPhase::Copying {
                         tokio::time::sleep(self.now().saturating_duration_since(begun).min(PAUSE_MAX)).await;
                     }
                 }
