@@ -127,7 +127,7 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
         Act::Token(TokenArgs { act: TokenAct::List }) => list(cluster).await,
         Act::Token(TokenArgs { act: TokenAct::Revoke { id } }) => {
             ask(cluster.admin().await?, TrustRequest::RevokeAdmin { id }).await?;
-            say(cluster, &json!({ "id": id.to_string(), "revoked": true }), &format!("nobody is let in by token {id} any more"));
+            cluster.say(&json!({ "id": id.to_string(), "revoked": true }), &format!("nobody is let in by token {id} any more"));
             Ok(Exit::Done)
         }
         Act::Claim { first_file, name, out } => {
@@ -207,21 +207,18 @@ fn tell_made(cluster: &ClusterArgs, answer: TrustAnswer, out: Option<PathBuf>) -
     crate::cluster::bootstrap::write_secret(&file, token.reveal()).map_err(|error| {
         Failure::local("writing the token", &error, "give a file that can be written: --out FILE; then end the token that is lost")
     })?;
-    say(cluster, &json!({ "id": id.to_string(), "until_ms": until_ms, "file": file }), &format!("admin token {id} is in {}", file.display()));
+    cluster.say(&json!({ "id": id.to_string(), "until_ms": until_ms, "file": file }), &format!("admin token {id} is in {}", file.display()));
     Ok(Exit::Done)
 }
 
-async fn ask(admin: Client, asked: TrustRequest) -> Result<TrustAnswer, Failure> {
+/// Asks about tokens, and ends the session.
+pub(super) async fn ask(admin: Client, asked: TrustRequest) -> Result<TrustAnswer, Failure> {
     let answer = admin.request(Request::Trust(asked)).await;
     admin.close().await;
     match answer? {
         Answer::Trust(answer) => Ok(answer),
         _ => Err(missing("an answer about tokens").into()),
     }
-}
-
-fn say(cluster: &ClusterArgs, value: &Value, text: &str) {
-    println!("{}", if cluster.json { value.to_string() } else { text.to_owned() });
 }
 
 #[cfg(test)]

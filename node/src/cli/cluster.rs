@@ -18,6 +18,7 @@ use kith_client::{
         secret::Secret,
     },
 };
+use serde_json::Value;
 use tokio::time::timeout;
 
 use super::{device::DeviceFile, failure::Failure};
@@ -83,6 +84,10 @@ impl ClusterArgs {
         };
         connect(&admin).await?;
         Ok(admin)
+    }
+    /// Says what was done: as data where that was asked for.
+    pub(super) fn say(&self, value: &Value, text: &str) {
+        println!("{}", if self.json { value.to_string() } else { text.to_owned() });
     }
     /// Where a stranger asks.
     pub(super) fn door(&self) -> Result<Door, Failure> {

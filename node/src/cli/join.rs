@@ -3,7 +3,6 @@
 use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use kith_client::wire::{
-    client::{Answer, Request},
     code::Code,
     id::{NodeId, RegionId},
     log::NodeRow,
@@ -12,6 +11,7 @@ use kith_client::wire::{
 use serde_json::{Value, json};
 
 use super::{
+    access,
     cluster::ClusterArgs,
     failure::{Exit, Failure},
 };
@@ -94,8 +94,8 @@ pub(super) async fn run(cluster: &ClusterArgs, args: Args) -> Result<Exit, Failu
         Act::Create(create) => make(cluster, create).await,
         Act::List => list(cluster).await,
         Act::Revoke { id } => {
-            ask(cluster, TrustRequest::RevokeJoin { id }).await?;
-            say(cluster, &json!({ "id": id.to_string(), "revoked": true }), &format!("nobody joins by token {id} any more"));
+            access::ask(cluster.admin().await?, TrustRequest::RevokeJoin { id }).await?;
+            cluster.say(&json!({ "id": id.to_string(), "revoked": true }), &format!("nobody joins by token {id} any more"));
             Ok(Exit::Done)
         }
     }
@@ -104,7 +104,7 @@ pub(super) async fn run(cluster: &ClusterArgs, args: Args) -> Result<Exit, Failu
 async fn make(cluster: &ClusterArgs, create: Create) -> Result<Exit, Failure> {
     let Create { expires, region, zone, host, replaces, out } = create;
     let asked = TrustRequest::MakeJoin { ttl_s: expires, region: region.map(RegionId::new), zone, host, replaces: replaces.map(NodeId::new) };
-    let TrustAnswer::Made { token, id, until } = ask(cluster, asked).await? else { return Err(missing("a token").into()) };
+    let TrustAnswer::Made { token, id, until } = access::ask(cluster.admin().await?, asked).await? else { return Err(missing("a token").into()) };
     let until_ms = until.get();
     let Some(file) = out else {
         if cluster.json {
@@ -118,12 +118,14 @@ async fn make(cluster: &ClusterArgs, create: Create) -> Result<Exit, Failure> {
     crate::cluster::bootstrap::write_secret(&file, token.reveal()).map_err(|error| {
         Failure::local("writing the token", &error, "give a file that can be written: --out FILE; then revoke the token that is lost")
     })?;
-    say(cluster, &json!({ "id": id.to_string(), "until_ms": until_ms, "file": file }), &format!("token {id} is in {}", file.display()));
+    cluster.say(&json!({ "id": id.to_string(), "until_ms": until_ms, "file": file }), &format!("token {id} is in {}", file.display()));
     Ok(Exit::Done)
 }
 
 async fn list(cluster: &ClusterArgs) -> Result<Exit, Failure> {
-    let TrustAnswer::Joins(joins) = ask(cluster, TrustRequest::Joins).await? else { return Err(missing("a list of tokens").into()) };
+    let TrustAnswer::Joins(joins) = access::ask(cluster.admin().await?, TrustRequest::Joins).await? else {
+        return Err(missing("a list of tokens").into());
+    };
     let now = SystemClock.now();
     for join in &joins {
         let state = join.state(now);
@@ -147,20 +149,6 @@ fn shown(join: &JoinView, state: &str) -> Value {
         "region": join.region.map(RegionId::get), "zone": join.zone, "host": join.host,
         "replaces": join.replaces.map(NodeId::get), "node": join.node.map(NodeId::get),
     })
-}
-
-async fn ask(cluster: &ClusterArgs, asked: TrustRequest) -> Result<TrustAnswer, Failure> {
-    let admin = cluster.admin().await?;
-    let answer = admin.request(Request::Trust(asked)).await;
-    admin.close().await;
-    match answer? {
-        Answer::Trust(answer) => Ok(answer),
-        _ => Err(missing("an answer about tokens").into()),
-    }
-}
-
-fn say(cluster: &ClusterArgs, value: &Value, text: &str) {
-    println!("{}", if cluster.json { value.to_string() } else { text.to_owned() });
 }
 
 // ---------------------------------------------------------------- kith start --join

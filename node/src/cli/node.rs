@@ -161,17 +161,13 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
             let answer = layout::ask(&admin, LayoutRequest::Recommission { node: NodeId::new(node) }).await;
             admin.close().await;
             answer?;
-            say(&args.cluster, json!({ "node": node, "state": "up" }), format!("node {node} stays"));
+            args.cluster.say(&json!({ "node": node, "state": "up" }), &format!("node {node} stays"));
             Ok(Exit::Done)
         }
         Act::Drain(asked) => drain(&args.cluster, asked).await,
         Act::Token(asked) => join::run(&args.cluster, asked).await,
         Act::FreeBallast { config } => free_ballast(&args.cluster, &config),
     }
-}
-
-fn say(cluster: &ClusterArgs, value: serde_json::Value, text: String) {
-    println!("{}", if cluster.json { value.to_string() } else { text });
 }
 
 fn free_ballast(cluster: &ClusterArgs, file: &Path) -> Result<Exit, Failure> {
@@ -182,7 +178,7 @@ fn free_ballast(cluster: &ClusterArgs, file: &Path) -> Result<Exit, Failure> {
         0 => "there was no ballast: make room in another way".to_owned(),
         bytes => format!("{} are free now; make more room, or it is full again soon", layout::bytes(bytes)),
     };
-    say(cluster, json!({ "freed_bytes": bytes }), text);
+    cluster.say(&json!({ "freed_bytes": bytes }), &text);
     Ok(Exit::Done)
 }
 
@@ -199,7 +195,7 @@ async fn add_one(cluster: &ClusterArgs, add: Add) -> Result<Exit, Failure> {
     admin.close().await;
     answer?;
     let text = format!("node {id} is known now: start it: kith start --config {}/node.toml; kith layout show shows what it gets", folder.display());
-    say(cluster, json!({ "node": id, "folder": folder }), text);
+    cluster.say(&json!({ "node": id, "folder": folder }), &text);
     Ok(Exit::Done)
 }
 
@@ -209,7 +205,7 @@ async fn decommission(cluster: &ClusterArgs, asked: Decommission) -> Result<Exit
     let answer = layout::ask(&admin, LayoutRequest::Decommission { node, dry_run: asked.dry_run }).await;
     let exit = match answer {
         Ok(LayoutAnswer::Blocked(blockers)) => {
-            say(cluster, json!({ "node": id, "blocked": blockers }), format!("node {id} cannot be emptied:\n  {}", blockers.join("\n  ")));
+            cluster.say(&json!({ "node": id, "blocked": blockers }), &format!("node {id} cannot be emptied:\n  {}", blockers.join("\n  ")));
             Ok(Exit::Refused)
         }
         Ok(LayoutAnswer::Emptying(Emptying { replicas, bytes, eta_s, .. })) => {
@@ -232,7 +228,7 @@ async fn decommission(cluster: &ClusterArgs, asked: Decommission) -> Result<Exit
             match has_left.unwrap_or(Ok(())) {
                 Ok(()) => {
                     let what = json!({ "node": id, "dry_run": asked.dry_run, "state": state, "replicas": replicas, "bytes": bytes, "eta_s": eta_s });
-                    say(cluster, what, text);
+                    cluster.say(&what, &text);
                     Ok(Exit::Done)
                 }
                 Err(failure) => Err(failure),
@@ -283,7 +279,7 @@ async fn drain(cluster: &ClusterArgs, asked: DrainArgs) -> Result<Exit, Failure>
     match done {
         Ok(Ok((sessions, leads))) => {
             let text = if asked.undo { format!("node {id} takes sessions again") } else { format!("node {id} holds no session and leads no group") };
-            say(cluster, json!({ "node": id, "drains": !asked.undo, "sessions": sessions, "leads": leads }), text);
+            cluster.say(&json!({ "node": id, "drains": !asked.undo, "sessions": sessions, "leads": leads }), &text);
             Ok(Exit::Done)
         }
         Ok(Err(failure)) => Err(failure),
