@@ -1,7 +1,7 @@
 //! Who is here: users that the app shows, live, and what others see of this one.
 //!
-//! In: users of each [`Live`] that is held; views of the edge. Out: maps, each with the newest views of its users. Invariants: of two views of a user the
-//! one with the higher (term, version) is kept; a map ends with its last handle, and what nobody holds is not watched. Bounds:
+//! In: users of each [`Live`] that is held; views of the edge. Out: maps, each with the newest views of its users. Invariants: an edge shows views in
+//! their order, so the last is kept (their places are those of a user's home, and a user may get another one); a map ends with its last handle, and what nobody holds is not watched. Bounds:
 //! `limit::WATCHES_MAX` users over all maps: of those beyond it nothing is known. Not here: when the edge is asked (`core`).
 
 use std::{
@@ -13,7 +13,7 @@ use kith_wire::{
     client::{Answer, Request},
     id::UserId,
     limit,
-    presence::{PresenceAt, PresenceRequest, PresenceState, PresenceView},
+    presence::{PresenceRequest, PresenceState, PresenceView},
 };
 use tokio::sync::{Notify, watch};
 
@@ -100,10 +100,9 @@ impl Screens {
     pub(crate) fn take(&self, views: Vec<PresenceView>) {
         let mut inner = self.lock();
         let Inner { screens, known, .. } = &mut *inner;
-        let fresh: Vec<PresenceView> = views.into_iter().filter(|view| known.get(&view.user).is_none_or(|old| is_newer(view, old))).collect();
-        known.extend(fresh.iter().map(|view| (view.user, *view)));
+        known.extend(views.iter().map(|view| (view.user, *view)));
         for screen in screens.values() {
-            let of: Vec<&PresenceView> = fresh.iter().filter(|view| screen.users.contains(&view.user)).collect();
+            let of: Vec<&PresenceView> = views.iter().filter(|view| screen.users.contains(&view.user)).collect();
             screen.map.send_if_modified(|map| {
                 let before: Vec<_> = of.iter().map(|view| map.insert(view.user, **view)).collect();
                 before.iter().zip(&of).any(|(before, now)| before.is_none_or(|before| shown(&before) != shown(now)))
@@ -114,11 +113,6 @@ impl Screens {
         // No user code runs under the lock, so a poisoned one is still whole.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// A view without a place in the order says that nobody may be seen, now.
-fn is_newer(new: &PresenceView, old: &PresenceView) -> bool {
-    new.at == PresenceAt::default() || new.at >= old.at
 }
 
 fn shown(view: &PresenceView) -> (PresenceState, Option<kith_wire::id::Timestamp>) {
@@ -162,7 +156,7 @@ impl Client {
 
 #[cfg(test)]
 mod tests {
-    use kith_wire::id::Term;
+    use kith_wire::{id::Term, presence::PresenceAt};
 
     use super::*;
 
@@ -171,18 +165,18 @@ mod tests {
     }
 
     #[test]
-    fn a_map_has_the_newest_view_of_each_user_and_ends_with_its_last_handle() {
+    fn a_map_has_the_last_view_of_each_user_and_ends_with_its_last_handle() {
         let screens = Arc::new(Screens::default());
         let users = [UserId::new(1), UserId::new(2)];
         let live = screens.open(&users);
         assert_eq!(live.get()[&users[0]].state, PresenceState::Unknown);
         screens.take(vec![view(1, PresenceState::Online, 2, 5), view(9, PresenceState::Online, 2, 6)]);
-        screens.take(vec![view(1, PresenceState::Away, 2, 4), view(1, PresenceState::Offline, 1, 99)]);
-        assert_eq!(live.get()[&users[0]].state, PresenceState::Online, "what is older comes too late");
+        screens.take(vec![view(1, PresenceState::Away, 1, 3)]);
+        assert_eq!(live.get()[&users[0]].state, PresenceState::Away, "the user's bucket has moved: the new home counts anew");
         screens.take(vec![PresenceView::hidden(users[0])]);
         assert_eq!(live.get()[&users[0]].state, PresenceState::Offline);
-        screens.take(vec![view(1, PresenceState::Away, 2, 5)]);
-        assert_eq!(live.get()[&users[0]].state, PresenceState::Away, "a contact again");
+        screens.take(vec![view(1, PresenceState::Online, 1, 3)]);
+        assert_eq!(live.get()[&users[0]].state, PresenceState::Online, "a contact again");
         let second = live.clone();
         drop(live);
         assert_eq!(screens.wanted().len(), 2);

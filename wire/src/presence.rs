@@ -29,11 +29,12 @@ pub struct PresenceView {
     pub state: PresenceState,
     /// When they were last here; only of who is offline and shows it.
     pub last_seen: Option<Timestamp>,
-    /// Which of two views is newer.
+    /// Which of two views of one home is newer. What a session is shown comes in order: its last is the newest.
     pub at: PresenceAt,
 }
 
-/// Where a view stands in the order of those of its user: by the term of the home's leader, then by its count. The default stands below all.
+/// Where a view stands among those of its user that came from one home: by the term of its leader, then by its count. Those of two homes do not
+/// compare. The default stands below all.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct PresenceAt {
     /// Of the leader of the user's home.

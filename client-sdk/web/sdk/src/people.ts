@@ -32,7 +32,6 @@ export class People {
   readonly #wanted = new Set<UserId>();
   readonly #ask = coalesce(() => void this.#fetch());
   readonly #presence = new Cell<ReadonlyMap<UserId, Presence>>(new Map());
-  readonly #at = new Map<UserId, [bigint, bigint]>();
   #watched: readonly UserId[] = [];
   #active = true;
 
@@ -100,12 +99,7 @@ export class People {
   /** @internal */
   handlePresence(views: readonly PresenceView[]): void {
     const next = new Map(this.#presence.value);
-    for (const { user, state, lastSeen, at } of views) {
-      const place: [bigint, bigint] = [at?.term ?? 0n, at?.version ?? 0n];
-      const before = this.#at.get(user);
-      const isOlder = before !== undefined && place[0] !== 0n && (place[0] < before[0] || (place[0] === before[0] && place[1] < before[1]));
-      if (isOlder) continue;
-      this.#at.set(user, place);
+    for (const { user, state, lastSeen } of views) {
       next.set(user, { state: stateOf(state), lastSeen: lastSeen === undefined ? undefined : Number(lastSeen) });
     }
     this.#presence.set(next);
@@ -118,7 +112,6 @@ export class People {
   }
   /** @internal */
   down(): void {
-    this.#at.clear();
     this.#presence.set(new Map());
   }
 

@@ -162,7 +162,7 @@ export const PresenceViewSchema: GenMessage<PresenceView> = /*@__PURE__*/
   messageDesc(file_kith_client_v1_presence, 5);
 
 /**
- * Of two views of a user the one with the higher place is the newer: by term, then version. Zero: says nothing of the order.
+ * Of two views of a user from one home the one with the higher place is the newer: by term, then version. A session is shown views in their order.
  *
  * @generated from message kith.client.v1.PresenceAt
  */
