@@ -7,7 +7,7 @@
 #   make jepsen   real clusters hurt in every way that is there, under 25 minutes      make jepsen-nightly      make jepsen-soak      make jepsen-mutants     (root needed)
 #   make fuzz     every parser of bytes from outside, ten minutes each      (MINUTES=… FUZZ=NAME ENGINE=libfuzzer: led by coverage)
 #   make test-web   the TypeScript SDK and the web chat: built as it is checked in, tests, two browsers that chat (node, npm, chromium); pictures in target/screens
-#   make test-bindings   the SDK for Python against a node, its wheel, and what Swift calls (python3)
+#   make test-bindings   the SDK for Python against a node, its wheel, and what Swift calls (python3)      make test-kotlin   the SDK for Kotlin, on the JVM (java, npm)
 #   make sdk-death   a client's process is killed at every step of its outbox, 200 schedules      (KITH_SEED=… for one)
 #   make alerts   the alert rules, each with what makes it fire and what does not (promtool)
 #   make package  tarball, .deb, SBOM and checksums in target/package (PROFILE=dev: quickly)      make package-check   tries them
@@ -17,7 +17,7 @@ SHELL       := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .SILENT:
-.PHONY: help demo test-web test-bindings http-fuzz sdk-death fuzz restart-clients push-crowd push-minutes test sim verify fix bootstrap jepsen jepsen-nightly jepsen-soak jepsen-mutants jepsen-ci jepsen-tools bench bench-grow bench-check bench-micro bench-build alerts package package-check
+.PHONY: help demo test-web test-bindings test-kotlin http-fuzz sdk-death fuzz restart-clients push-crowd push-minutes test sim verify fix bootstrap jepsen jepsen-nightly jepsen-soak jepsen-mutants jepsen-ci jepsen-tools bench bench-grow bench-check bench-micro bench-build alerts package package-check
 
 CARGO  ?= cargo
 SAMPLE := tests/data/irc-sample.jsonl.gz
@@ -42,6 +42,7 @@ test: bootstrap
 	$(CARGO) nextest run --locked --workspace --features kith-tests/failpoint
 	$(MAKE) --no-print-directory jepsen-ci JEPSEN_CI="--workspace --tests --features kith-tests/failpoint"
 	$(MAKE) --no-print-directory test-web WEB="--workspace --tests --features kith-tests/failpoint"
+	$(MAKE) --no-print-directory test-bindings test-kotlin WEB="--workspace --tests --features kith-tests/failpoint"
 
 # One run of 30 s. Where the machine lets nobody make network namespaces and mounts, it says so, and shows nothing.
 # After the tests it takes what they were built as: another choice of packages has other features, and compiles nearly all of it once more.
@@ -60,11 +61,15 @@ test-web: bootstrap
 	$(CARGO) build --locked $(WEB)
 	KITH="$${CARGO_TARGET_DIR:-target}/debug/kith" SCREENS="$${CARGO_TARGET_DIR:-target}/screens" client-sdk/web/test
 
-# A workspace of its own, compiled beside the rest. Where there is no python3, or its packages cannot be had, it says so.
+# A workspace of its own, compiled into the same folder: what both are built of is built once where it is the same (TLS and SQLite are). Where there is no python3, or for
+# Kotlin no Java, JNA or compiler, and none can be had, that is said.
+BINDINGS = target=$$(realpath -m "$${CARGO_TARGET_DIR:-target}"); CARGO="$(CARGO)" TARGET_DIR="$$target" client-sdk/bindings/$(1) "$$target/debug/kith"
 test-bindings: bootstrap
 	$(CARGO) build --locked $(WEB)
-	target=$$(realpath -m "$${CARGO_TARGET_DIR:-target}")
-	CARGO="$(CARGO)" TARGET_DIR="$$target/bindings" client-sdk/bindings/test "$$target/debug/kith"
+	$(call BINDINGS,test)
+test-kotlin: bootstrap
+	$(CARGO) build --locked $(WEB)
+	$(call BINDINGS,test-kotlin)
 
 # Every route, with requests that its document allows and such that it does not: no server error, no answer that the document does not have.
 # Starts a node of its own and ends it.

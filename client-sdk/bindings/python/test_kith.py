@@ -77,6 +77,14 @@ class Token(kith.TokenSource):
         return self.text
 
 
+class Keeper(kith.LoginKeeper):
+    def __init__(self):
+        self.kept = []
+
+    def keep(self, login):
+        self.kept.append(login)
+
+
 class Broken(kith.TokenSource):
     async def token(self, reason):
         raise RuntimeError("no network to ask for a token")
@@ -142,6 +150,48 @@ class Chat(unittest.IsolatedAsyncioTestCase):
         room = await ann.create_group("harbour", ["bob"])
         await within(30, ann.sent(room, await ann.send(room, "all of you")))
         self.assertEqual((await within(30, received(bob, "all of you"))).channel, room)
+        roles = {member.user: member.role for member in await ann.members(room)}
+        self.assertEqual(roles, {ann.me(): kith.MemberRole.OWNER, bob.me(): kith.MemberRole.MEMBER})
+        await within(30, bob.sent(room, await bob.leave(room)))
+        self.assertEqual([member.user for member in await ann.members(room)], [ann.me()])
+
+    async def test_what_is_done_to_a_text_is_told(self):
+        ann, bob = await self.open("ann"), await self.open("bob")
+        await within(30, asyncio.gather(ann.connect(), bob.connect()))
+        room = await ann.direct("bob")
+        seq = await within(30, ann.sent(room, await ann.send(room, "a mistaek")))
+        await within(30, received(bob, "a mistaek"))
+        await within(30, ann.sent(room, await ann.edit(room, seq, "a mistake")))
+        edit = await within(30, received(bob, "a mistake"))
+        self.assertEqual((edit.kind, edit.target), (kith.MessageKind.EDIT, seq))
+        (text,) = await bob.held(room, seq, seq, 1)
+        self.assertEqual((text.kind, text.text), (kith.MessageKind.TEXT, "a mistake"))
+        await within(30, bob.sent(room, await bob.react(room, seq, "👍", True)))
+        reaction = await within(30, received(ann, "👍"))
+        self.assertEqual((reaction.kind, reaction.target, reaction.sender), (kith.MessageKind.REACTION, seq, bob.me()))
+        await within(30, ann.sent(room, await ann.pin(room, seq, True)))
+        await within(30, ann.sent(room, await ann.delete(room, seq)))
+        (gone,) = [message for message in await ann.history(room, (1 << 63) - 1, 100) if message.seq == seq]
+        self.assertEqual(gone.kind, kith.MessageKind.GONE)
+
+    async def test_somebody_signs_up_and_comes_back(self):
+        door = await kith.Door.open([self.node.listen], self.node.ca.read_text())
+        entered = await within(30, door.sign_up("carol", "correct horse battery", "laptop"))
+        self.assertTrue(entered.recovery)
+        keeper = Keeper()
+        with tempfile.TemporaryDirectory() as folder:
+            carol = await kith.ChatClient.open_login(self.node.options(store=folder), entered.login, keeper)
+            await within(30, carol.connect())
+            self.assertEqual(carol.me(), entered.login.user)
+            # What is used next was kept before.
+            self.assertEqual([login.user for login in keeper.kept], [carol.me()])
+            await carol.shut_down()
+            again = await kith.ChatClient.open_login(self.node.options(store=folder), keeper.kept[-1], keeper)
+            await within(30, again.connect())
+            await again.shut_down()
+        with self.assertRaises(kith.ChatError.Failed) as caught:
+            await within(30, door.log_in("carol", "wrong", "laptop"))
+        self.assertEqual(caught.exception.name, "BadLogin")
 
     async def test_errors_have_types(self):
         ann = await self.open("ann")
@@ -175,6 +225,22 @@ class Chat(unittest.IsolatedAsyncioTestCase):
             page = await second.history(room, message.seq, 50)
             self.assertEqual([one.text for one in page].count("queued in the background"), 1)
             await second.shut_down()
+
+    async def test_a_store_opens_with_its_key_alone(self):
+        with tempfile.TemporaryDirectory() as folder:
+            key = bytes(range(32))
+            for given, trouble in [(key, None), (bytes(32), kith.StoreTrouble.WRONG_KEY), (None, kith.StoreTrouble.WRONG_KEY), (key, None)]:
+                options = self.node.options(store=folder, store_key=given)
+                if trouble is None:
+                    client = await kith.ChatClient.open(options, Token(self.tokens["ann"]))
+                    await client.shut_down()
+                else:
+                    with self.assertRaises(kith.ChatError.Failed) as caught:
+                        await kith.ChatClient.open(options, Token(self.tokens["ann"]))
+                    self.assertEqual(caught.exception.store_trouble, trouble)
+            with self.assertRaises(kith.ChatError.Failed) as caught:
+                await kith.ChatClient.open(self.node.options(store=folder, store_key=b"short"), Token(self.tokens["ann"]))
+            self.assertEqual(caught.exception.name, "Invalid")
 
     async def test_a_call_that_is_given_up_leaves_the_client_whole(self):
         ann = await self.open("ann")
