@@ -106,14 +106,14 @@ pub fn decode(key: &RowKey, bytes: &[u8]) -> Result<Row, BodyError> {
         RowKey::Dirty(_) | RowKey::Reply(..) | RowKey::Timer(..) | RowKey::HookDue(_) | RowKey::Changed(..) => {
             return Err(BodyError::Mark(bytes.len()));
         }
-        RowKey::Rules(_) => Row::Rules(RulesRow::decode(bytes).map_err(body)?),
+        RowKey::Rules(_) => RulesRow::decode(bytes).map_err(body)?.into(),
         RowKey::Marks(..) => Row::Marks(MarksRow::decode(bytes).map_err(body)?),
         RowKey::Scheduled(..) => Row::Scheduled(ScheduledRow::decode(bytes).map_err(body)?),
         RowKey::User(_) => Row::User(UserRow::decode(bytes).map_err(body)?),
         RowKey::Device(..) => Row::Device(DeviceRow::decode(bytes).map_err(body)?),
         RowKey::Index(..) => Row::from(IndexRow::decode(bytes).map_err(body)?),
         RowKey::IndexByRev(..) => Row::IndexByRev(ChannelId::from_bytes(bytes).map_err(body)?),
-        RowKey::Credential(_) => Row::Credential(CredentialRow::decode(bytes).map_err(body)?),
+        RowKey::Credential(_) => CredentialRow::decode(bytes).map_err(body)?.into(),
         RowKey::Profile(_) => Row::Profile(ProfileRow::decode(bytes).map_err(body)?),
         RowKey::Contact(..) => Row::Contact(ContactRow::decode(bytes).map_err(body)?),
         RowKey::Word(..) => Row::Word(WordRow::decode(bytes).map_err(body)?),

@@ -235,7 +235,7 @@ pub enum Row {
     /// A mark without content.
     Dirty,
     /// Description, rules, pins and links.
-    Rules(RulesRow),
+    Rules(Box<RulesRow>),
     /// What has gathered about a record.
     Marks(MarksRow),
     /// A mark without content.
@@ -259,7 +259,7 @@ pub enum Row {
     /// A word in the search index.
     Word(WordRow),
     /// How an account is proven.
-    Credential(CredentialRow),
+    Credential(Box<CredentialRow>),
     /// Something owed.
     Owed(OwedRow),
     /// Where devices are reached.
@@ -558,11 +558,26 @@ macro_rules! row_values {
 }
 row_values! {
     Channel(ChannelRow), Roster(RosterRow), Former(FormerRow), Positions(PositionsRow), Record(Record), Dedup(DedupRow), Calls(CallsRow), Keyed(DedupEntry), HomeCall(CallRow), User(UserRow),
-    Device(DeviceRow), IndexByRev(ChannelId), Credential(CredentialRow), Owed(OwedRow), Profile(ProfileRow), Contact(ContactRow), Word(WordRow), Name(NameRow), GroupState(GroupStateRow), Owned(OwnedRow), Leaving(LeavingRow), Staging(StagingRow), Cluster(ClusterRow),
-    Node(NodeRow), Group(GroupRow), Run(RunRow), Rules(RulesRow), Marks(MarksRow), Scheduled(ScheduledRow),
+    Device(DeviceRow), IndexByRev(ChannelId), Owed(OwedRow), Profile(ProfileRow), Contact(ContactRow), Word(WordRow), Name(NameRow), GroupState(GroupStateRow), Owned(OwnedRow), Leaving(LeavingRow), Staging(StagingRow), Cluster(ClusterRow),
+    Node(NodeRow), Group(GroupRow), Run(RunRow), Marks(MarksRow), Scheduled(ScheduledRow),
     Trust(TrustRow), Desk(DeskRow), Report(ReportRow), ReportId(ReportIdRow), Audit(AuditRow), Hooks(HooksRow), HookCursor(HookCursorRow),
     Pushes(PushesRow), PushSent(PushSentRow), PushDue(PushDueRow),
 }
+
+macro_rules! boxed_values {
+    ($($kind:ident($value:ty)),* $(,)?) => {$(
+        impl RowValue for $value {
+            fn of(row: &Row) -> Option<&Self> {
+                if let Row::$kind(value) = row { Some(value) } else { None }
+            }
+        }
+        impl From<$value> for Row {
+            fn from(value: $value) -> Self { Self::$kind(Box::new(value)) }
+        }
+    )*};
+}
+// Large and seldom: in place they would make every row as large.
+boxed_values! { Rules(RulesRow), Credential(CredentialRow) }
 
 // Shared with the news of it: a copy for each reader would cost a third of the update.
 impl RowValue for IndexRow {

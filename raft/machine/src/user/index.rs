@@ -3,7 +3,7 @@
 //! Refs are coalesced, repeated and reordered on the way, so that merging is a maximum in each part: (incarnation, seq) of the head with
 //! what follows from it, `member_seq` with the stay, the own last record, the mentions. Merging is idempotent and its order does not matter.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use kith_wire::{
     client::IndexQuery,
@@ -218,14 +218,15 @@ struct Moving {
     user: UserId,
     account: UserRow,
     from: UserRev,
-    changed: BTreeMap<ChannelId, Arc<IndexRow>>,
+    /// As they were put; of a channel the last counts.
+    changed: Vec<Arc<IndexRow>>,
 }
 
 impl Moving {
     /// `None` when there is no such user, or none any more.
     fn begin(ctx: &Context<'_>, user: UserId) -> Result<Option<Self>, ViewError> {
         let account = ctx.rows.row::<UserRow>(&RowKey::User(user))?.filter(|row| row.state == UserState::Active);
-        Ok(account.map(|account| Self { user, account: account.clone(), from: account.rev, changed: BTreeMap::new() }))
+        Ok(account.map(|account| Self { user, account: account.clone(), from: account.rev, changed: Vec::new() }))
     }
 
     /// Puts a row at a new rev, unless nothing in it changed.
@@ -253,14 +254,18 @@ impl Moving {
         };
         let row = Arc::new(IndexRow { rev, ..row });
         ctx.rows.put(RowKey::Index(self.user, channel), row.clone());
-        self.changed.insert(channel, row);
+        self.changed.push(row);
     }
 
     fn finish(self, ctx: &mut Context<'_>) -> Result<Reply, ViewError> {
         let Self { user, account, from, changed } = self;
         let to = account.rev;
         if to != from {
-            let mut rows: Vec<_> = changed.into_values().collect();
+            let mut rows = changed;
+            // The last of each channel: a stable sort keeps it first.
+            rows.reverse();
+            rows.sort_by_key(|row| row.news.channel);
+            rows.dedup_by_key(|row| row.news.channel);
             rows.sort_by_key(|row| row.rev);
             push::read(ctx, &account, user, &rows)?;
             ctx.rows.put(RowKey::User(user), account);
