@@ -652,7 +652,7 @@ impl Cluster {
         config.auth.issuers.clone_from(&self.setup.issuers);
         config.auth.reset.clone_from(&self.setup.reset);
         config.api.plain = self.setup.api.then(|| SocketAddr::from(([127, 0, 0, 1], 0)));
-        config.api.listen = config.api.plain;
+        config.api.listen = self.setup.api_at(config.node.listen);
         if let Some(rate) = self.setup.user_per_s {
             config.api.user_per_s = rate;
             config.api.device_per_s = rate;

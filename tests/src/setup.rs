@@ -1,6 +1,7 @@
 //! What a scenario's cluster is like: how many nodes and groups, how short its timers, how small its bounds.
 
 use std::{
+    net::SocketAddr,
     num::NonZeroU32,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
@@ -33,6 +34,8 @@ pub struct Setup {
     pub quick_clients: bool,
     /// Whether the nodes serve the HTTP API.
     pub api: bool,
+    /// Whether it is at the port of the same number as QUIC, as in a cluster that is set up by its files: for clients that no UDP gets through to.
+    pub api_beside_quic: bool,
     /// Requests of one user a second over HTTP; the usual number unless given.
     pub user_per_s: Option<NonZeroU32>,
     /// Whose tokens let somebody in.
@@ -60,6 +63,7 @@ impl Default for Setup {
             sessions_max: 1_000,
             quick_clients: true,
             api: false,
+            api_beside_quic: false,
             user_per_s: None,
             issuers: Vec::new(),
             reset: None,
@@ -88,6 +92,18 @@ impl Setup {
     #[must_use]
     pub fn with_api(self) -> Self {
         Self { api: true, ..self }
+    }
+
+    /// With the HTTP API at the port of QUIC. Only where no other program takes ports.
+    #[must_use]
+    pub fn with_api_beside_quic(self) -> Self {
+        Self { api_beside_quic: true, ..self.with_api() }
+    }
+
+    /// Where a node's API is that takes clients at `quic`.
+    pub(crate) fn api_at(&self, quic: SocketAddr) -> Option<SocketAddr> {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        self.api.then_some(if self.api_beside_quic { quic } else { any })
     }
 
     /// Flushes often and keeps next to nothing of the log: who was away for long gets a snapshot.

@@ -30,6 +30,7 @@ mod moderation;
 #[cfg(feature = "failpoint")]
 mod moving;
 mod nearest;
+mod no_udp;
 mod outsiders;
 mod overload;
 mod partition;
@@ -37,8 +38,10 @@ mod people;
 mod presence;
 mod push;
 mod push_many;
+mod quickstart;
 mod repair;
 mod reset;
+mod roam;
 mod search;
 mod slow;
 mod socket;
