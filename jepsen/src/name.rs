@@ -92,6 +92,7 @@ names! {
         Swizzle "swizzle" Ready::Now, "links of some nodes stop one by one and come back in another order";
         Packet "packet" Ready::Now, "delay, jitter, reordering, duplicates, loss and corruption on links";
         Rebind "rebind" Ready::Now, "a client's address or port changes under its connection, its datagrams come again, its node is another";
+        NoUdp "no-udp" Ready::Now, "no datagram of a client comes to a node: they go on over TCP, and come back";
         PowerCutOne "power-cut-one" Ready::Now, "power cut of one node: what was not fsynced is gone";
         PowerCutMinority "power-cut-minority" Ready::Now, "power cut of as many nodes as a majority can spare";
         PowerCutAll "power-cut-all" Ready::Now, "power cut of every node at once";
@@ -202,7 +203,7 @@ mod tests {
         for one in Mutant::ALL {
             assert_eq!(one.name().parse(), Ok(*one));
         }
-        assert_eq!((Nemesis::ALL.len(), Workload::ALL.len()), (32, 12), "the names that were agreed on");
+        assert_eq!((Nemesis::ALL.len(), Workload::ALL.len()), (33, 12), "the names that were agreed on");
     }
 
     #[test]

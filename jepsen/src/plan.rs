@@ -293,6 +293,7 @@ fn aim(nemesis: Nemesis, nodes: u8, length: u64, chance: &mut Chance) -> (Target
             shape.times = chance.within(1, 5);
             Target::Clients
         }
+        Nemesis::NoUdp => Target::Clients,
         Nemesis::Torn => {
             shape.percent = chance.within(5, 95);
             one

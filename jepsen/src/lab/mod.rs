@@ -84,6 +84,8 @@ pub struct Setup {
     pub shifts_clocks: bool,
     /// Packets go through a switch of the harness instead of a bridge of the kernel.
     pub is_switched: bool,
+    /// Clients may go over TCP where no datagram gets through.
+    pub has_tcp: bool,
     /// Disks are served by programs, so that they can tear and be slow.
     pub serves_disks: bool,
     /// `section.key=value`, for every node.
@@ -99,6 +101,7 @@ impl Setup {
         Self {
             shifts_clocks: required.contains(&Nemesis::Clock) && can_shift_clocks(),
             is_switched: required.iter().any(|one| matches!(one, Nemesis::Packet | Nemesis::Rebind)),
+            has_tcp: required.contains(&Nemesis::NoUdp),
             serves_disks: required.iter().any(|one| one.needs_served_disks()) && can_serve_disks(),
             settings: workload::settings(plan),
             cluster_settings: workload::cluster_settings(plan),
@@ -127,6 +130,8 @@ pub struct Lab {
     pub clients: Place,
     /// The harness's own switch, where the run has one.
     pub switch: Option<Switch>,
+    /// Whether clients may go over TCP where no datagram gets through.
+    pub has_tcp: bool,
 }
 
 impl Lab {
@@ -178,7 +183,7 @@ impl Lab {
                 running: Mutex::new(None),
             });
         }
-        Ok(Self { run: run.to_owned(), folder: folder.to_owned(), binary: binary.to_owned(), nodes, clients, switch })
+        Ok(Self { run: run.to_owned(), folder: folder.to_owned(), binary: binary.to_owned(), nodes, clients, switch, has_tcp: setup.has_tcp })
     }
 
     /// The harness's own switch.

@@ -68,7 +68,9 @@ fn connect(namespace: String, last: u8) -> anyhow::Result<Place> {
         shell::words(&line)?;
     }
     let rules = "add table inet jep\nadd counter inet jep dropped\nadd set inet jep blocked { type ipv4_addr ; }\n\
-                 add chain inet jep in { type filter hook input priority 0 ; }\nadd rule inet jep in ip saddr @blocked counter name dropped drop\n";
+                 add counter inet jep datagrams\nadd set inet jep no_udp { type ipv4_addr ; }\n\
+                 add chain inet jep in { type filter hook input priority 0 ; }\nadd rule inet jep in ip saddr @blocked counter name dropped drop\n\
+                 add rule inet jep in ip saddr @no_udp meta l4proto udp counter name datagrams drop\n";
     nft(&namespace, rules).context("making the rules of partitions")?;
     Ok(Place { namespace, address })
 }
@@ -84,6 +86,22 @@ impl Place {
     /// The kernel refuses.
     pub(super) fn also_at(&self, last: u8) -> anyhow::Result<()> {
         shell::words(&format!("ip -n {} addr add 10.77.0.{last}/24 dev eth0", self.namespace)).map(drop)
+    }
+
+    /// Takes no datagrams of this one any more, as behind a firewall that lets TCP through alone.
+    ///
+    /// # Errors
+    /// The rules are refused.
+    pub fn refuse_udp(&self, from: Ipv4Addr) -> anyhow::Result<()> {
+        nft(&self.namespace, &format!("add element inet jep no_udp {{ {from} }}\n")).map(drop)
+    }
+
+    /// Takes everybody's.
+    ///
+    /// # Errors
+    /// The rules are refused.
+    pub fn take_udp(&self) -> anyhow::Result<()> {
+        nft(&self.namespace, "flush set inet jep no_udp\n").map(drop)
     }
 
     /// Stops hearing these.
@@ -111,8 +129,19 @@ impl Place {
     /// # Errors
     /// The counter cannot be read.
     pub fn dropped(&self) -> anyhow::Result<u64> {
-        let text =
-            shell::run("nsenter", [&format!("--net={}", file(&self.namespace).display()), "nft", "list", "counter", "inet", "jep", "dropped"])?;
+        self.count("dropped")
+    }
+
+    /// Datagrams refused so far.
+    ///
+    /// # Errors
+    /// The counter cannot be read.
+    pub fn datagrams_refused(&self) -> anyhow::Result<u64> {
+        self.count("datagrams")
+    }
+
+    fn count(&self, counter: &str) -> anyhow::Result<u64> {
+        let text = shell::run("nsenter", [&format!("--net={}", file(&self.namespace).display()), "nft", "list", "counter", "inet", "jep", counter])?;
         let count = text.split_once("packets").and_then(|(_, rest)| rest.split_whitespace().next()?.parse().ok());
         count.with_context(|| format!("reading a counter: {text:?}"))
     }

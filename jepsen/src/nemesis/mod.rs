@@ -68,6 +68,7 @@ enum Undo {
     Trace(slow::Trace),
     Clock,
     Packets(Counters),
+    TakeUdp(u64),
     Rebinding(rebind::Rebinding),
     Orders(failpoint::Orders),
     Torn,
@@ -183,6 +184,7 @@ pub(crate) async fn install(lab: &Arc<Lab>, fault: &Fault) -> anyhow::Result<Act
         }
         Nemesis::Packet => Undo::Packets(packet::install(lab, fault, &hit)?),
         Nemesis::Rebind => Undo::Rebinding(rebind::install(lab, fault)?),
+        Nemesis::NoUdp => Undo::TakeUdp(partition::refuse_udp(lab)?),
         Nemesis::Failpoint => {
             let first = *hit.first().context("a fail point without a node")?;
             let (orders, may_end) = failpoint::install(lab, fault, first)?;
@@ -297,6 +299,10 @@ pub(crate) async fn heal(lab: &Arc<Lab>, active: Active) -> anyhow::Result<Evide
         }
         Undo::Replace(at, broken) => replace::heal(lab, at, broken).await?,
         Undo::Packets(before) => packet::heal(lab, &before)?,
+        Undo::TakeUdp(before) => {
+            partition::take_udp(lab)?;
+            bit(partition::datagrams_refused(lab)?.saturating_sub(before), "datagrams of clients refused")
+        }
         Undo::Rebinding(rebinding) => rebind::heal(lab, rebinding).await?,
         Undo::Orders(orders) => failpoint::heal(lab, orders).await?,
         Undo::Torn => {

@@ -1,4 +1,4 @@
-//! Partitions: who does not hear whom, by sets of addresses in each node's namespace, with counters.
+//! Partitions: who does not hear whom, or no datagram of whom, by sets of addresses in each node's namespace, with counters.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -18,6 +18,26 @@ pub(super) fn dropped(lab: &Lab) -> anyhow::Result<u64> {
 /// Everybody hears everybody.
 pub(super) fn heal(lab: &Lab) -> anyhow::Result<()> {
     lab.nodes.iter().try_for_each(|node| node.place.unblock())
+}
+
+/// No node takes a datagram of a client; gives how many were refused before.
+pub(super) fn refuse_udp(lab: &Lab) -> anyhow::Result<u64> {
+    let before = datagrams_refused(lab)?;
+    let done = lab.nodes.iter().try_for_each(|node| node.place.refuse_udp(lab.clients.address));
+    if done.is_err() {
+        take_udp(lab)?;
+    }
+    done.map(|()| before)
+}
+
+/// Every node takes them again.
+pub(super) fn take_udp(lab: &Lab) -> anyhow::Result<()> {
+    lab.nodes.iter().try_for_each(|node| node.place.take_udp())
+}
+
+/// Over all nodes.
+pub(super) fn datagrams_refused(lab: &Lab) -> anyhow::Result<u64> {
+    lab.nodes.iter().map(|node| node.place.datagrams_refused()).sum()
 }
 
 /// Makes a partition around the targets; a swizzle goes on by itself, in the task that comes back.

@@ -147,6 +147,11 @@ impl Bench {
         all
     }
 
+    /// What is hurt is the path of QUIC: nobody is to go around it, but where that is the fault.
+    fn transports(&self) -> &'static [Transport] {
+        if self.lab.has_tcp { &[Transport::Quic, Transport::WebSocket] } else { &[Transport::Quic] }
+    }
+
     /// Begins a client that dials node `first` first and has a socket of its own.
     pub(crate) fn client(&self, account: &Account, first: usize, backfill: Backfill) -> anyhow::Result<ClientBuilder> {
         let addresses = self.addresses(first);
@@ -157,8 +162,7 @@ impl Bench {
             .tokens(account.token.clone())
             .trust(self.trust.clone())
             .endpoint(Endpoint::bind()?)
-            // What is hurt is the path of QUIC: nobody is to go around it.
-            .transports(&[Transport::Quic])
+            .transports(self.transports())
             .backfill(backfill)
             .heartbeat(Duration::from_secs(3))
             .patience(Duration::from_millis(750))
@@ -174,7 +178,7 @@ impl Bench {
             .tokens(account.token.clone())
             .trust(self.trust.clone())
             .endpoint(Endpoint::bind()?)
-            .transports(&[Transport::Quic])
+            .transports(self.transports())
             .backfill(Backfill::Off)
             .heartbeat(Duration::from_secs(3))
             .patience(Duration::from_millis(750))
