@@ -41,6 +41,12 @@ pub fn resident_bytes(process: u32) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
+/// How often this thread has gone to sleep of its own accord, and so was woken up; `None` where that is not told.
+pub fn thread_wakeups() -> Option<u64> {
+    let text = fs::read_to_string("/proc/thread-self/status").ok()?;
+    text.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?.trim().parse().ok()
+}
+
 /// Fields 14 and 15 of `stat`; the name before them may hold anything, and ends with the last parenthesis.
 fn cpu_ticks(stat: &str) -> Option<u64> {
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
@@ -74,5 +80,8 @@ mod tests {
         let me = [std::process::id()];
         assert!(resident_bytes(me[0]).is_some_and(|bytes| bytes > 1 << 20) && cpu_seconds(&me) >= 0.0);
         assert_eq!((resident_bytes(u32::MAX), cpu_seconds(&[u32::MAX])), (None, 0.0));
+        let before = thread_wakeups();
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        assert!(thread_wakeups() > before && before.is_some());
     }
 }

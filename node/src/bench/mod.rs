@@ -28,6 +28,7 @@ pub mod rate;
 pub mod report;
 pub mod row;
 pub mod run;
+pub mod sdk;
 pub mod stage;
 pub mod start;
 pub mod strain;

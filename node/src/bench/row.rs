@@ -365,6 +365,21 @@ pub const ROWS: &[Row] = &[
         ],
         ready: Ready::Now,
     },
+    Row {
+        row: "T19",
+        name: "sdk",
+        what: "a device: an hour in which nothing happens, a text of 100 bytes, 1,000 of them after a break, a start with 10,000 conversations in its store",
+        metrics: &[
+            bounded("/idle/wakeups_per_h", "wake-ups/h idle", Less, 1_200.0, 500.0),
+            bounded("/idle/kib_per_h", "KiB/h idle", Less, 64.0, 32.0),
+            bounded("/texts/bytes_per_sent", "bytes a text sent", Less, 800.0, 500.0),
+            bounded("/texts/bytes_per_received", "bytes a text received", Less, 500.0, 300.0),
+            cost(bounded("/break/cpu_ms_per_1000", "CPU-ms for 1,000 received", Less, 50.0, 10.0)),
+            bounded("/start/ms", "start ms", Less, 200.0, 50.0),
+            bounded("/break/missing", "missing", Less, 0.0, 0.0),
+        ],
+        ready: Ready::Now,
+    },
 ];
 
 #[cfg(test)]

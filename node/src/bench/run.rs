@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     BenchError, chat, disk, failover, handshake, heartbeat, idle, index, machine::Machine, map, mixed, page, presence, quiet, rate::share,
-    report::short, row::Row, stage::temporary_folder, start, strain::Strain, sync,
+    report::short, row::Row, sdk, stage::temporary_folder, start, strain::Strain, sync,
 };
 use crate::spread::Spread;
 
@@ -72,6 +72,7 @@ pub async fn run(row: &Row, means: &Means) -> Result<Run, BenchError> {
         "map" => plain(map::run()?, "processor: decoding and the lookup's cache misses"),
         "quiet" => plain(quiet::run(100, 15).await?, "processor: ticks and heartbeats of the groups"),
         "page" => plain(page::run(1_000_000, &means.stores).await?, "disk: reads of a page's blocks, and the round trip"),
+        "sdk" => plain(sdk::run().await?, "waiting: heartbeats; then processor: the device's store"),
         "start" => plain(start::run().await?, "waiting: the first syncs, and accounts on an empty disk"),
         name => Err(BenchError::Invalid(format!("{name} cannot be measured yet"))),
     }

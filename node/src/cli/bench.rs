@@ -81,6 +81,8 @@ enum Act {
     Page(Page),
     /// From the start of a single node to the first accepted message (T17)
     Start,
+    /// What a device uses: wake-ups and bytes of an idle hour, bytes of a text, processor, start with many conversations (T19)
+    Sdk,
     /// Every row that can be measured, several times: table, JSON, plots
     All(suite::All),
     /// Hold the costs to the accepted figures, in processor time for each operation
@@ -252,6 +254,7 @@ impl Act {
             Self::Quiet => "quiet",
             Self::Page(_) => "page",
             Self::Start => "start",
+            Self::Sdk => "sdk",
         }
     }
 }
