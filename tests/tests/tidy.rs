@@ -38,6 +38,10 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("raft/src", &["quinn", "rustls", "axum", "rocksdb", "kith_client"]),
     ("search/src", &["tokio", "rocksdb", "openraft", "quinn", "kith_machine", "kith_storage", "kith_raft", "kith_client", "SystemTime", "Instant"]),
     ("push/src", &["rocksdb", "openraft", "quinn", "axum", "kith_machine", "kith_storage", "kith_raft", "kith_client", "SystemTime"]),
+    (
+        "backup/src",
+        &["tokio", "rocksdb", "openraft", "quinn", "kith_machine", "kith_storage", "kith_raft", "kith_client", "kith_wire", "SystemTime", "Instant"],
+    ),
     ("client-sdk/src", &["kith_machine", "kith_storage", "kith_raft", "openraft", "rocksdb"]),
     // The terminal client stands on the SDK alone.
     ("client-sdk/tui/src", &["kith_machine", "kith_storage", "kith_raft", "kith_wire", "kith", "quinn", "rustls", "openraft", "rocksdb"]),
@@ -83,7 +87,7 @@ fn sources(folder: &str) -> Vec<(String, String)> {
 }
 
 fn everything() -> Vec<(String, String)> {
-    ["wire", "raft", "search", "push", "client-sdk", "node", "tests", "jepsen"].into_iter().flat_map(sources).collect()
+    ["wire", "raft", "search", "push", "backup", "client-sdk", "node", "tests", "jepsen"].into_iter().flat_map(sources).collect()
 }
 
 /// The code of a file: without comments, texts between quotes and what stands below `mod tests`.
