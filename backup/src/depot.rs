@@ -208,7 +208,7 @@ impl Depot {
     /// The place cannot be listed, or there is none.
     pub async fn newest(&self, until_ms: Option<u64>) -> Result<Manifest, DepotError> {
         let all = self.list().await?;
-        let newest = all.into_iter().filter_map(|one| one.manifest.ok()).filter(|one| until_ms.is_none_or(|until| one.taken_ms <= until)).next_back();
+        let newest = all.into_iter().filter_map(|one| one.manifest.ok()).rfind(|one| until_ms.is_none_or(|until| one.taken_ms <= until));
         newest.ok_or_else(|| DepotError::NoBackup(if until_ms.is_some() { "of that time or before it".to_owned() } else { "at all".to_owned() }))
     }
     /// What an object holds.
