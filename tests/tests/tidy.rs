@@ -211,6 +211,25 @@ fn parsers(code: &str) -> Vec<String> {
     found
 }
 
+/// Two types of one name are one schema in the document, whichever comes first: it has to be said `as` what the other stands there.
+#[test]
+fn every_schema_of_the_http_api_has_its_own_name() {
+    let mut seen = std::collections::BTreeMap::new();
+    for (file, text) in sources("node/src/http/api") {
+        for item in text.split("#[derive(").skip(1).filter(|item| item.split(")]").next().is_some_and(|derived| derived.contains("ToSchema"))) {
+            let head = item.split('{').next().unwrap_or_default();
+            let said = head.split_once("#[schema(as = ").map(|(_, rest)| rest.split(')').next().unwrap_or_default().to_owned());
+            let declared =
+                || ["struct ", "enum "].iter().find_map(|kind| Some(head.split_once(kind)?.1.chars().take_while(|c| c.is_alphanumeric()).collect()));
+            let name: String = said.or_else(declared).unwrap_or_else(|| panic!("{file}: a schema without a name: {head}"));
+            if let Some(other) = seen.insert(name.clone(), file.clone()) {
+                panic!("{name} of {file} is {name} of {other} in the document too");
+            }
+        }
+    }
+    assert!(seen.len() > 50, "the schemas are found: {}", seen.len());
+}
+
 #[test]
 fn whatever_parses_is_fuzzed() {
     let listed = fs::read_to_string(root().join("tests/fuzz/parsers.txt")).unwrap();

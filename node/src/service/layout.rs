@@ -79,7 +79,7 @@ pub(super) async fn ask(router: &Router, survey: &Survey, caller: &Caller, asked
 async fn set_drain(router: &Router, survey: &Survey, node: NodeId, on: bool) -> Result<LayoutAnswer, Refusal> {
     let map = router.maps().current();
     if map.nodes.get(&node).is_none_or(|row| row.state == NodeState::Left) {
-        return Err(invalid(format!("there is no node {node}")));
+        return Err(missing(format!("there is no node {node}")));
     }
     let load = if node == router.node() {
         survey.own().drain.ask(on);
@@ -150,7 +150,7 @@ async fn move_buckets(
     deadline: Instant,
 ) -> Result<LayoutAnswer, Refusal> {
     let map = router.maps().current();
-    let row = map.groups.get(&from).filter(|row| row.group != GroupId::META).ok_or_else(|| invalid(format!("there is no shard {from} of data")))?;
+    let row = shard(&map, from)?;
     let run = run.or_else(|| split::half(&map, from)).ok_or_else(|| invalid(format!("shard {from} has less than two buckets: it is not split")))?;
     let to = to.or_else(|| split::emptiest(&map, row.region, from));
     let to = to.ok_or_else(|| invalid(format!("region {} has no other shard that could take them", row.region)))?;
@@ -161,6 +161,7 @@ async fn move_buckets(
 }
 
 async fn cancel_move(router: &Router, from: GroupId, deadline: Instant) -> Result<LayoutAnswer, Refusal> {
+    shard(&router.maps().current(), from)?;
     let InnerAnswer::Leaving { leaving } = router.inner_to(from, Inner::Leaving, deadline).await? else { return Err(refuse(Code::Internal)) };
     let leaving = leaving.ok_or_else(|| refuse(Code::NotFound).with_text(format!("no move leads out of shard {from}")))?;
     router.inner_to(from, Inner::CancelMove, deadline).await?;
@@ -265,8 +266,17 @@ fn invalid(text: String) -> Refusal {
     refuse(Code::Invalid).with_text(text)
 }
 
+fn missing(text: String) -> Refusal {
+    refuse(Code::NotFound).with_text(text)
+}
+
+/// A group that holds people and conversations.
+fn shard(map: &ClusterMap, group: GroupId) -> Result<&GroupRow, Refusal> {
+    map.groups.get(&group).filter(|row| row.group != GroupId::META).ok_or_else(|| missing(format!("there is no shard {group} of data")))
+}
+
 fn known(map: &ClusterMap, node: NodeId) -> Result<&NodeRow, Refusal> {
-    map.nodes.get(&node).ok_or_else(|| invalid(format!("there is no node {node}")))
+    map.nodes.get(&node).ok_or_else(|| missing(format!("there is no node {node}")))
 }
 
 /// A new node's row; of one that is known its labels change, and its state does not.

@@ -51,7 +51,7 @@ pub(super) async fn run(meta: &GroupHandle, request: Request) -> Result<Answer, 
 pub(super) fn rows(map: &ClusterMap, request: &Request) -> Result<(Vec<NodeRow>, Vec<GroupRow>), Refusal> {
     let Request::ReplaceNode { dead, node, address, http, zone, host, .. } = request.clone() else { return Err(refuse(Code::Unsupported)) };
     let invalid = |text: String| Err(refuse(Code::Invalid).with_text(text));
-    let Some(old) = map.nodes.get(&dead) else { return invalid(format!("there is no node {dead}")) };
+    let Some(old) = map.nodes.get(&dead) else { return Err(refuse(Code::NotFound).with_text(format!("there is no node {dead}"))) };
     if node == dead || node.get() == 0 {
         return invalid("the new node needs an id of its own".into());
     }

@@ -213,7 +213,7 @@ fn place(
 
 fn may_be_replaced(map: &ClusterMap, dead: NodeId, is_alive: bool) -> Result<(), Refusal> {
     match map.nodes.get(&dead).map(|row| row.state) {
-        None => Err(refuse(Code::Invalid).with_text(format!("there is no node {dead}"))),
+        None => Err(refuse(Code::NotFound).with_text(format!("there is no node {dead}"))),
         Some(NodeState::Left) => Err(refuse(Code::Invalid).with_text(format!("node {dead} has left: nothing of it is to be replaced"))),
         Some(_) if is_alive => Err(refuse(Code::NotAllowed).with_text(format!("node {dead} is alive: stop it first"))),
         Some(_) => Ok(()),

@@ -31,7 +31,9 @@ use super::{
 use crate::{http::Outcome, service::vitals::Vitals};
 
 /// What somebody may do to the cluster; each may do what those before it may.
+// In the document it has a name of its own: there is the role of a member too.
 #[derive(Clone, Copy, Serialize, Deserialize, ToSchema)]
+#[schema(as = AdminRole)]
 #[serde(rename_all = "snake_case")]
 pub(in super::super) enum Role {
     /// Sees how the cluster is, and changes nothing.

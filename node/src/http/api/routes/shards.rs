@@ -91,6 +91,7 @@ pub(in super::super) async fn list(State(api): State<Api>, who: Who) -> Result<J
 pub(in super::super) struct MoveBuckets {
     /// To this shard; without it to the one of the region that has the fewest buckets.
     #[serde(default)]
+    #[schema(minimum = 1)]
     to: Option<u32>,
     /// The first of the buckets that go; without it and `last`, half of the shard's.
     #[serde(default)]
