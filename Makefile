@@ -5,6 +5,7 @@
 #   make http-fuzz   the HTTP API against its own document, for five minutes (python3; takes schemathesis from PyPI)      (SEED=… SECONDS_MAX=…)
 #   make restart-clients   all nodes restarted, one after another, under 2,000 clients (CLIENTS=…)      make push-crowd   100,000 devices away from busy groups (AWAY=…)      make push-minutes   a push taken back
 #   make jepsen   real clusters hurt in every way that is there, under 25 minutes      make jepsen-nightly      make jepsen-soak      make jepsen-mutants     (root needed)
+#   make upgrade-test   nodes of the release before this one and of this one side by side, forward, back and for good (PREVIOUS=BINARY; root needed)
 #   make fuzz     every parser of bytes from outside, ten minutes each      (MINUTES=… FUZZ=NAME ENGINE=libfuzzer: led by coverage)
 #   make test-web   the TypeScript SDK and the web chat: built as it is checked in, tests, two browsers that chat (node, npm, chromium); pictures in target/screens
 #   make test-bindings   the SDK for Python against a node, its wheel, and what Swift calls (python3)      make test-kotlin   the SDK for Kotlin, on the JVM (java, npm)
@@ -17,7 +18,7 @@ SHELL       := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .SILENT:
-.PHONY: help demo test-web test-bindings test-kotlin http-fuzz sdk-death fuzz restart-clients push-crowd push-minutes test sim verify fix bootstrap jepsen jepsen-nightly jepsen-soak jepsen-mutants jepsen-ci jepsen-tools bench bench-grow bench-check bench-micro bench-build alerts package package-check
+.PHONY: help demo test-web test-bindings test-kotlin http-fuzz sdk-death fuzz restart-clients push-crowd push-minutes test sim verify fix bootstrap jepsen jepsen-nightly jepsen-soak jepsen-mutants upgrade-test jepsen-ci jepsen-tools bench bench-grow bench-check bench-micro bench-build alerts package package-check
 
 CARGO  ?= cargo
 SAMPLE := tests/data/irc-sample.jsonl.gz
@@ -25,7 +26,7 @@ SAMPLE := tests/data/irc-sample.jsonl.gz
 DEMO   ?= --replay $(SAMPLE) --kill leader
 
 help:
-	sed -n '2,15p' Makefile
+	sed -n '2,16p' Makefile
 
 demo: bootstrap
 	stay=; if [ -t 0 ] && [ -t 1 ]; then stay=--stay; fi
@@ -107,6 +108,25 @@ alerts:
 	fi
 	"$$promtool" check rules docs/monitoring/alerts.yml
 	"$$promtool" test rules docs/monitoring/alerts_test.yml
+
+# The release before this one is the last tag below this commit, built in a worktree of its own, or the binary that PREVIOUS names. Before there is one, this program with fail points
+# is told to be it.
+upgrade-test: jepsen-tools
+	$(CARGO) build --locked -p kith -p kith-jepsen
+	target=$$(realpath -m "$${CARGO_TARGET_DIR:-target}"); previous=$${PREVIOUS:-}
+	if [ -z "$$previous" ]; then
+	  if tag=$$(git describe --tags --abbrev=0 --match 'v[0-9]*' HEAD^ 2>/dev/null); then
+	    tree="$$target/previous/$$tag"
+	    [ -d "$$tree" ] || git worktree add --detach "$$tree" "$$tag"
+	    CARGO_TARGET_DIR="$$target/previous/build" $(CARGO) build --locked --manifest-path "$$tree/Cargo.toml" -p kith
+	    previous="$$target/previous/build/debug/kith"
+	  else
+	    echo "no release is tagged yet: this program is told to be the one before it" >&2
+	    $(KITH_FAULT)
+	  fi
+	fi
+	if [ -n "$$previous" ]; then export KITH_PREVIOUS="$$previous"; fi
+	"$$target/debug/kith-jepsen" run --workload append,retry,move --nemesis upgrade,upgrade,upgrade+kill-one --seconds 110 --seed $${SEED:-1} --out $(JEPSEN_OUT)/upgrade
 
 JEPSEN_OUT ?= jepsen-runs
 # The same program with fail points and mutants, beside kith.

@@ -110,7 +110,7 @@ names! {
         Memory "memory" Ready::Now, "a memory limit that the kernel enforces by killing";
         Member "member" Ready::Now, "a node is gone for good and a new one takes its place, or it is emptied and leaves, and another one is added";
         Rolling "rolling" Ready::Now, "every node is restarted in turn, gracefully";
-        Upgrade "upgrade" Ready::Later("comes with the second on-disk or wire version"), "nodes of two versions, up and back down";
+        Upgrade "upgrade" Ready::Now, "every node is restarted in turn with the newer build, back with the older one, forward again, and for good";
         Failpoint "failpoint" Ready::Now, "kill or sleep before and after a step of persist, commit, apply, snapshot, ref or outbox";
     }
 }

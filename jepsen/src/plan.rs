@@ -86,7 +86,7 @@ pub struct Shape {
     /// Shift of a wall clock.
     #[serde(skip_serializing_if = "is_zero_signed")]
     pub shift_ms: i64,
-    /// How many times within the fault: clock strobes, repeated kills. Of a fail point: which in a row it is, so that each part has its turn.
+    /// How many times within the fault: clock strobes, repeated kills. Of a fail point or an upgrade: which in a row it is, so that each part has its turn.
     #[serde(skip_serializing_if = "is_zero")]
     pub times: u64,
     /// Sectors that survive, of a hundred; CPU of a hundred.
@@ -196,7 +196,7 @@ impl Plan {
                 // Those of one slot begin a little apart, so that either may come first.
                 let begin = now + chance.within(0, length / 4);
                 let (target, mut shape) = aim(nemesis, request.nodes, length, &mut chance);
-                if nemesis == Nemesis::Failpoint {
+                if matches!(nemesis, Nemesis::Failpoint | Nemesis::Upgrade) {
                     shape.times = faults.iter().filter(|fault: &&Fault| fault.nemesis == nemesis).count() as u64;
                 }
                 faults.push(Fault { nemesis, target, shape, install_at_ms: begin, heal_at_ms: now + length });

@@ -144,10 +144,13 @@ fn judge(folder: &Path, plan: &Plan) -> Verdict {
     }
 }
 
-/// The binary that nodes are started from: one with fail points where the plan needs them, from the folder of the one that was named.
+/// The binary that nodes are started from: one with fail points where the plan needs them, or nodes of an older release, from the folder of the one that was named.
 fn under_test(plan: &Plan, binary: &Path) -> anyhow::Result<PathBuf> {
     let is_fault = binary.file_name().is_some_and(|name| name == FAULT_BINARY);
-    if is_fault || !plan.required().contains(&Nemesis::Failpoint) {
+    // The older release is a binary of its own, or this one, told to be it.
+    let plays_older = std::env::var_os(lab::PREVIOUS).is_none();
+    let needs_faults = |one: &Nemesis| *one == Nemesis::Failpoint || (*one == Nemesis::Upgrade && plays_older);
+    if is_fault || !plan.required().iter().any(needs_faults) {
         return Ok(binary.to_owned());
     }
     let other = binary.with_file_name(FAULT_BINARY);

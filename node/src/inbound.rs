@@ -139,6 +139,7 @@ impl Inbound for Dispatch {
             sessions: self.load.sessions(),
             sessions_max: self.load.sessions_max,
             drains: self.load.drain.is_on(),
+            noted: self.service.router().peers().release().noted(),
         }
     }
 

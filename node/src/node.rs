@@ -64,7 +64,7 @@ use crate::{
     leadership::Duty,
     metrics::AllMetrics,
     peer::{
-        AllLinks, Known, LinkPolicy, Me, Peers, PeersOptions, endpoint,
+        AllLinks, Fenced, Known, LinkPolicy, Me, Peers, PeersOptions, Release, endpoint,
         renew::Renewal,
         tls::{self, Identity, TlsError},
     },
@@ -233,13 +233,7 @@ impl Node {
         storage.on_fatal(Box::new(move |error| {
             failed.send_replace(Some(error.to_string()));
         }));
-        let lanes = Arc::new(
-            match config.node.lanes {
-                Some(count) => Lanes::start(count),
-                None => Lanes::start_default(),
-            }
-            .map_err(StartError::Lanes)?,
-        );
+        let lanes = Arc::new(config.node.lanes.map_or_else(Lanes::start_default, Lanes::start).map_err(StartError::Lanes)?);
         let lane = lanes.handle(lanes.of_number(0)).clone();
         let tasks = Tasks::new(lane.clone());
         let metrics = AllMetrics::default();
@@ -252,7 +246,9 @@ impl Node {
 
         let endpoint = open_endpoint(&config, socket, server, key, &lane).await?;
         let client_addr = endpoint.local_addr().map_err(|source| StartError::Listen { address: config.node.listen, source })?;
-        let maps = Maps::new(first_map.clone(), local(&storage, MAP_KEY).or_else(|| files.map.clone()).as_deref(), keeper(&storage, MAP_KEY));
+        let release = Release::new(&storage);
+        let kept_map = local(&storage, MAP_KEY).or_else(|| files.map.clone());
+        let maps = Maps::new(first_map.clone(), kept_map.as_deref(), keeper(&storage, MAP_KEY)).serving(release.clone());
         let store_identity = storage.identity();
         let registry = Arc::new(metrics.registry(&storage));
         let peers = Peers::new(PeersOptions {
@@ -265,10 +261,8 @@ impl Node {
             tasks: tasks.child(),
             lanes: lanes.clone(),
             metrics: metrics.peer.clone(),
-            synced: {
-                let storage = Arc::downgrade(&storage);
-                Arc::new(move || storage.upgrade().map_or(0, |storage| storage.position()))
-            },
+            release,
+            synced: synced(&storage),
         });
 
         let groups = Groups::new(GroupsOptions {
@@ -295,7 +289,7 @@ impl Node {
             sessions_max: config.limits.sessions_max as u64,
             sessions: Arc::default(),
         };
-        let survey = Survey::new(load.clone(), clock.clone(), files.layout.down_after());
+        let survey = Survey::new(load.clone(), clock.clone(), files.layout.down_after(), files.upgrade);
         let gate = Gate::new(files.token_key.clone(), files.id, clock.clone());
         let poster = Poster::new(&config.hooks);
         let providers = Arc::new(Push::open(config.push.clone(), Arc::new(|name| std::env::var(name).ok()), metrics.push.clone()).await?);
@@ -546,9 +540,9 @@ impl Node {
     pub fn peers(&self) -> &Peers {
         &self.peers
     }
-    /// Becomes `Some` when a peer has refused this node's data directory as another one than this node had: it must stop.
-    pub fn refused(&self) -> watch::Receiver<Option<String>> {
-        self.peers.refused()
+    /// Becomes `Some` when it must stop: its data directory is not the one that its peers know, or its build does not go with its cluster.
+    pub fn fenced(&self) -> watch::Receiver<Option<Fenced>> {
+        self.peers.fenced()
     }
     /// Has the node read its certificate again, if its files have changed; it does so within seconds by itself.
     pub fn renew_certificate(&self) {
@@ -679,6 +673,11 @@ fn local(storage: &Storage, key: &str) -> Option<Vec<u8>> {
         tracing::error!(key, cause = %error, "node.start: a kept value cannot be read; going on without it");
         None
     })
+}
+
+fn synced(storage: &Arc<Storage>) -> Arc<dyn Fn() -> u64 + Send + Sync> {
+    let storage = Arc::downgrade(storage);
+    Arc::new(move || storage.upgrade().map_or(0, |storage| storage.position()))
 }
 
 fn keeper(storage: &Arc<Storage>, key: &'static str) -> Keep {

@@ -162,6 +162,7 @@ pages! {
     disk_full "disk-full.md" 106;
     shards "shards.md" 107;
     access "access.md" 108;
+    upgrade "upgrade.md" 109;
 }
 
 #[test]

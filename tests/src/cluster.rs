@@ -4,11 +4,13 @@
 //! ports; clients of people who get an account on first use. Invariant: every wait has a deadline and a reason, and its failure prints
 //! what each node knows. Not here: what clients do ([`crate::device`]), whether it was right ([`crate::history`]).
 
+mod build;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     net::{SocketAddr, UdpSocket},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -18,13 +20,13 @@ use std::{
 
 use futures_util::{StreamExt, stream};
 use kith::{
-    Node, NodeOptions,
+    Node, NodeOptions, StartError,
     auth::{Claims, token::mint},
     clock::{Clock, SharedClock, SystemClock},
     cluster::{
         ClusterFiles, NodeSpec, add_node,
         bootstrap::bootstrap,
-        files::{ClusterSpec, LayoutSettings, PresenceFanout},
+        files::ClusterSpec,
         join::{Join, JoinError},
         map::Located,
     },
@@ -33,6 +35,7 @@ use kith::{
     disk::Room,
 };
 use kith_client::{Backfill, Client, Door, Login, Trust};
+use kith_machine::mutant::Quirk;
 use kith_raft::FailPoints;
 use kith_wire::{
     admin::AdminRole,
@@ -42,6 +45,7 @@ use kith_wire::{
     log::{NodeRow, NodeState},
     peer::Caller,
     trust::{TrustAnswer, TrustRequest},
+    upgrade::BUILD,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -78,11 +82,13 @@ struct Place {
     failpoints: FailPoints,
     /// Its settings, where they are not beside the others'.
     file: Option<PathBuf>,
+    /// What is told to its program.
+    quirk: Quirk,
 }
 
 impl Place {
     fn new(address: String) -> Self {
-        Self { address, node: None, failpoints: FailPoints::default(), file: None }
+        Self { address, node: None, failpoints: FailPoints::default(), file: None, quirk: Quirk::default() }
     }
 }
 
@@ -117,7 +123,7 @@ impl Cluster {
                 .collect(),
         };
         bootstrap(folder.path(), &spec).expect("a new cluster");
-        say_settings(folder.path(), &setup);
+        setup.say(folder.path());
         let files = ClusterFiles::load(&folder.path().join("cluster")).expect("the cluster's files");
         let place = |socket: &UdpSocket| Place::new(address(socket));
         let nodes = sockets.iter().map(|(id, socket)| (*id, place(socket))).collect();
@@ -135,6 +141,8 @@ impl Cluster {
             joined: AtomicU64::new(1),
         };
         for (id, socket) in sockets {
+            #[cfg(feature = "failpoint")]
+            cluster.set_older(id, cluster.setup.older);
             cluster.start_node(id, Some(socket)).await;
         }
         cluster.wait_ready().await;
@@ -226,7 +234,7 @@ impl Cluster {
         let number = self.joined.fetch_add(1, Relaxed);
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
         let listen = socket.local_addr().expect("a bound socket");
-        let node = NodeRow { address: listen.to_string(), zone: format!("joined-{number}"), capacity: 1, ..NodeRow::default() };
+        let node = NodeRow { address: listen.to_string(), zone: format!("joined-{number}"), capacity: 1, version: BUILD, ..NodeRow::default() };
         Join { ticket: token.parse().expect("a join token"), folder: self.folder.path().join(format!("joined-{number}")), listen, node }
     }
 
@@ -636,7 +644,7 @@ impl Cluster {
         assert!(unexpected.is_empty(), "lines that nobody expected:\n{}", unexpected.join("\n"));
     }
 
-    async fn start_node(&mut self, id: u64, socket: Option<UdpSocket>) {
+    async fn try_start(&mut self, id: u64, socket: Option<UdpSocket>) -> Result<(), StartError> {
         let file = self.nodes[&id].file.clone().unwrap_or_else(|| self.folder.path().join(format!("node-{id}/node.toml")));
         let mut config = Config::load(&file).expect("the node's own settings");
         config.node.lanes = Some(self.setup.lanes);
@@ -664,28 +672,16 @@ impl Cluster {
         options.groups = self.setup.raft;
         options.store = self.setup.store.clone();
         options.failpoints = place.failpoints.clone();
+        options.quirk = place.quirk;
         options.socket = socket;
         // How full this machine's disk is, is nobody's business here.
         let free = self.setup.free_bytes.clone().unwrap_or_else(|| Arc::new(AtomicU64::new(Setup::DISK_BYTES / 2)));
         options.probe = Arc::new(move |_| Some(Room { free: free.load(Relaxed), total: Setup::DISK_BYTES }));
-        place.node = Some(Box::pin(Node::start(options)).await.unwrap_or_else(|error| panic!("node {id} does not start: {error:?}")));
+        place.node = Some(Box::pin(Node::start(options)).await?);
+        Ok(())
     }
 
     fn people(&self) -> MutexGuard<'_, BTreeMap<String, UserId>> {
         self.people.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Writes the cluster's own settings into its files, as an operator does before the first start.
-fn say_settings(folder: &Path, Setup { presence, layout, .. }: &Setup) {
-    let path = folder.join("cluster/cluster.toml");
-    let text = std::fs::read_to_string(&path).expect("the cluster's file");
-    let told = match presence.fanout {
-        PresenceFanout::Screens => "screens",
-        PresenceFanout::All => "all",
-    };
-    let presence = format!("[presence]\nfanout = \"{told}\"\ngrace_s = {}\n", presence.grace_s);
-    let LayoutSettings { balance, calm_s, move_within_s, down_after_s } = layout;
-    let layout = format!("[layout]\nbalance = {balance}\ncalm_s = {calm_s}\nmove_within_s = {move_within_s}\ndown_after_s = {down_after_s}\n");
-    std::fs::write(&path, format!("{text}\n{presence}\n{layout}")).expect("written");
 }

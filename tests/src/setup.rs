@@ -3,13 +3,17 @@
 use std::{
     net::SocketAddr,
     num::NonZeroU32,
+    path::Path,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
 use kith::{
     auth::{issuer::IssuerConfig, reset::ResetConfig},
-    cluster::files::{LayoutSettings, PresenceSettings},
+    cluster::{
+        files::{LayoutSettings, PresenceFanout, PresenceSettings},
+        upgrade::UpgradeSettings,
+    },
 };
 use kith_raft::{GroupsConfig, Retention, Timers, storage};
 
@@ -46,6 +50,10 @@ pub struct Setup {
     pub presence: PresenceSettings,
     /// What the cluster moves by itself; nothing is balanced unless a scenario says so.
     pub layout: LayoutSettings,
+    /// When the cluster goes to its next version.
+    pub upgrade: UpgradeSettings,
+    /// Whether the nodes begin as the release before this one; needs fail points.
+    pub older: bool,
     /// Bytes that the nodes' disks say are free, of [`Setup::DISK_BYTES`]; half of it unless given.
     pub free_bytes: Option<Arc<AtomicU64>>,
 }
@@ -69,6 +77,8 @@ impl Default for Setup {
             reset: None,
             presence: PresenceSettings { grace_s: 4, ..PresenceSettings::default() },
             layout: LayoutSettings { balance: false, move_within_s: 1, ..LayoutSettings::default() },
+            upgrade: UpgradeSettings::default(),
+            older: false,
             free_bytes: None,
         }
     }
@@ -81,6 +91,21 @@ impl Setup {
     /// Where a node stands.
     pub fn region_of(&self, node: u64) -> u8 {
         u8::try_from((node - 1) % u64::from(self.regions.max(1))).unwrap_or_default()
+    }
+
+    /// Writes the cluster's own settings into its files, as an operator does before the first start.
+    pub(crate) fn say(&self, folder: &Path) {
+        let path = folder.join("cluster/cluster.toml");
+        let text = std::fs::read_to_string(&path).expect("the cluster's file");
+        let told = match self.presence.fanout {
+            PresenceFanout::Screens => "screens",
+            PresenceFanout::All => "all",
+        };
+        let presence = format!("[presence]\nfanout = \"{told}\"\ngrace_s = {}\n", self.presence.grace_s);
+        let LayoutSettings { balance, calm_s, move_within_s, down_after_s } = self.layout;
+        let layout = format!("[layout]\nbalance = {balance}\ncalm_s = {calm_s}\nmove_within_s = {move_within_s}\ndown_after_s = {down_after_s}\n");
+        let upgrade = format!("[upgrade]\nfinalize = {}\nafter_s = {}\n", self.upgrade.finalize, self.upgrade.after_s);
+        std::fs::write(&path, format!("{text}\n{presence}\n{layout}\n{upgrade}")).expect("written");
     }
 
     /// As the default, with so many nodes.

@@ -78,6 +78,8 @@ pub enum AuditAct {
     MoveBuckets,
     /// 41: gives such a move up.
     CancelMove,
+    /// 45: raises the version of the cluster.
+    FinalizeUpgrade,
 }
 
 impl AuditAct {
@@ -108,6 +110,7 @@ impl AuditAct {
             Self::FirstAdminToken => "first-admin-token",
             Self::MoveBuckets => "move-buckets",
             Self::CancelMove => "cancel-move",
+            Self::FinalizeUpgrade => "finalize-upgrade",
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     id::{GroupId, MapEpoch, NodeId, RegionId, Term},
     log::NodeState,
     moving::{BucketRun, LeavingRow},
+    upgrade::{ClusterVersion, UpgradeView},
 };
 
 /// What operators ask about nodes and groups.
@@ -32,6 +33,10 @@ pub enum LayoutRequest {
     MoveBuckets { from: GroupId, run: Option<BucketRun>, to: Option<GroupId> },
     /// Gives the move out of a group up, as long as its buckets have not been handed over.
     CancelMove { from: GroupId },
+    /// How far an upgrade is, and what is in its way.
+    Upgrade,
+    /// Raises the version of the cluster to this one; again is no change. Older builds do not start any more then.
+    Finalize { to: ClusterVersion },
 }
 
 /// What operators are told.
@@ -51,6 +56,8 @@ pub enum LayoutAnswer {
     Draining { sessions: u64, leads: u64 },
     /// To `MoveBuckets`: it has begun. To `CancelMove`: what was given up, with its target.
     Moving { from: GroupId, run: BucketRun, to: GroupId },
+    /// To `Upgrade`; to `Finalize`: after it.
+    Upgrading(UpgradeView),
 }
 
 /// Nodes and groups.

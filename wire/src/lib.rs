@@ -32,3 +32,4 @@ pub mod search;
 pub mod secret;
 pub mod sign;
 pub mod trust;
+pub mod upgrade;

@@ -246,6 +246,8 @@ pub const MOVE_TEXT_BYTES_MAX: usize = 512;
 pub const MAP_CHANGE_ROWS_MAX: usize = 1_000;
 /// Runs of buckets that an answer shows of a group. More are counted only.
 pub const SHOWN_RUNS_MAX: usize = 64;
+/// What a build is called, in bytes. A longer name in a hello refuses it.
+pub const BUILD_BYTES_MAX: usize = 64;
 /// Rows of one piece of a move of buckets, keys that one command drops. More go into the next one.
 pub const MOVE_ROWS_MAX: usize = 1_000;
 /// Keys and bodies of one piece of a move, in bytes; one row always fits. More go into the next piece.

@@ -23,6 +23,7 @@ use crate::{
     },
     layout::LayoutMove,
     trust::TrustChange,
+    upgrade::ClusterVersion,
 };
 
 pub use self::{
@@ -208,7 +209,8 @@ pub enum Command {
     RaiseVersion { version: u32 },
     // -- meta group only
     /// Makes the cluster: idempotent by cluster id.
-    InitCluster { cluster: ClusterId },
+    /// `version`: at which it begins; 0: at the first.
+    InitCluster { cluster: ClusterId, version: ClusterVersion },
     /// Adds a node or replaces what is known of it.
     PutNode { node: NodeRow },
     /// Adds a group or changes its replicas or leader preference.
@@ -218,6 +220,8 @@ pub enum Command {
     /// Changes nodes and groups together, if the map has this epoch: who proposes it has seen all that it changes.
     /// `moves` say what of it is moved, and why, in the order in which that was decided.
     ChangeMap { at: MapEpoch, nodes: Vec<NodeRow>, groups: Vec<GroupRow>, moves: Vec<LayoutMove> },
+    /// Raises the version of the cluster by one, if every node's build knows that.
+    RaiseCluster { to: ClusterVersion },
     /// Changes who may join.
     Trust(TrustChange),
 }
@@ -573,6 +577,8 @@ pub struct ClusterRow {
     pub epoch: MapEpoch,
     /// What was moved last and why, newest first; at most `limit::MOVES_KEPT`.
     pub moves: Vec<LayoutMove>,
+    /// What its nodes may do together; 0: the first.
+    pub version: ClusterVersion,
 }
 
 /// Where a node stands in its life. The number is stored.
@@ -612,6 +618,8 @@ pub struct NodeRow {
     pub capacity: u32,
     /// Where it stands.
     pub state: NodeState,
+    /// The newest cluster version that the build knows which it was seen with last; 0: not told.
+    pub version: ClusterVersion,
 }
 
 /// A Raft group of the map.
@@ -657,6 +665,8 @@ pub struct ClusterMap {
     pub groups: BTreeMap<GroupId, GroupRow>,
     /// Runs by (region, first), not overlapping.
     pub runs: BTreeMap<(RegionId, u16), RunRow>,
+    /// What the nodes may do together; 0: the first.
+    pub version: ClusterVersion,
 }
 
 impl ClusterMap {

@@ -26,6 +26,7 @@ use crate::{
     search::{SearchPart, SearchQuery, SearchScope, SearchTold},
     secret::Secret,
     trust::TokenId,
+    upgrade::ClusterVersion,
 };
 
 /// A frame from the node that opened the stream.
@@ -73,6 +74,12 @@ pub struct PeerHello {
     pub synced_batches: u64,
     /// Drawn at each start, so that two starts with one count are told apart; 0: not told.
     pub life: u64,
+    /// The newest cluster version that its build knows; 0: not told.
+    pub knows: ClusterVersion,
+    /// The cluster version that it has on its disk; 0: not told.
+    pub noted: ClusterVersion,
+    /// Its build, as people call it; at most `limit::BUILD_BYTES_MAX`.
+    pub build: String,
 }
 
 /// A question to another node.
@@ -465,6 +472,8 @@ pub struct Beat {
     pub sessions_max: u64,
     /// It gives up sessions and leaderships.
     pub drains: bool,
+    /// The cluster version that it has on its disk: a build that does not know that will not start there; 0: not told.
+    pub noted: ClusterVersion,
 }
 
 /// Refs and bodies from a channel's leader to one node, at most one frame per 5 ms.

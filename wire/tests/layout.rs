@@ -216,6 +216,6 @@ fn reasons_of_moves_are_kept_with_the_map() {
     let command = Command::ChangeMap { at: MapEpoch::new(5), nodes: Vec::new(), groups: Vec::new(), moves: vec![line(7)] };
     let item = Item { bucket: None, command };
     assert_eq!(Item::decode(&item.encode()).unwrap(), item);
-    let row = ClusterRow { cluster: ClusterId::new([7; 16]), epoch: MapEpoch::new(5), moves: vec![line(1), line(2)] };
+    let row = ClusterRow { cluster: ClusterId::new([7; 16]), epoch: MapEpoch::new(5), moves: vec![line(1), line(2)], ..ClusterRow::default() };
     assert_eq!(ClusterRow::decode(&row.encode()).unwrap(), row);
 }

@@ -17,6 +17,7 @@ mod sys;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, bail};
@@ -42,6 +43,9 @@ const TOOLS: &[&str] = &["ip", "nft", "nsenter", "mount", "umount", "losetup", "
 const GROUPS: u32 = 8;
 /// The library that shifts wall clocks.
 pub(crate) const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+
+/// Names the binary of the release before the one under test; without it `kith-fault` is told to be that.
+pub(crate) const PREVIOUS: &str = "KITH_PREVIOUS";
 
 /// Last byte of the clients' address, and of those that rebinding moves them to.
 const CLIENTS_LAST: u8 = 100;
@@ -92,6 +96,8 @@ pub struct Setup {
     pub settings: Vec<&'static str>,
     /// Added to the cluster's file before the first start.
     pub cluster_settings: String,
+    /// Nodes begin as the release before the one under test.
+    pub begins_older: bool,
 }
 
 impl Setup {
@@ -105,6 +111,7 @@ impl Setup {
             serves_disks: required.iter().any(|one| one.needs_served_disks()) && can_serve_disks(),
             settings: workload::settings(plan),
             cluster_settings: workload::cluster_settings(plan),
+            begins_older: required.contains(&Nemesis::Upgrade),
         }
     }
 }
@@ -179,6 +186,7 @@ impl Lab {
                 log: logs.join(format!("n{id}.log")),
                 clock,
                 orders: Mutex::new(None),
+                older: AtomicBool::new(setup.begins_older),
                 settings: setup.settings.iter().map(|one| (*one).to_owned()).collect(),
                 running: Mutex::new(None),
             });

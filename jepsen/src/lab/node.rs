@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,8 @@ pub(crate) const HTTP_PORT: u16 = 7680;
 const STOP_WITHIN: Duration = Duration::from_secs(15);
 /// Names what a build with fail points is to do at them.
 const FAIL_POINTS: &str = "KITH_FAILPOINTS";
+/// Has a build with fail points be the release before it.
+const OLDER: &str = "KITH_OLDER";
 /// Read of a log at most.
 const LOG_BYTES_MAX: u64 = 16 << 20;
 /// Between two looks.
@@ -46,6 +49,8 @@ pub struct Node {
     pub(super) clock: Option<PathBuf>,
     /// What it is told to do at its fail points when it starts next.
     pub(super) orders: Mutex<Option<String>>,
+    /// Whether it is of the release before the one under test when it starts next.
+    pub(super) older: AtomicBool,
     /// `section.key=value`, besides what its file says.
     pub(super) settings: Vec<String>,
     pub(super) running: Mutex<Option<Running>>,
@@ -86,10 +91,14 @@ impl Node {
         }
         let log: File = OpenOptions::new().create(true).append(true).open(&self.log).context("opening a node's log")?;
         let log_too = log.try_clone().context("opening a node's log")?;
+        let previous = std::env::var_os(super::PREVIOUS).filter(|_| self.is_older()).map(PathBuf::from);
         let mut command = Command::new("nsenter");
+        if self.is_older() && previous.is_none() {
+            command.env(OLDER, "1");
+        }
         command
             .arg(format!("--net={}", net::file(&self.place.namespace).display()))
-            .arg(&self.binary)
+            .arg(previous.as_ref().unwrap_or(&self.binary))
             .args(["start", "--until-stdin-closes", "--config"])
             .arg(&self.member.lock().unwrap_or_else(PoisonError::into_inner).1)
             .arg("--set")
@@ -111,6 +120,16 @@ impl Node {
         let stdin = child.stdin.take();
         *running = Some(Running { child, stdin });
         Ok(())
+    }
+
+    /// Whether it is of the release before the one under test when it starts next.
+    pub fn is_older(&self) -> bool {
+        self.older.load(Ordering::Relaxed)
+    }
+
+    /// From its next start on it is of the release before the one under test, or of that.
+    pub fn set_older(&self, is_older: bool) {
+        self.older.store(is_older, Ordering::Relaxed);
     }
 
     /// Sets what it is told to do at its fail points when it starts next.

@@ -11,6 +11,7 @@ mod rebind;
 mod replace;
 mod resource;
 mod slow;
+mod upgrade;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,9 +50,13 @@ pub(crate) struct Active {
 }
 
 impl Active {
-    /// A node is replaced by a command to the cluster: what else is broken is healed before.
-    pub(crate) const fn needs_a_majority_to_heal(&self) -> bool {
-        matches!(self.undo, Undo::Replace(..))
+    /// A node is replaced, or an upgrade made final, by a command to the cluster: what else is broken is healed before.
+    pub(crate) fn needs_a_majority_to_heal(&self) -> bool {
+        match &self.undo {
+            Undo::Replace(..) => true,
+            Undo::Upgrade(turn, _) => turn.is_final(),
+            _ => false,
+        }
     }
 }
 
@@ -62,6 +67,7 @@ enum Undo {
     Connect { before: u64, swizzle: Option<JoinHandle<()>> },
     Power(Vec<(usize, Before)>),
     Rolling(JoinHandle<anyhow::Result<u64>>),
+    Upgrade(upgrade::Turn, JoinHandle<anyhow::Result<u64>>),
     Drain,
     Replace(usize, replace::Broken),
     Remount,
@@ -148,6 +154,10 @@ pub(crate) async fn install(lab: &Arc<Lab>, fault: &Fault) -> anyhow::Result<Act
             Undo::Power(cut.context("cutting the power")?)
         }
         Nemesis::Rolling => Undo::Rolling(tokio::spawn(rolling(Arc::clone(lab)))),
+        Nemesis::Upgrade => {
+            let turn = upgrade::Turn::of(fault.shape.times);
+            Undo::Upgrade(turn, tokio::spawn(upgrade::walk(Arc::clone(lab), turn)))
+        }
         Nemesis::DiskFull => {
             let mut taken = 0;
             for node in nodes() {
@@ -241,7 +251,7 @@ pub(crate) async fn install(lab: &Arc<Lab>, fault: &Fault) -> anyhow::Result<Act
             evidence = bit(bytes, &notes.join("; "));
             Undo::Mend
         }
-        other => bail!("{other} is not there yet"),
+        Nemesis::None => bail!("nothing is no fault"),
     };
     Ok(Active { nemesis: fault.nemesis, target, hit, evidence, undo })
 }
@@ -277,6 +287,7 @@ pub(crate) async fn heal(lab: &Arc<Lab>, active: Active) -> anyhow::Result<Evide
             bit(lost, "bytes lost that were not synced")
         }
         Undo::Rolling(task) => bit(task.await.context("a rolling restart broke off")??, "nodes stopped by themselves and started again"),
+        Undo::Upgrade(turn, task) => upgrade::heal(lab, turn, task.await.context("an upgrade broke off")??).await?,
         Undo::Drain => {
             nodes().for_each(|node| node.disk.drain());
             let ended = nodes().filter(|node| node.pid().is_none()).count();

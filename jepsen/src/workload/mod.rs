@@ -242,6 +242,9 @@ pub(crate) fn settings(plan: &Plan) -> Vec<&'static str> {
 pub(crate) fn cluster_settings(plan: &Plan) -> String {
     // Leaders go where faults send them and nowhere else, so that a run can be repeated; `member` is what moves them.
     let mut settings = "\n[layout]\nbalance = false\nmove_within_s = 5\n".to_owned();
+    if plan.required().contains(&Nemesis::Upgrade) {
+        settings += "\n[upgrade]\nfinalize = false\n";
+    }
     if plan.request.workloads.iter().any(|workload| matches!(workload, Workload::Presence | Workload::Push)) {
         settings += &format!("\n[presence]\ngrace_s = {}\n", presence::GRACE_S);
     }

@@ -91,6 +91,7 @@ pub fn large_map() -> ClusterMap {
             host: format!("host-{number}"),
             capacity: 1,
             state: NodeState::Up,
+            version: kith_wire::upgrade::BUILD,
         };
         map.nodes.insert(node, row);
     }

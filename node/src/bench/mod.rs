@@ -8,6 +8,7 @@
 pub mod chat;
 pub mod disk;
 pub mod failover;
+pub mod freeze;
 pub mod grow;
 pub mod guard;
 pub mod handshake;

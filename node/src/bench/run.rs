@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    BenchError, chat, disk, failover, handshake, heartbeat, idle, index, machine::Machine, map, mixed, page, presence, quiet, rate::share,
+    BenchError, chat, disk, failover, freeze, handshake, heartbeat, idle, index, machine::Machine, map, mixed, page, presence, quiet, rate::share,
     report::short, row::Row, sdk, stage::temporary_folder, start, strain::Strain, sync,
 };
 use crate::spread::Spread;
@@ -68,6 +68,7 @@ pub async fn run(row: &Row, means: &Means) -> Result<Run, BenchError> {
         "heartbeat" => plain(heartbeat::run(500, 8).await?, "processor: a packet in and one out for each"),
         "presence" => plain(presence::run(20_000, 50, 8)?, "processor: a frame for each screen that changes"),
         "failover" => plain(failover::run(6).await?, "waiting: election timeouts and clients' patience"),
+        "move" => move_row(freeze::BUCKET_MB).await,
         "disk" => plain(disk::run(&means.sample, 200_000).await?, "disk: it is what is measured"),
         "map" => plain(map::run()?, "processor: decoding and the lookup's cache misses"),
         "quiet" => plain(quiet::run(100, 15).await?, "processor: ticks and heartbeats of the groups"),
@@ -89,6 +90,14 @@ pub fn plain(figures: impl Serialize, bottleneck: &str) -> Result<Run, BenchErro
 
 async fn chat_row(options: chat::Options) -> Result<Run, BenchError> {
     chat_figures(&chat::run(&options).await?)
+}
+
+/// A bucket of so many MiB moved.
+///
+/// # Errors
+/// The cluster cannot be run, or the bucket does not move.
+pub async fn move_row(megabytes: u64) -> Result<Run, BenchError> {
+    plain(Box::pin(freeze::run(megabytes)).await?, "disk: the bucket is written anew by three replicas, beside the load")
 }
 
 async fn lone_row() -> Result<Run, BenchError> {

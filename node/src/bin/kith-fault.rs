@@ -1,6 +1,6 @@
 //! `kith`, told at its start in which way to misbehave: what the fault harness is proven with.
 //!
-//! In: the command line of `kith`; `KITH_MUTANT`, the name of one mutant; `KITH_FAILPOINTS`, what to do at which fail points (`list` prints them).
+//! In: the command line of `kith`; `KITH_MUTANT`, the name of one mutant; `KITH_OLDER=1`, to be one release older than it is; `KITH_FAILPOINTS`, what to do at which fail points (`list` prints them).
 //! Out: the same program, with that one mistake and those failures in the node that it starts. Without the variables it is `kith`. It exists only with the features `failpoint` and `mutants`, and is never shipped.
 
 use std::{
@@ -16,6 +16,8 @@ use kith_raft::{
 
 /// Names the mutant to be.
 const MUTANT: &str = "KITH_MUTANT";
+/// Anything: the node is the release before this one.
+const OLDER: &str = "KITH_OLDER";
 /// Orders for fail points, such as `seed=7;raft.append.persisted=kill@120;raft.apply.before=sleep:200@5%`.
 const FAIL_POINTS: &str = "KITH_FAILPOINTS";
 
@@ -35,7 +37,11 @@ fn main() -> ExitCode {
         Ok(orders) => orders.parse().map_err(|error: OrdersError| error.to_string()),
     };
     match (quirk, orders) {
-        (Ok(quirk), Ok(orders)) => main_with(Faults { quirk: quirk.unwrap_or_default(), failpoints: FailPoints::ordered(orders) }),
+        (Ok(quirk), Ok(orders)) => {
+            let quirk = quirk.unwrap_or_default();
+            let quirk = if env::var_os(OLDER).is_some() { quirk.older() } else { quirk };
+            main_with(Faults { quirk, failpoints: FailPoints::ordered(orders) })
+        }
         (Err(error), _) => refuse(MUTANT, &error),
         (_, Err(error)) => refuse(FAIL_POINTS, &error),
     }

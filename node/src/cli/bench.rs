@@ -12,7 +12,7 @@ use super::failure::{Exit, Failure};
 use crate::bench::{
     BenchError,
     chat::{self, Measured},
-    idle, mixed, page,
+    freeze, idle, mixed, page,
     report::short,
     row::{self, ROWS, Ready, Row},
     run::{self, Run},
@@ -68,7 +68,7 @@ enum Act {
     /// Leaders killed under load: when sends resume (T10)
     Failover,
     /// A bucket moved under load (T11)
-    Move,
+    Move(Move),
     /// A node with many sessions dies (T12)
     Reconnect,
     /// Bytes on disk of a message of real chat (T13)
@@ -115,6 +115,13 @@ struct Mixed {
     /// Seconds that are counted
     #[arg(long, value_name = "S", default_value_t = 10)]
     seconds: u64,
+}
+
+#[derive(clap::Args, Debug)]
+struct Move {
+    /// What the bucket holds, in MiB; the row's is 1 GiB
+    #[arg(long, value_name = "MB", default_value_t = freeze::BUCKET_MB)]
+    megabytes: u64,
 }
 
 #[derive(clap::Args, Debug)]
@@ -206,6 +213,10 @@ async fn act(args: &Args) -> Result<Exit, Failure> {
             let measured = run::plain(outcome, "disk").map_err(failure)?;
             return Ok(tell_row(row_of("page")?, &measured, args.json));
         }
+        Act::Move(asked) => {
+            let measured = run::move_row(asked.megabytes).await.map_err(failure)?;
+            return Ok(tell_row(row_of("move")?, &measured, args.json));
+        }
         Act::All(asked) => return suite::all(asked, args.json).await,
         Act::Check(asked) => return suite::check(asked, args.json).await,
         Act::Grow(asked) => return suite::grow(asked, args.json).await,
@@ -247,7 +258,7 @@ impl Act {
             Self::Heartbeat => "heartbeat",
             Self::Presence => "presence",
             Self::Failover => "failover",
-            Self::Move => "move",
+            Self::Move(_) => "move",
             Self::Reconnect => "reconnect",
             Self::Disk(_) => "disk",
             Self::Map => "map",

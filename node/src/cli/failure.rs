@@ -23,7 +23,7 @@ pub(crate) enum Exit {
     Refused,
     /// 5: something on this machine is missing or cannot be used.
     Local,
-    /// 6: the cluster refused this node's data directory as itself.
+    /// 6: the cluster refused this node's data directory as itself, or its build.
     Fenced,
     /// 130: interrupted before the end.
     Interrupted,
@@ -82,6 +82,12 @@ impl Failure {
         let hint = "this disk is not the one that the cluster knows under this node's id, or an old copy of it: bring the right one back, or, if it is \
                     gone, put a new node in its place: kith node replace --dead ID --new ID";
         Self { exit: Exit::Fenced, code: Some(Code::Revoked), what: format!("the cluster refused this node: {what}"), hint: hint.to_owned() }
+    }
+    /// This build and the cluster of its data do not go together.
+    pub(crate) fn misfit(what: &str) -> Self {
+        let hint = "start the build that the other nodes run (kith upgrade status names it); nothing of this node's data was changed by this one: docs/guide/upgrade.md";
+        let what = format!("this build does not serve this node's cluster: {what}");
+        Self { exit: Exit::Fenced, code: Some(Code::VersionMismatch), what, hint: hint.to_owned() }
     }
     /// The cluster refused, in a way that has its own advice.
     pub(crate) fn refused(code: Code, what: impl Into<String>, hint: &str) -> Self {

@@ -7,6 +7,7 @@ use kith_client::wire::{
     id::{NodeId, RegionId},
     log::NodeRow,
     trust::{JoinTicket, JoinView, TicketError, TokenId, TrustAnswer, TrustRequest},
+    upgrade::ClusterVersion,
 };
 use serde_json::{Value, json};
 
@@ -184,6 +185,7 @@ pub(super) async fn joined(
     joining: &Joining,
     token: &Token<'_>,
     (folder, listen, http): (&PathBuf, SocketAddr, SocketAddr),
+    version: ClusterVersion,
 ) -> Result<PathBuf, Failure> {
     // A token is used once, and its file may be gone by the next start.
     if let Some(file) = crate::cluster::join::joined(folder).map_err(failure)? {
@@ -206,6 +208,7 @@ pub(super) async fn joined(
         zone,
         host,
         capacity,
+        version,
         ..NodeRow::default()
     };
     let clock: SharedClock = Arc::new(SystemClock);
@@ -233,6 +236,7 @@ const fn hint(code: Code) -> &'static str {
         Code::NotReached => "the token is as good as before: start again with the right --listen or --advertise",
         Code::BadToken | Code::TokenSpent | Code::TokenExpired | Code::Revoked => "an operator makes another: kith node token create --out FILE",
         Code::WrongCluster => "the token is of another cluster",
+        Code::VersionMismatch => "install the build that the cluster's nodes run: kith upgrade status, on a machine of the cluster, names it",
         Code::NotAllowed | Code::Invalid => "kith layout show, on a machine of the cluster, names its nodes",
         _ => "",
     }

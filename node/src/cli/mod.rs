@@ -48,6 +48,7 @@ mod status;
 mod tail;
 mod tar;
 mod token;
+mod upgrade;
 mod webhook;
 
 use std::process::ExitCode;
@@ -70,7 +71,7 @@ Exit codes:
   3  no node could be reached, or none answered in time
   4  the cluster refused
   5  something on this machine is missing or cannot be used
-  6  the cluster refused this node's data directory: it is empty, an old copy, was replaced or decommissioned
+  6  the cluster refused this node's data directory: it is empty, an old copy, was replaced or decommissioned; or this build is too old or too new for it
 130  interrupted before the end";
 
 /// A distributed chat cluster, and the tools to talk to it.
@@ -116,6 +117,7 @@ enum Verb {
     Node(node::Args),
     Layout(layout::Args),
     Shard(shard::Args),
+    Upgrade(upgrade::Args),
 }
 
 /// What is wrong with the node that the program starts: nothing, and nothing that could be, in every build that is shipped.
@@ -203,6 +205,7 @@ impl Cli {
             Verb::Node(args) => Some(args.cluster.clone()),
             Verb::Layout(args) => Some(args.cluster.clone()),
             Verb::Shard(args) => Some(args.cluster.clone()),
+            Verb::Upgrade(args) => Some(args.cluster.clone()),
         }
     }
 
@@ -258,6 +261,7 @@ impl Verb {
             Self::Node(args) => until(stop, node::run(args)).await,
             Self::Layout(args) => until(stop, layout::run(args)).await,
             Self::Shard(args) => until(stop, shard::run(args)).await,
+            Self::Upgrade(args) => until(stop, upgrade::run(args)).await,
         }
     }
 }

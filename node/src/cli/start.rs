@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use kith_raft::storage::OpenError;
 use kith_wire::limit;
 use tokio::io::AsyncReadExt;
 use tokio_util::sync::CancellationToken;
@@ -16,9 +17,10 @@ use super::{
     notify::Manager,
 };
 use crate::{
-    Node, NodeOptions,
+    Node, NodeOptions, StartError,
     cluster::{ClusterSpec, NodeSpec, bootstrap},
     config::Config,
+    peer::Fenced,
     service::Service,
     telemetry::{self, Log},
 };
@@ -80,7 +82,7 @@ pub(super) async fn run(args: Args, stop: CancellationToken, faults: Faults) -> 
     let told = args.join.as_deref().map(Token::Said).or_else(|| args.join_file.as_ref().map(Token::File));
     let file = match (&args.config, told) {
         (Some(file), _) => file.clone(),
-        (None, Some(token)) => Box::pin(joined(&args.joining, &token, (&args.data, args.listen, args.http))).await?,
+        (None, Some(token)) => Box::pin(joined(&args.joining, &token, (&args.data, args.listen, args.http), faults.quirk.build())).await?,
         (None, None) => single_node(&args.data, args.listen, args.http)?,
     };
     if args.join_only {
@@ -94,22 +96,27 @@ pub(super) async fn run(args: Args, stop: CancellationToken, faults: Faults) -> 
     let log = telemetry::start(&config.log);
     let Faults { quirk, failpoints } = faults;
     let options = NodeOptions { quirk, failpoints, log: Some(log.clone()), settings, ..NodeOptions::new(config) };
-    let node = Node::start(options).await.map_err(|error| {
-        Failure::local("starting the node", &error, "see that no other process uses its data or its addresses, and that its folder is whole")
+    let node = Node::start(options).await.map_err(|error| match &error {
+        StartError::Storage { source: OpenError::Version(unfit), .. } => Failure::misfit(&unfit.to_string()),
+        _ => Failure::local("starting the node", &error, "see that no other process uses its data or its addresses, and that its folder is whole"),
     })?;
     tell(&args, &node);
     let manager = Manager::of_environment();
     manager.started();
     let first = node.service().clone();
     let first = Box::pin(show_first(first, args.json));
-    let (mut failed, mut refused) = (node.failed(), node.refused());
+    let (mut failed, mut fenced) = (node.failed(), node.fenced());
     let end = tokio::select! {
         () = stop.cancelled() => Ok(Exit::Done),
         () = stdin_closed(), if args.until_stdin_closes => Ok(Exit::Done),
         never = first => never,
         error = reload_on_hangup(&file, &overrides, (&log, &node)) => Err(error),
         () = manager.watch(&node) => Ok(Exit::Done),
-        Ok(reason) = refused.wait_for(Option::is_some) => Err(Failure::fenced(reason.as_deref().unwrap_or_default())),
+        Ok(why) = fenced.wait_for(Option::is_some) => Err(match &*why {
+            Some(Fenced::Build(text)) => Failure::misfit(text),
+            Some(Fenced::Directory(text)) => Failure::fenced(text),
+            None => Failure::fenced(""),
+        }),
         Ok(reason) = failed.wait_for(Option::is_some) => {
             let reason = std::io::Error::other(reason.clone().unwrap_or_default());
             Err(Failure::local("the node's disk failed, so it stopped", &reason, "see to the disk; the other replicas have taken over; then start it again"))

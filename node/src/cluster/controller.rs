@@ -21,6 +21,7 @@ use kith_wire::{
     log::{ClusterMap, Command, NodeRow, RunRow},
     moving::BucketRun,
     peer::{Ask, Told},
+    upgrade::ClusterVersion,
 };
 
 use super::{
@@ -155,17 +156,21 @@ impl Controller {
 
     fn wanted(&self, handle: &GroupHandle) -> Vec<Command> {
         let Some(map) = read(handle) else { return Vec::new() };
-        let missing = missing_rows(&map, &self.first_map);
+        let missing = missing_rows(&map, &self.first_map, self.peers.release().own().knows);
         if missing.is_empty() { self.seen_anew(&map).into_iter().collect() } else { missing }
     }
 
     /// Starts that the map does not know yet. Logged only if the map is still this one: of a node that is being emptied meanwhile nothing is undone.
     fn seen_anew(&self, map: &ClusterMap) -> Option<Command> {
         let met = |node| if node == self.node { Some(self.identity) } else { self.peers.met(node) };
+        let release = self.peers.release();
+        let knows = |node| if node == self.node { Some(release.own().knows) } else { release.of(node).map(|build| build.knows) };
         let news = |row: &NodeRow| {
             let (store, boot) = met(row.node)?;
-            let known = row.store.is_some_and(|known| known != store) || (row.store == Some(store) && boot <= row.boot);
-            (!known).then(|| NodeRow { store: Some(store), boot, ..row.clone() })
+            let version = knows(row.node).unwrap_or(row.version);
+            let is_same = row.store == Some(store) && boot <= row.boot && version == row.version;
+            let known = row.store.is_some_and(|known| known != store) || is_same;
+            (!known).then(|| NodeRow { store: Some(store), boot, version, ..row.clone() })
         };
         let nodes: Vec<NodeRow> = map.nodes.values().filter_map(news).take(limit::MAP_CHANGE_ROWS_MAX).collect();
         (!nodes.is_empty()).then(|| Command::ChangeMap { at: map.epoch, nodes, groups: Vec::new(), moves: Vec::new() })
@@ -233,11 +238,11 @@ async fn reconcile(handle: &GroupHandle, map: &ClusterMap) {
     }
 }
 
-/// What the rows lack of the first map. Only rows that are not there: what has changed since is not put back.
-fn missing_rows(map: &ClusterMap, first: &ClusterMap) -> Vec<Command> {
+/// What the rows lack of the first map; a new cluster begins at the version that the build of its first leader knows. Only rows that are not there: what has changed since is not put back.
+fn missing_rows(map: &ClusterMap, first: &ClusterMap, version: ClusterVersion) -> Vec<Command> {
     let mut commands = Vec::new();
     if map.cluster != first.cluster {
-        commands.push(Command::InitCluster { cluster: first.cluster });
+        commands.push(Command::InitCluster { cluster: first.cluster, version });
     }
     let nodes = first.nodes.values().filter(|node| !map.nodes.contains_key(&node.node));
     commands.extend(nodes.map(|node| Command::PutNode { node: node.clone() }));

@@ -16,10 +16,12 @@ use kith_machine::{
 use kith_wire::{
     id::{ClusterId, MapEpoch, NodeId, RegionId},
     log::{ClusterMap, NodeRow, NodeState},
+    upgrade::ClusterVersion,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::upgrade::UpgradeSettings;
 use crate::auth::{TokenKey, token::TokenKeyError};
 
 /// What a cluster is made from.
@@ -69,6 +71,8 @@ pub struct ClusterFiles {
     pub presence: PresenceSettings,
     /// What the cluster moves by itself.
     pub layout: LayoutSettings,
+    /// When the cluster goes to its next version.
+    pub upgrade: UpgradeSettings,
     /// The map when this node joined: the nodes that the cluster began with may be gone since. `None`: it is one of them, or was added by its operator.
     pub map: Option<Vec<u8>>,
 }
@@ -188,6 +192,8 @@ struct Raw {
     presence: PresenceSettings,
     #[serde(default, skip_serializing_if = "LayoutSettings::is_default")]
     layout: LayoutSettings,
+    #[serde(default, skip_serializing_if = "UpgradeSettings::is_default")]
+    upgrade: UpgradeSettings,
     nodes: Vec<NodeSpec>,
 }
 
@@ -211,6 +217,7 @@ impl ClusterFiles {
             token_key,
             presence: raw.presence,
             layout: raw.layout,
+            upgrade: raw.upgrade,
             map,
         })
     }
@@ -225,6 +232,7 @@ impl ClusterFiles {
             nodes: nodes.into_iter().map(|row| (row.node, row)).collect(),
             groups: plan.groups.into_iter().map(|row| (row.group, row)).collect(),
             runs: plan.runs.into_iter().map(|row| ((row.region, row.first), row)).collect(),
+            version: ClusterVersion::default(),
         }
     }
 }
@@ -251,6 +259,7 @@ pub(super) fn render(id: ClusterId, spec: &ClusterSpec) -> Result<String, toml::
         groups: spec.groups,
         presence: PresenceSettings::default(),
         layout: LayoutSettings::default(),
+        upgrade: UpgradeSettings::default(),
         nodes: spec.nodes.clone(),
     })
 }

@@ -14,6 +14,7 @@ use kith_wire::{
 };
 use tokio::sync::watch;
 
+use crate::peer::Release;
 pub use crate::peer::known::Keep;
 
 /// Changes whenever some bucket may be held by another group; only for comparison.
@@ -33,7 +34,7 @@ pub struct Located {
     map: Arc<ClusterMap>,
     /// What the map does not know yet, by rising epoch.
     told: Vec<RunRow>,
-    version: MapVersion,
+    number: MapVersion,
     owners: Owners,
 }
 
@@ -42,15 +43,15 @@ impl Located {
     pub fn new(map: ClusterMap) -> Self {
         Self::of(Arc::new(map), Vec::new(), MapVersion(1))
     }
-    fn of(map: Arc<ClusterMap>, mut told: Vec<RunRow>, version: MapVersion) -> Self {
+    fn of(map: Arc<ClusterMap>, mut told: Vec<RunRow>, number: MapVersion) -> Self {
         told.retain(|run| !is_known(map.runs.values(), run));
         told.sort_by_key(|run| (run.epoch, run.region, run.first));
         told.drain(..told.len().saturating_sub(TOLD_MAX));
-        Self { owners: Owners::of(&map, &told), map, told, version }
+        Self { owners: Owners::of(&map, &told), map, told, number }
     }
     /// A newer map, with what that one does not know either.
     fn followed_by(&self, map: ClusterMap) -> Self {
-        Self::of(Arc::new(map), self.told.clone(), MapVersion(self.version.0 + 1))
+        Self::of(Arc::new(map), self.told.clone(), MapVersion(self.number.0 + 1))
     }
     /// The same map, and this; `None`: it says nothing new.
     fn and(&self, run: RunRow) -> Option<Self> {
@@ -58,11 +59,11 @@ impl Located {
         let mut told = self.told.clone();
         told.retain(|old| !is_known(std::iter::once(&run), old));
         told.push(run);
-        is_new.then(|| Self::of(self.map.clone(), told, MapVersion(self.version.0 + 1)))
+        is_new.then(|| Self::of(self.map.clone(), told, MapVersion(self.number.0 + 1)))
     }
     /// What changes with each answer to who holds a bucket.
     pub fn version(&self) -> MapVersion {
-        self.version
+        self.number
     }
     /// The group that holds a bucket, in one step.
     pub fn group_of(&self, bucket: Bucket) -> Option<GroupId> {
@@ -139,6 +140,7 @@ impl Owners {
 pub struct Maps {
     newest: watch::Sender<Arc<Located>>,
     keep: Keep,
+    release: Option<Release>,
 }
 
 impl std::fmt::Debug for Maps {
@@ -151,7 +153,14 @@ impl Maps {
     /// Starts with the map that was kept, else with the first map of the cluster's files.
     pub fn new(first: ClusterMap, kept: Option<&[u8]>, keep: Keep) -> Self {
         let kept = kept.and_then(|kept| ClusterMap::decode(kept).ok()).filter(|kept| kept.cluster == first.cluster);
-        Self { newest: watch::Sender::new(Arc::new(Located::new(kept.unwrap_or(first)))), keep }
+        Self { newest: watch::Sender::new(Arc::new(Located::new(kept.unwrap_or(first)))), keep, release: None }
+    }
+    /// Takes only maps of cluster versions that this build serves, each noted on the disk first.
+    #[must_use]
+    pub fn serving(self, release: Release) -> Self {
+        // What was kept was noted before; what says otherwise is made to, or ends this node.
+        release.admits(self.current().version);
+        Self { release: Some(release), ..self }
     }
     /// The newest one.
     pub fn current(&self) -> Arc<Located> {
@@ -165,6 +174,9 @@ impl Maps {
     pub fn offer(&self, map: ClusterMap) -> bool {
         let newer = |have: &ClusterMap| map.cluster == have.cluster && map.epoch > have.epoch;
         if !newer(&self.newest.borrow()) {
+            return false;
+        }
+        if self.release.as_ref().is_some_and(|release| !release.admits(map.version)) {
             return false;
         }
         (self.keep)(&map.encode());

@@ -19,6 +19,7 @@ pub mod replica;
 pub mod steer;
 pub(crate) mod steward;
 pub mod survey;
+pub mod upgrade;
 
 pub use bootstrap::{add_node, bootstrap};
 pub use files::{ClusterFiles, ClusterSpec, NodeSpec};

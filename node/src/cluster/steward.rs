@@ -27,6 +27,7 @@ use super::{
     files::LayoutSettings,
     steer::{self, Facts, Step},
     survey::Survey,
+    upgrade,
 };
 
 /// Between two looks.
@@ -104,6 +105,7 @@ impl Steward {
             ticks.tick().await;
             let Some(map) = read(&meta).filter(|map| map.epoch.get() > 0) else { continue };
             self.survey.look(&map, FRESH).await;
+            upgrade::step(&meta, &self.survey, &map).await;
             let step = self.next(&map);
             if step.is_empty() {
                 continue;

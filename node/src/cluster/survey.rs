@@ -20,7 +20,7 @@ use kith_wire::{
     peer::{Ask, Told},
 };
 
-use super::load::OwnLoad;
+use super::{load::OwnLoad, upgrade::UpgradeSettings};
 use crate::clock::{Instant, SharedClock};
 
 /// For a node to tell.
@@ -37,6 +37,7 @@ pub struct Survey {
     own: OwnLoad,
     clock: SharedClock,
     down_after: Duration,
+    upgrade: UpgradeSettings,
 }
 
 #[derive(Default)]
@@ -50,6 +51,8 @@ struct Known {
     /// Since when each node has answered every time.
     heard: BTreeMap<NodeId, Instant>,
     restless: Option<Instant>,
+    /// Since when nothing is in the way of the cluster's next version.
+    ripe: Option<Instant>,
 }
 
 /// How fast a group's log grows.
@@ -69,8 +72,22 @@ impl std::fmt::Debug for Survey {
 
 impl Survey {
     /// Nothing is known yet. `down_after`: how long a node is silent before what it held is made elsewhere.
-    pub fn new(own: OwnLoad, clock: SharedClock, down_after: Duration) -> Self {
-        Self { known: Arc::default(), own, clock, down_after }
+    pub fn new(own: OwnLoad, clock: SharedClock, down_after: Duration, upgrade: UpgradeSettings) -> Self {
+        Self { known: Arc::default(), own, clock, down_after, upgrade }
+    }
+
+    /// When the cluster goes to its next version by itself.
+    pub fn upgrade(&self) -> UpgradeSettings {
+        self.upgrade
+    }
+
+    /// Whether nothing is in the way of the cluster's next version now; gives for how long that has been so.
+    pub fn note_ripe(&self, is_ripe: bool) -> Option<Duration> {
+        let now = self.clock.instant();
+        let mut known = self.known();
+        let since = is_ripe.then(|| known.ripe.unwrap_or(now));
+        known.ripe = since;
+        since.map(|since| now.duration_since(since))
     }
 
     /// What this node tells others.

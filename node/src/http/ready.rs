@@ -117,7 +117,10 @@ pub(crate) async fn show(metrics: NodeMetrics, health: Arc<NodeReady>) {
     let mut seconds = 0;
     loop {
         ticks.tick().await;
-        metrics.map_epoch.set(as_gauge(health.service.router().maps().current().epoch.get()));
+        let map = health.service.router().maps().current();
+        metrics.map_epoch.set(as_gauge(map.epoch.get()));
+        metrics.cluster_version.set(i64::from(map.version.or_first().get()));
+        metrics.build_version.set(i64::from(health.service.router().peers().release().own().knows.get()));
         metrics.rss_bytes.set(as_gauge(rss_bytes().unwrap_or_default()));
         metrics.live_bytes.set(as_gauge(live_bytes().unwrap_or_default()));
         metrics.ready.set(is_well(health.ready()));

@@ -99,6 +99,7 @@ fn check(shared: &Shared, theirs: &PeerHello, proven: NodeId, proven_cluster: &s
     if theirs.node != proven || theirs.node == shared.me.node {
         return Err(Refusal { text: "the certificate names another node".into(), ..refuse(Code::BadToken) });
     }
+    shared.release.check(theirs)?;
     shared.known.check(theirs)
 }
 

@@ -179,6 +179,7 @@ mod tests {
         hello::CURRENT,
         id::{ClusterId, MapEpoch},
         log::NodeRow,
+        upgrade::ClusterVersion,
     };
 
     use super::*;
@@ -193,6 +194,9 @@ mod tests {
             map_epoch: MapEpoch::default(),
             synced_batches,
             life: boot,
+            knows: ClusterVersion::default(),
+            noted: ClusterVersion::default(),
+            build: String::new(),
         }
     }
 

@@ -25,7 +25,7 @@ use kith_wire::{
 use tokio::sync::oneshot;
 
 use super::{
-    Shared, beat,
+    Fenced, Shared, beat,
     metrics::DialFailure,
     queue::{Class, FrameQueue, PushError},
     stream::{StreamError, drain, read_frame},
@@ -157,7 +157,7 @@ impl Link {
         let frame = read_frame(&mut recv, &mut decoder).await?.ok_or(StreamError::Ended)?;
         match decode(&frame.kind, &frame.body)? {
             FromPeer::Hello(hello) if hello.cluster == shared.me.cluster && hello.node == self.to => {
-                if let Err(refusal) = shared.known.check(&hello) {
+                if let Err(refusal) = shared.release.check(&hello).and_then(|()| shared.known.check(&hello)) {
                     connection.close(close_code(&refusal), refusal.text.as_bytes());
                     tracing::warn!(node = %shared.me.node, peer = %self.to, code = %refusal.code, "peer.hello: the peer is not the one known");
                     return Err(StreamError::Content("the peer is not the one known"));
@@ -165,8 +165,11 @@ impl Link {
             }
             FromPeer::Bye(refusal) => {
                 tracing::warn!(node = %shared.me.node, peer = %self.to, code = %refusal.code, text = %refusal.text, "peer.hello: refused");
-                if refusal.code == Code::Revoked {
-                    shared.refused.send_replace(Some(format!("node {} says: {}", self.to, refusal.text)));
+                let says = format!("node {} says: {}", self.to, refusal.text);
+                match refusal.code {
+                    Code::Revoked => shared.release.fence(Fenced::Directory(says)),
+                    Code::VersionMismatch => shared.release.fence(Fenced::Build(says)),
+                    _ => {}
                 }
                 return Err(StreamError::Content("the peer refused this node"));
             }

@@ -15,6 +15,7 @@ pub mod link;
 pub mod metrics;
 pub(crate) mod pin;
 pub mod queue;
+pub mod release;
 pub mod renew;
 pub mod snapshot;
 pub mod stream;
@@ -41,9 +42,11 @@ use kith_wire::{
     id::{BootEpoch, ClusterId, GroupId, MapEpoch, NodeId, StoreId, Term},
     log::{ClusterMap, NodeRow, NodeState},
     peer::{AppendResult, Ask, PeerHello, SnapshotHead, Tell, Told},
+    upgrade::ClusterVersion,
 };
 pub use known::Known;
 pub use link::Link;
+pub use release::{Fenced, Release};
 
 use tokio::{runtime::Handle, sync::watch};
 
@@ -100,6 +103,8 @@ pub struct PeersOptions {
     pub metrics: Arc<PeerMetrics>,
     /// How much this node's log has synced, ever.
     pub synced: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// Builds.
+    pub release: Release,
 }
 
 /// The links of a node to all others.
@@ -136,14 +141,13 @@ pub(crate) struct Shared {
     synced: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// This start of this node.
     life: u64,
-    /// What a peer said when it refused this node's data directory.
-    refused: watch::Sender<Option<String>>,
+    release: Release,
 }
 
 impl Peers {
     /// Links of a node, none dialled yet.
     pub fn new(options: PeersOptions) -> Self {
-        let PeersOptions { me, endpoint, dialler, clock, policy, known, tasks, lanes, metrics, synced } = options;
+        let PeersOptions { me, endpoint, dialler, clock, policy, known, tasks, lanes, metrics, synced, release } = options;
         let shared = Shared {
             me,
             endpoint,
@@ -164,7 +168,7 @@ impl Peers {
             synced,
             // 0 would say that it is not told.
             life: crate::clock::draw().max(1),
-            refused: watch::Sender::new(None),
+            release,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -185,9 +189,14 @@ impl Peers {
         });
     }
 
-    /// What a peer said when it refused this node's data directory; then this node must not go on as itself.
-    pub fn refused(&self) -> watch::Receiver<Option<String>> {
-        self.shared.refused.subscribe()
+    /// Why this node must not go on as itself, once there is a reason.
+    pub fn fenced(&self) -> watch::Receiver<Option<Fenced>> {
+        self.shared.release.fenced()
+    }
+
+    /// This node's build, and others'.
+    pub fn release(&self) -> &Release {
+        &self.shared.release
     }
 
     /// How much this node's log has synced, ever.
@@ -310,6 +319,15 @@ impl Peers {
         told.filter(|(_, most)| *most > 0)
     }
 
+    /// The version of the cluster that a node has on its disk, as it says in its beats; `None`: it is not alive, or does not tell.
+    pub fn noted(&self, node: NodeId) -> Option<ClusterVersion> {
+        if node == self.shared.me.node {
+            return Some(self.shared.release.noted());
+        }
+        let told = self.shared.table.of(node, self.shared.clock.instant(), |beat| beat.noted);
+        told.filter(|noted| *noted > ClusterVersion::default())
+    }
+
     /// Who says in its beats that it leads the group.
     pub fn leads(&self, group: GroupId) -> Option<(NodeId, Term)> {
         self.shared.table.leads(group, self.shared.clock.instant())
@@ -412,6 +430,9 @@ impl Shared {
             map_epoch: MapEpoch::new(self.map_epoch.load(Ordering::Relaxed)),
             synced_batches: (self.synced)(),
             life: self.life,
+            knows: self.release.own().knows,
+            noted: self.release.noted(),
+            build: self.release.own().name.clone(),
         }
     }
     /// A node that knows a newer map and is in none of this node's is dialled where it was heard (nodes dial from the port that they listen on):

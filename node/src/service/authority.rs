@@ -19,6 +19,7 @@ use kith_wire::{
     push_device::PushRequest,
     secret::Secret,
     trust::{TokenId, TrustRequest},
+    upgrade::ClusterVersion,
 };
 
 use super::check;
@@ -176,6 +177,8 @@ const fn layout(asked: &LayoutRequest) -> &'static str {
         LayoutRequest::Drain { .. } => "Drain",
         LayoutRequest::MoveBuckets { .. } => "MoveBuckets",
         LayoutRequest::CancelMove { .. } => "CancelMove",
+        LayoutRequest::Upgrade => "Upgrade",
+        LayoutRequest::Finalize { .. } => "Finalize",
     }
 }
 
@@ -303,6 +306,8 @@ fn rows() -> Vec<(Request, Told)> {
         (LayoutRequest::Drain { node, on: true }, OPERATORS),
         (LayoutRequest::MoveBuckets { from: GroupId::new(1), run: None, to: None }, OPERATORS),
         (LayoutRequest::CancelMove { from: GroupId::new(1) }, OPERATORS),
+        (LayoutRequest::Upgrade, VIEWERS),
+        (LayoutRequest::Finalize { to: ClusterVersion::new(2) }, OPERATORS),
     ];
     rows.extend(layout.into_iter().map(|(asked, told)| (Request::Layout(asked), told)));
     let id = TokenId::new(1);

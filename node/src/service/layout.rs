@@ -21,6 +21,7 @@ use kith_wire::{
     log::{ClusterMap, GroupRow, NodeRow, NodeState},
     moving::BucketRun,
     peer::{Ask, Caller, Inner, InnerAnswer, Told},
+    upgrade::ClusterVersion,
 };
 
 use crate::{
@@ -48,7 +49,7 @@ const AGAIN_MS: u32 = 500;
 /// What of it is logged as an operator's act, and about which node or version.
 pub(super) const fn act_of(asked: &LayoutRequest) -> Option<(AuditAct, u64)> {
     match asked {
-        LayoutRequest::Show | LayoutRequest::Plan | LayoutRequest::Decommission { dry_run: true, .. } => None,
+        LayoutRequest::Show | LayoutRequest::Plan | LayoutRequest::Upgrade | LayoutRequest::Decommission { dry_run: true, .. } => None,
         LayoutRequest::Apply { version } => Some((AuditAct::ApplyLayout, version.get())),
         LayoutRequest::AddNode { node, .. } => Some((AuditAct::AddNode, node.get())),
         LayoutRequest::Decommission { node, .. } => Some((AuditAct::Decommission, node.get())),
@@ -56,6 +57,7 @@ pub(super) const fn act_of(asked: &LayoutRequest) -> Option<(AuditAct, u64)> {
         LayoutRequest::Drain { node, .. } => Some((AuditAct::Drain, node.get())),
         LayoutRequest::MoveBuckets { from, .. } => Some((AuditAct::MoveBuckets, from.get() as u64)),
         LayoutRequest::CancelMove { from } => Some((AuditAct::CancelMove, from.get() as u64)),
+        LayoutRequest::Finalize { to } => Some((AuditAct::FinalizeUpgrade, to.get() as u64)),
     }
 }
 
@@ -109,7 +111,9 @@ pub(super) async fn run(meta: &GroupHandle, survey: &Survey, settings: LayoutSet
         LayoutRequest::Show => {
             let map = current(meta)?;
             let moved = kith_machine::meta::moves(&super::local::view(meta)?).map_err(|error| unreadable(&error))?;
-            Ok(LayoutAnswer::Shown(LayoutView { moved, ..view(&map, survey, settings) }))
+            let mut shown = LayoutView { moved, ..view(&map, survey, settings) };
+            shown.notes.extend(super::upgrade::note(&map).filter(|_| shown.notes.len() < limit::LAYOUT_LINES_MAX));
+            Ok(LayoutAnswer::Shown(shown))
         }
         LayoutRequest::Plan => {
             let map = current(meta)?;
@@ -120,6 +124,8 @@ pub(super) async fn run(meta: &GroupHandle, survey: &Survey, settings: LayoutSet
             Ok(LayoutAnswer::Planned(planned(map.epoch, &plan, &moving)))
         }
         LayoutRequest::Apply { version } => apply(meta, survey, version).await,
+        LayoutRequest::Upgrade => super::upgrade::show(meta, survey),
+        LayoutRequest::Finalize { to } => super::upgrade::finalize(meta, survey, to).await,
         LayoutRequest::AddNode { .. } => {
             let (version, ()) = change(meta, |map| Ok((vec![added(map, &asked)?], Vec::new(), ()))).await?;
             Ok(LayoutAnswer::Done { version })
@@ -305,6 +311,7 @@ fn added(map: &ClusterMap, asked: &LayoutRequest) -> Result<NodeRow, Refusal> {
         host,
         capacity: capacity.max(1),
         state: old.map_or(NodeState::Up, |row| row.state),
+        version: old.map_or_else(ClusterVersion::default, |row| row.version),
     })
 }
 

@@ -24,6 +24,7 @@ use kith_wire::{
     log::{Author, Command, Content, MemberChange, PeerCheck, UserChange},
     peer::{Caller, Inner, InnerAnswer},
     trust::TrustRequest,
+    upgrade::ClusterVersion,
 };
 
 use super::{
@@ -212,6 +213,9 @@ impl Local {
     }
 
     async fn inner_op(self, group: GroupId, inner: Inner) -> Result<InnerAnswer, Refusal> {
+        if super::moves::is_new(&inner) && self.router.peers().release().own().knows < ClusterVersion::MOVES {
+            return Err(refuse(Code::Unsupported));
+        }
         let handle = self.group(group)?;
         if room::inner_grows(&inner) {
             self.disk.admit()?;
@@ -308,7 +312,7 @@ impl Local {
             Inner::Admit { .. } | Inner::ShowAdmin { .. } => Err(refuse(Code::Unsupported)),
             Inner::TellRuns { runs } if group == GroupId::META => super::moves::tell_runs(&handle, runs).await,
             Inner::TellRuns { .. } => Err(refuse(Code::Unsupported)),
-            Inner::Move { from, leaving, change } => super::moves::stands(&handle, from, leaving, change).await,
+            Inner::Move { from, leaving, change } => super::moves::stands(&handle, &self.router, from, leaving, change).await,
             Inner::Leaving => super::moves::leaving(&handle).await,
             Inner::GivenTo { bucket } => super::moves::given_to(&handle, bucket),
             Inner::BeginMove { run, to } => super::moves::begin(&handle, &self.router, run, to).await,

@@ -32,6 +32,7 @@ pub(crate) mod search;
 pub mod status;
 mod trust;
 pub mod typing;
+mod upgrade;
 pub mod vitals;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -439,8 +440,9 @@ fn role_of(request: &Request) -> Option<AdminRole> {
         // Who names a node, or lets one in, hands it all that the cluster holds.
         Request::ReplaceNode { .. } => Some(Admin),
         Request::Layout(asked) => Some(match asked {
-            LayoutRequest::Show | LayoutRequest::Plan | LayoutRequest::Decommission { dry_run: true, .. } => Viewer,
+            LayoutRequest::Show | LayoutRequest::Plan | LayoutRequest::Upgrade | LayoutRequest::Decommission { dry_run: true, .. } => Viewer,
             LayoutRequest::Apply { .. }
+            | LayoutRequest::Finalize { .. }
             | LayoutRequest::Decommission { dry_run: false, .. }
             | LayoutRequest::Recommission { .. }
             | LayoutRequest::Drain { .. }

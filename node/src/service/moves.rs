@@ -1,8 +1,10 @@
 //! Moves of buckets as the leaders of their two groups serve them.
 //!
 //! In: what a move's driver (`cluster::mover`), an operator or a router asks of a group that this node leads. Out: commands of the group's log, and how
-//! the move stands. Invariant: whether a step is taken is decided by apply; nothing is begun before every replica of both groups has
-//! answered as a build does that knows the commands. Not here: what comes next (kith-machine's `moving::step`), who drives it.
+//! the move stands. Invariant: whether a step is taken is decided by apply; a group logs nothing of a move before every replica of it has
+//! noted that the cluster is at the version that brings the commands (`upgrade`). Not here: what comes next (kith-machine's `moving::step`), who drives it.
+
+use std::{collections::BTreeSet, time::Duration};
 
 use kith_machine::{
     VERSION_MOVES, group_state,
@@ -10,17 +12,21 @@ use kith_machine::{
     own::Owned,
     reply::Reply,
 };
-use kith_raft::{GroupHandle, Reader, TransportError};
+use kith_raft::{GroupHandle, Reader};
 use kith_wire::{
     client::Refusal,
     code::Code,
     id::{Bucket, GroupId, NodeId},
     log::{Command, RunRow},
     moving::{BucketRun, LeavingRow, MoveChange},
-    peer::{Ask, Inner, InnerAnswer},
+    peer::{Inner, InnerAnswer},
+    upgrade::ClusterVersion,
 };
 
-use super::local::{broken, not_proposed, propose, rejected};
+use super::{
+    local::{broken, not_proposed, propose, rejected},
+    upgrade,
+};
 use crate::router::{Router, refuse, refuse_for};
 
 /// Whether a step of a move fills the disk of its target. What has been handed over is let in: nobody serves it until it is.
@@ -30,11 +36,17 @@ pub(super) fn grows(leaving: &LeavingRow, change: Option<&MoveChange>) -> bool {
 }
 
 /// In the target: does a step, if one is named, and says how the move stands then.
-pub(super) async fn stands(handle: &GroupHandle, from: GroupId, leaving: LeavingRow, change: Option<MoveChange>) -> Result<InnerAnswer, Refusal> {
+pub(super) async fn stands(
+    handle: &GroupHandle,
+    router: &Router,
+    from: GroupId,
+    leaving: LeavingRow,
+    change: Option<MoveChange>,
+) -> Result<InnerAnswer, Refusal> {
     match change {
         Some(change) if is_of(from, &change) => {
             if matches!(change, MoveChange::Stage { .. }) {
-                raise(handle).await?;
+                raise(handle, router).await?;
             }
             if let Reply::Rejected(code) = propose(handle, Command::Move(change)).await? {
                 tracing::debug!(group = %handle.id(), source = %from, %code, "service.moves: a step was not taken");
@@ -96,11 +108,8 @@ pub(super) async fn begin(handle: &GroupHandle, router: &Router, run: BucketRun,
     if target.region != run.region || source.region != run.region {
         return not_so("buckets stay in their region");
     }
-    let nodes: std::collections::BTreeSet<NodeId> = source.replicas.iter().chain(&target.replicas).copied().collect();
-    for node in nodes.into_iter().filter(|node| *node != router.node()) {
-        knows_moves(router, node, handle.id()).await?;
-    }
-    raise(handle).await?;
+    upgrade::allows(router, [], ClusterVersion::MOVES, "buckets move")?;
+    raise(handle, router).await?;
     match propose(handle, Command::Move(MoveChange::Begin { run, to })).await? {
         Reply::Kept { id } => Ok(InnerAnswer::Kept { id }),
         Reply::WrongGroup => not_so("the shard does not own all of these buckets: `kith shard list` shows who does"),
@@ -127,26 +136,33 @@ pub(super) async fn cancel(handle: &GroupHandle) -> Result<InnerAnswer, Refusal>
     }
 }
 
-/// A replica that met a command that it does not know would stop: each is asked something that builds before the commands cannot read.
-async fn knows_moves(router: &Router, node: NodeId, group: GroupId) -> Result<(), Refusal> {
-    let ask = Ask::Inner { group, map_epoch: router.maps().current().epoch, inner: Inner::Leaving };
-    match router.peers().ask(node, ask, ASK_MAX).await {
-        Err(TransportError::Refused(_, refusal)) if matches!(refusal.code, Code::Unsupported | Code::BadFrame) => {
-            Err(refuse(Code::Unsupported).with_text(format!("node {node} runs a build that knows no moves of buckets: upgrade it first")))
-        }
-        // It is another's to answer, but was understood.
-        Ok(_) | Err(TransportError::Refused(..)) => Ok(()),
-        Err(_) => Err(refuse_for(Code::Busy, RETRY_MS).with_text(format!("node {node} holds a replica and does not answer now"))),
-    }
-}
-
-/// From here on no replica of a build that does not know the commands opens the group.
-async fn raise(handle: &GroupHandle) -> Result<(), Refusal> {
+/// From here on no replica of a build that does not know the commands opens the group: none is there, or may be started, when it is raised.
+async fn raise(handle: &GroupHandle, router: &Router) -> Result<(), Refusal> {
     let state = group_state(&rows(handle)?).map_err(|error| broken(&error))?;
     if state.version < VERSION_MOVES {
+        let map = router.maps().current();
+        let placed = map.groups.get(&handle.id()).map(|row| row.replicas.clone()).unwrap_or_default();
+        let members = handle.members();
+        let nodes: BTreeSet<NodeId> = placed.into_iter().chain(members.voters).chain(members.learners).collect();
+        // In the first moments of a version not every node has heard of it.
+        let until = router.clock().instant() + NOTED_WITHIN;
+        while let Err(refusal) = upgrade::allows(router, nodes.iter().copied(), ClusterVersion::MOVES, "buckets move") {
+            if refusal.code != Code::Busy || router.clock().instant() >= until {
+                return Err(refusal);
+            }
+            tokio::time::sleep(NOTED_LOOK).await;
+        }
         propose(handle, Command::RaiseVersion { version: VERSION_MOVES }).await?;
     }
     Ok(())
+}
+
+/// Whether an ask is of a kind that builds before the moves of buckets do not know.
+pub(super) const fn is_new(inner: &Inner) -> bool {
+    matches!(
+        inner,
+        Inner::Move { .. } | Inner::Leaving | Inner::GivenTo { .. } | Inner::BeginMove { .. } | Inner::CancelMove | Inner::TellRuns { .. }
+    )
 }
 
 /// All rows, whoever owns them.
@@ -157,7 +173,9 @@ fn rows(handle: &GroupHandle) -> Result<Reader, Refusal> {
     })
 }
 
-/// For a node to answer.
-const ASK_MAX: std::time::Duration = std::time::Duration::from_secs(2);
 /// Before asking again.
 const RETRY_MS: u32 = 500;
+/// For every node to note a new version.
+const NOTED_WITHIN: Duration = Duration::from_secs(2);
+/// Between two looks whether they have.
+const NOTED_LOOK: Duration = Duration::from_millis(50);

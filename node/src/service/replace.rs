@@ -70,6 +70,7 @@ pub(super) fn rows(map: &ClusterMap, request: &Request) -> Result<(Vec<NodeRow>,
         host,
         capacity: old.capacity,
         state: NodeState::Up,
+        version: known.map_or_else(Default::default, |row| row.version),
     };
     let swap = |nodes: &[NodeId]| {
         let mut swapped: Vec<NodeId> = nodes.iter().map(|one| if *one == dead { node } else { *one }).collect();

@@ -18,6 +18,7 @@ use kith_wire::{
     log::{ClusterMap, GroupRow, NodeRow, NodeState},
     peer::{Caller, Inner, InnerAnswer},
     trust::{JoinSecret, JoinTicket, JoinToken, JoinView, TokenId, TrustAnswer, TrustChange, TrustRequest},
+    upgrade::fits,
 };
 
 use super::{admin, layout, local, replace};
@@ -140,6 +141,8 @@ pub(super) async fn admit_here(
             Offer::Again(id) => return here_again(&map, id),
             Offer::Place(join) => join,
         };
+        // One that does not tell is of the first builds.
+        fits(node.version.or_first(), map.version).map_err(|error| refuse(Code::VersionMismatch).with_text(error.to_string()))?;
         let (row, nodes, groups) = place(&map, join, node, |dead| router.peers().alive(dead))?;
         if dry_run {
             return Ok(NodeRow { node: NodeId::default(), ..row });
@@ -193,6 +196,7 @@ fn place(
         host: given(&asked.host, &join.host),
         capacity: asked.capacity.max(1),
         state: NodeState::Joining,
+        version: asked.version,
     };
     if let Some(other) =
         map.nodes.values().find(|other| other.address == row.address && other.state != NodeState::Left && Some(other.node) != join.replaces)
@@ -206,6 +210,7 @@ fn place(
     // It stands where the dead one stood, in its region and with its weight.
     for new in nodes.iter_mut().filter(|new| new.node == node) {
         new.state = NodeState::Joining;
+        new.version = asked.version;
     }
     let row = nodes.iter().find(|new| new.node == node).cloned().ok_or_else(|| refuse(Code::Internal))?;
     Ok((row, nodes, groups))

@@ -7,6 +7,10 @@ use prometheus_client::{metrics::gauge::Gauge, registry::Registry};
 pub struct NodeMetrics {
     /// Version of the map.
     pub map_epoch: Gauge,
+    /// Where the cluster is.
+    pub cluster_version: Gauge,
+    /// The newest cluster version that this build knows.
+    pub build_version: Gauge,
     /// Resident memory.
     pub rss_bytes: Gauge,
     /// Memory that is allocated and not freed, without RocksDB's.
@@ -26,6 +30,8 @@ impl NodeMetrics {
     pub fn register(&self, registry: &mut Registry) {
         let node = registry.sub_registry_with_prefix("kith_node");
         node.register("map_epoch", "Version of the cluster map", self.map_epoch.clone());
+        node.register("cluster_version", "Version that the cluster is at, which says what its nodes may do", self.cluster_version.clone());
+        node.register("build_version", "Newest version of the cluster that this node's build knows", self.build_version.clone());
         node.register("rss_bytes", "Resident memory", self.rss_bytes.clone());
         node.register("live_bytes", "Memory allocated and not freed, without RocksDB's", self.live_bytes.clone());
         node.register("ready", "1 while every check of /readyz passes, else 0", self.ready.clone());

@@ -15,6 +15,7 @@ use kith_wire::{
     id::{Bucket, GroupId, Timestamp},
     log::{Batch, Command, GroupStateRow, Item, LogId, bucket_of_word},
     moving::BucketRun,
+    upgrade::{BUILD, ClusterVersion},
 };
 use thiserror::Error;
 
@@ -58,6 +59,13 @@ pub const VERSION_MOVES: u32 = 2;
 /// The newest version of commands and rows that this build can apply.
 pub const VERSION_LAST: u32 = VERSION_MOVES;
 
+/// The newest version of groups in a cluster of this version: what a build can apply that knows no newer one.
+pub const fn version_in(cluster: ClusterVersion) -> u32 {
+    if cluster.get() < ClusterVersion::MOVES.get() { VERSION_FIRST } else { VERSION_LAST }
+}
+
+const _: () = assert!(version_in(BUILD) == VERSION_LAST, "a build knows what its cluster version brings");
+
 /// Where a batch stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Meta {
@@ -92,8 +100,8 @@ pub enum ApplyError {
         cause: DecodeError,
     },
     /// The group is written in a version that this build does not know.
-    #[error("entry at index {}: the group's version {version} is newer than this build's {VERSION_LAST}", .id.index)]
-    UnknownVersion { id: LogId, version: u32 },
+    #[error("entry at index {}: the group's version {version} is newer than this build's {last}", .id.index)]
+    UnknownVersion { id: LogId, version: u32, last: u32 },
 }
 
 /// Applies one encoded [`Batch`]. Blank and membership entries do not come here.
@@ -112,7 +120,8 @@ pub fn apply(view: &dyn StateView, batch: &Bytes, meta: Meta) -> Result<Applied,
 pub fn apply_batch(view: &dyn StateView, batch: Batch, meta: Meta) -> Result<Applied, ApplyError> {
     let failed = |cause| ApplyError::View { id: meta.id, cause };
     let mut state = group_state(view).map_err(failed)?;
-    let known = |version| if version > VERSION_LAST { Err(ApplyError::UnknownVersion { id: meta.id, version }) } else { Ok(()) };
+    let last = version_in(view.quirk().build());
+    let known = |version| if version > last { Err(ApplyError::UnknownVersion { id: meta.id, version, last }) } else { Ok(()) };
     known(state.version)?;
     state.now = state.now.max(batch.now);
     let owned = Owned::read(view).map_err(failed)?;
@@ -121,6 +130,10 @@ pub fn apply_batch(view: &dyn StateView, batch: Batch, meta: Meta) -> Result<App
     let mut ctx = Context { rows: Overlay::new(view), effects: Vec::new(), meta, now: state.now, owned, map_changed: false, hooked };
     let mut replies = Vec::with_capacity(batch.items.len());
     for item in batch.items {
+        if matches!(item.command, Command::Move(_)) {
+            // A build from before there were any cannot even read it.
+            known(if last < VERSION_MOVES { VERSION_MOVES } else { last })?;
+        }
         if let Command::RaiseVersion { version } = item.command {
             known(version)?;
             state.version = state.version.max(version);
@@ -191,6 +204,7 @@ pub fn bucket_of(command: &Command) -> Option<Bucket> {
         | Command::PutGroup { .. }
         | Command::PutRun { .. }
         | Command::ChangeMap { .. }
+        | Command::RaiseCluster { .. }
         | Command::Trust(_) => None,
     }
 }
@@ -262,12 +276,14 @@ fn apply_item(ctx: &mut Context<'_>, item: Item) -> Result<Reply, ViewError> {
         | Command::PutGroup { .. }
         | Command::PutRun { .. }
         | Command::ChangeMap { .. }
+        | Command::RaiseCluster { .. }
         | Command::Trust(_)
             if ctx.meta.group != GroupId::META =>
         {
             Ok(Reply::WrongGroup)
         }
-        Command::InitCluster { cluster } => meta::map::init(ctx, cluster),
+        Command::InitCluster { cluster, version } => meta::map::init(ctx, cluster, version),
+        Command::RaiseCluster { to } => meta::version::raise(ctx, to),
         Command::PutNode { node } => meta::map::put_node(ctx, node),
         Command::PutGroup { group } => meta::map::put_group(ctx, group),
         Command::PutRun { run } => meta::map::put_run(ctx, run),

@@ -1,7 +1,8 @@
 //! A node that misbehaves on purpose, so that the fault harness is seen to notice.
 //!
 //! In: the name of a mutant, at the start of `kith-fault`. Out: [`Quirk`], a value that is handed down with the options of whoever asks it. There is no global.
-//! Invariant: without the cargo feature `mutants` a [`Quirk`] has no size, is never anything, and no name is in the binary. Each mutant is one plausible
+//! Invariant: without the cargo features `mutants` and `older` a [`Quirk`] has no size, is never anything, and no name is in the binary. With `older` a node
+//! can be told to be the release before this one, for tests of an upgrade without that release's binary. Each mutant is one plausible
 //! mistake, at one place: what its line says, nothing more. Not here: which run must catch it (`kith-jepsen mutants`).
 
 use kith_wire::id::{ClientSeq, Seq};
@@ -69,13 +70,17 @@ pub(crate) fn head(quirk: Quirk, head: Seq, settled: ClientSeq) -> Seq {
 /// Numbers are far below this.
 const SETTLED: u64 = (1 << 32) - 1;
 
+#[cfg(any(feature = "mutants", feature = "older"))]
+pub use faulty::Quirk;
 #[cfg(feature = "mutants")]
-pub use faulty::{Quirk, UnknownMutant};
-#[cfg(not(feature = "mutants"))]
+pub use faulty::UnknownMutant;
+#[cfg(not(any(feature = "mutants", feature = "older")))]
 pub use sound::Quirk;
 
-#[cfg(not(feature = "mutants"))]
+#[cfg(not(any(feature = "mutants", feature = "older")))]
 mod sound {
+    use kith_wire::upgrade::{BUILD, ClusterVersion};
+
     use super::Mutant;
 
     /// What is wrong with this node: nothing in this build.
@@ -88,43 +93,78 @@ mod sound {
         pub fn is(self, _mutant: Mutant) -> bool {
             false
         }
+        /// The newest cluster version that the node knows.
+        #[inline(always)]
+        pub fn build(self) -> ClusterVersion {
+            BUILD
+        }
     }
 
     // The whole price of mutants in a build that is shipped.
     const _: () = assert!(size_of::<Quirk>() == 0, "mutants are absent from this build");
 }
 
-#[cfg(feature = "mutants")]
+#[cfg(any(feature = "mutants", feature = "older"))]
 mod faulty {
-    use std::str::FromStr;
-
-    use thiserror::Error;
+    use kith_wire::upgrade::{BUILD, ClusterVersion};
 
     use super::Mutant;
 
-    /// What is wrong with this node: nothing, or one thing.
+    /// What is wrong with this node: nothing, or one thing; and whether it is one release older than its build is.
     #[derive(Clone, Copy, Debug, Default)]
-    pub struct Quirk(Option<Mutant>);
+    pub struct Quirk {
+        #[cfg(feature = "mutants")]
+        mutant: Option<Mutant>,
+        is_older: bool,
+    }
 
     impl Quirk {
         /// Whether the node is this mutant.
+        #[cfg(feature = "mutants")]
         pub fn is(self, mutant: Mutant) -> bool {
-            self.0 == Some(mutant)
+            self.mutant == Some(mutant)
+        }
+        /// Whether the node is this mutant: never in this build.
+        #[cfg(not(feature = "mutants"))]
+        #[inline(always)]
+        pub fn is(self, _mutant: Mutant) -> bool {
+            false
+        }
+        /// The same, one release older: it knows no cluster version but those that the release before this one knew, and nothing of what the last one brings.
+        #[must_use]
+        pub fn older(self) -> Self {
+            Self { is_older: true, ..self }
+        }
+        /// The newest cluster version that the node knows.
+        pub fn build(self) -> ClusterVersion {
+            if self.is_older { BUILD.oldest() } else { BUILD }
         }
     }
 
-    /// A word that names no mutant.
-    #[derive(Debug, PartialEq, Eq, Error)]
-    #[error("no mutant is named {name:?}; there are: {}", Mutant::ALL.iter().map(|one| one.name()).collect::<Vec<_>>().join(", "))]
-    pub struct UnknownMutant {
-        name: String,
-    }
+    #[cfg(feature = "mutants")]
+    pub use named::UnknownMutant;
 
-    impl FromStr for Quirk {
-        type Err = UnknownMutant;
-        fn from_str(name: &str) -> Result<Self, UnknownMutant> {
-            let found = Mutant::ALL.iter().copied().find(|one| one.name() == name);
-            found.map(|mutant| Self(Some(mutant))).ok_or_else(|| UnknownMutant { name: name.to_owned() })
+    #[cfg(feature = "mutants")]
+    mod named {
+        use std::str::FromStr;
+
+        use thiserror::Error;
+
+        use super::{Mutant, Quirk};
+
+        /// A word that names no mutant.
+        #[derive(Debug, PartialEq, Eq, Error)]
+        #[error("no mutant is named {name:?}; there are: {}", Mutant::ALL.iter().map(|one| one.name()).collect::<Vec<_>>().join(", "))]
+        pub struct UnknownMutant {
+            name: String,
+        }
+
+        impl FromStr for Quirk {
+            type Err = UnknownMutant;
+            fn from_str(name: &str) -> Result<Self, UnknownMutant> {
+                let found = Mutant::ALL.iter().copied().find(|one| one.name() == name);
+                found.map(|mutant| Self { mutant: Some(mutant), is_older: false }).ok_or_else(|| UnknownMutant { name: name.to_owned() })
+            }
         }
     }
 }

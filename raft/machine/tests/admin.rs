@@ -13,6 +13,7 @@ use kith_wire::{
     limit,
     log::{Batch, Command},
     trust::{TokenId, TrustChange},
+    upgrade::ClusterVersion,
 };
 
 const HOUR: u64 = 3_600_000;
@@ -52,7 +53,7 @@ struct Meta {
 impl Meta {
     fn new() -> Self {
         let mut meta = Self { view: MemoryView::default(), index: 0, now: HOUR };
-        meta.all(vec![Command::InitCluster { cluster: ClusterId::new([7; 16]) }]);
+        meta.all(vec![Command::InitCluster { cluster: ClusterId::new([7; 16]), version: ClusterVersion::default() }]);
         meta
     }
     fn all(&mut self, commands: Vec<Command>) -> Vec<Reply> {

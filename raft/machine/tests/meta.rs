@@ -13,6 +13,7 @@ use kith_wire::{
     id::{BootEpoch, Bucket, ClusterId, GroupId, MapEpoch, NodeId, OwnerEpoch, RegionId, StoreId, Timestamp},
     layout::LayoutMove,
     log::{Batch, Command, GroupRow, NodeRow, NodeState},
+    upgrade::ClusterVersion,
 };
 
 fn node(id: u64) -> NodeRow {
@@ -23,7 +24,7 @@ fn node(id: u64) -> NodeRow {
 fn bootstrap() -> Vec<Command> {
     let nodes = [node(1), node(2), node(3)];
     let plan = first_placement(&nodes, 3);
-    let mut commands = vec![Command::InitCluster { cluster: ClusterId::new([7; 16]) }];
+    let mut commands = vec![Command::InitCluster { cluster: ClusterId::new([7; 16]), version: ClusterVersion::default() }];
     commands.extend(nodes.into_iter().map(|node| Command::PutNode { node }));
     commands.extend(plan.groups.into_iter().map(|group| Command::PutGroup { group }));
     commands.extend(plan.runs.into_iter().map(|run| Command::PutRun { run }));
@@ -50,7 +51,10 @@ fn a_cluster_is_made_once_and_making_it_again_changes_nothing() {
     assert!(replies.iter().all(|reply| *reply == Reply::Done), "{replies:?}");
     assert!(effects.is_empty(), "no visible change");
     assert_eq!(map(&view).expect("readable"), first);
-    assert_eq!(apply(&mut view, 3, vec![Command::InitCluster { cluster: ClusterId::new([8; 16]) }]).0, [Reply::Rejected(Code::WrongCluster)]);
+    assert_eq!(
+        apply(&mut view, 3, vec![Command::InitCluster { cluster: ClusterId::new([8; 16]), version: ClusterVersion::default() }]).0,
+        [Reply::Rejected(Code::WrongCluster)]
+    );
 }
 
 #[test]

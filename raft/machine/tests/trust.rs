@@ -16,6 +16,7 @@ use kith_wire::{
     limit,
     log::{Batch, Command, NodeRow, NodeState},
     trust::{JoinToken, TokenId, TrustChange},
+    upgrade::ClusterVersion,
 };
 
 const HOUR: u64 = 3_600_000;
@@ -48,7 +49,10 @@ impl Meta {
     /// A cluster of one node; its map has the epoch 1.
     fn new() -> Self {
         let mut meta = Self { view: MemoryView::default(), index: 0, now: HOUR };
-        meta.all(vec![Command::InitCluster { cluster: ClusterId::new([7; 16]) }, Command::PutNode { node: node(1) }]);
+        meta.all(vec![
+            Command::InitCluster { cluster: ClusterId::new([7; 16]), version: ClusterVersion::default() },
+            Command::PutNode { node: node(1) },
+        ]);
         meta
     }
     fn all(&mut self, commands: Vec<Command>) -> (Vec<Reply>, Vec<Effect>) {

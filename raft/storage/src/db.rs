@@ -13,7 +13,10 @@ use std::{
 };
 
 use kith_machine::mutant::{Mutant, Quirk};
-use kith_wire::id::{BootEpoch, StoreId};
+use kith_wire::{
+    id::{BootEpoch, StoreId},
+    upgrade::{ClusterVersion, Unfit},
+};
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Options as DbOptions,
     ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
@@ -24,6 +27,7 @@ use crate::{
     codec::{self, EnvelopeError},
     key::Family,
     loss::{self, Damaged},
+    mark,
     options::Options,
     quarantine::{LOST, is_stage},
     witness::{self, Witness},
@@ -58,6 +62,9 @@ pub struct Identity {
 /// The store cannot be opened.
 #[derive(Debug, Error)]
 pub enum OpenError {
+    /// Its cluster has been upgraded beyond this build, or not far enough for it. Nothing was changed.
+    #[error(transparent)]
+    Version(#[from] Unfit),
     /// Another process works on it (or this one does already).
     #[error("data directory {} is in use by another process", .0.display())]
     Locked(PathBuf),
@@ -109,6 +116,8 @@ pub(crate) struct Databases {
 /// What was found when the databases were opened.
 pub(crate) struct Opened {
     pub(crate) databases: Databases,
+    /// The version of the cluster that the directory is marked with.
+    pub(crate) mark: ClusterVersion,
     /// What the file beside the log says was synced.
     synced: Option<u64>,
     /// The log database is a new one.
@@ -119,11 +128,23 @@ pub(crate) struct Opened {
 
 impl Databases {
     pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened, OpenError> {
-        fs::create_dir_all(dir).map_err(|source| OpenError::Directory { path: dir.to_owned(), source })?;
+        let unusable = |source| OpenError::Directory { path: dir.to_owned(), source };
+        let build = options.quirk.build();
+        // Before anything of it is touched.
+        mark::check(dir, build)?;
+        fs::create_dir_all(dir).map_err(unusable)?;
         let lock = lock(dir)?;
+        let mark = match mark::check(dir, build)? {
+            Some(mark) => mark,
+            // The oldest that this build serves: the build before it may open the directory until a map says that the cluster is beyond.
+            None => {
+                mark::write(dir, build.oldest()).map_err(unusable)?;
+                build.oldest()
+            }
+        };
         let cache = Cache::new_lru_cache(options.block_cache_bytes);
         let buffers = WriteBufferManager::new_write_buffer_manager_with_cache(options.write_buffers_bytes, false, cache.clone());
-        let (witness, synced) = Witness::open(dir).map_err(|source| OpenError::Directory { path: dir.to_owned(), source })?;
+        let (witness, synced) = Witness::open(dir).map_err(unusable)?;
         let families = vec![(CF_LOG, true), (CF_META, true), (CF_LOCAL, false)];
         let mut log = loss::open(dir, "log", &families, options, |path| {
             DB::open_cf_descriptors(&log_options(&buffers, options.log_memtable_bytes, options.quirk), path, log_families(options, &cache))
@@ -145,7 +166,7 @@ impl Databases {
             position: AtomicU64::new(0),
             _lock: lock,
         };
-        Ok(Opened { databases, synced, lost_log, log_damage: log.damaged, state_damage: state.damaged })
+        Ok(Opened { databases, mark, synced, lost_log, log_damage: log.damaged, state_damage: state.damaged })
     }
 
     /// How much the log has synced, ever: rises with each synced batch, over restarts and losses.
@@ -166,6 +187,7 @@ impl Databases {
     /// Opens both for reading only, as the offline check does. What is in the log's WAL is seen, nothing is changed: column families that the build which wrote
     /// them did not have are not made, and are empty.
     pub(crate) fn open_read_only(dir: &Path, options: &Options) -> Result<Self, OpenError> {
+        mark::check(dir, options.quirk.build())?;
         let lock = lock(dir)?;
         let cache = Cache::new_lru_cache(options.block_cache_bytes);
         let buffers = WriteBufferManager::new_write_buffer_manager_with_cache(options.write_buffers_bytes, false, cache.clone());

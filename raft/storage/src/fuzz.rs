@@ -7,12 +7,13 @@ use kith_machine::mutant::Quirk;
 use kith_wire::{
     id::{GroupId, LogIndex},
     log::{Applied, Entry},
+    upgrade::ClusterVersion,
 };
 
 use crate::{
     Bounds, Identity, chunk, codec, db,
     key::{self, Family},
-    log, state, witness,
+    log, mark, state, witness,
 };
 
 /// The same chunk, each row in its bucket and with its checksum as they should be, as far as its keys are keys: nobody guesses those.
@@ -53,6 +54,11 @@ pub fn applied(value: &[u8]) -> Option<Applied> {
 /// Whose store this is, as it is found on a disk.
 pub fn identity(value: &[u8]) -> Option<Identity> {
     db::parse_identity(value).ok()
+}
+
+/// The version of a store's cluster, as it is found in its file.
+pub fn mark(raw: &[u8]) -> Option<ClusterVersion> {
+    mark::parse(std::str::from_utf8(raw).ok()?)
 }
 
 /// How far the log was synced, as it is found in its file.

@@ -24,6 +24,7 @@ mod install;
 mod local;
 mod log;
 mod loss;
+mod mark;
 mod merge;
 mod metrics;
 mod options;
@@ -38,6 +39,7 @@ mod testing;
 mod witness;
 
 use std::{
+    io,
     path::Path,
     sync::{Arc, Mutex, mpsc},
     thread::{self, JoinHandle},
@@ -57,7 +59,7 @@ pub use quarantine::{Condition, DamageHook};
 pub use state::{AppliedError, StateDb};
 
 use kith_machine::{key, mutant::Quirk};
-use kith_wire::{id::GroupId, log::Applied};
+use kith_wire::{id::GroupId, log::Applied, upgrade::ClusterVersion};
 
 use crate::{
     commit::Queue,
@@ -85,6 +87,7 @@ pub struct Storage {
     fatal: Arc<Fatal>,
     stages: Stages,
     damage: Arc<Damage>,
+    mark: Mutex<ClusterVersion>,
     threads: Mutex<Threads>,
 }
 
@@ -98,10 +101,12 @@ impl Storage {
     /// Opens a data directory, makes it if it is not there, completes what an earlier run left unfinished, and raises the boot epoch.
     ///
     /// # Errors
-    /// Another process has it open, it cannot be read or written, or what every group depends on is damaged.
+    /// Another process has it open, it cannot be read or written, or what every group depends on is damaged; or it is of a cluster that this build does not
+    /// serve: then nothing of it was touched.
     pub fn open(dir: &Path, options: Options) -> Result<Arc<Self>, OpenError> {
         let mut opened = Databases::open(dir, &options)?;
         let identity = opened.boot()?;
+        let mark = Mutex::new(opened.mark);
         let Opened { databases, log_damage, state_damage, .. } = opened;
         let (databases, damage) = (Arc::new(databases), Arc::new(Damage::default()));
         let (fatal, counters) = (Arc::new(Fatal::default()), Arc::new(LogCounters::new()));
@@ -128,7 +133,7 @@ impl Storage {
         };
         let state_writer = state::Writer::new(Arc::clone(&state.shared));
         // From here on, dropping the store ends and joins what was started.
-        let storage = Arc::new(Self { identity, databases, log, state, local, queue, fatal, stages, damage, threads: Mutex::default() });
+        let storage = Arc::new(Self { identity, databases, log, state, local, queue, fatal, stages, damage, mark, threads: Mutex::default() });
         let mut threads = lock(&storage.threads);
         threads.log_writer = Some(spawn("kith-log", move || log_writer.run())?);
         threads.state_writer = Some(spawn("kith-state", move || state_writer.run())?);
@@ -146,6 +151,24 @@ impl Storage {
     /// What is wrong with this node; nothing in any build that is shipped.
     pub fn quirk(&self) -> Quirk {
         self.state.shared.quirk
+    }
+
+    /// The version of the cluster that the directory is marked with: builds that do not know it do not open it.
+    pub fn cluster_version(&self) -> ClusterVersion {
+        *lock(&self.mark)
+    }
+
+    /// Marks the directory with a higher version of its cluster; a lower one changes nothing. Blocks until that is on the disk.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn mark(&self, version: ClusterVersion) -> io::Result<()> {
+        let mut marked = lock(&self.mark);
+        if version > *marked {
+            mark::write(&self.databases.dir, version)?;
+            *marked = version;
+        }
+        Ok(())
     }
 
     /// The raft logs.

@@ -53,7 +53,7 @@ fn log_values() {
         if let Some((_, bounds)) = fuzz::meta(key, body) {
             assert_eq!([bounds.vote.is_some(), bounds.purged.is_some(), bounds.committed.is_some()].iter().filter(|some| **some).count(), 1);
         }
-        let _ = (fuzz::applied(input), fuzz::identity(input), input.first_chunk().and_then(fuzz::witness));
+        let _ = (fuzz::applied(input), fuzz::identity(input), input.first_chunk().and_then(fuzz::witness), fuzz::mark(input));
     });
 }
 

@@ -11,6 +11,7 @@ use kith_wire::{
     hello,
     id::{BootEpoch, ClusterId, MapEpoch, NodeId, StoreId, UserId},
     peer::PeerHello,
+    upgrade::{BUILD, ClusterVersion},
 };
 
 async fn bye(c: &Cluster, frame: &ToEdge) -> Option<Code> {
@@ -146,6 +147,9 @@ async fn certificate_of_another_cluster_or_of_another_node_opens_no_peer_link() 
         map_epoch: MapEpoch::new(0),
         synced_batches: 0,
         life: 0,
+        knows: BUILD,
+        noted: ClusterVersion::default(),
+        build: String::new(),
     };
 
     // Sound where it was made, and signed by an authority that this cluster does not know: no handshake ends well, whatever is claimed in it.

@@ -46,3 +46,5 @@ mod search;
 mod slow;
 mod socket;
 mod trust;
+#[cfg(feature = "failpoint")]
+mod upgrade;

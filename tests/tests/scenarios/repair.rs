@@ -34,7 +34,7 @@ async fn equal(c: &Cluster) {
 }
 
 async fn refused(c: &Cluster, node: u64) {
-    let refused = c.node(node).refused();
+    let refused = c.node(node).fenced();
     c.wait_for(&format!("node {node} is refused as itself"), async || refused.borrow().is_some()).await;
 }
 

@@ -39,7 +39,7 @@ message!(ReportIdRow => log::ReportIdRow { id });
 numbered!(AuditState => log::AuditState { Begun, Done, Refused });
 numbered!(AuditAct => log::AuditAct {
     Ban, Unban, CloseReport, ResetLink, MakeAdmin, EndAdmin, ReplaceNode, AddWebhook, RemoveWebhook, DisableWebhook,
-    ApplyLayout, AddNode, Decommission, Recommission, Drain, MakeJoin, RevokeJoin, Join, MoveBuckets, CancelMove,
+    ApplyLayout, AddNode, Decommission, Recommission, Drain, MakeJoin, RevokeJoin, Join, MoveBuckets, CancelMove, FinalizeUpgrade,
     MakeAdminToken, RevokeAdminToken, ClaimAdminToken, FirstAdminToken
 });
 

@@ -13,6 +13,7 @@ use crate::{
     id::NodeId,
     layout::{Emptying, LayoutAnswer, LayoutGroup, LayoutMove, LayoutNode, LayoutPlan, LayoutRequest, LayoutView, LedGroup, NodeHealth, NodeLoad},
     limit,
+    upgrade::{UpgradeNode, UpgradeView},
 };
 
 wrapper!(LayoutRequest => client::LayoutRequest.ask check check_request);
@@ -25,7 +26,8 @@ union!(LayoutRequest => AskKind {
     Drain: client::DrainNode { node, on },
     MoveBuckets: client::MoveBuckets { from, run, to },
     CancelMove: client::CancelMove { from },
-    ; empty Show, Plan
+    Finalize: client::FinalizeUpgrade { to },
+    ; empty Show, Plan, Upgrade
 });
 wrapper!(LayoutAnswer => client::LayoutAnswer.answer);
 nested!(LayoutAnswer, client::LayoutAnswer);
@@ -33,7 +35,7 @@ union!(LayoutAnswer => AnswerKind {
     Done: client::LayoutDone { version },
     Draining: client::NodeDraining { sessions, leads },
     Moving: client::BucketsMoving { from, run, to },
-    ; holds Shown, Planned, Emptying, Blocked
+    ; holds Shown, Planned, Emptying, Blocked, Upgrading
 });
 wrapper!(Vec<String> => client::Blockers.blockers);
 message!(LayoutView => client::LayoutView { version, balance, nodes, groups, groups_more, moved, notes } check check_view);
@@ -44,6 +46,8 @@ message!(LayoutGroup => client::LayoutGroup { group, region, replicas, preferenc
 message!(LayoutPlan => client::LayoutPlan { version, moves, moves_more, bytes, notes } check check_plan);
 message!(LayoutMove => client::LayoutMove { group, what, why, bytes });
 message!(Emptying => client::Emptying { version, replicas, bytes, eta_s });
+message!(UpgradeView => client::UpgradeView { version, next, blockers, by_itself, in_s, nodes } check check_upgrade);
+message!(UpgradeNode => client::UpgradeNode { node, state, health, version, build, noted });
 numbered!(NodeHealth => client::NodeHealth { Alive, Suspect, Down });
 
 message!(NodeLoad => peer::NodeLoad { free_bytes, sessions, drains, silent, led });
@@ -67,6 +71,10 @@ fn check_group(group: &LayoutGroup) -> Result<(), DecodeError> {
 fn check_view(view: &LayoutView) -> Result<(), DecodeError> {
     at_most(view.groups.len(), limit::LAYOUT_LINES_MAX, "groups")?;
     at_most(view.moved.len(), limit::LAYOUT_LINES_MAX, "moved")
+}
+
+fn check_upgrade(view: &UpgradeView) -> Result<(), DecodeError> {
+    at_most(view.blockers.len(), limit::LAYOUT_LINES_MAX, "blockers")
 }
 
 fn check_plan(plan: &LayoutPlan) -> Result<(), DecodeError> {

@@ -83,7 +83,8 @@ union!(Command => CommandKind {
     ReleaseName: log::ReleaseName { name, user, since },
     OwnBuckets: log::OwnBuckets { region, first, last, epoch },
     RaiseVersion: log::RaiseVersion { version },
-    InitCluster: log::InitCluster { cluster },
+    InitCluster: log::InitCluster { cluster, version },
+    RaiseCluster: log::RaiseCluster { to },
     PutNode: log::PutNode { node },
     PutGroup: log::PutGroup { group },
     PutRun: log::PutRun { run },
@@ -210,9 +211,9 @@ message!(IndexRow => log::IndexRow { rev, news, read, preferences });
 message!(NameRow => log::NameRow { user, state, since, until });
 message!(GroupStateRow => log::GroupStateRow { version, digest, now });
 message!(OwnedRow => log::OwnedRow { last, epoch, to });
-message!(ClusterRow => log::ClusterRow { cluster, epoch, moves });
+message!(ClusterRow => log::ClusterRow { cluster, epoch, moves, version });
 message!(LayoutMove => log::MapMove { group, what, why, bytes });
-message!(NodeRow => log::NodeRow { node, store, boot, address, http, region, zone, host, capacity, state });
+message!(NodeRow => log::NodeRow { node, store, boot, address, http, region, zone, host, capacity, state, version });
 message!(GroupRow => log::GroupRow { group, region, replicas, preference, conf_epoch });
 message!(RunRow => log::RunRow { region, first, last, group, epoch });
 numbered!(UserState => log::UserState { Active, Forbidden, Erased });
@@ -227,6 +228,7 @@ impl Field<log::ClusterMap> for ClusterMap {
             nodes: self.nodes.values().map(Field::put).collect(),
             groups: self.groups.values().map(Field::put).collect(),
             runs: self.runs.values().map(Field::put).collect(),
+            version: Field::put(&self.version),
         }
     }
     fn take(raw: log::ClusterMap, _field: &'static str) -> Result<Self, DecodeError> {
@@ -244,6 +246,7 @@ impl Field<log::ClusterMap> for ClusterMap {
                 nodes: by(Field::take(raw.nodes, "nodes")?, |row: &NodeRow| row.node, "nodes")?,
                 groups: by(Field::take(raw.groups, "groups")?, |row: &GroupRow| row.group, "groups")?,
                 runs: by(runs, |row| (row.region, row.first), "runs")?,
+                version: Field::take(raw.version, "version")?,
             })
         }
         fields(raw).map_err(|error| error.within("ClusterMap"))

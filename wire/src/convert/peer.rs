@@ -4,7 +4,7 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use super::{
-    Field, message, nested, proto,
+    Field, at_most, message, nested, proto,
     proto::{
         client::v1 as client,
         log::v1 as log,
@@ -20,6 +20,7 @@ use crate::{
     client::{Delivery, DeliveryBody, Refusal},
     error::{DecodeError, Why},
     id::{ChannelId, GroupId, Seq, SessionId, Term, UserId},
+    limit,
     log::{ClusterMap, LogId, Position, Ref, UnderKey},
     peer::{
         Append, AppendAnswer, AppendResult, Ask, Beat, Caller, ChannelRefs, FromPeer, Heartbeat, HeartbeatAnswer, IndexMove, Inner, InnerAnswer,
@@ -67,9 +68,10 @@ union!(FromPeer => FromPeerKind {
     Told: peer::IdTold { id, told },
     ; holds Hello, Bye, Appended
 });
-message!(PeerHello => peer::PeerHello { version, cluster, node, store, boot, map_epoch, synced_batches, life } check check_hello);
+message!(PeerHello => peer::PeerHello { version, cluster, node, store, boot, map_epoch, synced_batches, life, knows, noted, build } check check_hello);
 
 fn check_hello(hello: &PeerHello) -> Result<(), DecodeError> {
+    at_most(hello.build.len(), limit::BUILD_BYTES_MAX, "build")?;
     well_formed(hello.node.get() > 0, "node")
 }
 
@@ -242,7 +244,7 @@ union!(Tell => TellKind {
     Confirmed: peer::Confirmed { group, user, device, channel, seq },
     ; holds Append, Refs, RefsKept, Push, Beat
 });
-message!(Beat => peer::Beat { map_epoch, leads, synced_batches, sessions, sessions_max, drains });
+message!(Beat => peer::Beat { map_epoch, leads, synced_batches, sessions, sessions_max, drains, noted });
 tuple!((GroupId, Term) => peer::Lead { group group, term term });
 message!(RefFrame => peer::RefFrame { source, term, channels });
 message!(ChannelRefs => peer::ChannelRefs { home, channel, seq, refs, bodies, receipts });

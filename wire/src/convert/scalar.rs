@@ -12,6 +12,7 @@ use crate::{
         RegionId, RequestId, Seq, SessionId, StoreId, Term, Timestamp, UserId, UserRev,
     },
     secret::Secret,
+    upgrade::ClusterVersion,
 };
 
 macro_rules! plain {
@@ -37,7 +38,7 @@ macro_rules! ids {
     )* };
 }
 ids!(u64: HookId, NodeId, UserId, DeviceId, SessionId, Seq, UserRev, Term, LogIndex, MapEpoch, ClientSeq, BootEpoch, Conn, OwnerEpoch, RequestId, Timestamp);
-ids!(u32: GroupId, Incarnation);
+ids!(u32: GroupId, Incarnation, ClusterVersion);
 
 macro_rules! narrow {
     ($($ty:ty as $narrow:ty: $get:expr, $new:expr;)*) => { $(

@@ -90,12 +90,12 @@ macro_rules! record {
     )* };
 }
 macro_rules! choice {
-    ($ty:ty { $($named:ident { $($field:ident),* })* $(; $($held:ident)*)? $(; empty $($empty:ident)*)? $(; with $($with:expr),*)? }) => {
+    ($ty:ty { $($named:ident { $($field:ident),* $(; + $($later:ident),*)? })* $(; $($held:ident)*)? $(; empty $($empty:ident)*)? $(; with $($with:expr),*)? }) => {
         impl Variants for $ty {
             const COUNT: usize = [$(stringify!($named),)* $($(stringify!($held),)*)? $($(stringify!($empty),)*)? $($(stringify!($with),)*)?].len();
             fn variant(index: usize, source: &mut Source<'_>) -> Self {
                 let draws: [fn(&mut Source<'_>) -> Self; Self::COUNT] = [
-                    $(|source| { let _ = &source; Self::$named { $($field: Sample::sample(source)),* } },)*
+                    $(|source| { let _ = &source; Self::$named { $($field: Sample::sample(source),)* $($($later: Default::default(),)*)? } },)*
                     $($(|source| Self::$held(Sample::sample(source)),)*)?
                     $($(|_| Self::$empty,)*)?
                     $($($with,)*)?
@@ -201,8 +201,8 @@ record! {
     NameRow { user, state, since, until }
     GroupStateRow { version, digest, now }
     OwnedRow { last, epoch ; + to }
-    ClusterRow { cluster, epoch ; + moves }
-    NodeRow { node, store, boot, address, http, region, zone, host, capacity, state }
+    ClusterRow { cluster, epoch ; + moves, version }
+    NodeRow { node, store, boot, address, http, region, zone, host, capacity, state ; + version }
     Extra { thread, ttl_ms, origin }
     Origin { channel, seq, sender, ts }
     Rules { post, invite, pin, describe, from_start, approval, slow_ms, retention_ms }
@@ -241,7 +241,7 @@ choice!(Command {
     ReleaseName { name, user, since }
     OwnBuckets { region, first, last, epoch }
     RaiseVersion { version }
-    InitCluster { cluster }
+    InitCluster { cluster ; + version }
     PutNode { node }
     PutGroup { group }
     PutRun { run }
@@ -386,6 +386,7 @@ drawn! {
             epoch: Sample::sample(source),
             nodes: nodes.into_iter().map(|row| (row.node, row)).collect(),
             groups: groups.into_iter().map(|row| (row.group, row)).collect(),
+            version: Default::default(),
         }
     };
 }
@@ -632,5 +633,8 @@ drawn! {
         map_epoch: Sample::sample(source),
         synced_batches: Sample::sample(source),
         life: Sample::sample(source),
+        knows: Default::default(),
+        noted: Default::default(),
+        build: String::new(),
     };
 }

@@ -18,7 +18,7 @@ use super::{
     problem::ProblemBody,
     routes::{
         accounts, acts, admins, bots, channels, cluster, contacts, desk, export, groups, joins, layout, members, messages, people, preferences,
-        presence, push, scheduled, search, shards, updates, webhooks,
+        presence, push, scheduled, search, shards, updates, upgrade, webhooks,
     },
 };
 
@@ -156,6 +156,8 @@ fn cluster_routes() -> OpenApiRouter<Api> {
         .routes(all!(layout::decommission))
         .routes(all!(layout::recommission))
         .routes(all!(layout::drain))
+        .routes(all!(upgrade::show))
+        .routes(all!(upgrade::finalize))
         .routes(all!(shards::list))
         .routes(all!(shards::begin))
         .routes(all!(shards::cancel))

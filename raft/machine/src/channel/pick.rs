@@ -80,6 +80,7 @@ pub fn touched(command: &Command) -> Option<(ChannelId, Touched)> {
         | Command::PutGroup { .. }
         | Command::PutRun { .. }
         | Command::ChangeMap { .. }
+        | Command::RaiseCluster { .. }
         | Command::Trust(_) => None,
     }
 }

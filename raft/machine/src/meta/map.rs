@@ -5,7 +5,8 @@ use kith_wire::{
     id::{ClusterId, GroupId, MapEpoch, NodeId},
     layout::LayoutMove,
     limit,
-    log::{ClusterMap, ClusterRow, GroupRow, LogId, NodeRow, RunRow},
+    log::{ClusterMap, ClusterRow, GroupRow, LogId, NodeRow, NodeState, RunRow},
+    upgrade::{ClusterVersion, fits},
 };
 
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
 /// A row cannot be read.
 pub fn read(view: &dyn StateView) -> Result<ClusterMap, ViewError> {
     let Some(cluster) = row::<ClusterRow>(view, &RowKey::Cluster)? else { return Ok(ClusterMap::default()) };
-    let mut map = ClusterMap { cluster: cluster.cluster, epoch: cluster.epoch, ..ClusterMap::default() };
+    let mut map = ClusterMap { cluster: cluster.cluster, epoch: cluster.epoch, version: cluster.version, ..ClusterMap::default() };
     for (key, row) in view.scan(&Scan::Nodes, false, usize::MAX)? {
         let node = Held::<NodeRow>::new(&key, row)?;
         map.nodes.insert(node.node, node.clone());
@@ -50,20 +51,20 @@ pub(crate) fn epoch_of(id: LogId) -> MapEpoch {
     MapEpoch::new(id.index.get())
 }
 
-/// Makes the cluster; the same one again is no change.
-pub(crate) fn init(ctx: &mut Context<'_>, cluster: ClusterId) -> Result<Reply, ViewError> {
+/// Makes the cluster, at this version; the same one again is no change.
+pub(crate) fn init(ctx: &mut Context<'_>, cluster: ClusterId, version: ClusterVersion) -> Result<Reply, ViewError> {
     match ctx.rows.row::<ClusterRow>(&RowKey::Cluster)? {
         Some(row) if row.cluster == cluster => Ok(Reply::Done),
         Some(_) => Ok(Reply::Rejected(Code::WrongCluster)),
         None => {
-            ctx.rows.put(RowKey::Cluster, ClusterRow { cluster, epoch: epoch_of(ctx.meta.id), moves: Vec::new() });
+            ctx.rows.put(RowKey::Cluster, ClusterRow { cluster, epoch: epoch_of(ctx.meta.id), moves: Vec::new(), version });
             ctx.map_changed = true;
             Ok(Reply::Done)
         }
     }
 }
 
-/// Adds a node or replaces what is known of it. Its data directory, once known, and its highest start stay.
+/// Adds a node or replaces what is known of it. Its data directory, once known, its highest start and its build stay, where the row names none.
 pub(crate) fn put_node(ctx: &mut Context<'_>, mut node: NodeRow) -> Result<Reply, ViewError> {
     if let Some(code) = refuses_node(ctx, &mut node)? {
         return Ok(Reply::Rejected(code));
@@ -139,6 +140,15 @@ fn refuses_node(ctx: &Context<'_>, node: &mut NodeRow) -> Result<Option<Code>, V
             _ => {}
         }
         node.boot = node.boot.max(old.boot);
+        if node.version == ClusterVersion::default() {
+            node.version = old.version;
+        }
+    }
+    let is_told = node.version > ClusterVersion::default() && node.state != NodeState::Left;
+    if let Some(cluster) = ctx.rows.row::<ClusterRow>(&RowKey::Cluster)?.filter(|_| is_told)
+        && fits(node.version, cluster.version).is_err()
+    {
+        return Ok(Some(Code::VersionMismatch));
     }
     Ok(None)
 }
@@ -208,7 +218,7 @@ fn is_initialised(ctx: &Context<'_>) -> Result<bool, ViewError> {
     Ok(ctx.rows.row::<ClusterRow>(&RowKey::Cluster)?.is_some())
 }
 
-fn changed(ctx: &mut Context<'_>) -> Result<Reply, ViewError> {
+pub(super) fn changed(ctx: &mut Context<'_>) -> Result<Reply, ViewError> {
     let row = ctx.rows.required::<ClusterRow>(&RowKey::Cluster)?;
     let row = ClusterRow { epoch: epoch_of(ctx.meta.id), ..ClusterRow::clone(&row) };
     ctx.rows.put(RowKey::Cluster, row);

@@ -11,6 +11,7 @@ pub mod nearest;
 pub mod plan;
 pub mod split;
 pub mod trust;
+pub mod version;
 
 pub(crate) use map::epoch_of;
 pub use map::{moves, read as map};

@@ -13,6 +13,7 @@ use kith_wire::{
         PeerCheck, Position, Preference, ProfileField, Ref, Role, RosterRow, RunRow, SavedDraft, UserChange,
     },
     secret::Secret,
+    upgrade::ClusterVersion,
 };
 
 use super::MemoryView;
@@ -440,7 +441,7 @@ fn meta_command(step: Step) -> Command {
     let [kind, a, b, c, d, e, ..] = step;
     let node = |pick: u8| NodeId::new(u64::from(pick % 6));
     match kind % 8 {
-        0 => Command::InitCluster { cluster: ClusterId::new([a / 128; 16]) },
+        0 => Command::InitCluster { cluster: ClusterId::new([a / 128; 16]), version: ClusterVersion::default() },
         1..=3 => Command::PutNode {
             node: NodeRow {
                 node: node(a),

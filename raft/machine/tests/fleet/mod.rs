@@ -54,6 +54,7 @@ pub struct Cut {
 struct Member {
     view: MemoryView,
     index: u64,
+    log: Vec<Batch>,
 }
 
 pub struct Fleet {
@@ -72,9 +73,9 @@ impl Fleet {
     /// Group 1 owns everything.
     pub fn new(count: u32) -> Self {
         let unmoved = Script::new();
-        let none = |number| (GroupId::new(number), Member { view: MemoryView::default(), index: 0 });
+        let none = |number| (GroupId::new(number), Member { view: MemoryView::default(), index: 0, log: Vec::new() });
         let mut groups: BTreeMap<_, _> = (1..=count).map(none).collect();
-        groups.insert(GroupId::new(1), Member { view: unmoved.view.clone(), index: unmoved.index() });
+        groups.insert(GroupId::new(1), Member { view: unmoved.view.clone(), index: unmoved.index(), log: unmoved.log.clone() });
         Self { unmoved, groups, old: Vec::new(), mail: Vec::new(), cut: Cut { rows: 40, rounds: 1 }, broken: None, found: None }
     }
 
@@ -87,6 +88,10 @@ impl Fleet {
     }
     pub fn view_mut(&mut self, group: GroupId) -> &mut MemoryView {
         &mut self.groups.get_mut(&group).expect("is there").view
+    }
+    /// All that the group has logged.
+    pub fn logged(&self, group: GroupId) -> &[Batch] {
+        &self.groups[&group].log
     }
     pub fn leaving(&self, group: GroupId) -> Option<LeavingRow> {
         moving::leaving(self.view(group)).expect("readable")
@@ -102,7 +107,9 @@ impl Fleet {
         let now = group_state(&self.unmoved.view).expect("readable").now;
         let member = self.groups.get_mut(&group).expect("is there");
         member.index += 1;
-        let mut applied = member.view.apply(group, member.index, Batch { now, items: vec![item] }).expect("applies");
+        let batch = Batch { now, items: vec![item] };
+        member.log.push(batch.clone());
+        let mut applied = member.view.apply(group, member.index, batch).expect("applies");
         let broken = invariant::group(self.view(group)).expect("readable");
         if let Some(violation) = broken.first() {
             self.note(format!("{violation} (group {group})"));

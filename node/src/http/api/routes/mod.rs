@@ -22,5 +22,6 @@ pub(super) mod scheduled;
 pub(super) mod search;
 pub(super) mod shards;
 pub(super) mod updates;
+pub(super) mod upgrade;
 pub(super) mod webhooks;
 mod write;

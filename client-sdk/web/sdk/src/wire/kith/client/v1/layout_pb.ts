@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file kith/client/v1/layout.proto.
  */
 export const file_kith_client_v1_layout: GenFile = /*@__PURE__*/
-  fileDesc("ChtraXRoL2NsaWVudC92MS9sYXlvdXQucHJvdG8SDmtpdGguY2xpZW50LnYxIrcDCg1MYXlvdXRSZXF1ZXN0EiEKBHNob3cYASABKAsyES5raXRoLmxvZy52MS5Vbml0SAASIQoEcGxhbhgCIAEoCzIRLmtpdGgubG9nLnYxLlVuaXRIABIsCgVhcHBseRgDIAEoCzIbLmtpdGguY2xpZW50LnYxLkxheW91dEFwcGx5SAASKwoIYWRkX25vZGUYBCABKAsyFy5raXRoLmNsaWVudC52MS5BZGROb2RlSAASNAoMZGVjb21taXNzaW9uGAUgASgLMhwua2l0aC5jbGllbnQudjEuRGVjb21taXNzaW9uSAASNAoMcmVjb21taXNzaW9uGAYgASgLMhwua2l0aC5jbGllbnQudjEuUmVjb21taXNzaW9uSAASKgoFZHJhaW4YByABKAsyGS5raXRoLmNsaWVudC52MS5EcmFpbk5vZGVIABIzCgxtb3ZlX2J1Y2tldHMYCCABKAsyGy5raXRoLmNsaWVudC52MS5Nb3ZlQnVja2V0c0gAEjEKC2NhbmNlbF9tb3ZlGAkgASgLMhoua2l0aC5jbGllbnQudjEuQ2FuY2VsTW92ZUgAQgUKA2FzayIeCgtMYXlvdXRBcHBseRIPCgd2ZXJzaW9uGAEgASgEInQKB0FkZE5vZGUSDAoEbm9kZRgBIAEoBBIPCgdhZGRyZXNzGAIgASgJEgwKBGh0dHAYAyABKAkSDgoGcmVnaW9uGAQgASgNEgwKBHpvbmUYBSABKAkSDAoEaG9zdBgGIAEoCRIQCghjYXBhY2l0eRgHIAEoDSItCgxEZWNvbW1pc3Npb24SDAoEbm9kZRgBIAEoBBIPCgdkcnlfcnVuGAIgASgIIhwKDFJlY29tbWlzc2lvbhIMCgRub2RlGAEgASgEIiUKCURyYWluTm9kZRIMCgRub2RlGAEgASgEEgoKAm9uGAIgASgIImUKC01vdmVCdWNrZXRzEgwKBGZyb20YASABKA0SKAoDcnVuGAIgASgLMhYua2l0aC5sb2cudjEuQnVja2V0UnVuSACIAQESDwoCdG8YAyABKA1IAYgBAUIGCgRfcnVuQgUKA190byIaCgpDYW5jZWxNb3ZlEgwKBGZyb20YASABKA0i3gIKDExheW91dEFuc3dlchIrCgVzaG93bhgBIAEoCzIaLmtpdGguY2xpZW50LnYxLkxheW91dFZpZXdIABItCgdwbGFubmVkGAIgASgLMhoua2l0aC5jbGllbnQudjEuTGF5b3V0UGxhbkgAEiwKCGVtcHR5aW5nGAMgASgLMhgua2l0aC5jbGllbnQudjEuRW1wdHlpbmdIABIrCgdibG9ja2VkGAQgASgLMhgua2l0aC5jbGllbnQudjEuQmxvY2tlcnNIABIqCgRkb25lGAUgASgLMhoua2l0aC5jbGllbnQudjEuTGF5b3V0RG9uZUgAEjAKCGRyYWluaW5nGAYgASgLMhwua2l0aC5jbGllbnQudjEuTm9kZURyYWluaW5nSAASLwoGbW92aW5nGAcgASgLMh0ua2l0aC5jbGllbnQudjEuQnVja2V0c01vdmluZ0gAQggKBmFuc3dlciJOCg1CdWNrZXRzTW92aW5nEgwKBGZyb20YASABKA0SIwoDcnVuGAIgASgLMhYua2l0aC5sb2cudjEuQnVja2V0UnVuEgoKAnRvGAMgASgNItUBCgpMYXlvdXRWaWV3Eg8KB3ZlcnNpb24YASABKAQSDwoHYmFsYW5jZRgCIAEoCBIpCgVub2RlcxgDIAMoCzIaLmtpdGguY2xpZW50LnYxLkxheW91dE5vZGUSKwoGZ3JvdXBzGAQgAygLMhsua2l0aC5jbGllbnQudjEuTGF5b3V0R3JvdXASEwoLZ3JvdXBzX21vcmUYBSABKAQSKQoFbW92ZWQYBiADKAsyGi5raXRoLmNsaWVudC52MS5MYXlvdXRNb3ZlEg0KBW5vdGVzGAcgAygJIswCCgpMYXlvdXROb2RlEgwKBG5vZGUYASABKAQSDwoHYWRkcmVzcxgCIAEoCRIOCgZyZWdpb24YAyABKA0SDAoEem9uZRgEIAEoCRIMCgRob3N0GAUgASgJEhAKCGNhcGFjaXR5GAYgASgNEiUKBXN0YXRlGAcgASgOMhYua2l0aC5sb2cudjEuTm9kZVN0YXRlEioKBmhlYWx0aBgIIAEoDjIaLmtpdGguY2xpZW50LnYxLk5vZGVIZWFsdGgSEQoJc2lsZW50X21zGAkgASgEEg4KBmRyYWlucxgKIAEoCBIXCgpmcmVlX2J5dGVzGAsgASgESACIAQESFQoIc2Vzc2lvbnMYDCABKARIAYgBARIQCghyZXBsaWNhcxgNIAEoBBINCgVsZWFkcxgOIAEoBEINCgtfZnJlZV9ieXRlc0ILCglfc2Vzc2lvbnMilQIKC0xheW91dEdyb3VwEg0KBWdyb3VwGAEgASgNEg4KBnJlZ2lvbhgCIAEoDRIQCghyZXBsaWNhcxgDIAMoBBISCgpwcmVmZXJlbmNlGAQgAygEEhMKBmxlYWRlchgFIAEoBEgAiAEBEg4KBnZvdGVycxgGIAMoBBIQCghsZWFybmVycxgHIAMoBBINCgVieXRlcxgIIAEoBBIPCgdidWNrZXRzGAkgASgNEiQKBHJ1bnMYCiADKAsyFi5raXRoLmxvZy52MS5CdWNrZXRSdW4SLQoHbGVhdmluZxgLIAEoCzIXLmtpdGgubG9nLnYxLkxlYXZpbmdSb3dIAYgBAUIJCgdfbGVhZGVyQgoKCF9sZWF2aW5nInoKCkxheW91dFBsYW4SDwoHdmVyc2lvbhgBIAEoBBIpCgVtb3ZlcxgCIAMoCzIaLmtpdGguY2xpZW50LnYxLkxheW91dE1vdmUSEgoKbW92ZXNfbW9yZRgDIAEoBBINCgVieXRlcxgEIAEoBBINCgVub3RlcxgFIAMoCSJFCgpMYXlvdXRNb3ZlEg0KBWdyb3VwGAEgASgNEgwKBHdoYXQYAiABKAkSCwoDd2h5GAMgASgJEg0KBWJ5dGVzGAQgASgEIksKCEVtcHR5aW5nEg8KB3ZlcnNpb24YASABKAQSEAoIcmVwbGljYXMYAiABKAQSDQoFYnl0ZXMYAyABKAQSDQoFZXRhX3MYBCABKAQiHAoIQmxvY2tlcnMSEAoIYmxvY2tlcnMYASADKAkiHQoKTGF5b3V0RG9uZRIPCgd2ZXJzaW9uGAEgASgEIi8KDE5vZGVEcmFpbmluZxIQCghzZXNzaW9ucxgBIAEoBBINCgVsZWFkcxgCIAEoBCpvCgpOb2RlSGVhbHRoEhsKF05PREVfSEVBTFRIX1VOU1BFQ0lGSUVEEAASFQoRTk9ERV9IRUFMVEhfQUxJVkUQARIXChNOT0RFX0hFQUxUSF9TVVNQRUNUEAISFAoQTk9ERV9IRUFMVEhfRE9XThADYgZwcm90bzM", [file_kith_log_v1_log, file_kith_log_v1_moving, file_kith_log_v1_unit]);
+  fileDesc("ChtraXRoL2NsaWVudC92MS9sYXlvdXQucHJvdG8SDmtpdGguY2xpZW50LnYxIpIECg1MYXlvdXRSZXF1ZXN0EiEKBHNob3cYASABKAsyES5raXRoLmxvZy52MS5Vbml0SAASIQoEcGxhbhgCIAEoCzIRLmtpdGgubG9nLnYxLlVuaXRIABIsCgVhcHBseRgDIAEoCzIbLmtpdGguY2xpZW50LnYxLkxheW91dEFwcGx5SAASKwoIYWRkX25vZGUYBCABKAsyFy5raXRoLmNsaWVudC52MS5BZGROb2RlSAASNAoMZGVjb21taXNzaW9uGAUgASgLMhwua2l0aC5jbGllbnQudjEuRGVjb21taXNzaW9uSAASNAoMcmVjb21taXNzaW9uGAYgASgLMhwua2l0aC5jbGllbnQudjEuUmVjb21taXNzaW9uSAASKgoFZHJhaW4YByABKAsyGS5raXRoLmNsaWVudC52MS5EcmFpbk5vZGVIABIzCgxtb3ZlX2J1Y2tldHMYCCABKAsyGy5raXRoLmNsaWVudC52MS5Nb3ZlQnVja2V0c0gAEjEKC2NhbmNlbF9tb3ZlGAkgASgLMhoua2l0aC5jbGllbnQudjEuQ2FuY2VsTW92ZUgAEiQKB3VwZ3JhZGUYCiABKAsyES5raXRoLmxvZy52MS5Vbml0SAASMwoIZmluYWxpemUYCyABKAsyHy5raXRoLmNsaWVudC52MS5GaW5hbGl6ZVVwZ3JhZGVIAEIFCgNhc2siHgoLTGF5b3V0QXBwbHkSDwoHdmVyc2lvbhgBIAEoBCJ0CgdBZGROb2RlEgwKBG5vZGUYASABKAQSDwoHYWRkcmVzcxgCIAEoCRIMCgRodHRwGAMgASgJEg4KBnJlZ2lvbhgEIAEoDRIMCgR6b25lGAUgASgJEgwKBGhvc3QYBiABKAkSEAoIY2FwYWNpdHkYByABKA0iLQoMRGVjb21taXNzaW9uEgwKBG5vZGUYASABKAQSDwoHZHJ5X3J1bhgCIAEoCCIcCgxSZWNvbW1pc3Npb24SDAoEbm9kZRgBIAEoBCIlCglEcmFpbk5vZGUSDAoEbm9kZRgBIAEoBBIKCgJvbhgCIAEoCCJlCgtNb3ZlQnVja2V0cxIMCgRmcm9tGAEgASgNEigKA3J1bhgCIAEoCzIWLmtpdGgubG9nLnYxLkJ1Y2tldFJ1bkgAiAEBEg8KAnRvGAMgASgNSAGIAQFCBgoEX3J1bkIFCgNfdG8iGgoKQ2FuY2VsTW92ZRIMCgRmcm9tGAEgASgNIpADCgxMYXlvdXRBbnN3ZXISKwoFc2hvd24YASABKAsyGi5raXRoLmNsaWVudC52MS5MYXlvdXRWaWV3SAASLQoHcGxhbm5lZBgCIAEoCzIaLmtpdGguY2xpZW50LnYxLkxheW91dFBsYW5IABIsCghlbXB0eWluZxgDIAEoCzIYLmtpdGguY2xpZW50LnYxLkVtcHR5aW5nSAASKwoHYmxvY2tlZBgEIAEoCzIYLmtpdGguY2xpZW50LnYxLkJsb2NrZXJzSAASKgoEZG9uZRgFIAEoCzIaLmtpdGguY2xpZW50LnYxLkxheW91dERvbmVIABIwCghkcmFpbmluZxgGIAEoCzIcLmtpdGguY2xpZW50LnYxLk5vZGVEcmFpbmluZ0gAEi8KBm1vdmluZxgHIAEoCzIdLmtpdGguY2xpZW50LnYxLkJ1Y2tldHNNb3ZpbmdIABIwCgl1cGdyYWRpbmcYCCABKAsyGy5raXRoLmNsaWVudC52MS5VcGdyYWRlVmlld0gAQggKBmFuc3dlciIdCg9GaW5hbGl6ZVVwZ3JhZGUSCgoCdG8YASABKA0ipwEKC1VwZ3JhZGVWaWV3Eg8KB3ZlcnNpb24YASABKA0SEQoEbmV4dBgCIAEoDUgAiAEBEhAKCGJsb2NrZXJzGAMgAygJEhEKCWJ5X2l0c2VsZhgEIAEoCBIRCgRpbl9zGAUgASgESAGIAQESKgoFbm9kZXMYBiADKAsyGy5raXRoLmNsaWVudC52MS5VcGdyYWRlTm9kZUIHCgVfbmV4dEIHCgVfaW5fcyKsAQoLVXBncmFkZU5vZGUSDAoEbm9kZRgBIAEoBBIlCgVzdGF0ZRgCIAEoDjIWLmtpdGgubG9nLnYxLk5vZGVTdGF0ZRIqCgZoZWFsdGgYAyABKA4yGi5raXRoLmNsaWVudC52MS5Ob2RlSGVhbHRoEg8KB3ZlcnNpb24YBCABKA0SDQoFYnVpbGQYBSABKAkSEgoFbm90ZWQYBiABKA1IAIgBAUIICgZfbm90ZWQiTgoNQnVja2V0c01vdmluZxIMCgRmcm9tGAEgASgNEiMKA3J1bhgCIAEoCzIWLmtpdGgubG9nLnYxLkJ1Y2tldFJ1bhIKCgJ0bxgDIAEoDSLVAQoKTGF5b3V0VmlldxIPCgd2ZXJzaW9uGAEgASgEEg8KB2JhbGFuY2UYAiABKAgSKQoFbm9kZXMYAyADKAsyGi5raXRoLmNsaWVudC52MS5MYXlvdXROb2RlEisKBmdyb3VwcxgEIAMoCzIbLmtpdGguY2xpZW50LnYxLkxheW91dEdyb3VwEhMKC2dyb3Vwc19tb3JlGAUgASgEEikKBW1vdmVkGAYgAygLMhoua2l0aC5jbGllbnQudjEuTGF5b3V0TW92ZRINCgVub3RlcxgHIAMoCSLMAgoKTGF5b3V0Tm9kZRIMCgRub2RlGAEgASgEEg8KB2FkZHJlc3MYAiABKAkSDgoGcmVnaW9uGAMgASgNEgwKBHpvbmUYBCABKAkSDAoEaG9zdBgFIAEoCRIQCghjYXBhY2l0eRgGIAEoDRIlCgVzdGF0ZRgHIAEoDjIWLmtpdGgubG9nLnYxLk5vZGVTdGF0ZRIqCgZoZWFsdGgYCCABKA4yGi5raXRoLmNsaWVudC52MS5Ob2RlSGVhbHRoEhEKCXNpbGVudF9tcxgJIAEoBBIOCgZkcmFpbnMYCiABKAgSFwoKZnJlZV9ieXRlcxgLIAEoBEgAiAEBEhUKCHNlc3Npb25zGAwgASgESAGIAQESEAoIcmVwbGljYXMYDSABKAQSDQoFbGVhZHMYDiABKARCDQoLX2ZyZWVfYnl0ZXNCCwoJX3Nlc3Npb25zIpUCCgtMYXlvdXRHcm91cBINCgVncm91cBgBIAEoDRIOCgZyZWdpb24YAiABKA0SEAoIcmVwbGljYXMYAyADKAQSEgoKcHJlZmVyZW5jZRgEIAMoBBITCgZsZWFkZXIYBSABKARIAIgBARIOCgZ2b3RlcnMYBiADKAQSEAoIbGVhcm5lcnMYByADKAQSDQoFYnl0ZXMYCCABKAQSDwoHYnVja2V0cxgJIAEoDRIkCgRydW5zGAogAygLMhYua2l0aC5sb2cudjEuQnVja2V0UnVuEi0KB2xlYXZpbmcYCyABKAsyFy5raXRoLmxvZy52MS5MZWF2aW5nUm93SAGIAQFCCQoHX2xlYWRlckIKCghfbGVhdmluZyJ6CgpMYXlvdXRQbGFuEg8KB3ZlcnNpb24YASABKAQSKQoFbW92ZXMYAiADKAsyGi5raXRoLmNsaWVudC52MS5MYXlvdXRNb3ZlEhIKCm1vdmVzX21vcmUYAyABKAQSDQoFYnl0ZXMYBCABKAQSDQoFbm90ZXMYBSADKAkiRQoKTGF5b3V0TW92ZRINCgVncm91cBgBIAEoDRIMCgR3aGF0GAIgASgJEgsKA3doeRgDIAEoCRINCgVieXRlcxgEIAEoBCJLCghFbXB0eWluZxIPCgd2ZXJzaW9uGAEgASgEEhAKCHJlcGxpY2FzGAIgASgEEg0KBWJ5dGVzGAMgASgEEg0KBWV0YV9zGAQgASgEIhwKCEJsb2NrZXJzEhAKCGJsb2NrZXJzGAEgAygJIh0KCkxheW91dERvbmUSDwoHdmVyc2lvbhgBIAEoBCIvCgxOb2RlRHJhaW5pbmcSEAoIc2Vzc2lvbnMYASABKAQSDQoFbGVhZHMYAiABKAQqbwoKTm9kZUhlYWx0aBIbChdOT0RFX0hFQUxUSF9VTlNQRUNJRklFRBAAEhUKEU5PREVfSEVBTFRIX0FMSVZFEAESFwoTTk9ERV9IRUFMVEhfU1VTUEVDVBACEhQKEE5PREVfSEVBTFRIX0RPV04QA2IGcHJvdG8z", [file_kith_log_v1_log, file_kith_log_v1_moving, file_kith_log_v1_unit]);
 
 /**
  * @generated from message kith.client.v1.LayoutRequest
@@ -81,6 +81,18 @@ export type LayoutRequest = Message<"kith.client.v1.LayoutRequest"> & {
      */
     value: CancelMove;
     case: "cancelMove";
+  } | {
+    /**
+     * @generated from field: kith.log.v1.Unit upgrade = 10;
+     */
+    value: Unit;
+    case: "upgrade";
+  } | {
+    /**
+     * @generated from field: kith.client.v1.FinalizeUpgrade finalize = 11;
+     */
+    value: FinalizeUpgrade;
+    case: "finalize";
   } | { case: undefined; value?: undefined };
 };
 
@@ -319,6 +331,12 @@ export type LayoutAnswer = Message<"kith.client.v1.LayoutAnswer"> & {
      */
     value: BucketsMoving;
     case: "moving";
+  } | {
+    /**
+     * @generated from field: kith.client.v1.UpgradeView upgrading = 8;
+     */
+    value: UpgradeView;
+    case: "upgrading";
   } | { case: undefined; value?: undefined };
 };
 
@@ -328,6 +346,117 @@ export type LayoutAnswer = Message<"kith.client.v1.LayoutAnswer"> & {
  */
 export const LayoutAnswerSchema: GenMessage<LayoutAnswer> = /*@__PURE__*/
   messageDesc(file_kith_client_v1_layout, 8);
+
+/**
+ * @generated from message kith.client.v1.FinalizeUpgrade
+ */
+export type FinalizeUpgrade = Message<"kith.client.v1.FinalizeUpgrade"> & {
+  /**
+   * cluster version
+   *
+   * @generated from field: uint32 to = 1;
+   */
+  to: number;
+};
+
+/**
+ * Describes the message kith.client.v1.FinalizeUpgrade.
+ * Use `create(FinalizeUpgradeSchema)` to create a new message.
+ */
+export const FinalizeUpgradeSchema: GenMessage<FinalizeUpgrade> = /*@__PURE__*/
+  messageDesc(file_kith_client_v1_layout, 9);
+
+/**
+ * @generated from message kith.client.v1.UpgradeView
+ */
+export type UpgradeView = Message<"kith.client.v1.UpgradeView"> & {
+  /**
+   * of the cluster
+   *
+   * @generated from field: uint32 version = 1;
+   */
+  version: number;
+
+  /**
+   * @generated from field: optional uint32 next = 2;
+   */
+  next?: number | undefined;
+
+  /**
+   * @generated from field: repeated string blockers = 3;
+   */
+  blockers: string[];
+
+  /**
+   * @generated from field: bool by_itself = 4;
+   */
+  byItself: boolean;
+
+  /**
+   * @generated from field: optional uint64 in_s = 5;
+   */
+  inS?: bigint | undefined;
+
+  /**
+   * by id
+   *
+   * @generated from field: repeated kith.client.v1.UpgradeNode nodes = 6;
+   */
+  nodes: UpgradeNode[];
+};
+
+/**
+ * Describes the message kith.client.v1.UpgradeView.
+ * Use `create(UpgradeViewSchema)` to create a new message.
+ */
+export const UpgradeViewSchema: GenMessage<UpgradeView> = /*@__PURE__*/
+  messageDesc(file_kith_client_v1_layout, 10);
+
+/**
+ * @generated from message kith.client.v1.UpgradeNode
+ */
+export type UpgradeNode = Message<"kith.client.v1.UpgradeNode"> & {
+  /**
+   * @generated from field: uint64 node = 1;
+   */
+  node: bigint;
+
+  /**
+   * @generated from field: kith.log.v1.NodeState state = 2;
+   */
+  state: NodeState;
+
+  /**
+   * @generated from field: kith.client.v1.NodeHealth health = 3;
+   */
+  health: NodeHealth;
+
+  /**
+   * the newest that its build knows; 0: not heard yet
+   *
+   * @generated from field: uint32 version = 4;
+   */
+  version: number;
+
+  /**
+   * @generated from field: string build = 5;
+   */
+  build: string;
+
+  /**
+   * what it has on its disk
+   *
+   * @generated from field: optional uint32 noted = 6;
+   */
+  noted?: number | undefined;
+};
+
+/**
+ * Describes the message kith.client.v1.UpgradeNode.
+ * Use `create(UpgradeNodeSchema)` to create a new message.
+ */
+export const UpgradeNodeSchema: GenMessage<UpgradeNode> = /*@__PURE__*/
+  messageDesc(file_kith_client_v1_layout, 11);
 
 /**
  * @generated from message kith.client.v1.BucketsMoving
@@ -358,7 +487,7 @@ export type BucketsMoving = Message<"kith.client.v1.BucketsMoving"> & {
  * Use `create(BucketsMovingSchema)` to create a new message.
  */
 export const BucketsMovingSchema: GenMessage<BucketsMoving> = /*@__PURE__*/
-  messageDesc(file_kith_client_v1_layout, 9);
+  messageDesc(file_kith_client_v1_layout, 12);
 
 /**
  * @generated from message kith.client.v1.LayoutView
@@ -411,7 +540,7 @@ export type LayoutView = Message<"kith.client.v1.LayoutView"> & {
  * Use `create(LayoutViewSchema)` to create a new message.
  */
 export const LayoutViewSchema: GenMessage<LayoutView> = /*@__PURE__*/
-  messageDesc(file_kith_client_v1_layout, 10);
+  messageDesc(file_kith_client_v1_layout, 13);
 
 /**
  * @generated from message kith.client.v1.LayoutNode
@@ -493,7 +622,7 @@ export type LayoutNode = Message<"kith.client.v1.LayoutNode"> & {
  * Use `create(LayoutNodeSchema)` to create a new message.
  */
 export const LayoutNodeSchema: GenMessage<LayoutNode> = /*@__PURE__*/
-  messageDesc(file_kith_client_v1_layout, 11);
+  messageDesc(file_kith_client_v1_layout, 14);
 
 /**
  * @generated from message kith.client.v1.LayoutGroup
@@ -562,7 +691,7 @@ export type LayoutGroup = Message<"kith.client.v1.LayoutGroup"> & {
  * Use `create(LayoutGroupSchema)` to create a new message.
  */
 export const LayoutGroupSchema: GenMessage<LayoutGroup> = /*@__PURE__*/
-  messageDesc(file_kith_client_v1_layout, 12);
+  messageDesc(file_kith_client_v1_layout, 15);
 
 /**
  * @generated from message kith.client.v1.LayoutPlan
@@ -599,7 +728,7 @@ export type LayoutPlan = Message<"kith.client.v1.LayoutPlan"> & {
  * Use `create(LayoutPlanSchema)` to create a new message.
  */
 export const LayoutPlanSchema: GenMessage<LayoutPlan> = /*@__PURE__*/
-  messageDesc(file_kith_client_v1_layout, 13);
+  messageDesc(file_kith_client_v1_layout, 16);
 
 /**
  * @generated from message kith.client.v1.LayoutMove
@@ -631,7 +760,7 @@ export type LayoutMove = Message<"kith.client.v1.LayoutMove"> & {
  * Use `create(LayoutMoveSchema)` to create a new message.
  */
 export const LayoutMoveSchema: GenMessage<LayoutMove> = /*@__PURE__*/
-  messageDesc(file_kith_client_v1_layout, 14);
+  messageDesc(file_kith_client_v1_layout, 17);
 
 /**
  * @generated from message kith.client.v1.Emptying
@@ -663,7 +792,7 @@ export type Emptying = Message<"kith.client.v1.Emptying"> & {
  * Use `create(EmptyingSchema)` to create a new message.
  */
 export const EmptyingSchema: GenMessage<Emptying> = /*@__PURE__*/
-  messageDesc(file_kith_client_v1_layout, 15);
+  messageDesc(file_kith_client_v1_layout, 18);
 
 /**
  * @generated from message kith.client.v1.Blockers
@@ -680,7 +809,7 @@ export type Blockers = Message<"kith.client.v1.Blockers"> & {
  * Use `create(BlockersSchema)` to create a new message.
  */
 export const BlockersSchema: GenMessage<Blockers> = /*@__PURE__*/
-  messageDesc(file_kith_client_v1_layout, 16);
+  messageDesc(file_kith_client_v1_layout, 19);
 
 /**
  * @generated from message kith.client.v1.LayoutDone
@@ -697,7 +826,7 @@ export type LayoutDone = Message<"kith.client.v1.LayoutDone"> & {
  * Use `create(LayoutDoneSchema)` to create a new message.
  */
 export const LayoutDoneSchema: GenMessage<LayoutDone> = /*@__PURE__*/
-  messageDesc(file_kith_client_v1_layout, 17);
+  messageDesc(file_kith_client_v1_layout, 20);
 
 /**
  * @generated from message kith.client.v1.NodeDraining
@@ -719,7 +848,7 @@ export type NodeDraining = Message<"kith.client.v1.NodeDraining"> & {
  * Use `create(NodeDrainingSchema)` to create a new message.
  */
 export const NodeDrainingSchema: GenMessage<NodeDraining> = /*@__PURE__*/
-  messageDesc(file_kith_client_v1_layout, 18);
+  messageDesc(file_kith_client_v1_layout, 21);
 
 /**
  * @generated from enum kith.client.v1.NodeHealth
