@@ -413,8 +413,8 @@ mod tests {
 
     #[test]
     fn row_without_a_run_says_why() {
-        let awaited = Report::new(0, &[measured("move", Vec::new())], Vec::new());
-        assert!(awaited.markdown().contains("| T11 | move: ") && awaited.markdown().contains("awaited: comes with"), "{}", awaited.markdown());
+        let awaited = Report::new(0, &[measured("reconnect", Vec::new())], Vec::new());
+        assert!(awaited.markdown().contains("| T12 | reconnect: ") && awaited.markdown().contains("awaited: comes with"), "{}", awaited.markdown());
         assert!(!awaited.is_short());
         let failed = Measured { failed: Some("a node ended".to_owned()), ..measured("send", Vec::new()) };
         let report = Report::new(0, &[failed], Vec::new());

@@ -208,7 +208,7 @@ fn hook(asked: &HookRequest) -> String {
 }
 
 /// How many there are: raised with each that is named above.
-const REQUESTS: usize = 21 + 28 + 5 + 4 * 3 + 4 + 9 + 5 + 8;
+const REQUESTS: usize = 21 + 28 + 5 + 4 * 3 + 4 + 11 + 5 + 8;
 
 fn rows() -> Vec<(Request, Told)> {
     let (channel, number) = (ChannelId::direct(UserId::new(1), UserId::new(2)), ClientSeq::new(1));

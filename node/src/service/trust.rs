@@ -287,7 +287,7 @@ mod tests {
         assert!(nodes.iter().any(|row| row.node == NodeId::new(2) && row.state == NodeState::Left));
         assert_eq!(groups[0].replicas, [1, 4, 3].map(NodeId::new));
         let gone = JoinToken { replaces: Some(NodeId::new(9)), ..JoinToken::default() };
-        assert_eq!(place(&map(), &gone, &asked("h9:1", ""), |_| false).unwrap_err().code, Code::Invalid);
+        assert_eq!(place(&map(), &gone, &asked("h9:1", ""), |_| false).unwrap_err().code, Code::NotFound);
     }
 
     #[test]

@@ -28,7 +28,7 @@ async fn operators_look_plan_and_empty_nodes_and_nobody_else_does() {
     let asked = json!({ "dry_run": false });
     let blocked = operator.post(&c, 2, "/v1/layout/nodes/2/decommission", asked.clone()).await.expect(200);
     assert_eq!(blocked["blocked"].as_array().map(Vec::len), Some(3), "{blocked}");
-    operator.post(&c, 2, "/v1/layout/nodes/9/decommission", asked).await.expect(400);
+    operator.post(&c, 2, "/v1/layout/nodes/9/decommission", asked).await.expect(404);
     operator.post(&c, 2, "/v1/layout/nodes/2/recommission", json!({})).await.expect(200);
 
     let drain = |on| json!({ "on": on });
