@@ -56,7 +56,8 @@ async fn operators_look_plan_and_empty_nodes_and_nobody_else_does() {
     let count = |shards: &serde_json::Value, at: usize| shards["shards"][at]["buckets"].as_u64().expect("a number");
     assert_eq!((count(&all, 0), count(&all, 1)), (0x8000, 0x8000), "{all}");
     assert_eq!(ann.post(&c, 1, "/v1/shards/1/move", json!({})).await.expect(403)["name"], "NotAdmin");
-    operator.post(&c, 1, "/v1/shards/9/move", json!({})).await.expect(400);
+    operator.post(&c, 1, "/v1/shards/9/move", json!({})).await.expect(404);
+    operator.post(&c, 1, "/v1/shards/9/cancel", json!({})).await.expect(404);
     operator.post(&c, 1, "/v1/shards/1/move", json!({ "first": 1 })).await.expect(400);
     operator.post(&c, 1, "/v1/shards/1/cancel", json!({})).await.expect(404);
     let begun = operator.post(&c, 2, "/v1/shards/1/move", json!({})).await.expect(200);
