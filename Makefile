@@ -4,7 +4,7 @@
 #   make sim      10,000 seeds of a simulated cluster, on all cores, at most an hour      (SEED=… SEEDS=… for others)
 #   make http-fuzz   the HTTP API against its own document, for five minutes (python3; takes schemathesis from PyPI)      (SEED=… SECONDS_MAX=…)
 #   make restart-clients   all nodes restarted, one after another, under 2,000 clients (CLIENTS=…)      make push-crowd   100,000 devices away from busy groups (AWAY=…)      make push-minutes   a push taken back
-#   make jepsen   real clusters hurt in every way that is there, under 25 minutes      make jepsen-nightly      make jepsen-soak      make jepsen-mutants     (root needed)
+#   make jepsen   real clusters hurt in every way that is there, under half an hour      make jepsen-nightly      make jepsen-soak      make jepsen-mutants     (root needed)
 #   make upgrade-test   nodes of the release before this one and of this one side by side, forward, back and for good (PREVIOUS=BINARY; root needed)
 #   make fuzz     every parser of bytes from outside, ten minutes each      (MINUTES=… FUZZ=NAME ENGINE=libfuzzer: led by coverage)
 #   make test-web   the TypeScript SDK and the web chat: built as it is checked in, tests, two browsers that chat (node, npm, chromium); pictures in target/screens
@@ -12,7 +12,7 @@
 #   make sdk-death   a client's process is killed at every step of its outbox, 200 schedules      (KITH_SEED=… for one)
 #   make alerts   the alert rules, each with what makes it fire and what does not (promtool)
 #   make package  tarball, .deb, SBOM and checksums in target/package (PROFILE=dev: quickly)      make package-check   tries them
-#   make bench    every row of the table of targets, three runs each, under 40 minutes      make bench-grow      make bench-check      make bench-micro
+#   make bench    every row of the table of targets, three runs each      make bench-grow      make bench-check      make bench-micro
 
 SHELL       := bash
 .SHELLFLAGS := -euo pipefail -c
