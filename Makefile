@@ -8,6 +8,7 @@
 #   make upgrade-test   nodes of the release before this one and of this one side by side, forward, back and for good (PREVIOUS=BINARY; root needed)
 #   make fuzz     every parser of bytes from outside, ten minutes each      (MINUTES=… FUZZ=NAME ENGINE=libfuzzer: led by coverage)
 #   make test-web   the TypeScript SDK and the web chat: built as it is checked in, tests, two browsers that chat (node, npm, chromium); pictures in target/screens
+#   make bench-web  what the pages weigh, when they are first seen, how a conversation of 10,000 texts scrolls, and how long two people need from the link to a text read
 #   make test-bindings   the SDK for Python against a node, its wheel, and what Swift calls (python3)      make test-kotlin   the SDK for Kotlin, on the JVM (java, npm)
 #   make sdk-death   a client's process is killed at every step of its outbox, 200 schedules      (KITH_SEED=… for one)
 #   make alerts   the alert rules, each with what makes it fire and what does not (promtool)
@@ -18,7 +19,7 @@ SHELL       := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .SILENT:
-.PHONY: help demo test-web test-bindings test-kotlin http-fuzz sdk-death fuzz restart-clients push-crowd push-minutes test sim verify fix bootstrap jepsen jepsen-nightly jepsen-soak jepsen-mutants upgrade-test jepsen-ci jepsen-tools bench bench-grow bench-check bench-micro bench-build alerts package package-check
+.PHONY: help demo test-web bench-web test-bindings test-kotlin http-fuzz sdk-death fuzz restart-clients push-crowd push-minutes test sim verify fix bootstrap jepsen jepsen-nightly jepsen-soak jepsen-mutants upgrade-test jepsen-ci jepsen-tools bench bench-grow bench-check bench-micro bench-build alerts package package-check
 
 CARGO  ?= cargo
 SAMPLE := tests/data/irc-sample.jsonl.gz
@@ -61,6 +62,11 @@ WEB ?= -p kith
 test-web: bootstrap
 	$(CARGO) build --locked $(WEB)
 	KITH="$${CARGO_TARGET_DIR:-target}/debug/kith" SCREENS="$${CARGO_TARGET_DIR:-target}/screens" client-sdk/web/test
+
+# Figures, not a test. Most of them are the browser's: how the program was built hardly shows.
+bench-web: bootstrap
+	$(CARGO) build --locked -p kith
+	KITH="$${CARGO_TARGET_DIR:-target}/debug/kith" client-sdk/web/bench
 
 # A workspace of its own, compiled into the same folder: what both are built of is built once where it is the same (TLS and SQLite are). Where there is no python3, or for
 # Kotlin no Java, JNA or compiler, and none can be had, that is said.

@@ -6,19 +6,21 @@ import { fill, h, icon, iconButton } from "./dom.js";
 import { avatar, nameOf, shortTime, titleOf } from "./format.js";
 import { openSearch, openSettings, startConversation } from "./dialogs.js";
 import { t } from "./text/index.js";
+import { VirtualList } from "./virtual.js";
 
-/** Shown at once; the rest follows when it is scrolled to. */
-const ROWS_AT_ONCE = 120;
-const WATCHED_MAX = 60;
+const ROW_PX = 64;
 
 export class List {
   readonly element: HTMLElement;
   readonly #client: Client;
-  readonly #rows = h("ul", { class: "rows" });
+  readonly #rows = h("ul", { class: "rows-box" });
+  readonly #empty = h("div", { class: "empty" });
+  readonly #scroller = h("div", { class: "rows", onkeydown: (event: KeyboardEvent) => this.#walk(event) }, this.#empty, this.#rows);
+  readonly #virtual = new VirtualList(this.#scroller, this.#rows, false);
   readonly #filter: HTMLInputElement;
-  readonly #made = new Map<ChannelId, { element: HTMLElement; key: string }>();
+  readonly #looks = new WeakMap<HTMLElement, string>();
+  #visible: readonly ChannelSummary[] = [];
   #current: ChannelId | undefined;
-  #shown = ROWS_AT_ONCE;
 
   constructor(client: Client) {
     this.#client = client;
@@ -31,17 +33,9 @@ export class List {
       iconButton("gear", t.settings, () => openSettings(client)),
       iconButton("plus", t.newConversation, () => startConversation(client), "accent"),
     );
-    this.element = h("nav", { class: "list", "aria-label": t.conversations }, head, h("div", { class: "filter" }, this.#filter), this.#rows);
-    this.#rows.addEventListener("scroll", () => {
-      const { scrollTop, clientHeight, scrollHeight } = this.#rows;
-      if (scrollTop + 2 * clientHeight > scrollHeight && this.#shown < client.channels.value.length) {
-        this.#shown += ROWS_AT_ONCE;
-        this.#show();
-      }
-    });
-    client.channels.subscribe(() => this.#show());
-    client.people.changes.subscribe(() => this.#show());
-    client.people.presence.subscribe(() => this.#show());
+    this.element = h("nav", { class: "list", "aria-label": t.conversations }, head, h("div", { class: "filter" }, this.#filter), this.#scroller);
+    this.#scroller.addEventListener("scroll", () => this.#watch(), { passive: true });
+    for (const live of [client.channels, client.people.changes, client.people.presence]) live.subscribe(() => this.#show());
     this.#show();
   }
 
@@ -51,12 +45,13 @@ export class List {
   }
   /** The conversation above or below the current one. */
   neighbour(step: number): ChannelId | undefined {
-    const ids = this.#visible().map(({ id }) => id);
-    const at = this.#current === undefined ? -1 : ids.indexOf(this.#current);
-    return ids[Math.min(Math.max(at + step, 0), ids.length - 1)];
+    const at = this.#visible.findIndex(({ id }) => id === this.#current);
+    const next = Math.min(Math.max(at + step, 0), this.#visible.length - 1);
+    this.#virtual.reveal(next, "nearest");
+    return this.#visible[next]?.id;
   }
 
-  #visible(): ChannelSummary[] {
+  #wanted(): readonly ChannelSummary[] {
     const wanted = this.#filter.value.trim().toLowerCase();
     const all = this.#client.channels.value;
     if (wanted === "") return all.filter(({ isArchived, id }) => !isArchived || id === this.#current);
@@ -64,25 +59,36 @@ export class List {
   }
 
   #show(): void {
-    const visible = this.#visible();
-    const rows = visible.slice(0, this.#shown);
-    if (rows.length === 0) {
+    const visible = (this.#visible = this.#wanted());
+    this.#empty.hidden = visible.length > 0;
+    if (visible.length === 0) {
       const isEmpty = this.#client.channels.value.length === 0;
       const start = h("button", { class: "primary", onclick: () => startConversation(this.#client) }, t.newConversation);
-      fill(
-        this.#rows,
-        h("li", { class: "empty" }, h("strong", {}, isEmpty ? t.noConversations : t.noMatches), isEmpty && h("p", {}, t.noConversationsHint), isEmpty && start),
-      );
-    } else {
-      reconcile(this.#rows, rows.map((summary) => this.#row(summary)));
+      fill(this.#empty, h("strong", {}, isEmpty ? t.noConversations : t.noMatches), isEmpty && h("p", {}, t.noConversationsHint), isEmpty && start);
     }
-    const peers = rows.flatMap(({ peer }) => (peer === undefined || peer === this.#client.me ? [] : [peer]));
-    this.#client.people.watch(peers.slice(0, WATCHED_MAX));
+    this.#virtual.show({ count: visible.length, key: (at) => visible[at].id, guess: () => ROW_PX, element: (at, shown) => this.#row(visible[at], at, shown), isStop: () => true });
+    this.#watch();
     const unread = this.#client.channels.value.reduce((sum, { unread, isMuted }) => sum + (isMuted ? 0 : unread), 0);
     document.title = unread > 0 ? `(${unread > 99 ? "99+" : unread}) ${t.app}` : t.app;
   }
+  /** Whether those are here who are seen, and those near them. */
+  #watch(): void {
+    const [first, end] = this.#virtual.seen;
+    const near = this.#visible.slice(Math.max(2 * first - end, 0), 2 * end - first);
+    this.#client.people.watch(near.flatMap(({ peer }) => (peer === undefined || peer === this.#client.me ? [] : [peer])));
+  }
+  #walk(event: KeyboardEvent): void {
+    const step = event.key === "ArrowUp" ? -1 : event.key === "ArrowDown" ? 1 : undefined;
+    if (step !== undefined && !event.altKey && this.#virtual.walk(step)) event.preventDefault();
+  }
 
-  #row(summary: ChannelSummary): HTMLElement {
+  #row(summary: ChannelSummary, at: number, shown: HTMLElement | undefined): HTMLElement {
+    const element = this.#look(summary, shown);
+    element.setAttribute("aria-posinset", String(at + 1));
+    element.setAttribute("aria-setsize", String(this.#visible.length));
+    return element;
+  }
+  #look(summary: ChannelSummary, shown: HTMLElement | undefined): HTMLElement {
     const client = this.#client;
     const { id, peer, unread, mentions, preview, previewSender, at, isMuted, isPinned, draft } = summary;
     const title = titleOf(client, summary);
@@ -91,8 +97,7 @@ export class List {
     const said = draft !== "" ? `✎ ${draft}` : who === "" ? preview : `${who}: ${preview}`;
     const isCurrent = id === this.#current;
     const key = [title, presence, said, unread, mentions, shortTime(at), isMuted, isPinned, isCurrent].join("\u0000");
-    const known = this.#made.get(id);
-    if (known?.key === key) return known.element;
+    if (shown !== undefined && this.#looks.get(shown) === key) return shown;
     const count = unread > 999 ? "999+" : String(unread);
     const spoken = [t.unread(unread), mentions > 0 ? t.mentions(mentions) : ""].filter(Boolean).join(", ");
     const badge =
@@ -111,18 +116,7 @@ export class List {
         h("span", { class: "row-marks" }, isMuted && icon("bell"), isPinned && icon("pin"), badge),
       ),
     );
-    this.#made.set(id, { element, key });
+    this.#looks.set(element, key);
     return element;
-  }
-}
-
-/** Puts these children into an element, in this order, and touches only what differs: focus and scrolling stay. */
-export function reconcile(parent: Element, children: readonly Element[]): void {
-  const wanted = new Set<Element>(children);
-  for (const child of [...parent.children]) if (!wanted.has(child)) child.remove();
-  let at: Element | null = parent.firstElementChild;
-  for (const child of children) {
-    if (child === at) at = at.nextElementSibling;
-    else parent.insertBefore(child, at);
   }
 }

@@ -48,7 +48,9 @@ export function keyOf(item: TimelineItem, around: Around): string {
 
 export function render(item: TimelineItem, around: Around, events: MessageEvents): HTMLElement {
   const { content } = item;
-  if (content.type !== "text" && content.type !== "gone") return h("div", { class: "event" }, h("span", { dir: "auto" }, eventText(around.client, item)));
+  if (content.type !== "text" && content.type !== "gone") {
+    return h("article", { class: "event", tabindex: -1 }, h("span", { dir: "auto" }, eventText(around.client, item)));
+  }
   const { client, isGroup, before, after } = around;
   const isOwn = item.sender === client.me;
   const isFirst = !follows(before, item);

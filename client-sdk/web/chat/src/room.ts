@@ -5,19 +5,23 @@ import { ChatError, directPeer, type Channel, type ChannelId, type Client, type 
 import { openDetails } from "./dialogs.js";
 import { confirmed, fill, h, icon, iconButton, toast } from "./dom.js";
 import { avatar, dayText, errorText, nameOf, shortTime, titleOf } from "./format.js";
-import { reconcile } from "./list.js";
 import { openMenu } from "./menu.js";
 import { keyOf, progressOf, render, textOf, type Around, type MessageEvents } from "./message.js";
 import { t } from "./text/index.js";
+import { VirtualList } from "./virtual.js";
 
-/** So near to the end, in pixels, that new messages are followed. */
-const NEAR_PX = 80;
 /** So near to the beginning that older ones are asked for. */
 const EARLY_PX = 600;
 const DRAFT_WAIT_MS = 800;
 const TEXT_CHARS_MAX = 100_000;
 /** More than anybody misses. */
 const FAR = 1n << 40n;
+const LINE_PX = 44;
+/** Of what came at once, so many move in. */
+const FRESH_MAX = 50;
+
+/** A line between texts, or an item with what stands around it. */
+type Row = { key: string; line: string; kind: "day" | "new" } | { key: string; item: TimelineItem; before: TimelineItem | undefined; after: TimelineItem | undefined; place: number };
 
 export class RoomView {
   readonly element: HTMLElement;
@@ -27,13 +31,19 @@ export class RoomView {
   readonly #head = h("header", { class: "bar" });
   readonly #items: HTMLElement;
   readonly #log: HTMLElement;
+  readonly #list: VirtualList;
+  /** Says what others write to who listens. */
+  readonly #voice = h("div", { class: "spoken", "aria-live": "polite" });
   readonly #older = h("div", { class: "older" });
   readonly #newest: HTMLButtonElement;
   readonly #typing = h("div", { class: "typing", "aria-live": "polite" });
   readonly #composer: HTMLElement;
   readonly #input: HTMLTextAreaElement;
   readonly #context = h("div", { class: "context" });
-  readonly #made = new Map<string, { item: TimelineItem; key: string; element: HTMLElement }>();
+  readonly #looks = new WeakMap<HTMLElement, { item?: TimelineItem; look: string }>();
+  #rows: readonly Row[] = [];
+  /** What came just now. */
+  #fresh = new Set<string>();
   readonly #unfolded = new Set<string>();
   #timeline: Timeline | undefined;
   #members: Member[] = [];
@@ -41,7 +51,6 @@ export class RoomView {
   #editing: TimelineItem | undefined;
   /** What came while nobody looked: after the first, up to the second. */
   #news: { after: Seq; upTo: Seq };
-  #isFollowing = true;
   #isClosed = false;
   #draftTimer = 0;
 
@@ -50,8 +59,10 @@ export class RoomView {
     this.#channel = client.channel(id);
     const summary = this.#channel.summary;
     this.#news = { after: summary?.readSeq ?? 0n, upTo: summary?.headSeq ?? 0n };
-    this.#items = h("div", { class: "items" });
-    this.#log = h("div", { class: "log", role: "log", tabindex: 0, "aria-label": t.messages(this.#title()), onkeydown: (event: KeyboardEvent) => this.#walk(event) }, this.#older, this.#items);
+    this.#items = h("div", { class: "items", role: "feed", "aria-label": t.messages(this.#title()) });
+    this.#log = h("div", { class: "log", role: "region", tabindex: 0, "aria-label": t.messages(this.#title()), onkeydown: (event: KeyboardEvent) => this.#walk(event) }, this.#older, this.#items);
+    this.#list = new VirtualList(this.#log, this.#items, true);
+    this.#ends.push(() => this.#list.close());
     this.#newest = iconButton("down", t.toNewest, () => this.#toEnd(true), "to-newest");
     this.#newest.hidden = true;
     this.#input = h("textarea", {
@@ -70,7 +81,7 @@ export class RoomView {
       void this.#submit();
     };
     this.#composer = h("form", { class: "composer", onsubmit }, this.#context, h("div", { class: "field" }, this.#input, send));
-    this.element = h("main", { class: "room", "aria-label": this.#title() }, this.#head, h("div", { class: "log-frame" }, this.#log, this.#newest), this.#typing, this.#composer);
+    this.element = h("main", { class: "room", "aria-label": this.#title() }, this.#head, h("div", { class: "log-frame" }, this.#log, this.#newest), this.#typing, this.#composer, this.#voice);
     this.#log.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     const watch = <T>(live: { subscribe(fn: (value: T) => void): () => void }, fn: () => void): void => void this.#ends.push(live.subscribe(fn));
     watch(client.channels, () => this.#showHead());
@@ -91,12 +102,9 @@ export class RoomView {
     };
     window.addEventListener("focus", back);
     window.addEventListener("blur", away);
-    const resized = new ResizeObserver(() => this.#isFollowing && this.#toEnd(false));
-    resized.observe(this.#log);
     this.#ends.push(
       () => window.removeEventListener("focus", back),
       () => window.removeEventListener("blur", away),
-      () => resized.disconnect(),
     );
     this.#showHead();
     this.#showContext();
@@ -120,13 +128,14 @@ export class RoomView {
   async go(seq: Seq): Promise<void> {
     await this.#opened;
     if (this.#timeline === undefined) return;
-    this.#isFollowing = false;
-    if (!(await this.#timeline.loadTo(seq))) return toast(t.noHits);
-    this.#show();
-    const item = this.#timeline.items.value.find((item) => item.seq === seq);
-    const element = item && this.#made.get(item.id)?.element;
-    if (element === undefined) return;
-    element.scrollIntoView({ block: "center" });
+    this.#list.stay();
+    this.#items.setAttribute("aria-busy", "true");
+    const isThere = await this.#timeline.loadTo(seq).catch(() => false);
+    this.#items.removeAttribute("aria-busy");
+    if (this.#isClosed) return;
+    const at = isThere ? this.#rows.findIndex((row) => "item" in row && row.item.seq === seq) : -1;
+    const element = at < 0 ? undefined : this.#list.reveal(at, "center");
+    if (element === undefined) return toast(t.noHits);
     element.classList.add("flash");
     element.addEventListener("animationend", () => element.classList.remove("flash"), { once: true });
     element.focus({ preventScroll: true });
@@ -203,63 +212,85 @@ export class RoomView {
   #show(): void {
     const items = this.#timeline?.items.value;
     if (items === undefined) return;
-    const client = this.#client;
-    const bySeq = new Map(items.flatMap((item) => (item.seq === undefined ? [] : [[item.seq, item] as const])));
-    const isGroup = directPeer(this.#channel.id, client.me) === undefined;
-    const reach = this.#channel.reach.value;
-    const elements: HTMLElement[] = [];
-    const gone = new Set(this.#made.keys());
-    let day = "";
-    let isNewShown = false;
-    items.forEach((item, at) => {
-      const itsDay = dayText(item.at);
-      const isNewDay = itsDay !== day;
-      if (isNewDay) {
-        day = itsDay;
-        elements.push(this.#line(`day-${itsDay}`, "day", itsDay));
-      }
-      const { after: seen, upTo } = this.#news;
-      const isNew = item.seq !== undefined && seen > 0n && item.seq > seen && item.seq <= upTo && item.sender !== client.me;
-      if (isNew && !isNewShown && item.content.type === "text") {
-        isNewShown = true;
-        elements.push(this.#line("new", "new", t.newMessages));
-      }
-      const before = isNewDay ? undefined : items[at - 1];
-      const next = items[at + 1];
-      const answered = item.content.type === "text" && item.content.replyTo !== undefined ? bySeq.get(item.content.replyTo) : undefined;
-      const after = next !== undefined && dayText(next.at) === itsDay ? next : undefined;
-      const around: Around = { client, isGroup, before, after, answered, progress: progressOf(item, client.me, reach), isUnfolded: this.#unfolded.has(item.id) };
-      const key = keyOf(item, around);
-      gone.delete(item.id);
-      let made = this.#made.get(item.id);
-      if (made === undefined || made.item !== item || made.key !== key) {
-        const element = render(item, around, this.#events);
-        if (made === undefined && this.#isShown) element.classList.add("fresh");
-        made = { item, key, element };
-        this.#made.set(item.id, made);
-      }
-      elements.push(made.element);
-    });
-    for (const id of gone) this.#made.delete(id);
-    const bottom = this.#log.scrollHeight - this.#log.scrollTop;
-    reconcile(this.#items, elements);
-    // What was read stays where it is, whatever came above it.
-    if (this.#isFollowing) this.#toEnd(false);
-    else if (this.#log.scrollTop < EARLY_PX * 2 || this.#isLoading) this.#log.scrollTop = this.#log.scrollHeight - bottom;
+    this.#welcome(items);
+    this.#rows = this.#rowsOf(items);
+    const rows = this.#rows;
+    this.#list.show({ count: rows.length, key: (at) => rows[at].key, guess: (at) => guessOf(rows[at]), element: (at, shown) => this.#element(rows[at], shown), isStop: (at) => "item" in rows[at] });
+    this.#fresh.clear();
     this.#showOlder();
     this.#read();
-    this.#isShown = true;
     // What does not fill the screen cannot be scrolled.
     if (this.#log.scrollHeight <= this.#log.clientHeight + EARLY_PX) void this.#loadOlder();
   }
-  #isShown = false;
+  /** What has come since the list was last shown moves in, and is said to who listens. */
+  #welcome(items: readonly TimelineItem[]): void {
+    const [before, last] = [this.#last, items.at(-1)];
+    this.#last = last?.id;
+    if (before === undefined || last === undefined) return;
+    const first = Math.max(items.length - FRESH_MAX, 0);
+    for (let at = items.length - 1; at >= first && items[at].id !== before; at--) this.#fresh.add(items[at].id);
+    if (this.#fresh.has(last.id) && last.sender !== this.#client.me && last.content.type === "text") this.#voice.textContent = `${nameOf(this.#client, last.sender)}: ${textOf(last)}`;
+  }
+  #last: string | undefined;
   #isLoading = false;
-  #lines = new Map<string, HTMLElement>();
 
-  #line(key: string, kind: string, text: string): HTMLElement {
-    let line = this.#lines.get(key);
-    if (line === undefined) this.#lines.set(key, (line = h("div", { class: `line ${kind}`, role: "separator", "aria-label": text }, h("span", {}, text))));
-    return line;
+  #rowsOf(items: readonly TimelineItem[]): Row[] {
+    const rows: Row[] = [];
+    const { after: seen, upTo } = this.#news;
+    let [from, to] = [0, 0];
+    let isNewShown = false;
+    items.forEach((item, at) => {
+      const isNewDay = item.at < from || item.at >= to;
+      if (isNewDay) {
+        from = new Date(item.at).setHours(0, 0, 0, 0);
+        to = new Date(from).setHours(24, 0, 0, 0);
+        rows.push({ key: `day-${item.id}`, line: dayText(item.at), kind: "day" });
+      }
+      const isNew = item.seq !== undefined && seen > 0n && item.seq > seen && item.seq <= upTo && item.sender !== this.#client.me;
+      if (isNew && !isNewShown && item.content.type === "text") {
+        isNewShown = true;
+        rows.push({ key: "new", line: t.newMessages, kind: "new" });
+      }
+      const next = items.at(at + 1);
+      const isDaysLast = next === undefined || next.at < from || next.at >= to;
+      rows.push({ key: item.id, item, before: isNewDay ? undefined : items[at - 1], after: isDaysLast ? undefined : next, place: at + 1 });
+    });
+    return rows;
+  }
+
+  #element(row: Row, shown: HTMLElement | undefined): HTMLElement {
+    const known = shown && this.#looks.get(shown);
+    if ("line" in row) {
+      if (shown !== undefined && known?.look === row.line) return shown;
+      const line = h("div", { class: `line ${row.kind}` }, h("span", {}, row.line));
+      this.#looks.set(line, { look: row.line });
+      return line;
+    }
+    const { item, before, after } = row;
+    const { me } = this.#client;
+    const answered = item.content.type === "text" && item.content.replyTo !== undefined ? this.#itemAt(item.content.replyTo) : undefined;
+    const progress = progressOf(item, me, this.#channel.reach.value);
+    const isGroup = directPeer(this.#channel.id, me) === undefined;
+    const around: Around = { client: this.#client, isGroup, before, after, answered, progress, isUnfolded: this.#unfolded.has(item.id) };
+    const look = keyOf(item, around);
+    const element = shown !== undefined && known?.item === item && known.look === look ? shown : render(item, around, this.#events);
+    this.#looks.set(element, { item, look });
+    if (shown === undefined && this.#fresh.has(item.id)) element.classList.add("fresh");
+    element.setAttribute("aria-posinset", String(row.place));
+    element.setAttribute("aria-setsize", String(this.#timeline?.hasOlder.value === true ? -1 : (this.#timeline?.items.value.length ?? 0)));
+    return element;
+  }
+  /** Items stand by rising seq. */
+  #itemAt(seq: Seq): TimelineItem | undefined {
+    const items = this.#timeline?.items.value ?? [];
+    let [low, high] = [0, items.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      const at = items[middle].seq;
+      if (at !== undefined && at < seq) low = middle + 1;
+      else high = middle;
+    }
+    return items[low]?.seq === seq ? items[low] : undefined;
   }
 
   #showOlder(): void {
@@ -271,11 +302,9 @@ export class RoomView {
   }
 
   #scrolled(): void {
-    const { scrollTop, scrollHeight, clientHeight } = this.#log;
-    this.#isFollowing = scrollHeight - scrollTop - clientHeight < NEAR_PX;
-    this.#newest.hidden = this.#isFollowing;
-    if (this.#isFollowing) this.#read();
-    if (scrollTop < EARLY_PX) void this.#loadOlder();
+    this.#newest.hidden = this.#list.isAtEnd;
+    if (this.#list.isAtEnd) this.#read();
+    if (this.#log.scrollTop < EARLY_PX) void this.#loadOlder();
   }
   async #loadOlder(): Promise<void> {
     if (this.#timeline === undefined || this.#isLoading || !this.#timeline.hasOlder.value) return;
@@ -289,30 +318,24 @@ export class RoomView {
     }
   }
   #toEnd(isAsked: boolean): void {
-    this.#isFollowing = true;
+    this.#list.toEnd();
     this.#newest.hidden = true;
-    this.#log.scrollTop = this.#log.scrollHeight;
     if (isAsked) this.#read();
   }
   /** What is seen is read. */
   #read(): void {
-    if (this.#isFollowing && document.hasFocus() && document.visibilityState === "visible" && !this.#isClosed) this.#channel.markRead();
+    if (this.#list.isAtEnd && document.hasFocus() && document.visibilityState === "visible" && !this.#isClosed) this.#channel.markRead();
   }
 
   /** Arrows go from message to message. */
   #walk(event: KeyboardEvent): void {
-    const step = event.key === "ArrowUp" ? -1 : event.key === "ArrowDown" ? 1 : 0;
-    const all = [...this.#items.querySelectorAll<HTMLElement>(".message")];
-    const at = all.indexOf(document.activeElement as HTMLElement);
-    if (step !== 0) {
-      const next = at < 0 ? all.at(-1) : all[at + step];
-      if (next === undefined) return;
+    const step = event.key === "ArrowUp" ? -1 : event.key === "ArrowDown" ? 1 : undefined;
+    const target = event.target as HTMLElement;
+    if (step !== undefined) {
+      if (this.#list.walk(step)) event.preventDefault();
+    } else if (event.key === "Enter" && target.parentElement === this.#items) {
       event.preventDefault();
-      next.focus();
-      next.scrollIntoView({ block: "nearest" });
-    } else if (event.key === "Enter" && at >= 0 && event.target === all[at]) {
-      event.preventDefault();
-      all[at].querySelector<HTMLElement>(".actions")?.click();
+      target.querySelector<HTMLElement>(".actions")?.click();
     } else if (event.key === "Escape") {
       this.#input.focus();
     }
@@ -331,7 +354,7 @@ export class RoomView {
     go: (seq) => void this.go(seq),
     unfold: (item) => {
       if (!this.#unfolded.delete(item.id)) this.#unfolded.add(item.id);
-      this.#isFollowing = false;
+      this.#list.stay();
       this.#show();
     },
     discard: (item) => this.#channel.discard(item.id),
@@ -445,4 +468,12 @@ export class RoomView {
     if (names.size === 0) return [];
     return this.#members.flatMap(({ user }) => (names.has(this.#client.people.person(user)?.name.toLowerCase() ?? "") ? [user] : []));
   }
+}
+
+/** How high a row probably is. */
+function guessOf(row: Row): number {
+  if ("line" in row || row.item.content.type !== "text") return LINE_PX;
+  const { text } = row.item.content;
+  const lines = Math.min(text.length / 70 + text.split("\n", 18).length, 18);
+  return 24 + 22 * Math.ceil(lines);
 }

@@ -68,6 +68,8 @@ type ChangeInit = NonNullable<MessageInitShape<typeof MemberChangeSchema>["chang
 type PreferenceInit = NonNullable<MessageInitShape<typeof PreferenceSchema>["preference"]>;
 
 const TYPING_EVERY_MS = 3_000;
+/** Who goes far back asks for more at once. */
+const JUMP_PAGE = 500;
 
 export class Client {
   /** Who this is. */
@@ -400,13 +402,13 @@ export class Timeline {
     this.#room = room;
   }
   /** Shows older ones; whether there may be more. */
-  loadOlder(): Promise<boolean> {
-    this.#loading ??= this.#sync.older(this.#room).finally(() => (this.#loading = undefined));
+  loadOlder(count?: number): Promise<boolean> {
+    this.#loading ??= this.#sync.older(this.#room, count).finally(() => (this.#loading = undefined));
     return this.#loading;
   }
-  /** Shows older ones until this one is among them, at most so many pages. */
-  async loadTo(seq: Seq, pages = 50): Promise<boolean> {
-    for (let page = 0; page < pages && this.#room.from > seq; page++) if (!(await this.loadOlder())) break;
+  /** Shows older ones until this one is among them, at most so many pages of `JUMP_PAGE`. */
+  async loadTo(seq: Seq, pages = 100): Promise<boolean> {
+    for (let page = 0; page < pages && this.#room.from > seq; page++) if (!(await this.loadOlder(JUMP_PAGE))) break;
     return this.#room.from <= seq;
   }
   /** The app shows it no more. */
