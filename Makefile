@@ -47,6 +47,7 @@ test: bootstrap
 	$(MAKE) --no-print-directory test-bindings test-kotlin WEB="--workspace --tests --features kith-tests/failpoint"
 	# What is built alone has fewer features than what is built with all the rest: it may not compile though all of that does.
 	$(MAKE) --no-print-directory demo </dev/null
+	$(KITH_FAULT)
 
 # One run of 30 s. Where the machine lets nobody make network namespaces and mounts, it says so, and shows nothing.
 # After the tests it takes what they were built as: another choice of packages has other features, and compiles nearly all of it once more.

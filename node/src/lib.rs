@@ -41,5 +41,5 @@ mod timer;
 pub mod usage;
 
 #[cfg(feature = "mutants")]
-pub use kith_machine::mutant::UnknownMutant;
+pub use kith_machine::mutant::{Quirk, UnknownMutant};
 pub use node::{Node, NodeOptions, StartError};

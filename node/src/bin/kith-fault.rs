@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     let quirk = match env::var(MUTANT) {
         Err(VarError::NotPresent) => Ok(None),
         Err(error) => Err(error.to_string()),
-        Ok(name) => name.parse().map(Some).map_err(|error: kith::UnknownMutant| error.to_string()),
+        Ok(name) => name.parse::<kith::Quirk>().map(Some).map_err(|error: kith::UnknownMutant| error.to_string()),
     };
     let orders = match env::var(FAIL_POINTS) {
         Err(VarError::NotPresent) => Ok(Orders::default()),
