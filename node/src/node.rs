@@ -19,7 +19,7 @@ use kith_raft::{
     FailPoints, Groups, GroupsConfig, GroupsOptions, Lanes, OpenError,
     storage::{self, Storage},
 };
-use kith_wire::{hello::Features, id::NodeId, trust::authority_digest};
+use kith_wire::{hello::Features, id::NodeId};
 use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::{runtime::Handle, sync::watch, task::JoinError};
@@ -66,7 +66,7 @@ use crate::{
     peer::{
         AllLinks, Fenced, Known, LinkPolicy, Me, Peers, PeersOptions, Release, endpoint,
         renew::Renewal,
-        tls::{self, Identity, TlsError},
+        tls::{Identity, Signer, TlsError},
     },
     pulse::Pulse,
     push::{self, PushDuty, sender::Sender},
@@ -294,9 +294,7 @@ impl Node {
         let poster = Poster::new(&config.hooks);
         let providers = Arc::new(Push::open(config.push.clone(), Arc::new(|name| std::env::var(name).ok()), metrics.push.clone()).await?);
         let sender = Sender::new(providers.clone(), clock.clone());
-        let ca = tls::certificates(&files.ca_pem)?;
-        let authority = ca.first().map_or_else(Default::default, |der| authority_digest(der));
-        let settled = (survey.clone(), files.layout, authority);
+        let settled = (survey.clone(), files.layout, Signer::new(identity.clone(), clock.clone()));
         let local_ops = Local::new(router.clone(), gate.clone(), poster.clone(), sender.clone(), settled, disk.clone());
         let ops: Arc<dyn LocalOps> = Arc::new(local_ops.clone());
         router.attach(&ops);
@@ -431,9 +429,11 @@ impl Node {
         let renewal = Renewal {
             whose: (id, files.id),
             files: (config.node.cert.clone(), config.node.key.clone()),
+            cluster: config.cluster.folder.clone(),
             identity,
             clock: renewal_clock,
             ends: metrics.node.certificate_end_seconds.clone(),
+            authorities: metrics.node.authorities.clone(),
         };
         let renew = Arc::new(tokio::sync::Notify::new());
         tasks.on(&Handle::current()).spawn("peer.renew", renewal.run(renew.clone()));

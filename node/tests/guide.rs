@@ -163,6 +163,7 @@ pages! {
     shards "shards.md" 107;
     access "access.md" 108;
     upgrade "upgrade.md" 109;
+    certificates "certificates.md" 111;
 }
 
 #[test]

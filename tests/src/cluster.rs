@@ -5,6 +5,7 @@
 //! what each node knows. Not here: what clients do ([`crate::device`]), whether it was right ([`crate::history`]).
 
 mod build;
+mod rotation;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

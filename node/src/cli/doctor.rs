@@ -143,7 +143,7 @@ fn certificate(config: &Config, now_s: u64) -> Finding {
 
 fn judge_certificate(end_s: i64, now_s: i64) -> Finding {
     let days = (end_s - now_s) / DAY_S;
-    let advice = "make a new one, signed by the cluster's CA, and put it in the place of cert.pem and key.pem: docs/runbooks/certificates.md";
+    let advice = "where ca.key is: kith cert create-node --config node.toml, or see docs/runbooks/certificates.md";
     match days {
         _ if end_s <= now_s => Finding::wrong("certificate", "it has ended: no peer and no client takes it", advice),
         days if days < CERTIFICATE_DAYS_MIN => Finding::warning("certificate", format!("it ends in {days} days"), advice),

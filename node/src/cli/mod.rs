@@ -9,6 +9,7 @@ mod account;
 mod admin;
 mod bench;
 mod bot;
+mod cert;
 mod chat;
 mod check;
 mod cluster;
@@ -110,6 +111,7 @@ enum Verb {
     Discover(discover::Args),
     Check(check::Args),
     Cluster(make::Args),
+    Cert(cert::Args),
     Config(config::Args),
     Doctor(doctor::Args),
     Debug(debug::Args),
@@ -177,6 +179,7 @@ impl Cli {
             | Verb::Bench(_)
             | Verb::Check(_)
             | Verb::Cluster(_)
+            | Verb::Cert(_)
             | Verb::Config(_)
             | Verb::Doctor(_)
             | Verb::Debug(_)
@@ -216,6 +219,7 @@ impl Cli {
             Verb::Bench(args) => args.json,
             Verb::Check(args) => args.json,
             Verb::Cluster(args) => args.json,
+            Verb::Cert(args) => args.json,
             Verb::Config(args) => args.json,
             Verb::Doctor(args) => args.json,
             Verb::Debug(args) => args.json,
@@ -233,6 +237,7 @@ impl Verb {
             Self::Bench(args) => bench::run(args, stop).await,
             Self::Check(args) => check::run(args).await,
             Self::Cluster(args) => make::run(&args),
+            Self::Cert(args) => cert::run(&args),
             Self::Config(args) => config::run(&args),
             Self::Generate(args) => generate::run(&args),
             Self::Doctor(args) => until(stop, doctor::run(&args)).await,

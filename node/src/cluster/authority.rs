@@ -39,7 +39,7 @@ impl Authority {
         Ok(Self { issuer: Issuer::new(params, key), cert_pem, key_pem })
     }
 
-    /// The cluster's own, again, from its files.
+    /// The cluster's own, again, from its files. Of several keys the first signs.
     ///
     /// # Errors
     /// The key cannot be read.
@@ -56,6 +56,11 @@ impl Authority {
     /// The key: whoever has it can make nodes.
     pub fn key_pem(&self) -> &str {
         &self.key_pem
+    }
+
+    /// The public part of the key, in DER.
+    pub fn public(&self) -> Vec<u8> {
+        self.issuer.key().subject_public_key_info()
     }
 
     /// A node's certificate and key. `hosts`: names and addresses that clients dial.

@@ -16,6 +16,7 @@ pub mod load;
 pub mod map;
 pub(crate) mod mover;
 pub mod replica;
+pub mod rotation;
 pub mod steer;
 pub(crate) mod steward;
 pub mod survey;

@@ -20,6 +20,7 @@ pub mod renew;
 pub mod snapshot;
 pub mod stream;
 pub mod tls;
+pub(crate) mod trusted;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,8 +1,8 @@
-//! A node's certificate, read again when its files change, or when somebody says so.
+//! A node's certificate and the authorities that it trusts, read again when their files change, or when somebody says so.
 //!
-//! In: the two files, the identity that is shown, a nudge. Out: the identity renewed, and when its certificate ends as a metric. Invariants: what peers
-//! would not take is never shown; what is said of it is said once. A certificate and its key are replaced one after the other, so a pair that does
-//! not fit is looked at again before it is complained of. Bound: two small files every [`LOOK_EVERY`].
+//! In: the three files, the identity that is shown, a nudge. Out: the identity renewed, when its certificate ends and how many authorities it trusts as metrics.
+//! Invariants: what peers would not take is never shown; what is said of it is said once. The files are replaced one after the other, so what does
+//! not fit is looked at again before it is complained of. Bound: three small files every [`LOOK_EVERY`].
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use kith_wire::id::{ClusterId, NodeId};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Notify;
 
-use super::tls::Identity;
+use super::tls::{Identity, Pem};
 use crate::clock::SharedClock;
 
 /// Keeps what a node shows as new as its files.
@@ -19,12 +19,16 @@ pub struct Renewal {
     pub whose: (NodeId, ClusterId),
     /// Certificate and key.
     pub files: (PathBuf, PathBuf),
+    /// The folder of the cluster's `ca.pem`.
+    pub cluster: PathBuf,
     /// What is shown.
     pub identity: Arc<Identity>,
     /// Time.
     pub clock: SharedClock,
     /// When the certificate ends, in seconds since 1970.
     pub ends: Gauge,
+    /// How many authorities are trusted.
+    pub authorities: Gauge,
 }
 
 impl std::fmt::Debug for Renewal {
@@ -36,7 +40,7 @@ impl std::fmt::Debug for Renewal {
 impl Renewal {
     /// Looks at the files every [`LOOK_EVERY`] and at each nudge, until it is dropped.
     pub async fn run(self, nudge: Arc<Notify>) {
-        self.ends.set(self.identity.end_s());
+        self.show();
         let mut used = self.read().await.ok();
         // What did not fit at the last look: said of it when it is still so at the next.
         let mut odd = None;
@@ -50,24 +54,32 @@ impl Renewal {
             if used.as_ref() == Some(&found) {
                 continue;
             }
-            match self.identity.renew(self.whose, &found.0, &found.1, self.clock.now()) {
+            match self.identity.renew(self.whose, &found, self.clock.now()) {
                 Ok(()) => {
-                    self.ends.set(self.identity.end_s());
-                    tracing::info!(ends_s = self.identity.end_s(), "peer.renew: another certificate is shown from now on");
+                    self.show();
+                    let (ends_s, authorities) = (self.identity.end_s(), self.identity.authorities());
+                    tracing::info!(ends_s, authorities, "peer.renew: the files' certificate is shown and their authorities are trusted from now on");
                     (used, odd) = (Some(found), None);
                 }
                 Err(_) if odd.as_ref() != Some(&found) => odd = Some(found),
                 Err(error) => {
                     let because = std::error::Error::source(&error).map(ToString::to_string);
-                    tracing::warn!(cause = %error, because, "peer.renew: the new certificate cannot be used; the one before stays");
+                    tracing::warn!(cause = %error, because, "peer.renew: the new certificates cannot be used; those before stay");
                     used = Some(found);
                 }
             }
         }
     }
 
-    async fn read(&self) -> io::Result<(String, String)> {
-        Ok((tokio::fs::read_to_string(&self.files.0).await?, tokio::fs::read_to_string(&self.files.1).await?))
+    fn show(&self) {
+        self.ends.set(self.identity.end_s());
+        self.authorities.set(i64::try_from(self.identity.authorities()).unwrap_or(i64::MAX));
+    }
+
+    async fn read(&self) -> io::Result<Pem> {
+        let text = |path: PathBuf| tokio::fs::read_to_string(path);
+        let (cert, key) = self.files.clone();
+        Ok(Pem { ca: text(self.cluster.join("ca.pem")).await?, cert: text(cert).await?, key: text(key).await? })
     }
 }
 

@@ -1,21 +1,24 @@
 //! TLS of a node: one server configuration for clients and peers, one client configuration for dialling peers.
 //!
-//! In: the cluster's CA, the node's certificate and key. Out: QUIC configurations; the identity that a peer's certificate proves.
+//! In: the cluster's CA (two of them while one takes the place of another), the node's certificate and key. Out: QUIC configurations; the identity that a peer's certificate proves.
 //! Invariant: on ALPN `kith-peer/1` both sides show a certificate of the cluster's CA that names their node and cluster; on `kith/1`
-//! only the server does. The certificate may be renewed while the node runs: connections that there are go on, new ones are shown the new one.
-//! Not here: who made the certificates (`cluster::authority`), when files are read again ([`super::renew`]).
+//! only the server does. All three may be renewed while the node runs: connections that there are go on, new ones are shown and proven by the new ones.
+//! Not here: who made the certificates (`cluster::authority`), how trust is changed ([`super::trusted`]), when files are read again ([`super::renew`]).
 
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use kith_wire::id::{ClusterId, NodeId, Timestamp};
+use kith_wire::{
+    id::{ClusterId, NodeId, Timestamp},
+    trust::authority_digest,
+};
 use quinn::{
     IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt,
     crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig},
 };
 use rustls::{
-    RootCertStore, SignatureScheme,
-    client::{ResolvesClientCert, WebPkiServerVerifier, danger::ServerCertVerifier as _},
+    SignatureScheme,
+    client::{ResolvesClientCert, Resumption},
     crypto::{
         CryptoProvider,
         aws_lc_rs::{
@@ -23,11 +26,14 @@ use rustls::{
             default_provider,
         },
     },
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
-    server::{ClientHello, ResolvesServerCert, VerifierBuilderError, WebPkiClientVerifier},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+    server::{ClientHello, ResolvesServerCert, VerifierBuilderError},
     sign::CertifiedKey,
 };
 use thiserror::Error;
+
+use super::trusted::{AUTHORITIES_MAX, Anchors, Trusted};
+use crate::clock::SharedClock;
 
 /// ALPN of clients.
 pub const ALPN_CLIENT: &[u8] = b"kith/1";
@@ -38,8 +44,7 @@ pub const ALPN_JOIN: &[u8] = b"kith-join/1";
 
 /// What a node shows and whom it trusts; from PEM files.
 pub struct Identity {
-    roots: Arc<RootCertStore>,
-    authority: Vec<CertificateDer<'static>>,
+    trusted: Trusted,
     shown: Shown,
 }
 
@@ -51,7 +56,7 @@ struct Shown(Arc<ArcSwap<CertifiedKey>>);
 #[derive(Debug)]
 struct Listened {
     shown: Shown,
-    authority: Vec<CertificateDer<'static>>,
+    trusted: Trusted,
 }
 
 impl ResolvesServerCert for Listened {
@@ -60,7 +65,7 @@ impl ResolvesServerCert for Listened {
         if !hello.alpn().is_some_and(|mut protocols| protocols.any(|protocol| protocol == ALPN_JOIN)) {
             return Some(own);
         }
-        let chain = own.cert.iter().chain(&self.authority).cloned().collect();
+        let chain = own.cert.iter().cloned().chain(self.trusted.all()).collect();
         Some(Arc::new(CertifiedKey::new(chain, own.key.clone())))
     }
 }
@@ -77,6 +82,23 @@ impl ResolvesClientCert for Shown {
     }
     fn has_certs(&self) -> bool {
         true
+    }
+}
+
+/// The texts of a node's TLS files.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Pem {
+    /// Of the authorities.
+    pub ca: String,
+    /// Of the node.
+    pub cert: String,
+    /// Its key.
+    pub key: String,
+}
+
+impl std::fmt::Debug for Pem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Pem(..)")
     }
 }
 
@@ -103,6 +125,12 @@ pub enum TlsError {
     /// The CA cannot verify clients.
     #[error("cannot verify peers with the cluster's ca")]
     Verifier(#[from] VerifierBuilderError),
+    /// More than anybody needs.
+    #[error("the cluster's ca is {count} certificates; at most {AUTHORITIES_MAX} are trusted at once")]
+    Authorities {
+        /// How many.
+        count: usize,
+    },
     /// No cipher suite for QUIC.
     #[error("no cipher suite for quic")]
     Suite(#[from] NoInitialCipherSuite),
@@ -122,32 +150,36 @@ impl Identity {
     /// # Errors
     /// One is not PEM, or the CA is not a certificate.
     pub fn from_pem(ca: &str, cert: &str, key: &str) -> Result<Self, TlsError> {
-        let mut roots = RootCertStore::empty();
-        let authority = certificates(ca)?;
-        for der in &authority {
-            roots.add(der.clone())?;
-        }
-        Ok(Self { roots: Arc::new(roots), authority, shown: Shown(Arc::new(ArcSwap::from_pointee(certified(cert, key)?))) })
+        let shown = Shown(Arc::new(ArcSwap::from_pointee(certified(cert, key)?)));
+        Ok(Self { trusted: Trusted::new(Anchors::from_pem(ca)?), shown })
     }
 
-    /// Shows another certificate from now on.
+    /// Trusts these authorities and shows this certificate from now on.
     ///
     /// # Errors
-    /// It is not PEM, does not fit its key, or the cluster's CA does not prove that it is this node's at this time; then the old one stays.
-    pub fn renew(&self, (node, cluster): (NodeId, ClusterId), cert: &str, key: &str, now: Timestamp) -> Result<(), TlsError> {
-        let new = certified(cert, key)?;
+    /// One is not PEM, the certificate does not fit its key, or none of the authorities proves that it is this node's at this time; then all stays as it was.
+    pub fn renew(&self, (node, cluster): (NodeId, ClusterId), files: &Pem, now: Timestamp) -> Result<(), TlsError> {
+        let (new, anchors) = (certified(&files.cert, &files.key)?, Anchors::from_pem(&files.ca)?);
         let name = node_name(node, cluster);
-        let proven = || {
-            let (first, rest) = new.cert.split_first().ok_or(rustls::Error::NoCertificatesPresented)?;
-            let server = ServerName::try_from(name.as_str()).map_err(|_| rustls::Error::General("a node's name is no name".to_owned()))?;
-            let provider = Arc::new(provider());
-            let verifier = WebPkiServerVerifier::builder_with_provider(self.roots.clone(), provider).build();
-            let verifier = verifier.map_err(|error| rustls::Error::General(error.to_string()))?;
-            verifier.verify_server_cert(first, rest, &server, &[], UnixTime::since_unix_epoch(Duration::from_millis(now.get())))
-        };
-        proven().map_err(|source| TlsError::Unproven { name: name.clone(), source })?;
+        let server = ServerName::try_from(name.as_str()).map_err(|_| rustls::Error::General("a node's name is no name".to_owned()))?;
+        anchors.prove(&new.cert, &server, now).map_err(|source| TlsError::Unproven { name: name.clone(), source })?;
+        // Whoever dials in between is shown the old certificate, which the others may no longer take: it dials again.
+        self.trusted.set(anchors);
         self.shown.0.store(Arc::new(new));
         Ok(())
+    }
+
+    /// The digest of the authority that has signed what is shown; of the first that is trusted if none has.
+    pub fn authority(&self, now: Timestamp) -> [u8; 32] {
+        let (shown, anchors) = (self.shown.0.load(), self.trusted.now());
+        let name = shown.cert.first().and_then(node_of).map(|(node, cluster)| format!("node-{node}.{cluster}.kith"));
+        let signer = name.and_then(|name| anchors.signer(&shown.cert, &ServerName::try_from(name).ok()?, now));
+        signer.unwrap_or_else(|| self.trusted.all().first().map_or_else(Default::default, |der| authority_digest(der)))
+    }
+
+    /// How many authorities are trusted: one, but while one takes the place of another.
+    pub fn authorities(&self) -> usize {
+        self.trusted.count()
     }
 
     /// When the certificate ends, in seconds since 1970; 0 if it does not say.
@@ -163,11 +195,11 @@ impl Identity {
     /// Key and certificate do not fit.
     pub fn server(&self) -> Result<quinn::ServerConfig, TlsError> {
         let provider = Arc::new(provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(self.roots.clone(), provider.clone()).allow_unauthenticated().build()?;
         let mut tls = rustls::ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_client_cert_verifier(verifier)
-            .with_cert_resolver(Arc::new(Listened { shown: self.shown.clone(), authority: self.authority.clone() }));
+            .with_client_cert_verifier(Arc::new(self.trusted.clone()))
+            .with_cert_resolver(Arc::new(Listened { shown: self.shown.clone(), trusted: self.trusted.clone() }));
+        tls.session_storage = Arc::new(self.trusted.clone());
         tls.alpn_protocols = vec![ALPN_CLIENT.to_vec(), ALPN_PEER.to_vec(), ALPN_JOIN.to_vec()];
         tls.max_early_data_size = 0;
         let mut config = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
@@ -198,12 +230,39 @@ impl Identity {
         let provider = Arc::new(provider());
         let mut tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_root_certificates(self.roots.clone())
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(self.trusted.clone()))
             .with_client_cert_resolver(Arc::new(self.shown.clone()));
+        // Few and long: each proves who it is.
+        tls.resumption = Resumption::disabled();
         tls.alpn_protocols = vec![ALPN_PEER.to_vec()];
         let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
         config.transport_config(Arc::new(peer_transport()));
         Ok(config)
+    }
+}
+
+/// The authority that has signed what a node shows: those that join it are told to look for that one.
+#[derive(Clone)]
+pub struct Signer {
+    identity: Arc<Identity>,
+    clock: SharedClock,
+}
+
+impl std::fmt::Debug for Signer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Signer(..)")
+    }
+}
+
+impl Signer {
+    /// Over what is shown, at a clock's time.
+    pub fn new(identity: Arc<Identity>, clock: SharedClock) -> Self {
+        Self { identity, clock }
+    }
+    /// Its digest, now.
+    pub fn digest(&self) -> [u8; 32] {
+        self.identity.authority(self.clock.now())
     }
 }
 
@@ -350,32 +409,77 @@ const INCOMING_BYTES_TOTAL: u64 = 16 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use rustls::server::StoresServerSessions as _;
+
     use super::*;
     use crate::{
         clock::{Clock as _, SystemClock},
         cluster::authority::Authority,
     };
 
+    const NODE: NodeId = NodeId::new(1);
+
+    fn cluster() -> ClusterId {
+        ClusterId::new([1; 16])
+    }
+    fn signed(authority: &Authority, node: NodeId) -> (String, String) {
+        authority.issue(node, cluster(), &[]).unwrap()
+    }
+    fn renew(identity: &Identity, ca: &str, (cert, key): (String, String)) -> Result<(), TlsError> {
+        identity.renew((NODE, cluster()), &Pem { ca: ca.to_owned(), cert, key }, SystemClock.now())
+    }
+
     #[test]
     fn only_a_certificate_of_this_node_by_this_authority_takes_the_place_of_the_one_before() {
-        let (cluster, node) = (ClusterId::new([1; 16]), NodeId::new(1));
-        let (ours, others) = (Authority::create(cluster).unwrap(), Authority::create(cluster).unwrap());
-        let (cert, key) = ours.issue(node, cluster, &[]).unwrap();
+        let (ours, others) = (Authority::create(cluster()).unwrap(), Authority::create(cluster()).unwrap());
+        let (cert, key) = signed(&ours, NODE);
         let identity = Identity::from_pem(ours.cert_pem(), &cert, &key).unwrap();
         let shown = || identity.shown.0.load().cert[0].clone();
         let (first, now) = (shown(), SystemClock.now());
 
-        let renew = |(cert, key): (String, String)| identity.renew((node, cluster), &cert, &key, now);
-        assert!(matches!(renew(others.issue(node, cluster, &[]).unwrap()), Err(TlsError::Unproven { .. })), "of another authority");
-        assert!(matches!(renew(ours.issue(NodeId::new(2), cluster, &[]).unwrap()), Err(TlsError::Unproven { .. })), "of another node");
-        let (cert, _) = ours.issue(node, cluster, &[]).unwrap();
+        let renew = |pair| renew(&identity, ours.cert_pem(), pair);
+        assert!(matches!(renew(signed(&others, NODE)), Err(TlsError::Unproven { .. })), "of another authority");
+        assert!(matches!(renew(signed(&ours, NodeId::new(2))), Err(TlsError::Unproven { .. })), "of another node");
+        let (cert, _) = signed(&ours, NODE);
         assert!(matches!(renew((cert.clone(), key)), Err(TlsError::Rustls(_))), "with another key");
         assert!(renew((cert, String::new())).is_err());
         assert_eq!(shown(), first, "what was refused is not shown");
         assert!(identity.end_s() > i64::try_from(now.get() / 1_000).unwrap());
 
-        renew(ours.issue(node, cluster, &[]).unwrap()).unwrap();
+        renew(signed(&ours, NODE)).unwrap();
         assert_ne!(shown(), first);
+    }
+
+    #[test]
+    fn an_authority_takes_the_place_of_another_by_a_time_when_both_are_trusted() {
+        let (old, new) = (Authority::create(cluster()).unwrap(), Authority::create(cluster()).unwrap());
+        let both = format!("{}{}", old.cert_pem(), new.cert_pem());
+        let digest = |authority: &Authority| authority_digest(&certificates(authority.cert_pem()).unwrap()[0]);
+        let first = signed(&old, NODE);
+        let identity = Identity::from_pem(old.cert_pem(), &first.0, &first.1).unwrap();
+        let proves = |authority: &Authority| {
+            let (cert, key) = signed(authority, NodeId::new(2));
+            let name = ServerName::try_from(node_name(NodeId::new(2), cluster())).unwrap();
+            identity.trusted.now().prove(&certified(&cert, &key).unwrap().cert, &name, SystemClock.now()).is_ok()
+        };
+        let seen = || (proves(&old), proves(&new), identity.authority(SystemClock.now()), identity.authorities());
+        assert_eq!(seen(), (true, false, digest(&old), 1));
+
+        assert!(matches!(renew(&identity, new.cert_pem(), first.clone()), Err(TlsError::Unproven { .. })), "it would be taken by nobody");
+        assert!(matches!(renew(&identity, "", first.clone()), Err(TlsError::Verifier(_))), "no authority at all");
+        let many = old.cert_pem().repeat(AUTHORITIES_MAX + 1);
+        assert!(matches!(renew(&identity, &many, first.clone()), Err(TlsError::Authorities { .. })));
+        assert_eq!(seen(), (true, false, digest(&old), 1), "what was refused changes nothing");
+
+        identity.trusted.put(vec![1], vec![2]);
+        renew(&identity, &both, first).unwrap();
+        assert_eq!(seen(), (true, true, digest(&old), 2));
+        assert_eq!(identity.trusted.get(&[1]), None, "nobody resumes what others had proven");
+        let second = signed(&new, NODE);
+        renew(&identity, &both, second.clone()).unwrap();
+        assert_eq!(seen(), (true, true, digest(&new), 2));
+        renew(&identity, new.cert_pem(), second).unwrap();
+        assert_eq!(seen(), (false, true, digest(&new), 1));
     }
 
     #[test]

@@ -41,6 +41,7 @@ use crate::{
     cluster::{files::LayoutSettings, survey::Survey},
     disk::Disk,
     hook::post::Poster,
+    peer::tls::Signer,
     push::sender::Sender,
     router::{LocalOps, Router, refuse, refuse_for},
 };
@@ -57,8 +58,7 @@ pub struct Local {
     sender: Sender,
     survey: Survey,
     settings: LayoutSettings,
-    /// The digest of the cluster's authority.
-    authority: [u8; 32],
+    authority: Signer,
     disk: Disk,
 }
 
@@ -69,7 +69,7 @@ impl Local {
         gate: Gate,
         poster: Poster,
         sender: Sender,
-        (survey, settings, authority): (Survey, LayoutSettings, [u8; 32]),
+        (survey, settings, authority): (Survey, LayoutSettings, Signer),
         disk: Disk,
     ) -> Self {
         Self {
@@ -150,7 +150,7 @@ impl Local {
             }
             // Who claims by the cluster's first token shows no other.
             Request::Trust(asked) if group == GroupId::META && (caller.admin.is_some() || matches!(asked, TrustRequest::ClaimFirst { .. })) => {
-                super::trust::run(&handle, &self.router, (&caller, self.authority), asked).await.map(Answer::Trust)
+                super::trust::run(&handle, &self.router, (&caller, self.authority.digest()), asked).await.map(Answer::Trust)
             }
             Request::People(asked) => self.home.request(&handle, &caller, asked, deadline).await,
             Request::Hook(asked) => self.hook(&handle, &caller, asked).await,

@@ -23,6 +23,8 @@ pub struct NodeMetrics {
     pub uptime_seconds: Gauge,
     /// When the certificate that it shows ends, in seconds since 1970.
     pub certificate_end_seconds: Gauge,
+    /// Authorities that it trusts.
+    pub authorities: Gauge,
 }
 
 impl NodeMetrics {
@@ -38,5 +40,10 @@ impl NodeMetrics {
         node.register("live", "1 while every check of /livez passes, else 0", self.live.clone());
         node.register("uptime_seconds", "Since the start of the node", self.uptime_seconds.clone());
         node.register("certificate_end_seconds", "When the node's certificate ends, since 1970; 0: not known", self.certificate_end_seconds.clone());
+        node.register(
+            "authorities",
+            "Authorities of the cluster that the node trusts: one, but while another takes its place",
+            self.authorities.clone(),
+        );
     }
 }

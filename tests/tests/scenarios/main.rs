@@ -42,6 +42,7 @@ mod quickstart;
 mod repair;
 mod reset;
 mod roam;
+mod rotation;
 mod search;
 mod slow;
 mod socket;
