@@ -27,8 +27,10 @@ async function port() {
 /** A cluster of one. */
 export class Node {
   said = "";
-  static async start() {
+  /** `more`: further arguments, such as settings. */
+  static async start(more = []) {
     const node = new Node();
+    node.more = more;
     node.folder = mkdtempSync(join(tmpdir(), "kith-web-"));
     [node.client, node.http, node.page] = [await port(), await port(), await port()];
     node.url = `http://127.0.0.1:${node.page}`;
@@ -37,7 +39,7 @@ export class Node {
   }
   async begin() {
     const local = (port) => `127.0.0.1:${port}`;
-    const args = ["start", "--single-node", "--data", join(this.folder, "data"), "--listen", local(this.client), "--http", local(this.http), "--api-plain", local(this.page), "--until-stdin-closes"];
+    const args = ["start", "--single-node", "--data", join(this.folder, "data"), "--listen", local(this.client), "--http", local(this.http), "--api-plain", local(this.page), "--until-stdin-closes", ...this.more];
     this.process = spawn(process.env.KITH, args, { stdio: ["pipe", "ignore", "pipe"] });
     this.process.stderr.setEncoding("utf8").on("data", (text) => (this.said += text));
     for (const end = Date.now() + 60_000; ; ) {

@@ -1,70 +1,28 @@
-// Dialogs: a new conversation, a group and its members, search, settings.
+// Dialogs: a new conversation, a group and its members, search, a link to a group.
 
 import { channelBytes, channelOf, Role, type Channel, type Client, type Member, type UserId } from "@kith/client";
 
-import { leave } from "./main.js";
 import { confirmed, dialog, fill, h, iconButton, toast } from "./dom.js";
-import { avatar, errorText, nameOf, shortTime, titleOf } from "./format.js";
-import { LANGUAGES, locale, setLanguage, t } from "./text/index.js";
-import { setTheme, theme, type Theme } from "./theme.js";
+import { errorText, nameOf, shortTime, titleOf } from "./format.js";
+import { peopleField, personRow } from "./people.js";
+import { t } from "./text/index.js";
 
 const SEARCH_WAIT_MS = 180;
-
-/** A field that finds people by the beginning of their name, and a list of those that it found. */
-function peopleField(client: Client, pick: (user: UserId) => void, skip: (user: UserId) => boolean): HTMLElement {
-  const found = h("ul", { class: "found", "aria-label": t.people });
-  let turn = 0;
-  let timer = 0;
-  const show = (users: readonly UserId[], wanted: string): void => {
-    const rows = users.filter((user) => !skip(user)).map((user) => personRow(client, user, () => pick(user)));
-    fill(found, ...(rows.length > 0 || wanted === "" ? rows : [h("li", { class: "empty" }, t.nobodyFound)]));
-  };
-  const look = async (): Promise<void> => {
-    const wanted = input.value.trim().replace(/^@/, "");
-    const mine = ++turn;
-    if (wanted === "") return show([], "");
-    try {
-      const users = await client.findUsers(wanted);
-      const exact = await client.findUser(wanted).catch(() => undefined);
-      if (exact !== undefined && !users.includes(exact)) users.unshift(exact);
-      if (mine === turn) show(users, wanted);
-    } catch (error) {
-      if (mine === turn) fill(found, h("li", { class: "empty" }, errorText(error)));
-    }
-  };
-  const oninput = (): void => {
-    clearTimeout(timer);
-    timer = window.setTimeout(() => void look(), SEARCH_WAIT_MS);
-  };
-  const onkeydown = (event: KeyboardEvent): void => {
-    if (event.key !== "Enter") return;
-    event.preventDefault();
-    found.querySelector<HTMLElement>("button")?.click();
-  };
-  const input = h("input", { type: "search", placeholder: t.peopleHint, "aria-label": t.peopleHint, autocomplete: "off", autocapitalize: "none", spellcheck: "false", oninput, onkeydown });
-  return h("div", { class: "people" }, input, found);
-}
-
-function personRow(client: Client, user: UserId, onclick: () => void, more?: HTMLElement): HTMLElement {
-  const name = nameOf(client, user);
-  const handle = client.people.person(user)?.name ?? "";
-  return h("li", {}, h("button", { type: "button", class: "person", onclick }, avatar(name, user), h("span", { dir: "auto" }, name), handle !== name && h("small", {}, `@${handle}`)), more);
-}
 
 export function startConversation(client: Client): void {
   const chosen = new Set<UserId>();
   const chips = h("div", { class: "chosen" });
   const title = h("input", { type: "text", placeholder: t.groupTitle, "aria-label": t.groupTitle, maxlength: 200 });
-  const create = h("button", { type: "button", class: "primary", onclick: () => void make() }, t.create);
-  const group = h("div", { class: "group-fields", hidden: true }, chips, title, create);
+  const create = h("button", { type: "button", class: "primary", hidden: true, onclick: () => void make() }, t.create);
+  const group = h("div", { class: "group-fields", hidden: true }, title, chips);
   const toggle = h("button", { type: "button", class: "quiet", onclick: () => asGroup() }, t.newGroup);
   const open = (id: string): void => {
     box.close();
     location.hash = `#/c/${id}`;
   };
   const asGroup = (): void => {
-    group.hidden = false;
-    toggle.hidden = true;
+    group.hidden = create.hidden = false;
+    toggle.hidden = notes.hidden = true;
     title.focus();
   };
   const show = (): void => {
@@ -93,7 +51,7 @@ export function startConversation(client: Client): void {
     }
   };
   const notes = h("button", { type: "button", class: "quiet", onclick: () => open(client.direct(client.me).id) }, t.notes);
-  const box = dialog(t.newConversation, t.close, group, peopleField(client, pick, (user) => user === client.me || chosen.has(user)), h("div", { class: "buttons" }, notes, toggle));
+  const box = dialog(t.newConversation, t.close, group, peopleField(client, pick, (user) => user === client.me || chosen.has(user)), h("div", { class: "buttons" }, notes, toggle, create));
   box.querySelector<HTMLElement>(".people input")?.focus();
 }
 
@@ -120,7 +78,7 @@ export function openDetails(client: Client, channel: Channel, known: () => reado
         const more = h(
           "span",
           { class: "member-more" },
-          mine === "owner" && user !== client.me ? h("button", { type: "button", class: "link", onclick: promote }, role === "admin" ? t.role.member : t.role.admin) : h("small", {}, t.role[role]),
+          mine === "owner" && user !== client.me ? h("button", { type: "button", class: "link", onclick: promote }, role === "admin" ? t.makeMember : t.makeAdmin) : h("small", {}, t.role[role]),
           mayRemove && iconButton("close", t.remove, remove, "tiny"),
         );
         return personRow(client, user, () => (box.close(), (location.hash = `#/c/${client.direct(user).id}`)), more);
@@ -228,36 +186,6 @@ function marked(excerpt: string, marks: readonly { first: number; count: number 
   }
   parts.push(chars.slice(at).join(""));
   return parts;
-}
-
-export function openSettings(client: Client): void {
-  const me = client.people.person(client.me);
-  const display = h("input", { type: "text", id: "display", maxlength: 64, value: me?.display ?? "", placeholder: me?.name ?? "" });
-  const save = async (event: Event): Promise<void> => {
-    event.preventDefault();
-    try {
-      await client.setProfile({ display: display.value.trim() });
-      box.close();
-    } catch (error) {
-      toast(errorText(error));
-    }
-  };
-  const option = (value: string, label: string, chosen: string): HTMLElement => h("option", { value, selected: value === chosen }, label);
-  const look = h("select", { id: "theme", onchange: () => setTheme(look.value as Theme) }, option("auto", t.themeAuto, theme()), option("light", t.themeLight, theme()), option("dark", t.themeDark, theme()));
-  const language = h("select", { id: "language", onchange: () => setLanguage(language.value) }, ...Object.entries(LANGUAGES).map(([tag, { language }]) => option(tag, language, locale)));
-  const out = async (): Promise<void> => {
-    if (!(await confirmed(t.logOutAsk, t.logOut, t.cancel))) return;
-    box.close();
-    await leave(client);
-  };
-  const box = dialog(
-    t.settings,
-    t.close,
-    h("p", { class: "handle" }, avatar(nameOf(client, client.me), client.me), h("span", {}, `@${me?.name ?? ""}`)),
-    h("form", { class: "fields", onsubmit: save }, h("label", { for: "display" }, t.displayName), h("div", { class: "inline" }, display, h("button", { class: "primary" }, t.save))),
-    h("div", { class: "fields" }, h("label", { for: "theme" }, t.theme), look, h("label", { for: "language" }, t.languageLabel), language),
-    h("div", { class: "buttons" }, h("button", { type: "button", class: "danger", onclick: () => void out() }, t.logOut)),
-  );
 }
 
 /** Somebody came by a link. */

@@ -4,7 +4,9 @@ import type { ChannelId, ChannelSummary, Client } from "@kith/client";
 
 import { fill, h, icon, iconButton } from "./dom.js";
 import { avatar, nameOf, shortTime, titleOf } from "./format.js";
-import { openSearch, openSettings, startConversation } from "./dialogs.js";
+import { openSearch, startConversation } from "./dialogs.js";
+import { openContacts } from "./people.js";
+import { openSettings } from "./settings.js";
 import { t } from "./text/index.js";
 import { VirtualList } from "./virtual.js";
 
@@ -30,6 +32,7 @@ export class List {
       { class: "bar" },
       h("h1", {}, t.conversations),
       iconButton("search", t.search, () => openSearch(client)),
+      iconButton("people", t.contacts, () => openContacts(client)),
       iconButton("gear", t.settings, () => openSettings(client)),
       iconButton("plus", t.newConversation, () => startConversation(client), "accent"),
     );
@@ -94,7 +97,7 @@ export class List {
     const title = titleOf(client, summary);
     const presence = peer === undefined || peer === client.me ? "unknown" : client.people.presenceOf(peer).state;
     const who = previewSender === undefined || (peer !== undefined && previewSender === peer) || peer === client.me ? "" : previewSender === client.me ? t.you : nameOf(client, previewSender);
-    const said = draft !== "" ? `✎ ${draft}` : who === "" ? preview : `${who}: ${preview}`;
+    const said = draft !== "" ? `✎ ${draft}` : preview === "" ? "" : who === "" ? preview : `${who}: ${preview}`;
     const isCurrent = id === this.#current;
     const key = [title, presence, said, unread, mentions, shortTime(at), isMuted, isPinned, isCurrent].join("\u0000");
     if (shown !== undefined && this.#looks.get(shown) === key) return shown;

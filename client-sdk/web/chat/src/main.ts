@@ -13,6 +13,7 @@ import { List } from "./list.js";
 import { RoomView } from "./room.js";
 import { t } from "./text/index.js";
 import { applyTheme } from "./theme.js";
+import { clearNotifications, worker } from "./worker.js";
 
 /** A connection that is back within this is not worth a word. */
 const QUIET_MS = 1_500;
@@ -21,8 +22,6 @@ const tabs = new BroadcastChannel("kith");
 
 async function main(): Promise<void> {
   applyTheme();
-  // The page itself opens without a network too. A browser that keeps nothing does without.
-  void navigator.serviceWorker?.register("/sw.js").catch(() => undefined);
   const door = new Door([location.origin], new WebSocketTransport());
   let why = "";
   for (;;) {
@@ -70,7 +69,7 @@ async function run(door: Door, login: SavedLogin, yielded: Promise<void>): Promi
   const tokens = new Tokens(door, login, saveLogin);
   const { user, device } = login;
   const client = await Client.create(location.origin, { user, device, tokens: (why) => tokens.token(why) });
-  void client.connect().catch(() => undefined);
+  void client.connect().then(() => renewPush(client)).catch(() => undefined);
   const list = new List(client);
   const notice = h("div", { class: "notice", role: "status", hidden: true });
   const side = h("div", { class: "side" }, notice, list.element);
@@ -91,6 +90,7 @@ async function run(door: Door, login: SavedLogin, yielded: Promise<void>): Promi
       room = undefined;
     }
     list.setCurrent(isRoom ? id : undefined);
+    if (isRoom) void clearNotifications(id).catch(() => undefined);
     if (!isRoom) return fill(place, h("main", { class: "nothing" }, h("img", { src: "/icon.svg", alt: "", width: 48, height: 48 }), h("p", {}, t.choose)));
     if (room === undefined) {
       room = new RoomView(client, id);
@@ -165,9 +165,18 @@ function statusText(status: Status): string {
   }
 }
 
-/** Logs this device out. */
+/** What this browser subscribed to may have changed since. */
+async function renewPush(client: Client): Promise<void> {
+  const held = await worker;
+  if (held !== undefined) await client.renewPush(held);
+}
+
+/** Logs this device out: nobody who opens this browser is told of its news. */
 export async function leave(client: Client): Promise<void> {
   await forgetLogin();
+  const held = await worker;
+  if (held !== undefined) await client.unregisterPush(held).catch(() => undefined);
+  void clearNotifications().catch(() => undefined);
   location.hash = "#/";
   await client.logOut();
 }

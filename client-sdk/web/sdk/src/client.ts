@@ -12,13 +12,14 @@ import { IndexedDbStore, databaseName } from "./indexeddb.js";
 import { Cell, type Live, type LiveList } from "./live.js";
 import type { PeopleAsk } from "./login.js";
 import { People } from "./people.js";
+import { subscribe, subscription, unsubscribe, type WebPushTarget } from "./push.js";
 import { Session, type RequestInit, type Status, type TokenReason } from "./session.js";
 import type { Delivery, TimelineItem } from "./shown.js";
 import { MemoryStore, type Store } from "./store.js";
 import { request, Sync, type ChannelSummary, type Reach, type Room } from "./sync.js";
 import { WebSocketTransport, type Transport } from "./transport.js";
 import type { Answer } from "./wire/kith/client/v1/client_pb.js";
-import type { PeopleAnswer } from "./wire/kith/client/v1/people_pb.js";
+import { ContactState, type PeopleAnswer } from "./wire/kith/client/v1/people_pb.js";
 import type { ActSchema, MemberChangeSchema, Role } from "./wire/kith/log/v1/log_pb.js";
 import type { PreferenceSchema } from "./wire/kith/log/v1/user_pb.js";
 
@@ -48,6 +49,29 @@ export interface Found {
   marks: readonly { first: number; count: number }[];
 }
 
+/** Who is one, has asked to be one, was asked, or is blocked. */
+export interface Contact {
+  user: UserId;
+  name: string;
+  display: string;
+  state: "mutual" | "asked" | "asking" | "blocked";
+}
+
+/** A device that is logged in. */
+export interface Device {
+  device: bigint;
+  title: string;
+  created: number;
+  seen: number;
+  isThis: boolean;
+}
+
+export interface Profile {
+  name: string;
+  display: string;
+  about: string;
+}
+
 export interface Member {
   user: UserId;
   role: RoleName;
@@ -67,7 +91,15 @@ type ActInit = NonNullable<MessageInitShape<typeof ActSchema>["act"]>;
 type ChangeInit = NonNullable<MessageInitShape<typeof MemberChangeSchema>["change"]>;
 type PreferenceInit = NonNullable<MessageInitShape<typeof PreferenceSchema>["preference"]>;
 
+const CONTACT_STATES: Partial<Record<ContactState, Contact["state"]>> = {
+  [ContactState.MUTUAL]: "mutual",
+  [ContactState.ASKED]: "asked",
+  [ContactState.ASKING]: "asking",
+  [ContactState.BLOCKED]: "blocked",
+};
 const TYPING_EVERY_MS = 3_000;
+/** Whoever leaves does not wait longer for a node. */
+const LOG_OUT_MS = 3_000;
 /** Who goes far back asks for more at once. */
 const JUMP_PAGE = 500;
 
@@ -170,7 +202,7 @@ export class Client {
   }
   /** Ends this device's log-in, and forgets everything here. */
   async logOut(): Promise<void> {
-    await this.ask({ case: "logOut", value: {} }, 3_000).catch(() => undefined);
+    await this.ask({ case: "logOut", value: {} }, LOG_OUT_MS).catch(() => undefined);
     this.#unhook();
     this.session.close();
     await this.#store.wipe().catch(() => undefined);
@@ -239,6 +271,72 @@ export class Client {
   /** Blocks a user, or takes it back. */
   async block(user: UserId, on: boolean): Promise<void> {
     await this.ask({ case: "block", value: { peer: user, blocked: on } });
+  }
+  /** Contacts, those who want to be some, and who is blocked. */
+  async contacts(): Promise<Contact[]> {
+    const all: Contact[] = [];
+    for (let after = 0n; ; ) {
+      const { answer } = await this.ask({ case: "contacts", value: { after } });
+      if (answer.case !== "contacts") throw unexpected();
+      for (const { user, name, display, state } of answer.value.contacts) {
+        const known = CONTACT_STATES[state];
+        if (known !== undefined) all.push({ user, name, display, state: known });
+        if (user > after) after = user;
+      }
+      if (!answer.value.more || answer.value.contacts.length === 0) return all;
+    }
+  }
+  /** What others see of a user. */
+  async profile(user: UserId): Promise<Profile> {
+    const { answer } = await this.ask({ case: "getProfiles", value: { users: [user] } });
+    if (answer.case !== "profiles") throw unexpected();
+    const [found] = answer.value.profiles;
+    if (found === undefined) throw ChatError.of("NoSuchUser", "no such user");
+    return { name: found.name, display: found.display, about: found.about };
+  }
+  /** Where this user is logged in. */
+  async devices(): Promise<Device[]> {
+    const { answer } = await this.ask({ case: "devices", value: {} });
+    if (answer.case !== "devices") throw unexpected();
+    return answer.value.devices.map(({ device, title, created, seen, current }) => ({ device, title, created: Number(created), seen: Number(seen), isThis: current }));
+  }
+  /** Logs another device out. */
+  async endDevice(device: bigint): Promise<void> {
+    await this.ask({ case: "endDevice", value: { device } });
+  }
+  /** Logs all other devices out. */
+  async endOtherDevices(): Promise<void> {
+    await this.ask({ case: "endOthers", value: {} });
+  }
+
+  /** What browsers subscribe to pushes with; empty: this cluster pushes to none. */
+  async pushKey(): Promise<string> {
+    const { answer } = await this.session.ask({ case: "push", value: { ask: { case: "get", value: {} } } });
+    if (answer.case !== "push" || answer.value.answer.case !== "state") throw unexpected();
+    return answer.value.answer.value.serverKey;
+  }
+  /**
+   * Has this device pushed to while no page is open. Asks the user for permission: to be called in an act of theirs, with the key had before it. Whether they gave it;
+   * fails where the browser's push service cannot be reached.
+   */
+  async registerPush(worker: ServiceWorkerRegistration, key: string): Promise<boolean> {
+    if ((await Notification.requestPermission()) !== "granted") return false;
+    await this.#tellPush(await subscribe(worker, key));
+    return true;
+  }
+  /** The same for a subscription that is there already, at each start: it may have changed. Whether there is one. */
+  async renewPush(worker: ServiceWorkerRegistration): Promise<boolean> {
+    const held = await subscription(worker);
+    if (held !== undefined) await this.#tellPush(held);
+    return held !== undefined;
+  }
+  /** Has this device pushed to no more. Works as far as it can without a connection: a push service tells the cluster later. */
+  async unregisterPush(worker: ServiceWorkerRegistration): Promise<void> {
+    await unsubscribe(worker).catch(() => undefined);
+    await this.session.ask({ case: "push", value: { ask: { case: "unregister", value: {} } } }, LOG_OUT_MS);
+  }
+  async #tellPush(webPush: WebPushTarget): Promise<void> {
+    await this.session.ask({ case: "push", value: { ask: { case: "register", value: { target: { target: { case: "webPush", value: webPush } } } } } });
   }
   /** Whether somebody sits before this device. */
   setActive(active: boolean): void {

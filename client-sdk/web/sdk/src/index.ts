@@ -12,12 +12,13 @@
 
 export { ChatError, CODES, type CodeName, type Retry } from "./code.js";
 export type { Content, RoleName } from "./content.js";
-export { Channel, Client, Timeline, type ClientOptions, type Found, type Member, type Outgoing } from "./client.js";
+export { Channel, Client, Timeline, type ClientOptions, type Contact, type Device, type Profile, type Found, type Member, type Outgoing } from "./client.js";
 export { channelBytes, channelOf, directChannel, directPeer, isChannel, type ChannelId, type Seq, type UserId } from "./id.js";
 export { IndexedDbStore } from "./indexeddb.js";
 export { Cell, type Live, type LiveList } from "./live.js";
 export { Door, Tokens, type Entered, type SavedLogin } from "./login.js";
 export { People, type Presence } from "./people.js";
+export { lookUp, readPush, subscription, type LookedUp, type Push } from "./push.js";
 export type { Status, TokenReason } from "./session.js";
 export type { Delivery, Reaction, TimelineItem } from "./shown.js";
 export { MemoryStore, StoreFailed, type Store } from "./store.js";

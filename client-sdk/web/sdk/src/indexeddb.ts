@@ -65,7 +65,13 @@ export class IndexedDbStore implements Store {
   async write(changes: readonly Change[]): Promise<void> {
     try {
       const transaction = this.#transaction([...NAMES], "readwrite");
-      for (const change of changes) apply(transaction, change);
+      try {
+        for (const change of changes) apply(transaction, change);
+      } catch (cause) {
+        // All of them or none.
+        transaction.abort();
+        throw cause;
+      }
       await ended(transaction);
     } catch (cause) {
       throw new StoreFailed("writing the local store", cause);

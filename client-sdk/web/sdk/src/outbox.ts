@@ -134,6 +134,21 @@ export class Outbox {
     return { number, request, ready: () => void (item.state = "waiting") };
   }
 
+  /** A write that could not be stored goes: it was never sent. Its number is free again if it is the last one, else it is given up. */
+  takeBack(channel: ChannelId, number: bigint): void {
+    const lane = this.#lane(channel);
+    const item = lane.find(number);
+    if (item?.state !== "storing") return;
+    this.#size -= 1;
+    if (number === lane.numbers.last) {
+      lane.items.pop();
+      lane.numbers.last -= 1n;
+    } else {
+      item.request = undefined;
+      item.state = "waiting";
+    }
+  }
+
   /** The next write to send, if any may be sent now. Lanes take turns. */
   poll(now: number, device: bigint): { channel: ChannelId; number: bigint; request: Request } | undefined {
     const lanes = [...this.#lanes];

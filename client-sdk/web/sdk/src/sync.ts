@@ -60,6 +60,8 @@ const READ_MS = 400;
 const PREVIEW_CHARS = 80;
 const TYPING_LASTS_MS = 6_000;
 const INDEX_PAGE = 500;
+/** What this device alone knows. */
+const OWN: ReadonlySet<Change["type"]> = new Set(["write", "numbers", "settled"]);
 
 interface Place {
   seq: Seq;
@@ -222,10 +224,17 @@ export class Sync {
     const at = this.#now();
     const kept = this.#keep(channel, number, request, at);
     const bytes = toBinary(RequestSchema, request);
-    await this.#commit([
-      { type: "write", write: { channel, number, request: bytes, at } },
-      { type: "numbers", channel, numbers: outbox.numbers(channel) },
-    ]);
+    try {
+      await this.#commit([
+        { type: "write", write: { channel, number, request: bytes, at } },
+        { type: "numbers", channel, numbers: outbox.numbers(channel) },
+      ]);
+    } catch (failed) {
+      // What is not stored is not sent, and is the app's again.
+      outbox.takeBack(channel, number);
+      this.#forget(channel, number);
+      throw failed;
+    }
     ready();
     this.#session.pump();
     return { number, delivery: kept.watch };
@@ -233,7 +242,9 @@ export class Sync {
   /** A refused write is not shown any more. */
   discard(channel: ChannelId, number: bigint): void {
     const write = this.#writes.get(key(channel, number));
-    if (write?.delivery.state !== "failed") return;
+    if (write?.delivery.state === "failed") this.#forget(channel, number);
+  }
+  #forget(channel: ChannelId, number: bigint): void {
     this.#writes.delete(key(channel, number));
     const room = this.room(channel);
     room.shown?.removeEcho(number);
@@ -622,8 +633,11 @@ export class Sync {
     if (room.shown !== undefined) room.items.set(room.shown.items());
   }
   async #commit(changes: readonly Change[]): Promise<void> {
+    // Once something of it was not stored, what others said is held in memory alone: the next start fetches all of it, from where the store stands.
+    const kept = this.trouble.value === undefined ? changes : changes.filter(({ type }) => OWN.has(type));
+    if (kept.length === 0) return;
     try {
-      await this.#store.write(changes);
+      await this.#store.write(kept);
     } catch (failed) {
       this.trouble.set(failed as Error);
       throw failed;

@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import "fake-indexeddb/auto";
 
-import { Client, directChannel, IndexedDbStore, MemoryStore, type Store, type TimelineItem } from "../src/index.js";
+import { Client, directChannel, IndexedDbStore, MemoryStore, StoreFailed, type Store, type TimelineItem } from "../src/index.js";
 import { ANN, BOB, FakeNode, seeded, until } from "./fake.js";
 
 const DEVICE = 7n;
@@ -50,6 +50,37 @@ test("what others said meanwhile is pulled, newest page first, older on demand",
   assert.equal(client.channels.value.length, 1);
   await until("nothing is unread", () => client.channels.value[0].unread === 0);
   client.close();
+});
+
+test("a full disk: what cannot be stored is not sent and can be sent later, what others say is shown, and the next start misses nothing", async () => {
+  const node = new FakeNode();
+  const store = new MemoryStore();
+  const write = store.write.bind(store);
+  const client = await open(node, store);
+  await client.connect();
+  const timeline = await client.channel(ROOM).open();
+  await (await client.channel(ROOM).send("before")).sent();
+  store.write = async () => {
+    throw new StoreFailed("writing", new DOMException("no room", "QuotaExceededError"));
+  };
+  // Two at once: the number of the first cannot be used again.
+  const sends = await Promise.allSettled(["one", "two"].map((text) => client.channel(ROOM).send(text)));
+  assert.deepEqual(sends.map(({ status }) => status), ["rejected", "rejected"]);
+  assert.ok(client.trouble.value instanceof StoreFailed && client.trouble.value.isFull);
+  node.say(ROOM, BOB, "heard");
+  await until("what others say is shown", () => texts(timeline.items.value).join() === "before,heard");
+  store.write = write;
+  await (await client.channel(ROOM).send("after")).sent();
+  assert.deepEqual(node.texts(ROOM), ["before", "heard", "after"]);
+  client.close();
+
+  const again = await open(node, store);
+  await again.connect();
+  const held = await again.channel(ROOM).open();
+  await until("all is there", () => texts(held.items.value).join() === "before,heard,after");
+  await (await again.channel(ROOM).send("last")).sent();
+  assert.deepEqual(node.texts(ROOM), ["before", "heard", "after", "last"]);
+  again.close();
 });
 
 test("a refused text is told with its reason, and may be discarded", async () => {

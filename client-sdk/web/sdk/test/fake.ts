@@ -135,6 +135,11 @@ export class FakeNode {
       }
       return create(AnswerSchema, { answer: { case: "sent", value: { seq, cnt: 0n, ts: 0n, duplicate } } });
     }
+    if (kind === "void") {
+      const { last } = this.log(channelOf(value.channel));
+      if (value.clientSeq === (last.get(device) ?? 0n) + 1n) last.set(device, value.clientSeq);
+      return create(AnswerSchema, { answer: { case: "voided", value: {} } });
+    }
     if (kind === "markRead") {
       const row = this.rows.get(channelOf(value.channel));
       if (row !== undefined) {

@@ -10,6 +10,7 @@ import { CODES } from "../src/code.js";
 import { Decoder, encodeFrame, FrameError } from "../src/frame.js";
 import { channelBytes, channelOf, directChannel, directPeer, isChannel } from "../src/id.js";
 import { Interval, isComplete } from "../src/interval.js";
+import { readPush } from "../src/push.js";
 import { Shown } from "../src/shown.js";
 import { MarksSchema } from "../src/wire/kith/client/v1/client_pb.js";
 import { ActSchema, RecordSchema, TextSchema, type Record } from "../src/wire/kith/log/v1/log_pb.js";
@@ -128,4 +129,19 @@ test("items that did not change are the same objects", () => {
   shown.put([fresh(act(4, BOB, { act: { case: "react", value: { target: 2n, emoji: "👍", on: true } } }))]);
   const after = shown.items();
   assert.deepEqual(after.map((item, at) => item === before[at]), [true, false, true]);
+});
+
+test("pushes say what the cluster wrote, and what is none is none", () => {
+  // Of the compiled file: dist/test in web/sdk.
+  const golden = readFileSync(new URL("../../../../../wire/tests/golden/push.txt", import.meta.url), "utf8");
+  const written = new Map(golden.trim().split("\n").map((line) => line.split(": ") as [string, string]));
+  const read = (hex: string): unknown => readPush(JSON.stringify({ kith: Buffer.from(hex, "hex").toString("base64url") }));
+  const [channel, seq] = [directChannel(7n, 9n), 300n];
+  assert.deepEqual(read(written.get("grown") ?? ""), { user: 7n, badge: 12, type: "grown", channel, seq, isMention: false });
+  assert.deepEqual(read(written.get("mention") ?? ""), { user: 7n, badge: 12, type: "grown", channel, seq, isMention: true });
+  assert.deepEqual(read(written.get("read") ?? ""), { user: 7n, badge: 12, type: "read", channel, seq });
+  assert.deepEqual(read(written.get("test") ?? ""), { user: 7n, badge: 12, type: "test" });
+  assert.deepEqual(read(`${written.get("grown")}ffff`), read(written.get("grown") ?? ""), "what a later version adds is left alone");
+  for (const none of ["", "{}", "[]", "null", '{"kith":7}', '{"kith":"AAAA"}', '{"kith":"*"}']) assert.equal(readPush(none), undefined, none);
+  for (let bytes = 0; bytes < 39; bytes++) assert.equal(read((written.get("grown") ?? "").slice(0, 2 * bytes)), undefined);
 });

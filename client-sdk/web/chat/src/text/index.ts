@@ -1,9 +1,9 @@
 // The language of the page: the one that was chosen, else the first of the browser's that is there.
 
-import { de } from "./de.js";
-import { en, type Texts } from "./en.js";
+import type { Texts } from "./en.js";
+import { LANGUAGES } from "./languages.js";
 
-export const LANGUAGES: Record<string, Texts> = { en, de };
+export { LANGUAGES };
 
 const KEY = "kith.language";
 
