@@ -184,9 +184,7 @@ impl Channel {
     /// # Errors
     /// `NotFound`: this device does not hold it; else as [`Client::request`].
     pub async fn mark_read(&self, up_to: Seq) -> Result<(), Error> {
-        let held = self.records(up_to, up_to, 1).await?;
-        let at = held.first().map(|record| record.at).ok_or_else(|| Error::new(Code::NotFound, "this device does not hold that record"))?;
-        self.mark_read_at(at).await
+        self.mark_read_at(self.place(up_to).await?).await
     }
     /// Moves the own read position to a known place, as a record or a row of the index gives it.
     ///
@@ -246,6 +244,11 @@ impl Channel {
                 _ => return Ok(records),
             }
         }
+    }
+    /// The place of a record that this device holds.
+    pub(crate) async fn place(&self, seq: Seq) -> Result<Position, Error> {
+        let held = self.records(seq, seq, 1).await?;
+        held.first().map(|record| record.at).ok_or_else(|| Error::new(Code::NotFound, "this device does not hold that record"))
     }
     async fn change(&self, change: MemberChange) -> Result<Outgoing, Error> {
         let channel = self.id;

@@ -36,10 +36,9 @@ impl Hooks {
     /// # Errors
     /// `Invalid` for a URL that may not be posted to, `NotAllowed`, `LimitReached`; or as [`Client::request`].
     pub async fn add(&self, url: &str, secret: Option<HookKey>, events: HookEvents) -> Result<(HookId, HookKey), Error> {
-        // Drawn here, so that a repeated request is the same webhook with the same key.
-        let mut random = rand::rng();
-        let secret = secret.unwrap_or_else(|| HookKey::new(Bytes::copy_from_slice(&random.random::<[u8; 32]>())));
-        let key = random.random();
+        // Drawn here, so that a repeated request is the same webhook with the same key. No generator is held over an await: it would bind the call to a thread.
+        let secret = secret.unwrap_or_else(|| HookKey::new(Bytes::copy_from_slice(&rand::rng().random::<[u8; 32]>())));
+        let key = rand::rng().random();
         let asked = HookRequest::Add { scope: self.scope, url: url.to_owned(), secret: secret.clone(), events, key };
         match self.ask(asked).await? {
             HookAnswer::Added { id } => Ok((id, secret)),

@@ -62,6 +62,14 @@ impl Preferences {
     pub async fn clear(&self, up_to: Position) -> Result<(), Error> {
         self.set(Preference::Clear { seq: up_to.seq, cnt: up_to.cnt }).await
     }
+    /// As [`Preferences::clear`], up to a record that this device holds.
+    ///
+    /// # Errors
+    /// `NotFound`: this device does not hold it; else as [`Preferences::pin`].
+    pub async fn clear_to(&self, up_to: Seq) -> Result<(), Error> {
+        let at = self.client.channel(self.channel).place(up_to).await?;
+        self.clear(at).await
+    }
 
     async fn set(&self, preference: Preference) -> Result<(), Error> {
         match self.client.request(Request::People(PeopleRequest::Prefer { channel: self.channel, preference })).await? {

@@ -4,7 +4,10 @@
 //! each once, then what is on its way in the order of its sending; an own text keeps its id when it becomes a record; what is shown between
 //! the first and the last record has no hole. Bounds: what the app loads; a page is `limit::PAGE_RECORDS_MAX` records.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use eyeball_im::ObservableVector;
 use kith_wire::{
@@ -72,6 +75,16 @@ impl LocalId {
     fn of(record: &Record, device: DeviceId) -> Self {
         let is_own = record.device == device && record.client_seq != ClientSeq::default();
         Self(if is_own { Id::Own(record.client_seq) } else { Id::Record(record.at.seq) })
+    }
+}
+
+/// As a key of a list: `own-<number>` or `<seq>`.
+impl fmt::Display for LocalId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Id::Own(client_seq) => write!(f, "own-{client_seq}"),
+            Id::Record(seq) => write!(f, "{seq}"),
+        }
     }
 }
 

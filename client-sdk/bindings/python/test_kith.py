@@ -4,77 +4,13 @@ import asyncio
 import os
 import pathlib
 import re
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
-import urllib.request
 
 import kith
-
-ROOT = pathlib.Path(__file__).resolve().parents[3]
-
-
-def port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-class Node:
-    """A cluster of one node, in a folder of its own."""
-
-    def __init__(self):
-        self.folder = tempfile.TemporaryDirectory(prefix="kith-python-")
-        self.data = pathlib.Path(self.folder.name) / "data"
-        self.listen, self.http = f"127.0.0.1:{port()}", f"127.0.0.1:{port()}"
-        self.start()
-
-    def start(self):
-        arguments = ["start", "--single-node", "--data", self.data, "--listen", self.listen, "--http", self.http, "--until-stdin-closes"]
-        null = subprocess.DEVNULL
-        self.process = subprocess.Popen([os.environ["KITH"], *arguments], stdin=subprocess.PIPE, stdout=null, stderr=null)
-        for _ in range(600):
-            try:
-                with urllib.request.urlopen(f"http://{self.http}/readyz") as answer:
-                    if answer.status == 200:
-                        return
-            except OSError:
-                pass
-            time.sleep(0.1)
-        raise AssertionError("the node is not ready")
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-
-    def stop(self):
-        self.kill()
-        self.folder.cleanup()
-
-    @property
-    def ca(self):
-        return self.data / "cluster" / "ca.pem"
-
-    def token(self, name):
-        done = subprocess.run([os.environ["KITH"], "token", name, "--cluster", self.data], check=True, capture_output=True, text=True)
-        return done.stdout.strip()
-
-    def options(self, **more):
-        return kith.Options(url=self.listen, ca_pem=self.ca.read_text(), **more)
-
-
-class Token(kith.TokenSource):
-    def __init__(self, token):
-        self.text, self.reasons = token, []
-
-    async def token(self, reason):
-        self.reasons.append(reason)
-        await asyncio.sleep(0)
-        return self.text
+from node import ROOT, OverNode, Token, received, within
 
 
 class Keeper(kith.LoginKeeper):
@@ -90,39 +26,7 @@ class Broken(kith.TokenSource):
         raise RuntimeError("no network to ask for a token")
 
 
-async def received(client, text):
-    """The event of this text."""
-    while True:
-        event = await client.next_event()
-        if event is None:
-            raise AssertionError("the client was closed")
-        if isinstance(event, kith.ChatEvent.RECEIVED) and event.message.text == text:
-            return event.message
-
-
-def within(seconds, waits):
-    return asyncio.wait_for(waits, seconds)
-
-
-class Chat(unittest.IsolatedAsyncioTestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.node = Node()
-        cls.tokens = {name: cls.node.token(name) for name in ("ann", "bob")}
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.node.stop()
-
-    async def asyncSetUp(self):
-        # Tokens are asked for from other threads.
-        kith.uniffi_set_event_loop(asyncio.get_running_loop())
-
-    async def open(self, name, **more):
-        client = await kith.ChatClient.open(self.node.options(**more), Token(self.tokens[name]))
-        self.addAsyncCleanup(client.shut_down)
-        return client
-
+class Chat(OverNode):
     async def test_two_people_chat(self):
         ann, bob = await self.open("ann"), await self.open("bob")
         await within(30, asyncio.gather(ann.connect(), bob.connect()))

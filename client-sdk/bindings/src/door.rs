@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use kith_client::{Entered, Trust, wire::id::UserId};
+use kith_client::{Entered, Trust};
 
-use crate::error::ChatError;
+use crate::{
+    error::ChatError,
+    value::{Transport, order, user_of},
+};
 
 /// What a device keeps to go on without a password. Keep it as you keep a password.
 #[derive(Clone, PartialEq, Eq, uniffi::Record)]
@@ -32,8 +35,7 @@ impl TryFrom<SavedLogin> for kith_client::SavedLogin {
     fn try_from(saved: SavedLogin) -> Result<Self, ChatError> {
         let SavedLogin { user, name, nonce, refresh } = saved;
         let invalid = || ChatError::invalid("this is no saved login");
-        let user = user.strip_prefix('u').and_then(|digits| u64::from_str_radix(digits, 16).ok()).map(UserId::new);
-        Ok(Self { user: user.ok_or_else(invalid)?, name, nonce: nonce.try_into().map_err(|_| invalid())?, refresh: refresh.into() })
+        Ok(Self { user: user_of(&user).map_err(|_| invalid())?, name, nonce: nonce.try_into().map_err(|_| invalid())?, refresh: refresh.into() })
     }
 }
 
@@ -60,9 +62,22 @@ pub struct Door(kith_client::Door);
 #[uniffi::export(async_runtime = "tokio")]
 impl Door {
     /// At any nodes of the cluster, `https://host[:port]`, whose certificates this authority signed (PEM).
-    #[uniffi::constructor]
-    pub async fn open(urls: Vec<String>, ca_pem: String) -> Result<Arc<Self>, ChatError> {
-        Ok(Arc::new(Self(kith_client::Door::new(&urls, Trust::ca_pem(ca_pem.as_bytes())?)?)))
+    /// `server_name`: what the certificates must carry instead of the host of the address; `transports`: by what nodes may be reached, the preferred one first.
+    #[uniffi::constructor(default(server_name = None, transports = None))]
+    pub async fn open(
+        urls: Vec<String>,
+        ca_pem: String,
+        server_name: Option<String>,
+        transports: Option<Vec<Transport>>,
+    ) -> Result<Arc<Self>, ChatError> {
+        let mut door = kith_client::Door::new(&urls, Trust::ca_pem(ca_pem.as_bytes())?)?;
+        if let Some(name) = server_name {
+            door = door.server_name(&name);
+        }
+        if let Some(transports) = transports {
+            door = door.transports(&order(transports)?);
+        }
+        Ok(Arc::new(Self(door)))
     }
     /// Makes an account and lets this device in, which is to be called `title` in the list of devices.
     pub async fn sign_up(&self, name: String, password: String, title: String) -> Result<NewLogin, ChatError> {
@@ -71,6 +86,18 @@ impl Door {
     /// Lets this device in by name and password.
     pub async fn log_in(&self, name: String, password: String, title: String) -> Result<NewLogin, ChatError> {
         Ok(entered(self.0.log_in(&name, password, &title).await?).await)
+    }
+    /// Lets this device in by a token of the app's own backend; the account is made on first use.
+    pub async fn log_in_with(&self, token: String, title: String) -> Result<NewLogin, ChatError> {
+        Ok(entered(self.0.log_in_with(token, &title).await?).await)
+    }
+    /// Another password, by a recovery code or one that was handed out. All devices must log in again. Gives the new recovery code.
+    pub async fn reset_password(&self, name: String, code: String, password: String) -> Result<String, ChatError> {
+        Ok(self.0.reset_password(&name, code, password).await?.reveal().to_owned())
+    }
+    /// Has the app's backend hand a one-time code to whoever has this name. Whether anybody has it is not told.
+    pub async fn ask_reset(&self, name: String) -> Result<(), ChatError> {
+        Ok(self.0.ask_reset(&name).await?)
     }
 }
 

@@ -1,6 +1,14 @@
 //! Errors as apps catch them: by class, with the code that the docs explain.
 
-use kith_client::{Error, StoreFailed, wire::code::Code};
+use kith_client::{
+    Error, StoreFailed,
+    wire::{
+        code::{Code, Retry},
+        id::RequestId,
+    },
+};
+
+use crate::value::millis;
 
 /// What kind of trouble it is: the thousands of its code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, uniffi::Enum)]
@@ -19,6 +27,19 @@ pub enum ErrorClass {
     Unavailable,
     /// 9xxx: a fault of ours.
     Internal,
+}
+
+/// What to do about it. The SDK has already retried what can be retried.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, uniffi::Enum)]
+pub enum RetryAdvice {
+    /// The same again gets the same answer.
+    Never,
+    /// At once.
+    Now,
+    /// After `retry_after_ms`, else with backoff.
+    After,
+    /// After a new token.
+    AfterAuth,
 }
 
 /// What is wrong with the local store.
@@ -66,10 +87,16 @@ pub enum ChatError {
         name: String,
         /// Its class.
         kind: ErrorClass,
+        /// What to do about it.
+        retry: RetryAdvice,
         /// How long to wait before a retry, when the server said so.
         retry_after_ms: Option<u64>,
         /// What is wrong with the local store, if that is why.
         store_trouble: Option<StoreTrouble>,
+        /// The request that failed, as the server's log names it; `None`: it failed on this side.
+        request: Option<u64>,
+        /// Where the docs say more: a file of the repository, and a heading in it.
+        section: String,
         /// For a developer.
         text: String,
     },
@@ -92,9 +119,23 @@ impl From<Error> for ChatError {
             6 => ErrorClass::Unavailable,
             _ => ErrorClass::Internal,
         };
-        let retry_after_ms = error.retry_after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
-        let store_trouble = error.store_trouble().map(Into::into);
-        Self::Failed { code: error.code.number(), name: error.code.name().to_owned(), kind, retry_after_ms, store_trouble, text: error.text }
+        let retry = match error.retry() {
+            Retry::Never => RetryAdvice::Never,
+            Retry::Now => RetryAdvice::Now,
+            Retry::After => RetryAdvice::After,
+            Retry::AfterAuth => RetryAdvice::AfterAuth,
+        };
+        Self::Failed {
+            code: error.code.number(),
+            name: error.code.name().to_owned(),
+            kind,
+            retry,
+            retry_after_ms: error.retry_after.map(millis),
+            store_trouble: error.store_trouble().map(Into::into),
+            request: error.request.map(RequestId::get),
+            section: error.section(),
+            text: error.text,
+        }
     }
 }
 
@@ -102,8 +143,8 @@ impl From<Error> for ChatError {
 impl From<StoreFailed> for ChatError {
     fn from(failed: StoreFailed) -> Self {
         let trouble = failed.trouble.into();
-        let Self::Failed { code, name, kind, retry_after_ms, .. } = Self::from(Error::new(Code::Internal, String::new()));
-        Self::Failed { code, name, kind, retry_after_ms, store_trouble: Some(trouble), text: failed.to_string() }
+        let Self::Failed { code, name, kind, retry, retry_after_ms, request, section, .. } = Error::new(Code::Internal, "").into();
+        Self::Failed { code, name, kind, retry, retry_after_ms, store_trouble: Some(trouble), request, section, text: failed.to_string() }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use kith_client::{Event, wire::id::UserId};
 
-use crate::value::{Conversation, Message};
+use crate::{message::Message, value::Conversation};
 
 /// Something that happened.
 #[derive(Clone, Debug, uniffi::Enum)]
@@ -17,14 +17,16 @@ pub enum ChatEvent {
         /// The conversation as it is now.
         conversation: Conversation,
     },
-    /// Another member has read up to here.
+    /// Another member has read up to here, or a device of theirs has got so far.
     Read {
         /// Where.
         channel: String,
         /// Who.
         user: String,
-        /// Up to here.
+        /// Read up to here.
         seq: u64,
+        /// Delivered up to here.
+        delivered: u64,
     },
     /// Another member types.
     Typing {
@@ -54,7 +56,10 @@ impl ChatEvent {
         Some(match event {
             Event::Record { channel, record } => Self::Received { message: Message::new(channel, &record) },
             Event::Channel(row) => Self::Changed { conversation: Conversation::new(me, (*row).into()) },
-            Event::Receipt { channel, user, read, .. } => Self::Read { channel: channel.to_string(), user: user.to_string(), seq: read.seq.get() },
+            Event::Receipt { channel, user, read, delivered } => {
+                let (channel, user) = (channel.to_string(), user.to_string());
+                Self::Read { channel, user, seq: read.seq.get(), delivered: delivered.seq.get() }
+            }
             Event::Typing { channel, user } => Self::Typing { channel: channel.to_string(), user: user.to_string() },
             Event::Gap { channel, first, last } => Self::Gap { channel: channel.to_string(), first: first.get(), last: last.get() },
             Event::Resync => Self::Resync,

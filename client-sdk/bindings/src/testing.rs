@@ -2,7 +2,7 @@
 //!
 //! In: what a test has happen. Out: what was recorded. Not here: what it does (`kith_client::testing`).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use kith_client::{
     testing::{FakeServer as Server, Fault},
@@ -69,6 +69,27 @@ impl FakeServer {
     /// As a tunnel does it: while it is not reachable, connections end and none is taken.
     pub fn set_reachable(&self, is_reachable: bool) {
         self.0.set_reachable(is_reachable);
+    }
+    /// Every connection ends; new ones are taken.
+    pub fn disconnect(&self) {
+        self.0.disconnect();
+    }
+    /// The next session that is to be opened is refused, with the code of this name.
+    pub fn refuse_next_session(&self, code: String) -> Result<(), ChatError> {
+        self.0.refuse_next_session(code_of(&code)?);
+        Ok(())
+    }
+    /// The time by the server's clock. It stands still, but for a millisecond with each record.
+    pub fn now_ms(&self) -> u64 {
+        self.0.now().get()
+    }
+    /// Time passes.
+    pub fn advance(&self, by_ms: u64) {
+        self.0.advance(Duration::from_millis(by_ms));
+    }
+    /// The id of a user of this name, who is made when they are first asked for.
+    pub fn user_of(&self, name: String) -> String {
+        self.user(&name).to_string()
     }
     /// Every token given so far has expired.
     pub fn expire_tokens(&self) {

@@ -1,12 +1,12 @@
 //! What crosses the boundary: ids as text, places as numbers, times as milliseconds since 1970.
 
+use std::time::Duration;
+
 use kith_client::{
-    ChannelSummary, Delivery, Echo, Error,
+    ChannelSummary,
     wire::{
-        act::Act,
-        id::{ChannelId, UserId},
-        log::{Content, Record, Role},
-        search::SearchHit,
+        id::{ChannelId, DeviceId, Seq, Timestamp, UserId},
+        log::{Role, SavedDraft},
     },
 };
 
@@ -72,142 +72,22 @@ pub enum TokenReason {
     Refused,
 }
 
+/// In which order edges are tried, the preferred one first.
+pub(crate) fn order(transports: Vec<Transport>) -> Result<Vec<kith_client::Transport>, ChatError> {
+    let known = |transport| match transport {
+        Transport::Quic => Ok(kith_client::Transport::Quic),
+        Transport::WebSocket => Ok(kith_client::Transport::WebSocket),
+        Transport::Unknown => Err(ChatError::invalid("this is no way to an edge")),
+    };
+    transports.into_iter().map(known).collect()
+}
+
 /// Gives tokens; an app's own. A failure is tried again with backoff.
 #[uniffi::export(with_foreign)]
 #[async_trait::async_trait]
 pub trait TokenSource: Send + Sync {
     /// A token for this user, as the cluster signs them.
     async fn token(&self, reason: TokenReason) -> Result<String, ChatError>;
-}
-
-/// How far a text got.
-#[derive(Clone, PartialEq, Debug, uniffi::Enum)]
-pub enum SendState {
-    /// Stored here, to be sent.
-    Queued,
-    /// Sent at least once; its fate is not known yet.
-    Sending,
-    /// It stands at this place.
-    Sent {
-        /// Its place.
-        seq: u64,
-        /// Server time.
-        ts_ms: u64,
-    },
-    /// Refused for good; kept until it is sent anew or discarded.
-    Failed {
-        /// Why: see docs/sdk/errors.md.
-        code: u16,
-        /// For a developer.
-        text: String,
-    },
-    /// Given up.
-    Discarded,
-}
-
-impl From<Delivery> for SendState {
-    fn from(delivery: Delivery) -> Self {
-        match delivery {
-            Delivery::Sending => Self::Sending,
-            Delivery::Sent(message) => Self::Sent { seq: message.seq().get(), ts_ms: message.ts },
-            Delivery::Kept(_) => Self::Sent { seq: 0, ts_ms: 0 },
-            Delivery::Failed(Error { code, text, .. }) => Self::Failed { code: code.number(), text },
-            Delivery::Discarded => Self::Discarded,
-            _ => Self::Queued,
-        }
-    }
-}
-
-/// An own text that does not stand.
-#[derive(Clone, PartialEq, Eq, Debug, uniffi::Record)]
-pub struct Unsent {
-    /// Its number, for `retry` and `discard`.
-    pub number: u64,
-    /// What it says.
-    pub text: String,
-    /// Why it was refused; `None`: it is on its way.
-    pub code: Option<u16>,
-}
-
-impl Unsent {
-    /// `None`: it is no text.
-    pub(crate) fn new(echo: Echo) -> Option<Self> {
-        let code = match &echo.state {
-            Delivery::Failed(error) => Some(error.code.number()),
-            _ => None,
-        };
-        Some(Self { number: echo.client_seq.get(), text: echo.content.text()?.to_owned(), code })
-    }
-}
-
-/// What a record is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, uniffi::Enum)]
-pub enum MessageKind {
-    /// A text.
-    Text,
-    /// One that is not there any more.
-    Gone,
-    /// The text of `target` was replaced: by `text`.
-    Edit,
-    /// The text of `target` was taken away.
-    Deletion,
-    /// A reaction to `target`: `text`.
-    Reaction,
-    /// It was taken back.
-    ReactionGone,
-    /// `target` was pinned.
-    Pin,
-    /// It is not any more.
-    Unpin,
-    /// Who is a member, title or rules were changed, or something of a newer version.
-    Other,
-}
-
-/// A record of a conversation.
-#[derive(Clone, PartialEq, Eq, Debug, uniffi::Record)]
-pub struct Message {
-    /// Which conversation.
-    pub channel: String,
-    /// Its place: 1, 2, 3, … without a gap.
-    pub seq: u64,
-    /// Server time.
-    pub ts_ms: u64,
-    /// Who wrote it.
-    pub sender: String,
-    /// What it is.
-    pub kind: MessageKind,
-    /// Its text, if it has one; what an edit has made of another's; a reaction.
-    pub text: String,
-    /// The record that it answers.
-    pub reply_to: Option<u64>,
-    /// The record that it is about.
-    pub target: Option<u64>,
-}
-
-impl Message {
-    pub(crate) fn new(channel: ChannelId, record: &Record) -> Self {
-        let (mut text, mut reply_to) = (String::new(), None);
-        let (kind, target) = match &record.content {
-            Content::Text { text: said, reply_to: answered, .. } => {
-                (text, reply_to) = (said.clone(), answered.map(|seq| seq.get()));
-                (MessageKind::Text, None)
-            }
-            Content::Gone { .. } => (MessageKind::Gone, None),
-            Content::Act(Act::Edit { target, text: new, .. }) => {
-                text.clone_from(new);
-                (MessageKind::Edit, Some(target))
-            }
-            Content::Act(Act::Delete { target }) => (MessageKind::Deletion, Some(target)),
-            Content::Act(Act::React { target, emoji, on }) => {
-                text.clone_from(emoji);
-                (if *on { MessageKind::Reaction } else { MessageKind::ReactionGone }, Some(target))
-            }
-            Content::Act(Act::Pin { target, on }) => (if *on { MessageKind::Pin } else { MessageKind::Unpin }, Some(target)),
-            _ => (MessageKind::Other, None),
-        };
-        let (seq, ts_ms, sender) = (record.at.seq.get(), record.ts.get(), record.sender.to_string());
-        Self { channel: channel.to_string(), seq, ts_ms, sender, kind, text, reply_to, target: target.map(|seq| seq.get()) }
-    }
 }
 
 /// A conversation in the list.
@@ -229,8 +109,47 @@ pub struct Conversation {
     pub read: u64,
     /// Texts that were not read.
     pub unread: u64,
-    /// Of those, how many mention the user.
+    /// Of those, how many mention the user; 100 shows as "99+".
     pub mentions: u64,
+    /// Who wrote its last text.
+    pub sender: String,
+    /// Since when it is pinned on top.
+    pub pinned_ms: Option<u64>,
+    /// Until when there is no push of it.
+    pub muted_until_ms: Option<u64>,
+    /// Its last record when it was archived: it is out of the list until there is a later one, or for as long as it is muted.
+    pub archived_at: Option<u64>,
+    /// What was written and not sent.
+    pub draft: Option<ConversationDraft>,
+    /// Up to here it was cleared; 0: it was not.
+    pub cleared: u64,
+    /// The user has left it: nothing after this record is theirs.
+    pub left: Option<u64>,
+}
+
+/// What was written and not sent, the same on all devices of the user.
+#[derive(Clone, PartialEq, Eq, Debug, uniffi::Record)]
+pub struct ConversationDraft {
+    /// So far; at most 2,000 characters.
+    pub text: String,
+    /// The record that it will answer.
+    #[uniffi(default = None)]
+    pub reply_to: Option<u64>,
+    /// When it was written, by the device's clock.
+    #[uniffi(default = 0)]
+    pub at_ms: u64,
+}
+
+impl From<SavedDraft> for ConversationDraft {
+    fn from(draft: SavedDraft) -> Self {
+        Self { text: draft.text, reply_to: draft.reply_to.map(Seq::get), at_ms: draft.at.get() }
+    }
+}
+
+impl From<ConversationDraft> for SavedDraft {
+    fn from(draft: ConversationDraft) -> Self {
+        Self { text: draft.text, reply_to: draft.reply_to.map(Seq::new), at: Timestamp::new(draft.at_ms) }
+    }
 }
 
 impl Conversation {
@@ -246,6 +165,13 @@ impl Conversation {
             read: row.read.seq.get(),
             unread,
             mentions: mentions as u64,
+            sender: row.news.head_sender.to_string(),
+            pinned_ms: row.preferences.pinned.map(Timestamp::get),
+            muted_until_ms: row.preferences.muted.map(Timestamp::get),
+            archived_at: row.preferences.archived.map(Seq::get),
+            draft: row.preferences.draft.map(Into::into),
+            cleared: row.preferences.cleared.seq.get(),
+            left: row.news.left.map(Seq::get),
         }
     }
 }
@@ -271,6 +197,16 @@ impl From<Role> for MemberRole {
     }
 }
 
+impl From<MemberRole> for Role {
+    fn from(role: MemberRole) -> Self {
+        match role {
+            MemberRole::Admin => Self::Admin,
+            MemberRole::Owner => Self::Owner,
+            MemberRole::Member => Self::Member,
+        }
+    }
+}
+
 /// Somebody in a conversation.
 #[derive(Clone, PartialEq, Eq, Debug, uniffi::Record)]
 pub struct Member {
@@ -280,40 +216,40 @@ pub struct Member {
     pub role: MemberRole,
     /// They have read up to here.
     pub read: u64,
-}
-
-/// A message that was found.
-#[derive(Clone, PartialEq, Eq, Debug, uniffi::Record)]
-pub struct Hit {
-    /// Which conversation.
-    pub channel: String,
-    /// Its place.
-    pub seq: u64,
-    /// Server time.
-    pub ts_ms: u64,
-    /// Who wrote it.
-    pub sender: String,
-    /// Some of its text.
-    pub excerpt: String,
-}
-
-impl From<SearchHit> for Hit {
-    fn from(hit: SearchHit) -> Self {
-        let SearchHit { spot, sender, excerpt, .. } = hit;
-        Self { channel: spot.channel.to_string(), seq: spot.seq.get(), ts_ms: spot.ts.get(), sender: sender.to_string(), excerpt }
-    }
-}
-
-/// What was found here and by the cluster.
-#[derive(Clone, Debug, uniffi::Record)]
-pub struct Found {
-    /// Newest first, each once.
-    pub hits: Vec<Hit>,
-    /// Whether the cluster answered; if not, only what this device holds was searched.
-    pub has_cluster_answered: bool,
+    /// A device of theirs has got up to here.
+    pub delivered: u64,
 }
 
 /// A channel's id as it is printed.
 pub(crate) fn channel_of(text: &str) -> Result<ChannelId, ChatError> {
     ChannelId::from_hex(text).map_err(|_| ChatError::invalid("this is no id of a conversation"))
+}
+
+/// A user's id as it is printed.
+pub(crate) fn user_of(text: &str) -> Result<UserId, ChatError> {
+    let digits = text.strip_prefix('u').filter(|digits| digits.len() == 16);
+    let user = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok()).map(UserId::new);
+    user.ok_or_else(|| ChatError::invalid("this is no id of a user"))
+}
+
+pub(crate) fn users_of(texts: &[String]) -> Result<Vec<UserId>, ChatError> {
+    texts.iter().map(|text| user_of(text)).collect()
+}
+
+pub(crate) fn texts_of(users: &[UserId]) -> Vec<String> {
+    users.iter().map(ToString::to_string).collect()
+}
+
+/// A device's id as it is printed.
+pub(crate) fn device_of(text: &str) -> Result<DeviceId, ChatError> {
+    text.parse().map(DeviceId::new).map_err(|_| ChatError::invalid("this is no id of a device"))
+}
+
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// 0 stands for "not", where the protocol has it so.
+pub(crate) fn set(at: Timestamp) -> Option<u64> {
+    Some(at.get()).filter(|at| *at > 0)
 }
