@@ -54,9 +54,18 @@ const paint = (page) =>
       }),
   );
 
+/** What the page's main thread has worked so far, in milliseconds of processor time. */
+async function worked(page) {
+  const cdp = (page.cdp ??= await page.context().newCDPSession(page));
+  await cdp.send("Performance.enable", { timeDomain: "threadTicks" });
+  const { metrics } = await cdp.send("Performance.getMetrics");
+  return 1_000 * metrics.find(({ name }) => name === "TaskDuration").value;
+}
+
 /** Scrolls a conversation so many pixels each frame until its end in that direction is there; gives how long frames took. */
-function scroll(page, px, until) {
-  return page.evaluate(
+async function scroll(page, px, until) {
+  const before = await worked(page);
+  const scrolled = await page.evaluate(
     async ({ px, until }) => {
       const log = document.querySelector(".log");
       const frames = [];
@@ -77,10 +86,12 @@ function scroll(page, px, until) {
     },
     { px, until },
   );
+  return { ...scrolled, work: (await worked(page)) - before };
 }
-function told(what, { frames, tasks }) {
+function told(what, { frames, tasks, work }) {
   row(what, `${frames.length} frames: half within ${ms(part(frames, 0.5))}, 99 % within ${ms(part(frames, 0.99))}, longest ${ms(Math.max(...frames))}`, "no frame over 50 ms");
   row(`${what}: script, style and layout`, tasks.length === 0 ? "no task over 50 ms" : `${tasks.length} tasks over 50 ms, longest ${ms(Math.max(...tasks))}`, "no task over 50 ms");
+  row(`${what}: work`, `${ms(work / frames.length)} of a processor for each frame`, "");
 }
 
 const [node, chromium] = await Promise.all([Node.start(), browser()]);
@@ -103,8 +114,10 @@ try {
   await ann.context.close();
 
   const teller = await Teller.logIn(node, "ann");
+  const place = bob.page.url();
+  await bob.page.goto("about:blank");
   await many(TEXTS, (at) => teller.say("@bob", prose(at)));
-  await bob.page.reload();
+  await bob.page.goto(place);
   await bob.page.locator(".message").first().waitFor();
   row("first paint with a conversation open", ms(await paint(bob.page)), "1 s");
   const up = await scroll(bob.page, -FLING_PX, "beginning");

@@ -185,9 +185,33 @@ test("pictures of every main view", async () => {
     await message(ann.page, "written while").waitFor();
     await picture(ann.page, `direct-${name}`);
     await sound({ page: ann.page, faults: [] }, name);
+    await ann.page.evaluate(() => (location.hash = "#/"));
+    for (const dialog of ["Settings", "Contacts", "Search messages", "New conversation"]) {
+      await ann.page.getByRole("button", { name: dialog }).first().click();
+      await ann.page.getByRole("dialog", { name: dialog }).waitFor();
+      if (dialog === "Settings") await ann.page.getByText("this device").waitFor();
+      await picture(ann.page, `${dialog.toLowerCase().replaceAll(" ", "-")}-${name}`);
+      await sound({ page: ann.page, faults: [] }, `${dialog} ${name}`);
+      await ann.page.getByRole("button", { name: "Close" }).click();
+    }
   }
-  await ann.page.setViewportSize({ width: 1180, height: 780 });
-  await ann.page.getByRole("button", { name: "Settings" }).click();
-  await picture(ann.page, "settings-dark");
-  await sound({ page: ann.page, faults: [] }, "settings");
+});
+
+test("from right to left", async () => {
+  const { page } = ann;
+  await page.emulateMedia({ colorScheme: "light" });
+  await page.setViewportSize({ width: 1180, height: 780 });
+  await page.locator(".row", { hasText: "Alpine" }).click();
+  await say(page, "שלום לכולם, ניפגש בשבת בבוקר?");
+  await message(page, "שלום").waitFor();
+  await page.evaluate(() => (document.documentElement.dir = "rtl"));
+  await picture(page, "rtl-desktop-light");
+  await sound({ page, faults: [] }, "from right to left");
+  const [list, room] = await Promise.all([".list", ".room"].map((part) => page.locator(part).boundingBox()));
+  assert.ok(list.x > room.x, "the list is on the right");
+  await page.setViewportSize({ width: 390, height: 780 });
+  await picture(page, "rtl-phone-light");
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+  assert.ok(wide <= 390, `${wide} px wide`);
+  await page.evaluate(() => document.documentElement.removeAttribute("dir"));
 });

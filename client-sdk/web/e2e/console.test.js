@@ -135,6 +135,21 @@ test("pictures of every view", async () => {
   await page.emulateMedia({ colorScheme: "light" });
 });
 
+test("a node that is cut off from the majority says so", async () => {
+  const { page } = admin;
+  await view(page, "overview");
+  await page.route("**/v1/vitals*", async (route) => {
+    const answer = await route.fetch();
+    await route.fulfill({ response: answer, json: { ...(await answer.json()), unready: ["leaders: 1 of 5 groups"] } });
+  });
+  const notice = page.getByText("This node is cut off, or the cluster has no majority");
+  await notice.waitFor();
+  await picture(page, "console-cut-light");
+  await sound(admin, "cut off");
+  await page.unroute("**/v1/vitals*");
+  await notice.waitFor({ state: "hidden" });
+});
+
 test("when the node is gone the page says so, and goes on by itself", async () => {
   const { page } = admin;
   await view(page, "overview");

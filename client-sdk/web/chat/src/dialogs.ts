@@ -23,6 +23,7 @@ export function startConversation(client: Client): void {
   const asGroup = (): void => {
     group.hidden = create.hidden = false;
     toggle.hidden = notes.hidden = true;
+    fill(box.querySelector("h2") as HTMLElement, t.newGroup);
     title.focus();
   };
   const show = (): void => {

@@ -72,9 +72,10 @@ async function run(door: Door, login: SavedLogin, yielded: Promise<void>): Promi
   void client.connect().then(() => renewPush(client)).catch(() => undefined);
   const list = new List(client);
   const notice = h("div", { class: "notice", role: "status", hidden: true });
-  const side = h("div", { class: "side" }, notice, list.element);
   const place = h("div", { class: "place" });
-  fill(app, h("div", { class: "shell" }, side, place));
+  fill(app, h("div", { class: "shell" }, notice, h("div", { class: "side" }, list.element), place));
+  // Its own name, before it is asked for.
+  client.people.person(user);
   let room: RoomView | undefined;
 
   const route = (): void => {

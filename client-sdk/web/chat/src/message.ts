@@ -112,7 +112,7 @@ function reactions(item: TimelineItem, events: MessageEvents): HTMLElement | und
   const chips = item.reactions.map((reaction) => {
     const { emoji, count, mine } = reaction;
     const onclick = (): void => events.react(item, reaction);
-    return h("button", { type: "button", class: "chip", "aria-pressed": String(mine), "aria-label": t.reaction(emoji, count, mine), onclick }, `${emoji} `, h("span", {}, String(count)));
+    return h("button", { type: "button", class: "chip", "aria-pressed": String(mine), "aria-label": t.reaction(emoji, count, mine), onclick }, h("span", { class: "emoji" }, emoji), h("span", { class: "count" }, String(count)));
   });
   return h("div", { class: "chips" }, ...chips);
 }

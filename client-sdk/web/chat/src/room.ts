@@ -459,7 +459,9 @@ export class RoomView {
       outgoing.sent().catch(() => undefined);
     } catch (error) {
       this.#input.value = text;
-      toast(error instanceof ChatError ? errorText(error) : t.storeTrouble);
+      this.#grow();
+      // That nothing can be stored is said above everything, for as long as it is so.
+      if (error instanceof ChatError) toast(errorText(error));
     }
   }
   /** Members whose names are in a text. */

@@ -4,7 +4,7 @@ import { subscription, type Client, type Device } from "@kith/client";
 
 import { leave } from "./main.js";
 import { confirmed, dialog, fill, h, toast } from "./dom.js";
-import { avatar, errorText, nameOf, shortTime } from "./format.js";
+import { avatar, errorText, shortTime } from "./format.js";
 import { LANGUAGES, locale, setLanguage, t } from "./text/index.js";
 import { setTheme, theme, type Theme } from "./theme.js";
 import { worker } from "./worker.js";
@@ -21,7 +21,6 @@ async function told(what: () => Promise<unknown>): Promise<void> {
 }
 
 export function openSettings(client: Client): void {
-  const me = client.people.person(client.me);
   const option = (value: string, label: string, chosen: string): HTMLElement => h("option", { value, selected: value === chosen }, label);
   const look = h("select", { id: "theme", onchange: () => setTheme(look.value as Theme) }, option("auto", t.themeAuto, theme()), option("light", t.themeLight, theme()), option("dark", t.themeDark, theme()));
   const language = h("select", { id: "language", onchange: () => setLanguage(language.value) }, ...Object.entries(LANGUAGES).map(([tag, { language }]) => option(tag, language, locale)));
@@ -33,7 +32,6 @@ export function openSettings(client: Client): void {
   const box = dialog(
     t.settings,
     t.close,
-    h("p", { class: "handle" }, avatar(nameOf(client, client.me), client.me), h("span", {}, `@${me?.name ?? ""}`)),
     profile(client),
     notifications(client),
     h("div", { class: "pair" }, h("div", { class: "fields" }, h("label", { for: "theme" }, t.theme), look), h("div", { class: "fields" }, h("label", { for: "language" }, t.languageLabel), language)),
@@ -43,18 +41,27 @@ export function openSettings(client: Client): void {
 }
 
 function profile(client: Client): HTMLElement {
-  const display = h("input", { type: "text", id: "display", maxlength: 64, placeholder: client.people.person(client.me)?.name ?? "" });
+  const handle = h("p", { class: "handle" });
+  const display = h("input", { type: "text", id: "display", maxlength: 64, dir: "auto" });
   const about = h("input", { type: "text", id: "about", maxlength: ABOUT_CHARS_MAX, dir: "auto" });
-  display.value = client.people.person(client.me)?.display ?? "";
+  const show = (name: string, shown: string): void => {
+    fill(handle, avatar(shown || name, client.me), h("span", {}, name === "" ? "" : `@${name}`));
+    display.placeholder = name;
+    display.value = shown;
+  };
+  const held = client.people.person(client.me);
+  show(held?.name ?? "", held?.display ?? "");
   void told(async () => {
-    const held = await client.profile(client.me);
-    [display.value, about.value] = [held.display, held.about];
+    const now = await client.profile(client.me);
+    show(now.name, now.display);
+    about.value = now.about;
   });
   const onsubmit = (event: Event): void => {
     event.preventDefault();
     void told(async () => (await client.setProfile({ display: display.value.trim(), about: about.value.trim() }), toast(t.saved)));
   };
-  return h("form", { class: "fields", onsubmit }, h("label", { for: "display" }, t.displayName), display, h("label", { for: "about" }, t.about), h("div", { class: "inline" }, about, h("button", { class: "primary" }, t.save)));
+  const fields = h("form", { class: "fields", onsubmit }, h("label", { for: "display" }, t.displayName), display, h("label", { for: "about" }, t.about), h("div", { class: "inline" }, about, h("button", { class: "primary" }, t.save)));
+  return h("section", {}, handle, fields);
 }
 
 /** Whether this browser is told of news while the page is closed. Permission is asked for when somebody switches it on. */
@@ -88,7 +95,7 @@ function notifications(client: Client): HTMLElement {
   };
   show("");
   begin().catch((error) => show(errorText(error)));
-  return h("div", { class: "fields" }, h("strong", { class: "label" }, t.notifications), h("label", { class: "switch", for: "notify" }, h("span", {}, t.notify), box), why);
+  return h("div", { class: "fields" }, h("h3", { class: "label" }, t.notifications), h("label", { class: "switch", for: "notify" }, h("span", {}, t.notify), box), why);
 }
 
 function devices(client: Client): HTMLElement {
@@ -116,5 +123,5 @@ function devices(client: Client): HTMLElement {
     others.hidden = all.length < 3;
   };
   refresh().catch((error) => fill(list, h("li", { class: "empty" }, errorText(error))));
-  return h("section", {}, h("h3", {}, t.devices), list, others);
+  return h("section", {}, h("h3", { class: "label" }, t.devices), list, others);
 }

@@ -41,7 +41,7 @@ export class VirtualList {
   #tops = new Float64Array(1);
   /** What was measured, by key. */
   readonly #heights = new Map<string, number>();
-  #shown = new Map<string, HTMLElement>();
+  #shown = new Map<string, { at: number; element: HTMLElement }>();
   #width = 0;
   #screen = 0;
   #isAtEnd: boolean;
@@ -88,7 +88,7 @@ export class VirtualList {
       this.#settle({ key, top: Math.max(top, 0) });
     }
     this.#look();
-    return this.#shown.get(key);
+    return this.#shown.get(key)?.element;
   }
   toEnd(): void {
     this.#isAtEnd = true;
@@ -171,7 +171,6 @@ export class VirtualList {
       else if (spot !== undefined) this.#scrollTo(this.#box.offsetTop + this.#tops[this.#find(spot.key, this.#at(this.#above()))] - spot.top);
       this.#fill();
       if (!this.#measure()) return;
-      this.#place();
     }
   }
   #scrollTo(top: number): void {
@@ -189,30 +188,41 @@ export class VirtualList {
       if (at >= 0 && at < first) places.unshift(at);
       else if (at >= end) places.push(at);
     }
-    const shown = new Map<string, HTMLElement>();
+    const shown = new Map<string, { at: number; element: HTMLElement }>();
     for (const at of places) {
       const key = this.#rows.key(at);
-      const element = this.#rows.element(at, this.#shown.get(key));
-      shown.set(key, element);
+      const before = this.#shown.get(key)?.element;
+      const element = this.#rows.element(at, before);
+      if (element !== before) {
+        if (before !== undefined) this.#sizes.unobserve(before);
+        this.#sizes.observe(element);
+      }
       element.style.top = `${this.#tops[at]}px`;
+      shown.set(key, { at, element });
     }
-    for (const [key, element] of this.#shown) if (shown.get(key) !== element) this.#sizes.unobserve(element);
-    for (const [key, element] of shown) if (this.#shown.get(key) !== element) this.#sizes.observe(element);
+    for (const [key, { element }] of this.#shown) if (!shown.has(key)) this.#sizes.unobserve(element);
     this.#shown = shown;
-    reconcile(this.#box, [...shown.values()]);
+    reconcile(this.#box, [...shown.values()].map(({ element }) => element));
     // A row that looks different now is another element, which gets what the one before it had.
-    if (focused !== undefined && !this.#box.contains(document.activeElement)) focusable(shown.get(focused))?.focus({ preventScroll: true });
+    if (focused !== undefined && !this.#box.contains(document.activeElement)) focusable(shown.get(focused)?.element)?.focus({ preventScroll: true });
   }
-  /** Whether a row is not as high as was thought. */
+  /** Measures what is in the page, and moves what is below; whether a row is not as high as was thought. */
   #measure(): boolean {
-    let isChanged = false;
-    for (const [key, element] of this.#shown) {
+    const changes: { at: number; by: number }[] = [];
+    for (const [key, { at, element }] of this.#shown) {
       const { height } = element.getBoundingClientRect();
-      if (Math.abs((this.#heights.get(key) ?? -1) - height) < 0.5) continue;
+      const by = height - this.#height(at);
+      if (Math.abs(by) < 0.5) continue;
       this.#heights.set(key, height);
-      isChanged = true;
+      changes.push({ at, by });
     }
-    return isChanged;
+    let moved = 0;
+    let next = 0;
+    for (let at = changes[0]?.at ?? this.#rows.count; at < this.#rows.count; at++) {
+      if (at === changes[next]?.at) moved += changes[next++].by;
+      this.#tops[at + 1] += moved;
+    }
+    return changes.length > 0;
   }
 
   readonly #scrolled = (): void => {
@@ -228,19 +238,21 @@ export class VirtualList {
     const { clientHeight } = this.#scroller;
     if (clientWidth === 0) return;
     const [spot] = this.#spots();
-    // Lines break elsewhere.
-    if (clientWidth !== this.#width) this.#heights.clear();
-    const isOther = clientWidth !== this.#width || clientHeight !== this.#screen;
+    const isWider = clientWidth !== this.#width;
+    const isOther = isWider || clientHeight !== this.#screen;
     [this.#width, this.#screen] = [clientWidth, clientHeight];
-    if (!this.#measure() && !isOther) return;
-    this.#place();
-    this.#settle(spot);
+    if (isWider) {
+      // Lines break elsewhere: nothing that was measured holds.
+      this.#heights.clear();
+      this.#place();
+    }
+    if (this.#measure() || isOther) this.#settle(spot);
   }
   /** The row that has the focus. */
   #focused(): string | undefined {
     const { activeElement } = document;
     if (activeElement === null || !this.#box.contains(activeElement)) return undefined;
-    for (const [key, element] of this.#shown) if (element.contains(activeElement)) return key;
+    for (const [key, { element }] of this.#shown) if (element.contains(activeElement)) return key;
     return undefined;
   }
 }

@@ -85,7 +85,7 @@ export class Shown {
 
   /** Takes records in, old or new. */
   put(entries: readonly Entry[]): void {
-    let isOutOfOrder = false;
+    const fresh: Seq[] = [];
     for (const entry of entries) {
       const seq = seqOf(entry.record);
       const known = this.#entries.get(seq);
@@ -98,10 +98,15 @@ export class Shown {
         this.#echoes.delete(entry.record.clientSeq);
       }
       if (known !== undefined) continue;
-      isOutOfOrder ||= this.#order.length > 0 && seq < this.#order[this.#order.length - 1];
-      this.#order.push(seq);
+      fresh.push(seq);
     }
-    if (isOutOfOrder) this.#order.sort((a, b) => (a < b ? -1 : 1));
+    if (fresh.length === 0) return;
+    const rising = (a: Seq, b: Seq): number => (a < b ? -1 : 1);
+    if (fresh.length > 1) fresh.sort(rising);
+    // Mostly a page before all, or a record behind all.
+    if (this.#order.length === 0 || fresh[0] > this.#order[this.#order.length - 1]) this.#order.push(...fresh);
+    else if (fresh[fresh.length - 1] < this.#order[0]) this.#order = [...fresh, ...this.#order];
+    else this.#order = [...this.#order, ...fresh].sort(rising);
   }
 
   /** A write was stored, or got further. */
