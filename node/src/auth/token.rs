@@ -48,7 +48,7 @@ pub struct Grant {
 impl Claims {
     /// What its holder may do to the cluster: who signs tokens with the cluster's key says all of it, or nothing.
     pub fn role(&self) -> Option<AdminRole> {
-        self.token.map(|(_, role)| role).or(self.admin.then_some(AdminRole::Admin))
+        self.token.map(|(_, role)| role).or_else(|| self.admin.then_some(AdminRole::Admin))
     }
     /// For the user's home.
     pub const fn grant(&self) -> Grant {

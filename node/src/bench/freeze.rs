@@ -26,7 +26,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
 
-use super::{BenchError, stage::Stage};
+use super::{BenchError, stage::Stage, strain::told};
 use crate::{
     cluster::map::group_of,
     operator::{ensure_account, missing},
@@ -113,7 +113,7 @@ async fn measure(stage: &Stage, megabytes: u64) -> Result<Outcome, BenchError> {
         Some(done) => done.map_err(super::broke_off)??,
         None => Vec::new(),
     };
-    let handed = stage.nodes.metrics().await.iter().filter_map(|text| told(text, "kith_layout_bucket_freeze_seconds_sum")).sum::<f64>();
+    let handed = stage.nodes.metrics().await.iter().map(|text| told(text, "kith_layout_bucket_freeze_seconds_sum")).sum::<f64>();
     admin.close().await;
     let (missing, duplicate) = judge(&channel, filled, &acks).await?;
     client.close().await;
@@ -237,11 +237,6 @@ async fn judge(channel: &Channel, filled: Seq, acks: &[Ack]) -> Result<(u64, u64
     }
     let missing = acks.iter().filter(|(_, text, seq)| at.get(seq).copied() != Some(text.as_str())).count() as u64;
     Ok((missing, duplicate))
-}
-
-/// A figure of a node's metrics.
-fn told(metrics: &str, name: &str) -> Option<f64> {
-    metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ pub mod plot;
 pub mod presence;
 pub mod quiet;
 pub mod rate;
+pub mod reconnect;
 pub mod report;
 pub mod row;
 pub mod run;

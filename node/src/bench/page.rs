@@ -66,7 +66,7 @@ pub async fn run(messages: u64, kept: &Path) -> Result<Outcome, BenchError> {
     let made_s = if folder.join(WHOLE).exists() {
         0.0
     } else {
-        make(&folder, channels, each).await?;
+        Box::pin(make(&folder, channels, each)).await?;
         begun.elapsed().as_secs_f64()
     };
     let stage = Stage::set(1, 1, Some(folder.clone())).await?;

@@ -12,7 +12,7 @@ use super::{
     guard::Accepted,
     machine::Machine,
     plot::{Axis, Series, lines},
-    row::{Metric, Ready, Row, Worth},
+    row::{Metric, Row, Worth},
     run::{Curve, Run},
     strain::OTHERS_MAX,
 };
@@ -138,8 +138,7 @@ impl Report {
 
     /// Whether a row that can be measured is below its floor, or was not measured, or a point of the curve was not.
     pub fn is_short(&self) -> bool {
-        !self.concurrency_failed.is_empty()
-            || self.rows.iter().any(|row| row.lacks.as_deref().is_some_and(|lacks| !lacks.starts_with(AWAITED)) || row.is_below_floor())
+        !self.concurrency_failed.is_empty() || self.rows.iter().any(|row| row.lacks.is_some() || row.is_below_floor())
     }
 
     /// In the form that a later run can be held to.
@@ -230,9 +229,6 @@ impl Report {
     }
 }
 
-/// How the reason of a row begins that nobody can measure yet.
-const AWAITED: &str = "awaited";
-
 impl RowReport {
     fn new(measured: &Measured) -> Self {
         let Measured { row, runs, failed } = measured;
@@ -242,16 +238,12 @@ impl RowReport {
             let Metric { what, path, floor, goal, .. } = *metric;
             Some(Figure { what, path, measured, runs: values, floor, goal, worth: metric.worth(measured) })
         };
-        let lacks = match row.ready {
-            Ready::Later(why) => Some(format!("{AWAITED}: {why}")),
-            Ready::Now => failed.clone(),
-        };
         Self {
             row: row.row,
             name: row.name,
             what: row.what,
             runs: runs.len(),
-            lacks,
+            lacks: failed.clone(),
             figures: row.metrics.iter().filter_map(figure).collect(),
             bottleneck: runs.last().map(|run| run.bottleneck.clone()),
             tried: tried(TRIED, row.row),
@@ -413,9 +405,6 @@ mod tests {
 
     #[test]
     fn row_without_a_run_says_why() {
-        let awaited = Report::new(0, &[measured("reconnect", Vec::new())], Vec::new());
-        assert!(awaited.markdown().contains("| T12 | reconnect: ") && awaited.markdown().contains("awaited: comes with"), "{}", awaited.markdown());
-        assert!(!awaited.is_short());
         let failed = Measured { failed: Some("a node ended".to_owned()), ..measured("send", Vec::new()) };
         let report = Report::new(0, &[failed], Vec::new());
         assert!(report.is_short() && report.markdown().contains("a node ended"));

@@ -6,16 +6,6 @@
 use serde::Serialize;
 use serde_json::Value;
 
-/// Whether a row can be measured.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Ready {
-    /// Now.
-    Now,
-    /// Not yet, and why.
-    Later(&'static str),
-}
-
 /// Which way is better.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -68,8 +58,6 @@ pub struct Row {
     pub what: &'static str,
     /// Its figures.
     pub metrics: &'static [Metric],
-    /// Whether it can be measured.
-    pub ready: Ready,
 }
 
 impl Metric {
@@ -158,7 +146,6 @@ pub const ROWS: &[Row] = &[
             told("/mixed/recent_ms/p50", "recent page p50 ms", Less),
             bounded("/mixed/missing", "missing", Less, 0.0, 0.0),
         ],
-        ready: Ready::Now,
     },
     Row {
         row: "T2",
@@ -171,7 +158,6 @@ pub const ROWS: &[Row] = &[
             NOTHING_MISSING,
             bounded("/half/missing", "missing at half load", Less, 0.0, 0.0),
         ],
-        ready: Ready::Now,
     },
     Row {
         row: "T2a",
@@ -185,7 +171,6 @@ pub const ROWS: &[Row] = &[
             cost(told("/chat/server_cpu_s_per_100k_acked", "CPU-s per 100k", Less)),
             NOTHING_MISSING,
         ],
-        ready: Ready::Now,
     },
     Row {
         row: "T2b",
@@ -199,7 +184,6 @@ pub const ROWS: &[Row] = &[
             cost(bounded("/chat/server_cpu_s_per_100k_acked", "CPU-s per 100k", Less, 22.0, 9.0)),
             NOTHING_MISSING,
         ],
-        ready: Ready::Now,
     },
     Row {
         row: "T2c",
@@ -210,7 +194,6 @@ pub const ROWS: &[Row] = &[
             cost(told("/chat/server_cpu_s_per_100k_acked", "CPU-s per 100k", Less)),
             NOTHING_MISSING,
         ],
-        ready: Ready::Now,
     },
     Row {
         row: "T3",
@@ -222,7 +205,6 @@ pub const ROWS: &[Row] = &[
             told("/chat/deliver_ms/p99", "delivery p99 ms", Less),
             NOTHING_MISSING,
         ],
-        ready: Ready::Now,
     },
     Row {
         row: "T3a",
@@ -234,14 +216,12 @@ pub const ROWS: &[Row] = &[
             told("/chat/deliver_ms/p99", "delivery p99 ms", Less),
             NOTHING_MISSING,
         ],
-        ready: Ready::Now,
     },
     Row {
         row: "T4",
         name: "edge",
         what: "one node: small frames to distinct sessions, one message in flight to each, the sends that cause them included",
         metrics: &[cost(bounded("/frames_per_cpu_s", "frames/s/core", More, 15_000.0, 40_000.0)), NOTHING_MISSING],
-        ready: Ready::Now,
     },
     Row {
         row: "T5",
@@ -252,7 +232,6 @@ pub const ROWS: &[Row] = &[
             told("/connects_per_s", "connects/s, load beside", More),
             told("/idle_cpu_cores", "cores while idle", Less),
         ],
-        ready: Ready::Now,
     },
     Row {
         row: "T6",
@@ -262,7 +241,6 @@ pub const ROWS: &[Row] = &[
             cost(bounded("/full/per_cpu_s", "full/s/core", More, 1_000.0, 2_000.0)),
             cost(bounded("/resumed/per_cpu_s", "resumed/s/core", More, 2_000.0, 4_000.0)),
         ],
-        ready: Ready::Now,
     },
     Row {
         row: "T7",
@@ -272,21 +250,18 @@ pub const ROWS: &[Row] = &[
             cost(bounded("/nothing_new/per_cpu_s", "nothing new/s/core", More, 3_000.0, 10_000.0)),
             cost(bounded("/ten_channels/per_cpu_s", "10 x 20/s/core", More, 800.0, 2_000.0)),
         ],
-        ready: Ready::Now,
     },
     Row {
         row: "T8",
         name: "index",
         what: "user-index updates, proposed, logged, applied and written by one replica",
         metrics: &[cost(bounded("/per_cpu_s", "updates/s/core", More, 100_000.0, 250_000.0))],
-        ready: Ready::Now,
     },
     Row {
         row: "T9",
         name: "heartbeat",
         what: "heartbeats at the edge, each a packet of its own",
         metrics: &[cost(bounded("/per_cpu_s", "beats/s/core", More, 30_000.0, 80_000.0))],
-        ready: Ready::Now,
     },
     Row {
         row: "T10",
@@ -298,7 +273,6 @@ pub const ROWS: &[Row] = &[
             bounded("/duplicate", "duplicate", Less, 0.0, 0.0),
             bounded("/gaps", "gaps", Less, 0.0, 0.0),
         ],
-        ready: Ready::Now,
     },
     Row {
         row: "T11",
@@ -310,35 +284,35 @@ pub const ROWS: &[Row] = &[
             bounded("/missing", "missing", Less, 0.0, 0.0),
             bounded("/duplicate", "duplicate", Less, 0.0, 0.0),
         ],
-        ready: Ready::Now,
     },
     Row {
         row: "T12",
         name: "reconnect",
         what: "a node with 5,000 of 15,000 sessions dies: 99 % back after notice",
-        metrics: &[bounded("/back_s", "back s", Less, 10.0, 3.0)],
-        ready: Ready::Later("comes with directed reconnects (cluster life)"),
+        metrics: &[
+            bounded("/back_s", "99 % back s", Less, 10.0, 3.0),
+            told("/wasted_percent", "wasted %", Less),
+            told("/handshakes_per_s", "handshakes/s", More),
+            told("/fullest_over_mean", "fullest/mean", Less),
+        ],
     },
     Row {
         row: "T13",
         name: "disk",
         what: "bytes on disk for each message of real chat, one replica, compacted",
         metrics: &[bounded("/bytes_per_message", "bytes", Less, 90.0, 60.0), told("/text_bytes", "of which text, as written", Less)],
-        ready: Ready::Now,
     },
     Row {
         row: "T14",
         name: "map",
         what: "map of 1,000 nodes and 100,000 groups: decode; lookup",
         metrics: &[bounded("/decode_ms", "decode ms", Less, 100.0, 20.0), bounded("/lookup_ns", "lookup ns", Less, 200.0, 20.0)],
-        ready: Ready::Now,
     },
     Row {
         row: "T15",
         name: "quiet",
         what: "100 idle groups, three replicas each: one node",
         metrics: &[cost(bounded("/node_cpu_cores", "cores", Less, 0.05, 0.01)), told("/node_mib", "MiB", Less)],
-        ready: Ready::Now,
     },
     Row {
         row: "T16",
@@ -349,14 +323,12 @@ pub const ROWS: &[Row] = &[
             told("/page_ms/p99", "p99 ms", Less),
             told("/kib_read_per_page", "KiB read a page", Less),
         ],
-        ready: Ready::Now,
     },
     Row {
         row: "T17",
         name: "start",
         what: "start of a single node to the first accepted message: empty disk; again",
         metrics: &[bounded("/first_ms", "first ms", Less, 1_000.0, 200.0), bounded("/again_ms", "again ms", Less, 1_000.0, 200.0)],
-        ready: Ready::Now,
     },
     Row {
         row: "T18",
@@ -368,7 +340,6 @@ pub const ROWS: &[Row] = &[
             told("/messages_per_change", "messages a change", Less),
             told("/renewals_per_cpu_s", "renewals/s/core", More),
         ],
-        ready: Ready::Now,
     },
     Row {
         row: "T19",
@@ -383,7 +354,6 @@ pub const ROWS: &[Row] = &[
             bounded("/start/ms", "start ms", Less, 200.0, 50.0),
             bounded("/break/missing", "missing", Less, 0.0, 0.0),
         ],
-        ready: Ready::Now,
     },
 ];
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     BenchError, chat, disk, failover, freeze, handshake, heartbeat, idle, index, machine::Machine, map, mixed, page, presence, quiet, rate::share,
-    report::short, row::Row, sdk, stage::temporary_folder, start, strain::Strain, sync,
+    reconnect, report::short, row::Row, sdk, stage::temporary_folder, start, strain::Strain, sync,
 };
 use crate::spread::Spread;
 
@@ -64,15 +64,16 @@ pub async fn run(row: &Row, means: &Means) -> Result<Run, BenchError> {
         "idle" => plain(idle::run(&idle::Options { nodes: 1, clients: 5_000, seconds: 15 }).await?, "memory: it is what is measured"),
         "handshake" => plain(handshake::run(6).await?, "processor: signatures and key exchange, of both sides on one machine"),
         "sync" => plain(sync::run(5).await?, "processor: a stream, a view and a page for each pull"),
-        "index" => plain(index::run(400_000).await?, "processor: apply and the rows of the state database"),
+        "index" => plain(Box::pin(index::run(400_000)).await?, "processor: apply and the rows of the state database"),
         "heartbeat" => plain(heartbeat::run(500, 8).await?, "processor: a packet in and one out for each"),
         "presence" => plain(presence::run(20_000, 50, 8)?, "processor: a frame for each screen that changes"),
         "failover" => plain(failover::run(6).await?, "waiting: election timeouts and clients' patience"),
         "move" => move_row(freeze::BUCKET_MB).await,
-        "disk" => plain(disk::run(&means.sample, 200_000).await?, "disk: it is what is measured"),
+        "reconnect" => reconnect_row(reconnect::SESSIONS).await,
+        "disk" => plain(Box::pin(disk::run(&means.sample, 200_000)).await?, "disk: it is what is measured"),
         "map" => plain(map::run()?, "processor: decoding and the lookup's cache misses"),
         "quiet" => plain(quiet::run(100, 15).await?, "processor: ticks and heartbeats of the groups"),
-        "page" => plain(page::run(1_000_000, &means.stores).await?, "disk: reads of a page's blocks, and the round trip"),
+        "page" => plain(Box::pin(page::run(1_000_000, &means.stores)).await?, "disk: reads of a page's blocks, and the round trip"),
         "sdk" => plain(sdk::run().await?, "waiting: heartbeats; then processor: the device's store"),
         "start" => plain(start::run().await?, "waiting: the first syncs, and accounts on an empty disk"),
         name => Err(BenchError::Invalid(format!("{name} cannot be measured yet"))),
@@ -98,6 +99,14 @@ async fn chat_row(options: chat::Options) -> Result<Run, BenchError> {
 /// The cluster cannot be run, or the bucket does not move.
 pub async fn move_row(megabytes: u64) -> Result<Run, BenchError> {
     plain(Box::pin(freeze::run(megabytes)).await?, "disk: the bucket is written anew by three replicas, beside the load")
+}
+
+/// A node dies with a third of so many sessions.
+///
+/// # Errors
+/// The cluster cannot be run, or a client does not come back.
+pub async fn reconnect_row(sessions: usize) -> Result<Run, BenchError> {
+    plain(Box::pin(reconnect::run(sessions)).await?, "processor: handshakes, of both sides on one machine")
 }
 
 async fn lone_row() -> Result<Run, BenchError> {

@@ -300,7 +300,7 @@ fn row(me: UserId, number: u64) -> IndexRow {
         own: at(0),
         mentions: Vec::new(),
         title: "".into(),
-        preview: format!("what somebody said last, number {number}").into(),
+        preview: format!("what somebody said last, number {number}"),
     };
     IndexRow { rev: UserRev::new(number + 1), news, read: at(90), preferences: Default::default() }
 }

@@ -110,12 +110,19 @@ impl Sample {
     }
 }
 
+/// A figure of a node's metrics, over all its labels; 0 where it is not told.
+pub fn told(metrics: &str, name: &str) -> f64 {
+    let value = |line: &str| {
+        let rest = line.strip_prefix(name)?;
+        let is_it = rest.starts_with(' ') || rest.starts_with('{');
+        rest.rsplit_once(' ').filter(|_| is_it)?.1.parse::<f64>().ok()
+    };
+    metrics.lines().filter_map(value).sum()
+}
+
 impl Counts {
     fn read(metrics: &str) -> Self {
-        let value = |name: &str| {
-            let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-            line.and_then(|value| value.trim().parse().ok()).unwrap_or(0.0)
-        };
+        let value = |name: &str| told(metrics, name);
         Self {
             syncs: value("kith_storage_sync_seconds_count"),
             sync_s: value("kith_storage_sync_seconds_sum"),

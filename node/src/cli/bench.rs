@@ -12,9 +12,9 @@ use super::failure::{Exit, Failure};
 use crate::bench::{
     BenchError,
     chat::{self, Measured},
-    freeze, idle, mixed, page,
+    freeze, idle, mixed, page, reconnect,
     report::short,
-    row::{self, ROWS, Ready, Row},
+    row::{self, ROWS, Row},
     run::{self, Run},
 };
 
@@ -70,7 +70,7 @@ enum Act {
     /// A bucket moved under load (T11)
     Move(Move),
     /// A node with many sessions dies (T12)
-    Reconnect,
+    Reconnect(Reconnect),
     /// Bytes on disk of a message of real chat (T13)
     Disk(Means),
     /// The map of a large cluster: decode, lookup (T14)
@@ -122,6 +122,13 @@ struct Move {
     /// What the bucket holds, in MiB; the row's is 1 GiB
     #[arg(long, value_name = "MB", default_value_t = freeze::BUCKET_MB)]
     megabytes: u64,
+}
+
+#[derive(clap::Args, Debug)]
+struct Reconnect {
+    /// Sessions of all three nodes together
+    #[arg(long, value_name = "N", default_value_t = reconnect::SESSIONS)]
+    sessions: usize,
 }
 
 #[derive(clap::Args, Debug)]
@@ -209,13 +216,17 @@ async fn act(args: &Args) -> Result<Exit, Failure> {
             return Ok(tell_row(row_of("mixed")?, &run::mixed_figures(&measured).map_err(failure)?, args.json));
         }
         Act::Page(asked) => {
-            let outcome = page::run(asked.messages, &asked.means.stores).await.map_err(failure)?;
+            let outcome = Box::pin(page::run(asked.messages, &asked.means.stores)).await.map_err(failure)?;
             let measured = run::plain(outcome, "disk").map_err(failure)?;
             return Ok(tell_row(row_of("page")?, &measured, args.json));
         }
         Act::Move(asked) => {
             let measured = run::move_row(asked.megabytes).await.map_err(failure)?;
             return Ok(tell_row(row_of("move")?, &measured, args.json));
+        }
+        Act::Reconnect(asked) => {
+            let measured = run::reconnect_row(asked.sessions).await.map_err(failure)?;
+            return Ok(tell_row(row_of("reconnect")?, &measured, args.json));
         }
         Act::All(asked) => return suite::all(asked, args.json).await,
         Act::Check(asked) => return suite::check(asked, args.json).await,
@@ -259,7 +270,7 @@ impl Act {
             Self::Presence => "presence",
             Self::Failover => "failover",
             Self::Move(_) => "move",
-            Self::Reconnect => "reconnect",
+            Self::Reconnect(_) => "reconnect",
             Self::Disk(_) => "disk",
             Self::Map => "map",
             Self::Quiet => "quiet",
@@ -296,12 +307,8 @@ fn list(json: bool) {
     table.load_style(presets::NOTHING);
     table.set_header(["row", "name", "what", "figure", "floor", "goal"]);
     for row in ROWS {
-        let what = match row.ready {
-            Ready::Now => row.what.to_owned(),
-            Ready::Later(why) => format!("{} (awaited: {why})", row.what),
-        };
         for (nth, metric) in row.metrics.iter().enumerate() {
-            let [number, name, what] = if nth == 0 { [row.row, row.name, &what] } else { [""; 3] };
+            let [number, name, what] = if nth == 0 { [row.row, row.name, row.what] } else { [""; 3] };
             let bound = |bound: Option<f64>| bound.map(short).unwrap_or_default();
             table.add_row([number, name, what, metric.what, &bound(metric.floor), &bound(metric.goal)]);
         }

@@ -232,9 +232,9 @@ impl Cli {
 impl Verb {
     async fn run(self, stop: CancellationToken, faults: Faults) -> Result<Exit, Failure> {
         match self {
-            Self::Start(args) => start::run(args, stop, faults).await,
+            Self::Start(args) => Box::pin(start::run(args, stop, faults)).await,
             Self::Demo(args) => demo::run(args, stop).await,
-            Self::Bench(args) => bench::run(args, stop).await,
+            Self::Bench(args) => Box::pin(bench::run(args, stop)).await,
             Self::Check(args) => check::run(args).await,
             Self::Cluster(args) => make::run(&args),
             Self::Cert(args) => cert::run(&args),

@@ -15,7 +15,7 @@ use crate::{
         guard::{Accepted, CHECKED_IN, Growth},
         plan::{self, NodeSize, Question},
         report::{Measured, Point, Report, date_of, short},
-        row::{ROWS, Ready, Row},
+        row::{ROWS, Row},
         run::{self, Run},
     },
     cli::failure::{Exit, Failure},
@@ -106,7 +106,7 @@ fn rows(only: &[String]) -> Result<Vec<&'static Row>, Failure> {
 pub(super) async fn all(args: &All, json: bool) -> Result<Exit, Failure> {
     let mut measured: Vec<Measured> = rows(&args.only)?.into_iter().map(|row| Measured { row, runs: Vec::new(), failed: None }).collect();
     for turn in 1..=args.runs {
-        for of in measured.iter_mut().filter(|of| of.row.ready == Ready::Now) {
+        for of in &mut measured {
             eprintln!("{} {}, run {turn} of {}", of.row.row, of.row.name, args.runs);
             match Box::pin(run::run(of.row, &args.means.run())).await {
                 Ok(run) => of.runs.push(run),
@@ -195,7 +195,7 @@ pub(super) async fn check(args: &Check, json: bool) -> Result<Exit, Failure> {
     let accepted = accepted(args.accepted.as_deref())?;
     let (mut grown, mut broken): (Vec<Growth>, Vec<String>) = (Vec::new(), Vec::new());
     let (mut held, mut failed) = (0, 0);
-    for row in rows(&args.only)?.into_iter().filter(|row| row.ready == Ready::Now && accepted.guards(row)) {
+    for row in rows(&args.only)?.into_iter().filter(|row| accepted.guards(row)) {
         held += 1;
         let (mut figures, mut worse) = (Vec::new(), Vec::new());
         for look in 1..=LOOKS {
