@@ -1,14 +1,18 @@
 // How fast the pages are: what they weigh, when something is seen, how a long conversation scrolls, and how long two people need from a link to a text.
 //
-// In: KITH, CHROMIUM, optionally TEXTS. Out: a table; nothing fails. Figures of a machine that does other work say little.
+// In: KITH, CHROMIUM, optionally TEXTS and CONVERSATIONS; the SDK as it is compiled for its tests. Out: a table; nothing fails. Figures of a machine that does other work say little.
 
 import { cpus } from "node:os";
 import http from "node:http";
 
+import { create, toBinary } from "@bufbuild/protobuf";
+
+import { IndexRowSchema } from "../sdk/dist/src/wire/kith/log/v1/log_pb.js";
 import { many, prose, Teller } from "./crowd.js";
 import { begin, browser, message, Node, person, say, signUp } from "./place.js";
 
 const TEXTS = Number(process.env.TEXTS ?? 10_000);
+const CONVERSATIONS = Number(process.env.CONVERSATIONS ?? 3_000);
 const LOADS = 5;
 const FLING_PX = 1_000;
 const FILES = {
@@ -62,18 +66,18 @@ async function worked(page) {
   return 1_000 * metrics.find(({ name }) => name === "TaskDuration").value;
 }
 
-/** Scrolls a conversation so many pixels each frame until its end in that direction is there; gives how long frames took. */
-async function scroll(page, px, until) {
+/** Scrolls a list so many pixels each frame until its end in that direction is there; gives how long frames took. */
+async function scroll(page, list, px) {
   const before = await worked(page);
   const scrolled = await page.evaluate(
-    async ({ px, until }) => {
-      const log = document.querySelector(".log");
+    async ({ list, px }) => {
+      const log = document.querySelector(list);
       const frames = [];
       const tasks = [];
       const observer = new PerformanceObserver((list) => tasks.push(...list.getEntries().map(({ duration }) => duration)));
       observer.observe({ type: "longtask" });
       let before = await new Promise(requestAnimationFrame);
-      const isThere = () => (until === "beginning" ? log.scrollTop <= 0 && !document.querySelector(".older.is-loading") : log.scrollTop + log.clientHeight >= log.scrollHeight - 1);
+      const isThere = () => (px < 0 ? log.scrollTop <= 0 && !log.querySelector(".older.is-loading") : log.scrollTop + log.clientHeight >= log.scrollHeight - 1);
       while (!isThere()) {
         log.scrollTop += px;
         const now = await new Promise(requestAnimationFrame);
@@ -82,16 +86,35 @@ async function scroll(page, px, until) {
       }
       await new Promise((resolve) => setTimeout(resolve, 100));
       observer.disconnect();
-      return { frames, tasks, most: document.querySelectorAll(".message").length, setSize: document.querySelector(".message").getAttribute("aria-setsize") };
+      const rows = log.querySelectorAll("[aria-setsize]");
+      return { frames, tasks, rows: `${rows.length} of ${rows[0].getAttribute("aria-setsize")}` };
     },
-    { px, until },
+    { list, px },
   );
   return { ...scrolled, work: (await worked(page)) - before };
 }
-function told(what, { frames, tasks, work }) {
+/** Puts conversations into what this browser holds, as if it had heard of them: to make so many would take hours. */
+async function keepConversations(page) {
+  const rows = Array.from({ length: CONVERSATIONS }, (_, at) => {
+    const id = `02${at.toString(16).padStart(32, "0")}`;
+    const news = { channel: Buffer.from(id, "hex"), head: { seq: 1n, cnt: 1n }, headTs: 1_700_000_000_000n + BigInt(at) * 60_000n, headSender: BigInt(at + 1), title: `Conversation ${at}`, preview: prose(at).slice(0, 80) };
+    return [id, [...toBinary(IndexRowSchema, create(IndexRowSchema, { rev: 0n, news }))]];
+  });
+  await page.evaluate(async (rows) => {
+    const { name } = (await indexedDB.databases()).find(({ name }) => /^kith-\d+$/.test(name));
+    const opening = indexedDB.open(name);
+    const database = await new Promise((resolve) => (opening.onsuccess = () => resolve(opening.result)));
+    const transaction = database.transaction("rows", "readwrite");
+    for (const [id, row] of rows) transaction.objectStore("rows").put(Uint8Array.from(row), id);
+    await new Promise((resolve) => (transaction.oncomplete = resolve));
+    database.close();
+  }, rows);
+}
+
+function told(what, { frames, tasks, work, rows: inPage }) {
   row(what, `${frames.length} frames: half within ${ms(part(frames, 0.5))}, 99 % within ${ms(part(frames, 0.99))}, longest ${ms(Math.max(...frames))}`, "no frame over 50 ms");
   row(`${what}: script, style and layout`, tasks.length === 0 ? "no task over 50 ms" : `${tasks.length} tasks over 50 ms, longest ${ms(Math.max(...tasks))}`, "no task over 50 ms");
-  row(`${what}: work`, `${ms(work / frames.length)} of a processor for each frame`, "");
+  row(`${what}: work`, `${ms(work / frames.length)} of a processor for each frame; ${inPage} rows in the page`, "");
 }
 
 const [node, chromium] = await Promise.all([Node.start(), browser()]);
@@ -120,10 +143,16 @@ try {
   await bob.page.goto(place);
   await bob.page.locator(".message").first().waitFor();
   row("first paint with a conversation open", ms(await paint(bob.page)), "1 s");
-  const up = await scroll(bob.page, -FLING_PX, "beginning");
-  told(`${TEXTS.toLocaleString("en")} texts, up, as they come from the node`, up);
-  told(`${TEXTS.toLocaleString("en")} texts, down`, await scroll(bob.page, FLING_PX, "end"));
-  row("elements of texts in the page", `${up.most} of ${Number(up.setSize).toLocaleString("en")}`, "");
+  const texts = `${TEXTS.toLocaleString("en")} texts`;
+  told(`${texts}, up, as they come from the node`, await scroll(bob.page, ".log", -FLING_PX));
+  told(`${texts}, down`, await scroll(bob.page, ".log", FLING_PX));
+
+  await keepConversations(bob.page);
+  await bob.page.goto("about:blank");
+  await bob.page.goto(node.url);
+  await bob.page.waitForFunction((count) => Number(document.querySelector(".rows li")?.getAttribute("aria-setsize")) > count, CONVERSATIONS);
+  row(`first paint with ${CONVERSATIONS.toLocaleString("en")} conversations`, ms(await paint(bob.page)), "1 s");
+  told(`${CONVERSATIONS.toLocaleString("en")} conversations, down`, await scroll(bob.page, ".rows", FLING_PX));
 } finally {
   await chromium.close();
   await node.stop();

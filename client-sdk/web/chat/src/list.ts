@@ -10,7 +10,7 @@ import { openSettings } from "./settings.js";
 import { t } from "./text/index.js";
 import { VirtualList } from "./virtual.js";
 
-const ROW_PX = 64;
+const ROW_PX = 62;
 
 export class List {
   readonly element: HTMLElement;

@@ -17,6 +17,9 @@ const TEXT_CHARS_MAX = 100_000;
 /** More than anybody misses. */
 const FAR = 1n << 40n;
 const LINE_PX = 44;
+/** Of a guess. */
+const LINE_CHARS = 68;
+const LINES_MAX = 18;
 /** Of what came at once, so many move in. */
 const FRESH_MAX = 50;
 
@@ -476,6 +479,6 @@ export class RoomView {
 function guessOf(row: Row): number {
   if ("line" in row || row.item.content.type !== "text") return LINE_PX;
   const { text } = row.item.content;
-  const lines = Math.min(text.length / 70 + text.split("\n", 18).length, 18);
-  return 24 + 22 * Math.ceil(lines);
+  const lines = Math.max(Math.ceil(text.length / LINE_CHARS), text.split("\n", LINES_MAX).length);
+  return 18 + 22 * Math.min(lines, LINES_MAX);
 }
