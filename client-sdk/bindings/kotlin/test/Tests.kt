@@ -88,7 +88,7 @@ class Chats(private val node: Node, private val quickstart: String) {
     private suspend fun open(name: String, store: String? = null, key: ByteArray? = null) =
         ChatClient.open(node.options(store, key), tokens { delay(1); given.getValue(name) })
 
-    private suspend fun with(vararg names: String, chat: suspend (List<ChatClient>) -> Unit) {
+    suspend fun with(vararg names: String, chat: suspend (List<ChatClient>) -> Unit) {
         val clients = names.map { open(it) }
         try {
             clients.forEach { within { it.connect() } }
@@ -219,7 +219,7 @@ fun main(arguments: Array<String>) {
     val node = Node()
     val chats = Chats(node, quickstart)
     var failed = 0
-    val all = conformance(File(scenarios)) + app + chats.tests
+    val all = conformance(File(scenarios)) + app + screens + chats.tests + people { names, chat -> chats.with(*names, chat = chat) }
     for ((name, test) in all) {
         val result = runCatching { runBlocking { test() } }
         println("${if (result.isSuccess) "ok  " else "FAIL"} $name")
