@@ -16,6 +16,7 @@ use rand::RngExt;
 use crate::{
     channel::{Channel, Draft},
     client::{Client, unexpected},
+    clock,
     error::Error,
     outgoing::Outgoing,
 };
@@ -258,11 +259,15 @@ impl Channel {
             _ => Err(unexpected()),
         }
     }
-    /// Tells the others that this user types. Say it again every three seconds while it is so; it ends by itself.
+    /// Tells the others that this user types. Say it again while it is so, as often as is convenient: it is told once in three seconds, and ends by itself. It is
+    /// a hint: without a session it is dropped.
     ///
     /// # Errors
     /// As [`Client::request`].
     pub async fn typing(&self) -> Result<(), Error> {
+        if !self.client.status().get().is_online() || !self.client.typists().is_due(clock::now(), self.id) {
+            return Ok(());
+        }
         match self.client.request(Request::Typing { channel: self.id }).await? {
             Answer::Done => Ok(()),
             _ => Err(unexpected()),

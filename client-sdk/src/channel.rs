@@ -125,6 +125,7 @@ impl Channel {
             let Draft { text, reply_to, mentions } = draft;
             Request::Send(Send { channel, client_seq, settled: ClientSeq::default(), text, reply_to, mentions })
         };
+        self.client.typists().handle_sent(channel);
         self.client.write(channel, Box::new(make)).await
     }
     /// As [`Outgoing::retry`], of an own write that a list shows, also one of before this start.

@@ -1,18 +1,18 @@
-//! Who types, live, in the conversations that the app shows.
+//! Who types, live, in the conversations that the app shows; and how often it is told that this user does.
 //!
 //! In: hints and records from the client's task, time. Out: one list for each conversation that is shown. Invariants: somebody is in it until a record of
-//! theirs comes, or for `limit::TYPING_LASTS_MS` after their last hint; a list ends with its last handle. Bound: a group's members for each
-//! conversation that the app shows. Not here: telling that this user types (`act`).
+//! theirs comes, or for `limit::TYPING_LASTS_MS` after their last hint; a list ends with its last handle; of this user it is told once in
+//! `limit::TYPING_EVERY_MS`, however often the app says it. Bound: a group's members for each conversation that the app shows. Not here: the telling (`act`).
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
 use kith_wire::{
     id::{ChannelId, UserId},
-    limit::TYPING_LASTS_MS,
+    limit::{TYPING_EVERY_MS, TYPING_LASTS_MS},
 };
 use tokio::sync::watch;
 
@@ -20,10 +20,16 @@ use crate::{channel::Channel, live::Live};
 
 /// How long a hint holds.
 const LASTS: Duration = Duration::from_millis(TYPING_LASTS_MS);
+/// How long one of this user's is good for.
+const EVERY: Duration = Duration::from_millis(TYPING_EVERY_MS);
 
 /// Those of all conversations that are shown.
 #[derive(Debug, Default)]
-pub(crate) struct Typists(Mutex<BTreeMap<ChannelId, Shown>>);
+pub(crate) struct Typists {
+    shown: Mutex<BTreeMap<ChannelId, Shown>>,
+    /// Where this user was told to type, and when.
+    told: Mutex<BTreeMap<ChannelId, Instant>>,
+}
 
 #[derive(Debug)]
 struct Shown {
@@ -66,13 +72,29 @@ impl Typists {
             shown.tell();
         }
     }
+    /// Whether it is to be told that this user types: then it counts as told.
+    pub(crate) fn is_due(&self, now: Instant, channel: ChannelId) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.retain(|_, at| now < *at + EVERY);
+        match told.entry(channel) {
+            Entry::Vacant(entry) => {
+                entry.insert(now);
+                true
+            }
+            Entry::Occupied(_) => false,
+        }
+    }
+    /// This user has said it: what they type next is another text.
+    pub(crate) fn handle_sent(&self, channel: ChannelId) {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).remove(&channel);
+    }
     /// When the first hint ends.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.lock().values().filter(|shown| shown.held.strong_count() > 0).flat_map(|shown| shown.until.values()).min().copied()
     }
     fn lock(&self) -> MutexGuard<'_, BTreeMap<ChannelId, Shown>> {
         // No code of an app runs under it.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -93,6 +115,18 @@ impl Channel {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn it_is_told_once_in_a_while_that_this_user_types() {
+        let (typists, now) = (Typists::default(), Instant::now());
+        let (one, other) = (ChannelId::direct(UserId::new(1), UserId::new(2)), ChannelId::direct(UserId::new(1), UserId::new(3)));
+        assert!(typists.is_due(now, one) && typists.is_due(now, other));
+        assert!(!typists.is_due(now + EVERY / 2, one));
+        assert!(typists.is_due(now + EVERY, one));
+        typists.handle_sent(one);
+        assert!(typists.is_due(now + EVERY, one), "another text");
+        assert!(!typists.is_due(now + EVERY, one));
+    }
 
     #[test]
     fn a_list_has_who_types_until_they_said_it_or_stopped_and_ends_with_its_last_handle() {

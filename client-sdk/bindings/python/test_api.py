@@ -1,5 +1,6 @@
 """That nothing of the Rust SDK is forgotten: `api.md` names each of its public calls, and what it names of the binding is there."""
 
+import ast
 import inspect
 import pathlib
 import re
@@ -44,6 +45,17 @@ class Api(unittest.TestCase):
                 self.assertTrue(there, f"{of}::{call}: there is no {name}")
                 named += 1
         self.assertGreater(named, 100)
+
+    def test_what_the_docs_call_is_there(self):
+        owners = {"kith": kith, "client": kith.ChatClient, "server": kith.FakeServer}
+        checked = 0
+        for page in (BINDINGS / "README.md", BINDINGS.parents[1] / "docs/sdk/README.md"):
+            for block in re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.S | re.M):
+                for node in ast.walk(compile(block, page.name, "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)):
+                    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in owners:
+                        self.assertTrue(hasattr(owners[node.value.id], node.attr), f"{page}: there is no {node.value.id}.{node.attr}")
+                        checked += 1
+        self.assertGreater(checked, 15)
 
 
 if __name__ == "__main__":

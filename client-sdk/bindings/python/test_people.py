@@ -140,7 +140,7 @@ class People(OverNode):
         self.assertEqual((outcome, waiting.post.text), (kith.Outcome.KEPT(id=waiting.id), "in an hour"))
         await self.done(ann, room, await ann.unschedule(room, waiting.id))
         self.assertEqual(await ann.scheduled(room), [])
-        await self.done(ann, room, await ann.schedule(room, int(time.time() * 1_000) + 1_500, kith.Post(text="in a moment")))
+        await self.done(ann, room, await ann.schedule(room, int(time.time() * 1_000) + 5_000, kith.Post(text="in a moment")))
         await within(30, received(bob, "in a moment"))
 
     async def test_how_a_conversation_stands_follows_the_user(self):

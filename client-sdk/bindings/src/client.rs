@@ -215,7 +215,8 @@ impl ChatClient {
     pub async fn mark_read(&self, channel: String, seq: u64) -> Result<(), ChatError> {
         Ok(self.at(&channel)?.mark_read(Seq::new(seq)).await?)
     }
-    /// Tells the others that this user types. Say it again every three seconds while it is so; it ends by itself.
+    /// Tells the others that this user types. Say it again while it is so, as often as is convenient: it is told once in three seconds, and ends by itself. It is
+    /// a hint: without a session it is dropped.
     pub async fn typing(&self, channel: String) -> Result<(), ChatError> {
         Ok(self.at(&channel)?.typing().await?)
     }

@@ -319,6 +319,7 @@ async fn a_screen_shows_who_types_until_they_have_said_it_and_the_app_hears_what
     let mut status = anns.status();
     server.set_reachable(false);
     status.wait_for(|status| !status.is_online()).await.expect("it notices");
+    anns.channel(room).typing().await.expect("a hint: it is dropped, and no error");
     anns.close().await;
     assert!(lines.lock().expect("no panic").iter().any(|line| line.starts_with("the session ended, will resume")), "{lines:?}");
 }
