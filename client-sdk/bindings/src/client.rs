@@ -248,7 +248,7 @@ impl ChatClient {
     async fn build(options: Options, builder: ClientBuilder, log: Option<Arc<dyn LogSink>>) -> Result<Arc<Self>, ChatError> {
         let Options { store, store_key, seeds, backfill, history_bytes_max, server_name, transports, .. } = options;
         let Options { retry_min_ms, retry_max_ms, heartbeat_ms, request_within_ms, .. } = options;
-        let mut builder = builder.seeds(&seeds).backfill(if backfill == 0 { Backfill::Off } else { Backfill::Recent(backfill.into()) });
+        let mut builder = builder.seeds(&seeds).backfill(if backfill == 0 { Backfill::Off } else { Backfill::Recent(backfill) });
         if let Some(name) = server_name {
             builder = builder.server_name(&name);
         }
