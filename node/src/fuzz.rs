@@ -4,7 +4,7 @@
 
 use kith_wire::id::NodeId;
 
-use crate::{cli, http::api, peer::tls};
+use crate::{cli, edge::webtransport, http::api, peer::tls};
 
 /// What a request may say in text, read as each of them; see there.
 ///
@@ -25,6 +25,11 @@ pub fn of_command_line(text: &str) -> Result<(), &'static str> {
 /// A text of others, as a command line shows it.
 pub fn shown(text: &str) -> String {
     cli::fuzz::shown(text)
+}
+
+/// What whoever connects with ALPN `h3` says before it is known, as settings and as a request: whether it is one for us.
+pub fn of_page(bytes: &[u8]) -> (bool, bool) {
+    webtransport::read_head(bytes)
 }
 
 /// The name in a node's certificate.

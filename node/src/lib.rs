@@ -26,6 +26,7 @@ mod metrics;
 pub mod node;
 pub mod operator;
 pub mod outbox;
+pub mod pages;
 pub mod peer;
 pub mod pulse;
 pub mod push;

@@ -45,12 +45,7 @@ use crate::{
     config::{Config, Setting},
     debt::DebtDuty,
     disk::{self, Disk},
-    edge::{
-        Edge, accept,
-        admission::AdmissionOptions,
-        join::Registrar,
-        websocket::{Places, Sockets},
-    },
+    edge::{Edge, accept, admission::AdmissionOptions, join::Registrar, websocket::Sockets},
     fanout::{Fanout, FanoutOptions, FanoutParts, LocalSessions, seat::FanoutDuty},
     hook::{HookDuty, post::Poster},
     http::{
@@ -63,6 +58,7 @@ use crate::{
     inbound::Dispatch,
     leadership::Duty,
     metrics::AllMetrics,
+    pages::Pages,
     peer::{
         AllLinks, Fenced, Known, LinkPolicy, Me, Peers, PeersOptions, Release, endpoint,
         renew::Renewal,
@@ -364,7 +360,8 @@ impl Node {
             connections_max: config.limits.sessions_max,
             ..AdmissionOptions::default()
         };
-        let edge = Edge::new(admitted, parts, store_identity.boot, tasks.child(), metrics.edge.clone());
+        let pages = Pages::new(config.api.origins.clone(), maps.places(), identity.browsers(), client_addr);
+        let edge = Edge::new(admitted, parts, pages, store_identity.boot, tasks.child(), metrics.edge.clone());
         let edge = Arc::new(edge.with_elsewhere(service.nearest().clone()));
 
         peers.start(Arc::new(Dispatch {
@@ -459,9 +456,8 @@ impl Node {
         let face = http::local::Local { health: health.clone(), registry: registry.clone(), service: service.clone(), log, settings };
         open::local(&config.node.data, face, &http_tasks);
         let address: fn(&Extensions) -> Option<IpAddr> = |found| found.get::<PeerAddress>().map(|PeerAddress(address)| *address);
-        let places: Places = Arc::new(move || maps.current().nodes.values().map(|row| row.address.clone()).collect());
-        let sockets = Sockets::new(edge.clone(), lanes.clone(), config.api.origins.clone(), places.clone(), address);
-        let routes = http::api::router(api).merge(sockets.routes()).merge(http::page::routes(&places));
+        let sockets = Sockets::new(edge.clone(), lanes.clone(), address);
+        let routes = http::api::router(api).merge(sockets.routes()).merge(http::page::routes(edge.pages()));
         let api_face = |tls| ListenParts {
             tls,
             routes: routes.clone(),
@@ -470,7 +466,7 @@ impl Node {
             tasks: api_tasks.clone(),
         };
         let api_addr = open::api(config.api.listen, api_face(Some(https))).await.map_err(listen)?;
-        let api_plain_addr = open::api(config.api.plain, api_face(None)).await.map_err(listen)?;
+        let api_plain_addr = edge.pages().served_at(open::api(config.api.plain, api_face(None)).await.map_err(listen)?);
         let search_tasks = Tasks::new(Handle::current());
         search.start(&search_tasks);
         tracing::info!(node = %id, cluster = %files.id, address = %client_addr, "node started");

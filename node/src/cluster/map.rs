@@ -135,6 +135,9 @@ impl Owners {
     }
 }
 
+/// Where the nodes of the cluster are now, `host:port`.
+pub type Places = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+
 /// The newest map known here.
 #[derive(Clone)]
 pub struct Maps {
@@ -169,6 +172,11 @@ impl Maps {
     /// Fires with each newer one.
     pub fn watch(&self) -> watch::Receiver<Arc<Located>> {
         self.newest.subscribe()
+    }
+    /// Where its nodes are, whenever it is asked.
+    pub fn places(&self) -> Places {
+        let maps = self.clone();
+        Arc::new(move || maps.current().nodes.values().map(|row| row.address.clone()).collect())
     }
     /// Takes a map if it is newer; says whether it was. Writes to the disk: rare.
     pub fn offer(&self, map: ClusterMap) -> bool {

@@ -1,4 +1,4 @@
-//! Who comes to the node's one QUIC endpoint: clients, nodes, and nodes that join, told apart by ALPN once the handshake is over.
+//! Who comes to the node's one QUIC endpoint: clients, browsers, nodes, and nodes that join, told apart by ALPN once the handshake is over.
 //!
 //! In: attempts to connect. Out: connections, each on a lane, given to its side. Bounds: those of `admission`.
 
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use kith_raft::Lanes;
 use tracing::Instrument;
 
-use super::{Edge, HANDSHAKE_WITHIN, join::Registrar};
+use super::{Edge, HANDSHAKE_WITHIN, join::Registrar, webtransport};
 use crate::{
     peer::{Peers, tls},
     supervise::Tasks,
@@ -32,6 +32,11 @@ pub(crate) async fn run(endpoint: quinn::Endpoint, (peers, edge, registrar): (Pe
                 Ok(Ok(connection)) => match tls::alpn(&connection).as_deref() {
                     Some(tls::ALPN_PEER) => peers.accept(connection, &lane),
                     Some(tls::ALPN_JOIN) => joins.spawn("edge.join", async move { registrar.serve(connection).await }),
+                    Some(tls::ALPN_WEB) => match tokio::time::timeout(HANDSHAKE_WITHIN, Box::pin(webtransport::enter(connection, &edge))).await {
+                        Ok(Some(web)) => edge.serve_web(web, &lane),
+                        Ok(None) => {}
+                        Err(_) => tracing::debug!("edge.webtransport: the request took too long"),
+                    },
                     _ => edge.serve(connection, &lane),
                 },
                 Ok(Err(error)) => tracing::debug!(cause = %error, "edge.handshake failed"),

@@ -15,6 +15,8 @@ pub struct EdgeMetrics {
     pub connections: Gauge,
     /// Of them, WebSockets.
     pub web_sockets: Gauge,
+    /// Of them, sessions of WebTransport.
+    pub web_transports: Gauge,
     /// Attempts that were not let in at once, by reason.
     pub rejects: Family<EdgeRejectLabel, Counter>,
     /// Nodes that came to join, by what came of it.
@@ -50,8 +52,10 @@ pub enum EdgeReject {
     Full,
     /// All places are taken, and many others were told so lately.
     Crowd,
-    /// A page of a site that the settings do not name asked for a WebSocket.
+    /// A page of a site that the settings do not name asked for a session.
     Origin,
+    /// What came over HTTP/3 was no request for a session.
+    Request,
 }
 
 /// Label of [`EdgeMetrics::rejects`].
@@ -72,7 +76,7 @@ impl EdgeMetrics {
     }
     /// Puts all into a registry, as `kith_edge_*`.
     pub fn register(&self, registry: &mut Registry) {
-        for reason in [EdgeReject::Retry, EdgeReject::Address, EdgeReject::Full, EdgeReject::Crowd, EdgeReject::Origin] {
+        for reason in [EdgeReject::Retry, EdgeReject::Address, EdgeReject::Full, EdgeReject::Crowd, EdgeReject::Origin, EdgeReject::Request] {
             drop(self.rejects.get_or_create(&EdgeRejectLabel { reason }));
         }
         for outcome in [JoinOutcome::Joined, JoinOutcome::Refused, JoinOutcome::Unreached] {
@@ -82,6 +86,7 @@ impl EdgeMetrics {
         registry.register("handshakes", "Handshakes in flight", self.handshakes.clone());
         registry.register("connections", "Connections of clients", self.connections.clone());
         registry.register("web_sockets", "Connections of clients that are WebSockets", self.web_sockets.clone());
+        registry.register("web_transports", "Connections of clients that are sessions of WebTransport", self.web_transports.clone());
         registry.register("rejects", "Attempts to connect that were not let in at once, by reason", self.rejects.clone());
         registry.register("joins", "Nodes that came to join by a token, by what came of it", self.joins.clone());
     }

@@ -1,6 +1,6 @@
 //! The client face of a node: who may connect, and one session for each who did.
 //!
-//! In: attempts to connect ([`Edge::admit`], before any crypto), connections with ALPN `kith/1` ([`Edge::serve`]), and WebSockets ([`websocket`]). Out:
+//! In: attempts to connect ([`Edge::admit`], before any crypto), connections with ALPN `kith/1` ([`Edge::serve`]), those with `h3` ([`webtransport`]), and WebSockets ([`websocket`]). Out:
 //! sessions that run until they end. On drain: sessions are told to move, spread over the time, then ended with a reason. Bounds: [`admission`].
 //! Not here: the UDP endpoint and TLS (`peer`, which shares the port), the session itself (`session`).
 
@@ -9,6 +9,7 @@ pub mod admission;
 pub(crate) mod join;
 pub mod metrics;
 pub mod websocket;
+pub mod webtransport;
 
 use std::{
     fmt,
@@ -24,8 +25,9 @@ use axum::extract::ws::WebSocket;
 use kith_wire::{
     client::{Refusal, ToClient},
     code::Code,
-    id::BootEpoch,
+    id::{BootEpoch, Timestamp},
 };
+use prometheus_client::metrics::gauge::Gauge;
 use quinn::{Connection, Incoming, VarInt};
 use tokio::{runtime::Handle, sync::watch};
 
@@ -34,9 +36,13 @@ use self::{
     metrics::EdgeMetrics,
 };
 use crate::{
+    pages::Pages,
     router::{refuse, refuse_for},
     service::nearest::Nearest,
-    session::driver::{self, SessionParts},
+    session::{
+        Web,
+        driver::{self, SessionParts},
+    },
     supervise::Tasks,
 };
 
@@ -57,12 +63,13 @@ pub struct Edge {
     trace: AtomicU64,
     refuses: AtomicBool,
     elsewhere: Option<Nearest>,
+    pages: Arc<Pages>,
     metrics: Arc<EdgeMetrics>,
 }
 
 impl Edge {
-    /// Takes sessions at once. They run among `tasks`.
-    pub fn new(options: AdmissionOptions, parts: SessionParts, boot: BootEpoch, tasks: Tasks, metrics: Arc<EdgeMetrics>) -> Self {
+    /// Takes sessions at once, of browsers those of these pages. They run among `tasks`.
+    pub fn new(options: AdmissionOptions, parts: SessionParts, pages: Pages, boot: BootEpoch, tasks: Tasks, metrics: Arc<EdgeMetrics>) -> Self {
         // Names of requests differ between nodes and starts: node, start and session in the upper bits.
         let trace = (parts.identity.node.get() << 48) ^ (boot.get() << 36);
         Self {
@@ -72,6 +79,7 @@ impl Edge {
             trace: AtomicU64::new(trace),
             refuses: AtomicBool::new(false),
             elsewhere: None,
+            pages: Arc::new(pages),
             metrics,
         }
     }
@@ -122,6 +130,24 @@ impl Edge {
             }
         }
     }
+    /// As [`Edge::serve`], for a page's WebTransport.
+    pub(crate) fn serve_web(&self, web: Web, lane: &Handle) {
+        let parts = self.parts.clone();
+        match self.take_slot() {
+            Err(refusal) => {
+                let now = parts.clock.instant();
+                self.tasks.on(lane).spawn("session.refused", driver::refuse_web(web, refusal, now));
+            }
+            Ok(slot) => {
+                let trace = self.next_trace();
+                let counted = Counted::new(&self.metrics.web_transports);
+                self.tasks.on(lane).spawn("session", async move {
+                    driver::run_web(parts, web, trace).await;
+                    drop((slot, counted));
+                });
+            }
+        }
+    }
     /// As [`Edge::serve`], for a client's WebSocket.
     pub fn serve_socket(&self, socket: WebSocket, from: IpAddr, lane: &Handle) {
         let parts = self.parts.clone();
@@ -132,7 +158,7 @@ impl Edge {
             }
             Ok(slot) => {
                 let trace = self.next_trace();
-                let counted = Counted::new(&self.metrics);
+                let counted = Counted::new(&self.metrics.web_sockets);
                 self.tasks.on(lane).spawn("session", async move {
                     driver::run_socket(parts, socket, from, trace).await;
                     drop((slot, counted));
@@ -177,6 +203,14 @@ impl Edge {
         }
         self.tasks.close(Duration::from_secs(1)).await;
     }
+    /// Wall-clock time.
+    fn now(&self) -> Timestamp {
+        self.parts.clock.now()
+    }
+    /// Which pages may come.
+    pub fn pages(&self) -> &Arc<Pages> {
+        &self.pages
+    }
     /// Counters.
     pub fn metrics(&self) -> &EdgeMetrics {
         &self.metrics
@@ -206,17 +240,17 @@ impl Edge {
     }
 }
 
-/// Counts a WebSocket, however it ends.
-struct Counted(Arc<EdgeMetrics>);
+/// Counts a connection of a browser, however it ends.
+struct Counted(Gauge);
 impl Counted {
-    fn new(metrics: &Arc<EdgeMetrics>) -> Self {
-        metrics.web_sockets.inc();
-        Self(metrics.clone())
+    fn new(open: &Gauge) -> Self {
+        open.inc();
+        Self(open.clone())
     }
 }
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.web_sockets.dec();
+        self.0.dec();
     }
 }
 

@@ -3,7 +3,7 @@
 //! In: requests for the files of `node/assets`. Out: each with a tag of its content, packed for browsers that take it so. Invariants: the page may load,
 //! run nothing but what its own node gives it and reach nothing but nodes of the cluster, and nobody may put it into a frame; the console reaches its own node alone; names are fixed, so a browser asks each time and mostly
 //! hears that nothing has changed. Bound: `PACKED_BYTES_MAX` for each. Not here: their sources (`client-sdk/web/chat` and `console`), what they
-//! talk to (`edge::websocket`, `http::api`).
+//! talk to (`edge::webtransport`, `edge::websocket`, `http::api`).
 
 use std::{io::Write, sync::Arc};
 
@@ -17,6 +17,8 @@ use axum::{
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use sha2::{Digest, Sha256};
+
+use crate::pages::Pages;
 
 /// A file of a page: which page's, where it is asked for, what it is, its bytes.
 struct File {
@@ -55,14 +57,11 @@ files! {
     Console "/console/app.css" "console/app.css" "text/css; charset=utf-8";
 }
 
-/// Where the nodes of the cluster are, `host:port`.
-type Places = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
-
-/// The routes of both pages. The chat may go on at another of these places when this node is gone.
-pub(crate) fn routes(places: &Places) -> Router {
+/// The routes of both pages. The chat may go on at another node when this one is gone.
+pub(crate) fn routes(pages: &Arc<Pages>) -> Router {
     FILES.iter().fold(Router::new(), |router, file| {
-        let (packed, places) = (Arc::new(Packed::new(file)), places.clone());
-        router.route(file.path, get(move |headers| async move { packed.answer(&headers, &places) }))
+        let (packed, pages) = (Arc::new(Packed::new(file)), pages.clone());
+        router.route(file.path, get(move |headers| async move { packed.answer(&headers, &pages) }))
     })
 }
 
@@ -87,7 +86,7 @@ impl Packed {
         }
     }
 
-    fn answer(&self, asked: &HeaderMap, places: &Places) -> Response {
+    fn answer(&self, asked: &HeaderMap, pages: &Pages) -> Response {
         let has = |name, what: &str| asked.get(name).and_then(|value| value.to_str().ok()).is_some_and(|value| value.contains(what));
         let is_known = asked.get(header::IF_NONE_MATCH).is_some_and(|known| known == self.tag);
         let is_packed = has(header::ACCEPT_ENCODING, "gzip");
@@ -106,7 +105,7 @@ impl Packed {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
         let policy = match self.page {
-            Page::Chat => policy(asked.get(header::HOST), &places()),
+            Page::Chat => policy(asked.get(header::HOST), pages),
             Page::Console => HeaderValue::from_static(CONSOLE_POLICY),
         };
         headers.insert(header::CONTENT_SECURITY_POLICY, policy);
@@ -117,17 +116,25 @@ impl Packed {
     }
 }
 
-/// What the page may do. Browsers differ over whether a WebSocket to the page's own host is its own: so it is named.
-fn policy(host: Option<&HeaderValue>, places: &[String]) -> HeaderValue {
+/// What the page may do. Browsers differ over whether a WebSocket to the page's own host is its own: so it is named. WebTransport is to another port, and
+/// to other nodes both go; what a page needs for it is asked for over HTTP.
+fn policy(host: Option<&HeaderValue>, pages: &Pages) -> HeaderValue {
     let is_plain = |host: &&str| host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".:-[]".contains(&byte));
     let host = host.and_then(|host| host.to_str().ok()).filter(is_plain);
-    let mut sockets = host.map_or_else(String::new, |host| format!(" ws://{host} wss://{host}"));
+    let mut nodes = host.map_or_else(String::new, |host| format!(" ws://{host} wss://{host}"));
+    if let Some(origin) = host.and_then(|host| pages.quic_origin(host)) {
+        nodes.push(' ');
+        nodes.push_str(&origin);
+    }
+    let places = pages.places();
     for place in places.iter().map(String::as_str).filter(is_plain).take(PLACES_MAX) {
-        sockets.push_str(" wss://");
-        sockets.push_str(place);
+        for scheme in [" wss://", " https://"] {
+            nodes.push_str(scheme);
+            nodes.push_str(place);
+        }
     }
     let policy = format!(
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; manifest-src 'self'; connect-src 'self'{sockets}; \
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; manifest-src 'self'; connect-src 'self'{nodes}; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     );
     // Of visible characters only: what stands in it was looked at.
@@ -167,14 +174,14 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
+    use crate::pages::tests::pages;
 
     async fn ask(path: &str, headers: &[(header::HeaderName, &str)]) -> (StatusCode, HeaderMap, Bytes) {
         let mut request = Request::get(path);
         for (name, value) in headers {
             request = request.header(name, *value);
         }
-        let places: Places = Arc::new(|| vec!["other.example:7600".to_owned()]);
-        let answer = routes(&places).oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let answer = routes(&Arc::new(pages("127.0.0.1:7600"))).oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
         let (head, body) = answer.into_parts();
         (head.status, head.headers, to_bytes(body, usize::MAX).await.unwrap())
     }
@@ -215,9 +222,13 @@ mod tests {
         };
         let own = policy("localhost:7681").await;
         assert!(own.starts_with("default-src 'none'; script-src 'self';"), "{own}");
-        assert!(own.contains("connect-src 'self' ws://localhost:7681 wss://localhost:7681 wss://other.example:7600;"), "{own}");
+        let nodes = "ws://localhost:7681 wss://localhost:7681 https://127.0.0.1:7600 wss://other.example:7600 https://other.example:7600";
+        assert!(own.contains(&format!("connect-src 'self' {nodes};")), "{own}");
         assert!(own.ends_with("frame-ancestors 'none'") && !own.contains("unsafe"), "{own}");
-        assert!(policy("evil.example; script-src *").await.contains("connect-src 'self' wss://other.example:7600;"), "a host is a host");
+        assert!(
+            policy("evil.example; script-src *").await.contains("connect-src 'self' wss://other.example:7600 https://other.example:7600;"),
+            "a host is a host"
+        );
     }
 
     #[tokio::test]

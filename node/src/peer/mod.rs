@@ -7,6 +7,7 @@
 
 pub mod accept;
 pub mod beat;
+pub mod browser;
 pub mod delay;
 pub mod endpoint;
 pub mod inbound;

@@ -1,6 +1,6 @@
 //! TLS of a node: one server configuration for clients and peers, one client configuration for dialling peers.
 //!
-//! In: the cluster's CA (two of them while one takes the place of another), the node's certificate and key. Out: QUIC configurations; the identity that a peer's certificate proves.
+//! In: the cluster's CA (two of them while one takes the place of another), the node's certificate and key, the one for browsers. Out: QUIC configurations; the identity that a peer's certificate proves.
 //! Invariant: on ALPN `kith-peer/1` both sides show a certificate of the cluster's CA that names their node and cluster; on `kith/1`
 //! only the server does. All three may be renewed while the node runs: connections that there are go on, new ones are shown and proven by the new ones.
 //! Not here: who made the certificates (`cluster::authority`), how trust is changed ([`super::trusted`]), when files are read again ([`super::renew`]).
@@ -32,11 +32,16 @@ use rustls::{
 };
 use thiserror::Error;
 
-use super::trusted::{AUTHORITIES_MAX, Anchors, Trusted};
+use super::{
+    browser::BrowserCertificate,
+    trusted::{AUTHORITIES_MAX, Anchors, Trusted},
+};
 use crate::clock::SharedClock;
 
 /// ALPN of clients.
 pub const ALPN_CLIENT: &[u8] = b"kith/1";
+/// ALPN of browsers: HTTP/3, for WebTransport.
+pub const ALPN_WEB: &[u8] = b"h3";
 /// ALPN between nodes.
 pub const ALPN_PEER: &[u8] = b"kith-peer/1";
 /// ALPN of nodes that join, and of those that dial them back.
@@ -46,23 +51,30 @@ pub const ALPN_JOIN: &[u8] = b"kith-join/1";
 pub struct Identity {
     trusted: Trusted,
     shown: Shown,
+    browsers: Arc<BrowserCertificate>,
 }
 
 /// The certificate that every new connection is shown, with its key.
 #[derive(Clone, Debug)]
 struct Shown(Arc<ArcSwap<CertifiedKey>>);
 
-/// As a listener shows it. A node that joins knows the authority by its digest alone: it is shown that too.
+/// As a listener shows it. A node that joins knows the authority by its digest alone: it is shown that too. A browser knows neither: it is shown what a page
+/// has told it of.
 #[derive(Debug)]
 struct Listened {
     shown: Shown,
     trusted: Trusted,
+    browsers: Arc<BrowserCertificate>,
 }
 
 impl ResolvesServerCert for Listened {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let offers = |wanted| hello.alpn().is_some_and(|mut protocols| protocols.any(|protocol| protocol == wanted));
+        if offers(ALPN_WEB) {
+            return self.browsers.shown();
+        }
         let own = self.shown.0.load_full();
-        if !hello.alpn().is_some_and(|mut protocols| protocols.any(|protocol| protocol == ALPN_JOIN)) {
+        if !offers(ALPN_JOIN) {
             return Some(own);
         }
         let chain = own.cert.iter().cloned().chain(self.trusted.all()).collect();
@@ -151,7 +163,7 @@ impl Identity {
     /// One is not PEM, or the CA is not a certificate.
     pub fn from_pem(ca: &str, cert: &str, key: &str) -> Result<Self, TlsError> {
         let shown = Shown(Arc::new(ArcSwap::from_pointee(certified(cert, key)?)));
-        Ok(Self { trusted: Trusted::new(Anchors::from_pem(ca)?), shown })
+        Ok(Self { trusted: Trusted::new(Anchors::from_pem(ca)?), shown, browsers: Arc::default() })
     }
 
     /// Trusts these authorities and shows this certificate from now on.
@@ -182,6 +194,11 @@ impl Identity {
         self.trusted.count()
     }
 
+    /// What browsers are shown.
+    pub fn browsers(&self) -> Arc<BrowserCertificate> {
+        self.browsers.clone()
+    }
+
     /// When the certificate ends, in seconds since 1970; 0 if it does not say.
     pub fn end_s(&self) -> i64 {
         let shown = self.shown.0.load();
@@ -189,7 +206,7 @@ impl Identity {
         first.map_or(0, |(_, certificate)| certificate.validity().not_after.timestamp())
     }
 
-    /// For the listener: both ALPNs; a client certificate is optional here and demanded by the peer side.
+    /// For the listener: all ALPNs; a client certificate is optional here and demanded by the peer side.
     ///
     /// # Errors
     /// Key and certificate do not fit.
@@ -198,9 +215,9 @@ impl Identity {
         let mut tls = rustls::ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_client_cert_verifier(Arc::new(self.trusted.clone()))
-            .with_cert_resolver(Arc::new(Listened { shown: self.shown.clone(), trusted: self.trusted.clone() }));
+            .with_cert_resolver(Arc::new(Listened { shown: self.shown.clone(), trusted: self.trusted.clone(), browsers: self.browsers.clone() }));
         tls.session_storage = Arc::new(self.trusted.clone());
-        tls.alpn_protocols = vec![ALPN_CLIENT.to_vec(), ALPN_PEER.to_vec(), ALPN_JOIN.to_vec()];
+        tls.alpn_protocols = vec![ALPN_CLIENT.to_vec(), ALPN_PEER.to_vec(), ALPN_JOIN.to_vec(), ALPN_WEB.to_vec()];
         tls.max_early_data_size = 0;
         let mut config = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
         config.transport_config(Arc::new(listener_transport()));
@@ -330,11 +347,11 @@ fn listener_transport() -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
-        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .max_concurrent_uni_streams(VarInt::from_u32(WEB_STREAMS_MAX))
         .stream_receive_window(VarInt::from_u32(PEER_STREAM_WINDOW))
         .receive_window(VarInt::from_u32(CLIENT_WINDOW))
         .send_window(CLIENT_SEND_WINDOW)
-        .datagram_receive_buffer_size(None)
+        .datagram_receive_buffer_size(Some(WEB_DATAGRAM_BYTES))
         .mtu_discovery_config(Some(one_probe()))
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(CLIENT_IDLE_MS))));
     transport
@@ -384,8 +401,12 @@ pub fn widen(connection: &quinn::Connection) {
     connection.set_send_window(u64::from(PEER_WINDOW));
 }
 
-/// Streams that the other side may have open; those of one direction are of no use.
+/// Streams that the other side may have open.
 const STREAMS_MAX: u32 = 8;
+/// Those of one direction are of no use but to HTTP/3: its settings, and two of QPACK. A client must be given room for three (RFC 9114, section 6.2).
+const WEB_STREAMS_MAX: u32 = 4;
+/// Datagrams are of no use, but who speaks WebTransport must say that it takes them (RFC 9297, section 2.1.1): so many bytes of them lie there unread.
+const WEB_DATAGRAM_BYTES: usize = 2 * 1024;
 /// Unread bytes of one stream: a peer's raft traffic at 50 ms still moves 80 MB/s.
 const PEER_STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 /// Unread bytes of one peer connection: the multiplexed stream and a snapshot.

@@ -1,6 +1,6 @@
 //! The streams of one client: reads and writes for [`Machine`], and carries out what it asks for.
 //!
-//! In: a connection, of QUIC or a WebSocket (`link`). Out: nothing; returns when the session has ended and its registration is undone. One task a
+//! In: a connection, of QUIC, WebTransport or a WebSocket (`link`). Out: nothing; returns when the session has ended and its registration is undone. One task a
 //! session; requests are futures in it, first polled in order. Everything that is ready goes out in one write; the echo of a client's own record waits for the next
 //! write, or for [`ECHO_WAIT`]: the client has the answer, and a packet costs more than all else here. Bounds: while [`WRITE_BYTES_MAX`] wait to be
 //! written, the client's requests are not read and its outbox is not drained. On cancel the client is told. While the node drains, a
@@ -26,7 +26,7 @@ use tracing::Instrument;
 
 use super::{
     Door, Requests, Sessions, Tokens, Whose, codec,
-    link::{ChatRecv, ChatSend, Link, Read, socket},
+    link::{ChatRecv, ChatSend, Link, Read, socket, web::Web},
     machine::{Action, HELLO_WITHIN, Identity, Machine, Registered},
     metrics::{End, OutboxMetrics, SessionMetrics, SessionReject},
     out::{Out, STUCK_MAX},
@@ -93,6 +93,32 @@ pub async fn run(parts: Arc<SessionParts>, conn: Connection, trace: u64) {
     let _ = send.set_priority(CHAT_PRIORITY);
     let driver = Driver::new(parts, conn, send, recv, trace);
     Box::pin(driver.run()).await;
+}
+
+/// Runs a session over WebTransport until it ends; else as [`run`].
+pub(crate) async fn run_web(parts: Arc<SessionParts>, mut web: Web, trace: u64) {
+    let opened = Box::pin(parts.draining.run_until_cancelled(tokio::time::timeout(HELLO_WITHIN, web.chat()))).await;
+    let (send, recv) = match opened {
+        Some(Ok(Some(streams))) => streams,
+        Some(Ok(None)) => return web.close(Code::BadFrame),
+        Some(Err(_)) => return web.close(Code::Timeout),
+        None => return web.close(Code::Draining),
+    };
+    let _ = send.set_priority(CHAT_PRIORITY);
+    Box::pin(Driver::new(parts, web, send, recv, trace).run()).await;
+}
+
+/// Tells a client that was let in no further why, once it has opened its chat stream: a page is told nothing of how a connection was closed.
+pub(crate) async fn refuse_web(mut web: Web, refusal: Refusal, now: Instant) {
+    let code = refusal.code;
+    let told = async {
+        let Some((mut send, mut recv)) = web.chat().await else { return };
+        let mut out = Out::new(now);
+        out.push(&ToClient::Bye(refusal), now);
+        say_bye(&mut send, &mut recv, &mut out, code).await;
+    };
+    let _ = tokio::time::timeout(BYE_WITHIN, told).await;
+    web.close(code);
 }
 
 /// Runs a session on a client's WebSocket until it ends; else as [`run`].

@@ -1,4 +1,4 @@
-//! One client's session: the protocol ([`machine`], sans-io) and the streams ([`driver`]), over QUIC or a WebSocket (`link`).
+//! One client's session: the protocol ([`machine`], sans-io) and the streams ([`driver`]), over QUIC, WebTransport or a WebSocket (`link`).
 //!
 //! In: a connection that was let in, the operations of the node ([`Requests`]), what is pushed (the session's outbox). Out: answers,
 //! pages and events for the client. Bounds: `limit::SESSION_*` and `limit::OUTBOX_*`; what a client does not read, it stops by itself:
@@ -24,7 +24,7 @@ use kith_wire::{
     presence::PresenceRequest,
 };
 
-pub(crate) use self::link::socket::MESSAGE_BYTES_MAX;
+pub(crate) use self::link::{socket::MESSAGE_BYTES_MAX, web::Web};
 use crate::{
     auth::{Claims, Grant},
     clock::Instant,

@@ -1,5 +1,5 @@
-//! Bulk streams of a session: one Pull frame in, one Page frame out, each on a stream that the client opened: of QUIC's own ([`serve`]), or a
-//! numbered one of a WebSocket ([`answer`]).
+//! Bulk streams of a session: one Pull frame in, one Page frame out, each on a stream that the client opened: of QUIC's own, be it WebTransport's
+//! ([`serve`]), or a numbered one of a WebSocket ([`answer`]).
 //!
 //! Bounds: `limit::SESSION_PULLS_MAX` at once, the next waits in the transport; each has a deadline for its frame, its page and its
 //! sending. A stream that is not a pull is reset. Not here: what a page holds (`service`).
@@ -14,11 +14,12 @@ use kith_wire::{
     frame, limit,
     peer::Caller,
 };
-use quinn::{Connection, RecvStream, SendStream, VarInt};
+use quinn::{Connection, RecvStream, SendStream};
 
 use super::{
     codec,
     driver::{SessionParts, refusal_code},
+    link::web::Preface,
 };
 use crate::router::refuse;
 
@@ -30,7 +31,7 @@ const PAGE_WITHIN: Duration = Duration::from_secs(10);
 const PULL_BYTES_MAX: usize = 4 * 1024;
 
 /// Serves bulk streams until the connection ends or this is dropped.
-pub(super) async fn serve(parts: Arc<SessionParts>, conn: Connection, caller: Caller) {
+pub(super) async fn serve(parts: Arc<SessionParts>, conn: Connection, preface: Preface, caller: Caller) {
     let mut running: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
     loop {
         // Both branches are cancel safe.
@@ -41,16 +42,20 @@ pub(super) async fn serve(parts: Arc<SessionParts>, conn: Connection, caller: Ca
                 let (parts, caller) = (parts.clone(), caller.clone());
                 running.push(Box::pin(async move {
                     // A client that opens streams and says nothing, or does not read its page, loses the stream.
-                    let _ = tokio::time::timeout(PULL_WITHIN, one(parts, caller, send, recv)).await;
+                    let _ = tokio::time::timeout(PULL_WITHIN, one(parts, caller, preface, send, recv)).await;
                 }));
             }
         }
     }
 }
 
-async fn one(parts: Arc<SessionParts>, caller: Caller, mut send: SendStream, mut recv: RecvStream) {
+async fn one(parts: Arc<SessionParts>, caller: Caller, preface: Preface, mut send: SendStream, mut recv: RecvStream) {
     let mut decoder = fresh_decoder();
+    let is_ours = preface.take(&mut recv).await;
     let pull = loop {
+        if !is_ours {
+            break None;
+        }
         match decoder.poll() {
             Ok(Some(frame)) => break codec::pull(&frame),
             Ok(None) => {}
@@ -62,7 +67,7 @@ async fn one(parts: Arc<SessionParts>, caller: Caller, mut send: SendStream, mut
         }
     };
     let Some(pull) = pull else {
-        let code = VarInt::from_u32(u32::from(Code::BadFrame.number()));
+        let code = preface.number(Code::BadFrame);
         let _ = recv.stop(code);
         let _ = send.reset(code);
         return;

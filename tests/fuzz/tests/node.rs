@@ -54,6 +54,15 @@ fn token() {
     });
 }
 
+/// Heads of HTTP/3, which the library reads: neither stops it, and what is nothing is not taken for a request.
+#[test]
+fn heads_of_http3() {
+    check!().for_each(|input: &[u8]| {
+        let (_, is_request) = kith::fuzz::of_page(input);
+        assert!(!is_request || input.len() > 20, "a request without a host");
+    });
+}
+
 #[test]
 fn settings() {
     let dir = tempfile::tempdir().expect("a folder");

@@ -49,3 +49,4 @@ mod socket;
 mod trust;
 #[cfg(feature = "failpoint")]
 mod upgrade;
+mod web;

@@ -1,11 +1,12 @@
 //! What a session runs on: a chat stream both ways, bulk streams beside it, and what is known of the connection under them.
 //!
-//! In: frames that wait ([`Out`]). Out: bytes of the chat stream, pages for pulls. Two transports: [`quic`], where each stream is one of QUIC's own,
-//! and [`socket`], a WebSocket, where every message names its stream. Invariant: the driver cannot tell one from the other. Not here: rules
+//! In: frames that wait ([`Out`]). Out: bytes of the chat stream, pages for pulls. Three transports: [`quic`], where each stream is one of QUIC's own,
+//! [`web`], WebTransport, where each says first which session it is of, and [`socket`], a WebSocket, where every message names its stream. Invariant: the driver cannot tell one from another. Not here: rules
 //! (`machine`), who may connect (`edge`).
 
 pub(super) mod quic;
 pub(super) mod socket;
+pub(super) mod web;
 
 use std::{future::Future, net::IpAddr, sync::Arc, time::Duration};
 

@@ -4,9 +4,9 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use kith_wire::{code::Code, peer::Caller};
-use quinn::{Connection, RecvStream, SendStream, VarInt};
+use quinn::{Connection, RecvStream, SendStream};
 
-use super::{ChatRecv, ChatSend, Link, Read};
+use super::{ChatRecv, ChatSend, Link, Read, web::Preface};
 use crate::session::{driver::SessionParts, out::Out, pull};
 
 /// Chunks of one write.
@@ -25,10 +25,10 @@ impl Link for Connection {
         Some((self.stats().udp_rx.datagrams, self.rtt()))
     }
     fn serve_pulls(&mut self, parts: Arc<SessionParts>, caller: Caller) -> BoxFuture<'static, ()> {
-        Box::pin(pull::serve(parts, self.clone(), caller))
+        Box::pin(pull::serve(parts, self.clone(), Preface::None, caller))
     }
     fn close(&self, code: Code) {
-        Self::close(self, VarInt::from_u32(u32::from(code.number())), code.text().as_bytes());
+        Self::close(self, Preface::None.number(code), code.text().as_bytes());
     }
 }
 
