@@ -70,6 +70,12 @@ export class Node {
   }
 }
 
+/** What a node counts. */
+export async function counted(node, name) {
+  const text = await (await fetch(`http://127.0.0.1:${node.http}/metrics`)).text();
+  return text.split("\n").reduce((sum, line) => sum + (line.startsWith(`${name} `) ? Number(line.slice(name.length)) : 0), 0);
+}
+
 export function browser() {
   const args = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
   return chromium.launch({ executablePath: process.env.CHROMIUM, args });
@@ -83,7 +89,7 @@ export async function person(browser, url, name, options = {}) {
   page.setDefaultTimeout(30_000);
   const faults = [];
   page.on("pageerror", (error) => faults.push(String(error)));
-  page.on("console", (message) => message.type() === "error" && !/WebSocket|ERR_|net::/.test(message.text()) && faults.push(message.text()));
+  page.on("console", (message) => message.type() === "error" && !/WebSocket|WebTransport|ERR_|net::/.test(message.text()) && faults.push(message.text()));
   page.on("dialog", (dialog) => {
     faults.push(`a dialog: ${dialog.message()}`);
     void dialog.dismiss();

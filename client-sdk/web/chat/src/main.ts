@@ -2,7 +2,7 @@
 //
 //   #/                 the list      #/c/CHANNEL[/SEQ]      a conversation, at a message      #/join/CHANNEL/SECRET      a link to a group
 
-import { Client, Door, isChannel, Tokens, WebSocketTransport, type SavedLogin, type Status } from "@kith/client";
+import { browserTransport, Client, Door, isChannel, Tokens, type SavedLogin, type Status } from "@kith/client";
 
 import { forgetLogin, loadLogin, saveLogin } from "./account.js";
 import { openJoin, openSearch } from "./dialogs.js";
@@ -22,7 +22,7 @@ const tabs = new BroadcastChannel("kith");
 
 async function main(): Promise<void> {
   applyTheme();
-  const door = new Door([location.origin], new WebSocketTransport());
+  const door = new Door([location.origin], browserTransport());
   let why = "";
   for (;;) {
     let login = await loadLogin();

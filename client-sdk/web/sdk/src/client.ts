@@ -17,7 +17,8 @@ import { Session, type RequestInit, type Status, type TokenReason } from "./sess
 import type { Delivery, TimelineItem } from "./shown.js";
 import { MemoryStore, type Store } from "./store.js";
 import { request, Sync, type ChannelSummary, type Reach, type Room } from "./sync.js";
-import { WebSocketTransport, type Transport } from "./transport.js";
+import type { Transport } from "./transport.js";
+import { browserTransport } from "./way.js";
 import type { Answer } from "./wire/kith/client/v1/client_pb.js";
 import { ContactState, type PeopleAnswer } from "./wire/kith/client/v1/people_pb.js";
 import type { ActSchema, MemberChangeSchema, Role } from "./wire/kith/log/v1/log_pb.js";
@@ -33,6 +34,7 @@ export interface ClientOptions {
   seeds?: readonly string[];
   /** Unless given: IndexedDB, or memory where the browser keeps nothing. */
   store?: Store;
+  /** Unless given: WebTransport where the browser does it well, and a WebSocket else. */
   transport?: Transport;
   now?: () => number;
   random?: () => number;
@@ -138,7 +140,7 @@ export class Client {
       {
         device: options.device,
         urls: [url, ...(options.seeds ?? [])],
-        transport: options.transport ?? new WebSocketTransport(),
+        transport: options.transport ?? browserTransport(),
         token: options.tokens,
         raiseConn: async () => {
           conn += 1n;

@@ -1,6 +1,6 @@
 // The client of Kith for browsers: chat that works offline, sends exactly once, and shows each record once and in order.
 //
-//   const door = new Door([url], new WebSocketTransport());
+//   const door = new Door([url], browserTransport());
 //   const { login } = await door.logIn("ann", password, "my browser");
 //   const tokens = new Tokens(door, login, save);
 //   const client = await Client.create(url, { ...login, tokens: (why) => tokens.token(why) });
@@ -24,4 +24,6 @@ export type { Delivery, Reaction, TimelineItem } from "./shown.js";
 export { MemoryStore, StoreFailed, type Store } from "./store.js";
 export type { ChannelSummary, Reach } from "./sync.js";
 export { WebSocketTransport, type Link, type LinkEvents, type Transport } from "./transport.js";
+export { browserTransport } from "./way.js";
+export { WebTransportTransport } from "./webtransport.js";
 export { Role } from "./wire/kith/log/v1/log_pb.js";

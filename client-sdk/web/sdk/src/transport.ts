@@ -1,4 +1,5 @@
-// Ways to a node: a chat stream of frames both ways, and pulls. One way so far: a WebSocket.
+// Ways to a node: a chat stream of frames both ways, and pulls. Here the one that every browser has: a WebSocket. The other is in `webtransport`, and which
+// is taken in `way`.
 //
 //   message (binary)   stream u32 BE | bytes of that stream
 //   stream             0: chat      else: a pull; its Pull frame is one message, the Page frame comes in pieces
@@ -34,7 +35,7 @@ export interface Transport {
 /** Where a node's WebSockets are. */
 export const SOCKET_PATH = "/kith/1";
 /** Pulls of one session that are open at once: the server's bound. */
-const PULLS_MAX = 8;
+export const PULLS_MAX = 8;
 const CHAT = 0;
 const STREAM_BYTES = 4;
 
