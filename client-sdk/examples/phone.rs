@@ -51,7 +51,10 @@ async fn main() -> anyhow::Result<()> {
     let mut app = phone.open().await?;
     timeout(REST, app.connect()).await.context("not online in time")??;
     let room = app.direct(name.as_str()).await?.id();
-    let mut stored = Vec::new();
+    // Two people's conversation begins with its first text: before that there is nothing to read.
+    let hello = format!("{seed:x}: hello");
+    app.channel(room).send(hello.as_str()).await?.sent().await?;
+    let mut stored = vec![hello];
     let (mut kills, mut naps) = (0, 0);
     for step in 0..steps {
         match rng.random_range(0..10) {
