@@ -95,8 +95,13 @@ async fn transfer(connection: &quinn::Connection, head: SnapshotHead, mut parts:
 
 /// Receives one snapshot.
 pub(super) async fn receive(shared: Arc<Shared>, from: NodeId, mut send: quinn::SendStream, mut recv: quinn::RecvStream) {
-    if let Err(error) = receive_parts(&shared, from, &mut send, &mut recv).await {
-        tracing::warn!(node = %shared.me.node, peer = %from, cause = %chain(&error), "peer.snapshot not received");
+    match receive_parts(&shared, from, &mut send, &mut recv).await {
+        Ok(()) => {}
+        // Whoever sent it leads no more: nobody waits for the answer.
+        Err(StreamError::Write(quinn::WriteError::Stopped(_))) => {
+            tracing::debug!(node = %shared.me.node, peer = %from, "peer.snapshot: its sender has given up");
+        }
+        Err(error) => tracing::warn!(node = %shared.me.node, peer = %from, cause = %chain(&error), "peer.snapshot not received"),
     }
 }
 
