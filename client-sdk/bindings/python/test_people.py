@@ -155,6 +155,8 @@ class People(OverNode):
 
             return (await until("the other device has it", found))[0]
 
+        # The user's own list learns of a group a moment after the group is there.
+        await row(lambda one: True)
         await ann.save_draft(room, kith.ConversationDraft(text="half a tho", reply_to=1))
         draft = (await row(lambda one: one.draft)).draft
         self.assertEqual((draft.text, draft.reply_to), ("half a tho", 1))

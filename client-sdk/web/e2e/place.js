@@ -43,8 +43,8 @@ export class Node {
     this.process = spawn(process.env.KITH, args, { stdio: ["pipe", "ignore", "pipe"] });
     this.process.stderr.setEncoding("utf8").on("data", (text) => (this.said += text));
     for (const end = Date.now() + 60_000; ; ) {
-      const answer = await fetch(`http://${local(this.http)}/readyz`).catch(() => undefined);
-      if (answer?.ok) return;
+      const answers = await Promise.all([`http://${local(this.http)}/readyz`, this.url].map((url) => fetch(url).catch(() => undefined)));
+      if (answers.every((answer) => answer?.ok)) return;
       if (Date.now() > end) throw new Error("the node is not ready");
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
